@@ -1,0 +1,100 @@
+"""
+Where jobs are kept: one small Protocol, three backends that pass one contract suite.
+
+The queue is a *visibility-timeout* queue. Every unfinished job stands in one order with a time: when it is due, or
+when its lease ends. Claiming moves that time into the future; a dead holder's jobs simply come due again. So there is
+no list of active jobs to scan, no promotion step, and nothing that a crash could leave half done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, QueueStats, Settlement
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """
+    The storage of one queue.
+
+    Every method is one atomic step: after a crash at any instant it has happened or it has not. Methods are safe to call
+    from several threads. They raise ``QueueUnavailable`` for an outage (nothing is known to have happened: call again
+    with the same arguments) and ``QueueError`` for what waiting will not mend; no other exception, and never with a
+    driver's text in it. Times are seconds; a backend reads its own clock (Redis: the server's).
+    """
+
+    durable: bool
+    """A job that was committed survives this process."""
+    shared: bool
+    """Other processes may produce into and consume from the same queue."""
+
+    def open(self) -> None:
+        """Connect and make sure that the queue can be used. Called before anything else; safe to call again."""
+
+    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """
+        Store *jobs*, in order, due at once. A job whose id is stored already (also as failed) is left alone.
+
+        Jobs beyond the queue's bounds in jobs or bytes are rejected, the rest are stored.
+        """
+
+    def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
+        """
+        Lease up to *limit* due jobs, oldest first, to *token* for *visibility_timeout* seconds.
+
+        A job whose lease ran out counts one more attempt and comes with ``stalled=True``. With *probe*, pick among the first
+        1,000 due jobs those with the fewest attempts (the oldest of these).
+
+        A first-in-first-out queue leases itself as a whole: while another token holds it nothing is returned and *wait*
+        says when its lease ends. A job that waits for its retry holds up everything behind it, except for a probe.
+        """
+
+    def ack(self, ids: Sequence[str]) -> int:
+        """Forget delivered jobs, whoever holds them: delivered is delivered. Return how many were stored."""
+
+    def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """End leases otherwise. False, and no change, for each job that *token* no longer holds."""
+
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float) -> set[str]:
+        """Extend leases, and count *token* among the live processors. Return the ids whose lease was lost."""
+
+    def leave(self, token: str) -> None:
+        """Give back every lease of *token* without counting an attempt, and strike it off the live processors."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until there may be something to claim, or *timeout*. ``interrupt`` ends it early."""
+
+    def interrupt(self) -> None:
+        """End a ``wait`` that is under way in this process, from another thread."""
+
+    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+        """Say which of *ids* are still stored: ``None`` for unfinished ones, their failure for failed ones."""
+
+    def stats(self) -> QueueStats:
+        """Count, without reading payloads."""
+
+    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+        """List jobs in the order of their due (or failed) time, starting behind the id *after*."""
+
+    def payload(self, job_id: str) -> bytes | None:
+        """Return one job's envelope, or ``None``."""
+
+    def replay(self, ids: Sequence[str]) -> int:
+        """Move failed jobs back to waiting, with no attempts counted. Return how many were moved."""
+
+    def purge(self, state: JobState, ids: Sequence[str]) -> int:
+        """Delete those of *ids* that are in *state* (never a leased job). Return how many."""
+
+    def repair(self) -> int:
+        """Find payloads that no index knows and queue them again. Cheap when there are none."""
+
+    def close(self) -> None:
+        """Release connections. Safe to call twice."""
+
+    def abandon(self) -> None:
+        """In a forked child: forget every handle that the parent owns, without closing it."""

@@ -1,0 +1,79 @@
+"""
+The errors that eventspool raises or hands to callbacks.
+
+* EventSpoolError
+  x ConfigError         a wrong option (also a ValueError)
+  x EventError          an event that breaks the rules (also a ValueError)
+  x RefusedError        an event that was right but could not be taken: buffer full, client closed
+  x DeliveryError       an event that was given up: rejected, or tried too often
+  x QueueError          the queue cannot be used
+    + QueueUnavailable  ... for now: not reachable, read-only, out of memory, loading; try again
+
+No message carries an event's content, a write key or a password.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConfigError",
+    "DeliveryError",
+    "EventError",
+    "EventSpoolError",
+    "QueueError",
+    "QueueUnavailable",
+    "RefusedError",
+]
+
+
+class EventSpoolError(Exception):
+    """Base of everything that eventspool raises."""
+
+
+class ConfigError(EventSpoolError, ValueError):
+    """An option is unknown or has a value that cannot work. The message names it and says what would."""
+
+
+class EventError(EventSpoolError, ValueError):
+    """
+    An event breaks the rules of the contract (section 1) and was refused.
+
+    Args:
+        message: What is wrong, with the path of the bad value, without the value itself.
+        reason: The counter under which the refusal is reported in ``Client.stats().refused``.
+    """
+
+    def __init__(self, message: str, reason: str = "invalid") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class RefusedError(EventSpoolError):
+    """A valid event was not taken: the buffer was full or the client closed. ``reason`` says which."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DeliveryError(EventSpoolError):
+    """
+    An accepted event was given up.
+
+    Args:
+        message: What the data plane answered or why no answer came.
+        reason: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``, ``corrupt``, ``missing``, ``lost``.
+        status: The HTTP status, where there was one.
+    """
+
+    def __init__(self, message: str, reason: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+
+
+class QueueError(EventSpoolError):
+    """The queue cannot be used. The message says what to do; the driver's own text never appears in it."""
+
+
+class QueueUnavailable(QueueError):
+    """The queue cannot be used right now. Nothing was lost and no attempt was spent: try again later."""

@@ -1,0 +1,243 @@
+"""
+What the pipeline's parts hand to each other, as plain frozen data.
+
+One **job** is one batch of events in the queue. It is in exactly one state:
+
+    waiting --claim--> leased --ack--> (gone: delivered)
+       ^                 |
+       |   retry (later) v           fail
+       +--- delayed <----+------------------> failed --replay--> waiting
+                                                 \\--purge---> (gone)
+
+A lease that runs out puts its job back to *waiting* and costs one attempt: whoever held it may have died.
+"""
+
+from __future__ import annotations
+
+import enum
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "Claim",
+    "ClaimedJob",
+    "CommitResult",
+    "Depth",
+    "Failure",
+    "Job",
+    "JobState",
+    "NewJob",
+    "QueueStats",
+    "Settlement",
+    "SettlementKind",
+    "created_at_from_id",
+    "new_job_id",
+    "new_token",
+]
+
+
+class JobState(enum.StrEnum):
+    """The states that a stored job can be in. A delivered job is gone."""
+
+    WAITING = "waiting"
+    DELAYED = "delayed"
+    LEASED = "leased"
+    FAILED = "failed"
+
+
+def new_job_id() -> str:
+    """
+    Return a fresh job id: 48 bits of milliseconds and 64 random bits, in hex, so ids sort by creation time.
+
+    The producer makes the id, which is what lets it commit the same job again after an unknown outcome.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+
+
+def created_at_from_id(job_id: str) -> float:
+    """Return the creation time (seconds since the epoch) that *job_id* carries, or 0.0 for a foreign id."""
+    try:
+        return int(job_id[:12], 16) / 1000 if len(job_id) == 28 else 0.0
+    except ValueError:
+        return 0.0
+
+
+def new_token() -> str:
+    """Return a fresh lease token. One processor uses one token for its whole life."""
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A batch on its way into the queue: *payload* is an envelope (see ``_envelope``) of *events* events."""
+
+    id: str
+    payload: bytes
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """
+    What became of a commit.
+
+    Args:
+        accepted: Jobs that are now stored.
+        duplicates: Jobs that were stored already: an earlier try of the same commit had succeeded.
+        rejected: Ids that did not fit into the queue's bounds. They are not stored; try them again later.
+    """
+
+    accepted: int
+    duplicates: int = 0
+    rejected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedJob:
+    """
+    A job under our lease.
+
+    Args:
+        id: The job's id.
+        payload: The envelope as stored; ``None`` when the index knows the job but its payload is gone.
+        attempts: Failed attempts so far, counting leases that ran out.
+        progress: What an earlier holder saved about a half-finished batch (opaque to the backend), or "".
+        created_at: Seconds since the epoch.
+        stalled: The previous lease ran out.
+    """
+
+    id: str
+    payload: bytes | None
+    attempts: int
+    progress: str = ""
+    created_at: float = 0.0
+    stalled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    What a claim returned.
+
+    Args:
+        jobs: Jobs now leased to the caller, oldest first.
+        wait: Where *jobs* is empty: seconds until the next job comes due or the queue's lease ends;
+            ``None`` when nothing is stored that time alone would make claimable.
+    """
+
+    jobs: tuple[ClaimedJob, ...] = ()
+    wait: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """
+    Why a job, or some events of it, is in the failed queue.
+
+    Args:
+        reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``, ``corrupt``, ``missing``.
+        error: One sentence for people, at most 500 characters, never an event's content.
+        events: How many events the failed job holds.
+        payload: A smaller envelope that replaces the stored one because the other events were delivered.
+        indices: Positions, in the batch as first committed, of the events that failed; ``None`` means all.
+        status: The HTTP status, where there was one.
+    """
+
+    reason: str
+    error: str
+    events: int
+    payload: bytes | None = None
+    indices: tuple[int, ...] | None = None
+    status: int | None = None
+
+
+class SettlementKind(enum.Enum):
+    """How a lease ends when the job was not simply delivered."""
+
+    RETRY = "retry"
+    """Put back, due after a delay, one more attempt counted."""
+    RELEASE = "release"
+    """Put back, no attempt counted."""
+    FAIL = "fail"
+    """Move to the failed queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of one lease: *kind*, the *delay* in seconds before the job is due again, saved *progress*."""
+
+    job_id: str
+    kind: SettlementKind
+    delay: float = 0.0
+    progress: str = ""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """
+    A stored job as operators see it (contract, section 3).
+
+    Args:
+        id: The job's id.
+        state: Where it is.
+        events: How many events it holds.
+        bytes: Size of the stored payload.
+        attempts: Failed attempts so far.
+        reason: Why it failed, as a word to group by; ``None`` unless failed.
+        error: Why it failed, as a sentence; ``None`` unless failed.
+        created_at: Seconds since the epoch.
+        next_attempt_at: When it is due or its lease ends, seconds since the epoch; ``None`` when failed.
+    """
+
+    id: str
+    state: JobState
+    events: int
+    bytes: int
+    attempts: int
+    reason: str | None
+    error: str | None
+    created_at: float
+    next_attempt_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much of something is stored."""
+
+    jobs: int = 0
+    events: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStats:
+    """
+    How full the queue is (contract, section 3).
+
+    Args:
+        waiting: Due now.
+        delayed: Due later, after a failed attempt.
+        leased: Held by a processor.
+        failed: In the failed queue.
+        oldest_age: Seconds since the oldest unfinished job was created; 0.0 when there is none.
+        processors: Processors seen within the last half minute.
+    """
+
+    waiting: Depth = field(default_factory=Depth)
+    delayed: Depth = field(default_factory=Depth)
+    leased: Depth = field(default_factory=Depth)
+    failed: Depth = field(default_factory=Depth)
+    oldest_age: float = 0.0
+    processors: int = 0
+
+    def as_dict(self) -> Mapping[str, object]:
+        """Return the same figures as nested plain dictionaries."""
+        from dataclasses import asdict
+
+        return asdict(self)
