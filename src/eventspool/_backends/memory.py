@@ -1,0 +1,413 @@
+"""The queue in this process's memory: not durable, and the readable reference of what every backend does."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from eventspool._backends._bell import Bell
+from eventspool._job import (
+    Claim,
+    ClaimedJob,
+    CommitResult,
+    Depth,
+    Failure,
+    Job,
+    JobState,
+    QueueStats,
+    SettlementKind,
+    created_at_from_id,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from eventspool._job import NewJob, Settlement
+
+__all__ = ["MemoryBackend"]
+
+QUEUE_LEASE = 10.0
+"""Longest lease of a first-in-first-out queue as a whole, in seconds."""
+PROBE_DEPTH = 1000
+"""How many due jobs a probe looks at."""
+PROCESSOR_TTL = 30.0
+"""Seconds after which a silent processor is no longer counted."""
+_SLACK = 1000
+"""Stale entries that a heap may hold before it is rebuilt: rare enough to cost each push a constant share."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A stored job. *due* is when it is due or when its lease ends; *place* orders what is due together."""
+
+    id: str
+    payload: bytes
+    events: int
+    due: float
+    place: int
+    attempts: int = 0
+    progress: str = ""
+    token: str = ""
+    stalled: bool = False
+    failure: Failure | None = None
+
+    def state(self, now: float) -> JobState:
+        if self.failure is not None:
+            return JobState.FAILED
+        if self.due <= now:
+            return JobState.WAITING
+        return JobState.LEASED if self.token else JobState.DELAYED
+
+
+class MemoryBackend:
+    """
+    Keeps the jobs of one queue in memory (see ``Backend`` for what each method promises).
+
+    Args:
+        fifo: Hand jobs out strictly in order, to one processor at a time.
+        max_jobs: Most jobs held, failed ones included.
+        max_bytes: Most payload bytes held, failed ones included.
+        clock: Returns seconds since the epoch.
+    """
+
+    durable = False
+    shared = False
+
+    def __init__(
+        self,
+        *,
+        fifo: bool = False,
+        max_jobs: int = 1_000_000,
+        max_bytes: int = 1 << 30,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._fifo = fifo
+        self._max_jobs = max_jobs
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._reset()
+
+    def _reset(self) -> None:
+        self._lock = threading.RLock()
+        self._bell = Bell()
+        self._jobs: OrderedDict[str, _Entry] = OrderedDict()  # unfinished, in the order of their places
+        self._failed: OrderedDict[str, _Entry] = OrderedDict()
+        self._due: list[
+            tuple[float, int, str]
+        ] = []  # a heap; entries that no longer match their job are skipped
+        self._ages: list[tuple[float, str]] = []  # a heap, likewise
+        self._moved: dict[str, _Entry] = {}  # unfinished jobs that were leased or delayed: few, next to all
+        self._live = Depth()
+        self._buried = Depth()
+        self._processors: dict[str, float] = {}
+        self._holder = ""
+        self._holder_until = 0.0
+        self._places = 0
+        self._last = 0.0
+        self._skew = 0.0
+
+    def open(self) -> None:
+        """There is nothing to connect to."""
+
+    def close(self) -> None:
+        """End waits. The jobs stay."""
+        self._bell.interrupt()
+
+    def abandon(self) -> None:
+        """Forget the parent's jobs: the parent delivers them."""
+        self._reset()
+
+    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """Store *jobs*, in order, due at once."""
+        accepted = duplicates = 0
+        rejected: list[str] = []
+        with self._lock:
+            now = self._now()
+            for job in jobs:
+                if job.id in self._jobs or job.id in self._failed:
+                    duplicates += 1
+                elif not self._fits(len(job.payload)) or (self._fifo and rejected):
+                    rejected.append(job.id)
+                else:
+                    self._enter(_Entry(job.id, job.payload, job.events, now, 0), now)
+                    accepted += 1
+        if accepted:
+            self._bell.ring()
+        return CommitResult(accepted, duplicates, tuple(rejected))
+
+    def _fits(self, size: int) -> bool:
+        jobs, total = self._live.jobs + self._buried.jobs, self._live.bytes + self._buried.bytes
+        return jobs < self._max_jobs and total + size <= self._max_bytes
+
+    def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
+        """Lease up to *limit* due jobs to *token*."""
+        with self._lock:
+            now = self._now()
+            self._processors[token] = now
+            if self._fifo:
+                held_until = self._take_queue(token, now, visibility_timeout, probe=probe)
+                if held_until is not None:
+                    self._bell.heard()
+                    return Claim(wait=max(held_until - now, 0.0))
+                due = list(islice(self._jobs.values(), PROBE_DEPTH if probe else limit))
+            else:
+                due = self._pop_due(now, PROBE_DEPTH if probe else limit)
+            chosen = heapq.nsmallest(limit, due, key=lambda e: e.attempts + bool(e.token)) if probe else due
+            claimed = [self._lease(entry, token, now + visibility_timeout) for entry in chosen]
+            for entry in due:  # leased, or looked at by a probe and left
+                self._push(entry)
+            if claimed:
+                return Claim(tuple(claimed))
+            self._bell.heard()
+            return Claim(wait=max(self._due[0][0] - now, 0.0) if self._drop_stale() else None)
+
+    def _take_queue(self, token: str, now: float, visibility_timeout: float, *, probe: bool) -> float | None:
+        """Lease the queue to *token*. Return the time until which nothing may be handed out, or None."""
+        if self._holder not in ("", token) and self._holder_until > now:
+            return self._holder_until
+        leased = [e for e in self._moved.values() if e.token]
+        if self._holder != token:
+            for entry in leased:
+                entry.token, entry.attempts, entry.stalled, entry.due = "", entry.attempts + 1, True, now
+            leased = []
+        self._holder, self._holder_until = token, now + min(visibility_timeout, QUEUE_LEASE)
+        under_way = [e.due for e in leased if e.due > now]
+        if under_way:  # what comes next must not overtake them
+            return min(under_way)
+        held_until = max((e.due for e in self._moved.values() if not e.token), default=0.0)
+        return held_until if held_until > now and not probe else None
+
+    def _pop_due(self, now: float, limit: int) -> list[_Entry]:
+        due: list[_Entry] = []
+        while len(due) < limit and self._drop_stale() and self._due[0][0] <= now:
+            due.append(self._jobs[heapq.heappop(self._due)[2]])
+        return due
+
+    def _drop_stale(self) -> bool:
+        """Remove entries from the heap's top until it matches its job. False when the heap is empty."""
+        while self._due:
+            due, place, job_id = self._due[0]
+            entry = self._jobs.get(job_id)
+            if entry is not None and (entry.due, entry.place) == (due, place):
+                return True
+            heapq.heappop(self._due)
+        return False
+
+    def _lease(self, entry: _Entry, token: str, until: float) -> ClaimedJob:
+        stalled = entry.stalled or bool(entry.token)
+        if entry.token:  # the lease ran out
+            entry.attempts += 1
+        entry.token, entry.due, entry.stalled = token, until, False
+        self._moved[entry.id] = entry
+        return ClaimedJob(
+            entry.id, entry.payload, entry.attempts, entry.progress, created_at_from_id(entry.id), stalled
+        )
+
+    def ack(self, ids: Sequence[str]) -> int:
+        """Forget delivered jobs, whoever holds them."""
+        with self._lock:
+            return sum(self._forget(job_id) is not None for job_id in ids)
+
+    def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """End leases otherwise."""
+        with self._lock:
+            now = self._now()
+            return [self._settle(token, settlement, now) for settlement in settlements]
+
+    def _settle(self, token: str, settlement: Settlement, now: float) -> bool:
+        entry = self._jobs.get(settlement.job_id)
+        if entry is None or entry.token != token:
+            return False
+        entry.attempts += settlement.kind is not SettlementKind.RELEASE
+        entry.token = ""
+        if settlement.kind is SettlementKind.FAIL:
+            self._forget(entry.id)
+            failure = settlement.failure or Failure("unknown", "", entry.events)
+            if failure.payload is not None:
+                entry.payload = failure.payload
+            entry.failure = replace(failure, payload=None)
+            entry.events, entry.due, entry.progress = failure.events, now, ""
+            self._failed[entry.id] = entry
+            self._buried = _grow(self._buried, entry, 1)
+        else:
+            entry.progress, entry.due = settlement.progress, now + settlement.delay
+            self._schedule(entry)
+            self._bell.ring()
+        return True
+
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float) -> set[str]:
+        """Extend leases."""
+        with self._lock:
+            now = self._now()
+            self._processors[token] = now
+            if self._holder == token:
+                self._holder_until = now + min(visibility_timeout, QUEUE_LEASE)
+            lost = set()
+            for job_id in ids:
+                entry = self._jobs.get(job_id)
+                if entry is None or entry.token != token:
+                    lost.add(job_id)
+                else:
+                    entry.due = now + visibility_timeout
+                    self._schedule(entry)
+            return lost
+
+    def leave(self, token: str) -> None:
+        """Give back every lease of *token*."""
+        with self._lock:
+            now = self._now()
+            self._processors.pop(token, None)
+            if self._holder == token:
+                self._holder = ""
+            for entry in [e for e in self._moved.values() if e.token == token]:
+                entry.token, entry.due = "", now
+                self._schedule(entry)
+        self._bell.ring()
+
+    def wait(self, timeout: float) -> bool:
+        """Block until there may be something to claim."""
+        return self._bell.wait(timeout)
+
+    def interrupt(self) -> None:
+        """End a ``wait`` that is under way."""
+        self._bell.interrupt()
+
+    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+        """Say which of *ids* are still stored."""
+        with self._lock:
+            entries = [self._jobs.get(job_id) or self._failed.get(job_id) for job_id in ids]
+            return {entry.id: entry.failure for entry in entries if entry is not None}
+
+    def stats(self) -> QueueStats:
+        """Count."""
+        with self._lock:
+            now = self._now()
+            moved = {JobState.WAITING: Depth(), JobState.DELAYED: Depth(), JobState.LEASED: Depth()}
+            for entry in self._moved.values():
+                state = entry.state(now)
+                moved[state] = _grow(moved[state], entry, 1)
+            delayed, leased, live = moved[JobState.DELAYED], moved[JobState.LEASED], self._live
+            waiting = Depth(
+                live.jobs - delayed.jobs - leased.jobs,
+                live.events - delayed.events - leased.events,
+                live.bytes - delayed.bytes - leased.bytes,
+            )
+            while self._ages and self._ages[0][1] not in self._jobs:
+                heapq.heappop(self._ages)
+            age = max(self._clock() - self._ages[0][0], 0.0) if self._ages else 0.0
+            self._processors = {t: at for t, at in self._processors.items() if now - at <= PROCESSOR_TTL}
+            return QueueStats(waiting, delayed, leased, self._buried, age, len(self._processors))
+
+    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+        """List jobs."""
+        with self._lock:
+            now = self._now()
+            entries: Iterable[_Entry] = (self._failed if state is JobState.FAILED else self._jobs).values()
+            cursor = self._jobs.get(after or "") or self._failed.get(after or "")
+            behind = self._rank(cursor) if cursor is not None else (-1.0, -1)
+            matching = (e for e in entries if e.state(now) is state and self._rank(e) > behind)
+            return [self._describe(e, now) for e in heapq.nsmallest(limit, matching, self._rank)]
+
+    def _rank(self, entry: _Entry) -> tuple[float, int]:
+        """The order of due times, or of places where a job keeps its place."""
+        return (0.0 if self._fifo and entry.failure is None else entry.due, entry.place)
+
+    def _describe(self, entry: _Entry, now: float) -> Job:
+        failure = entry.failure
+        return Job(
+            entry.id,
+            entry.state(now),
+            entry.events,
+            len(entry.payload),
+            entry.attempts,
+            failure.reason if failure else None,
+            failure.error if failure else None,
+            created_at_from_id(entry.id),
+            None if failure else entry.due - self._skew,
+        )
+
+    def payload(self, job_id: str) -> bytes | None:
+        """Return one job's envelope."""
+        with self._lock:
+            entry = self._jobs.get(job_id) or self._failed.get(job_id)
+            return entry.payload if entry is not None else None
+
+    def replay(self, ids: Sequence[str]) -> int:
+        """Move failed jobs back to waiting, behind all others."""
+        with self._lock:
+            now = self._now()
+            entries = [self._failed[job_id] for job_id in dict.fromkeys(ids) if job_id in self._failed]
+            for entry in entries:
+                self._forget(entry.id)
+                entry.failure, entry.attempts, entry.due = None, 0, now
+                self._enter(entry, now)
+        self._bell.ring()
+        return len(entries)
+
+    def purge(self, state: JobState, ids: Sequence[str]) -> int:
+        """Delete those of *ids* that are in *state*."""
+        with self._lock:
+            now = self._now()
+            entries = [self._jobs.get(job_id) or self._failed.get(job_id) for job_id in dict.fromkeys(ids)]
+            doomed = [e for e in entries if e is not None and e.state(now) is state is not JobState.LEASED]
+            for entry in doomed:
+                self._forget(entry.id)
+            return len(doomed)
+
+    def repair(self) -> int:
+        """There is nothing that could be out of step."""
+        return 0
+
+    def _now(self) -> float:
+        """The queue's own time. It never goes back: a clock set back would leave jobs due in a far future."""
+        now = self._clock() + self._skew
+        if now < self._last:
+            self._skew += self._last - now
+        self._last = max(now, self._last)
+        return self._last
+
+    def _enter(self, entry: _Entry, now: float) -> None:
+        self._places += 1
+        entry.place = self._places
+        self._jobs[entry.id] = entry
+        self._live = _grow(self._live, entry, 1)
+        self._push(entry)
+        heapq.heappush(self._ages, (created_at_from_id(entry.id) or now, entry.id))
+        if len(self._ages) > 2 * len(self._jobs) + _SLACK:
+            self._ages = [age for age in self._ages if age[1] in self._jobs]
+            heapq.heapify(self._ages)
+
+    def _schedule(self, entry: _Entry) -> None:
+        """Make the order follow *entry*'s new time."""
+        self._moved[entry.id] = entry
+        self._push(entry)
+
+    def _push(self, entry: _Entry) -> None:
+        if self._fifo:  # the order is that of places
+            return
+        heapq.heappush(self._due, (entry.due, entry.place, entry.id))
+        if len(self._due) > 2 * len(self._jobs) + _SLACK:
+            self._due = [(e.due, e.place, e.id) for e in self._jobs.values()]
+            heapq.heapify(self._due)
+
+    def _forget(self, job_id: str) -> _Entry | None:
+        entry = self._jobs.pop(job_id, None)
+        if entry is not None:
+            self._live = _grow(self._live, entry, -1)
+            self._moved.pop(job_id, None)
+            return entry
+        entry = self._failed.pop(job_id, None)
+        if entry is not None:
+            self._buried = _grow(self._buried, entry, -1)
+        return entry
+
+
+def _grow(depth: Depth, entry: _Entry, sign: int) -> Depth:
+    return Depth(
+        depth.jobs + sign, depth.events + sign * entry.events, depth.bytes + sign * len(entry.payload)
+    )
