@@ -1,0 +1,32 @@
+# The same as ./run, for those who have just.
+
+set positional-arguments
+
+default:
+    @{{ just_executable() }} --list --unsorted
+
+# See the library at work.
+[no-cd]
+demo *ARGS:
+    '{{ justfile_directory() }}/run' demo "$@"
+
+# All tests, or pytest with ARGS.
+test *ARGS:
+    ./run test "$@"
+
+# Lint, format, types, layers, changelog.
+check:
+    ./run check
+
+# Mend what ruff can mend.
+fix:
+    .venv/bin/ruff check --fix
+    .venv/bin/ruff format
+
+# Rewrite requirements/*.txt from pyproject.toml.
+lock *ARGS:
+    ./run lock "$@"
+
+# What has to pass before a change is merged.
+ci:
+    ./run ci

@@ -1,0 +1,19 @@
+"""What every test shares: very little."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import redis
+
+
+def pytest_report_header() -> str:
+    """Say which redis-py is tested: `./run test` repeats the Redis tests with several."""
+    return f"redis-py: {redis.__version__}"
+
+
+def pytest_configure() -> None:
+    wanted = os.environ.get("EVENTSPOOL_TEST_REDIS_PY", redis.__version__)
+    if not redis.__version__.startswith(wanted):
+        pytest.exit(f"redis-py {wanted} was to be tested, but {redis.__version__} was imported", returncode=4)
