@@ -1,0 +1,107 @@
+"""
+Moments and message ids as text, cheap enough for every call.
+
+All moments have one form: UTC, milliseconds, ``Z``. One without a zone is local time, as in Python itself.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, date, datetime, timedelta
+
+__all__ = ["instant_text", "moment_of", "new_message_id", "now_text"]
+
+_MILLISECONDS = tuple(f"{i:03d}Z" for i in range(1000))
+_FIRST = datetime.min.replace(tzinfo=UTC)
+_LAST = datetime.max.replace(tzinfo=UTC)
+_current_second: tuple[int, str] = (-1, "")  # replaced as a whole, so no thread sees half of a change
+
+
+def now_text() -> str:
+    """Return the present moment, such as ``2026-11-23T17:26:00.123Z``."""
+    global _current_second  # noqa: PLW0603 - a cache: the date part changes once a second
+    now = time.time()
+    second, prefix = _current_second
+    fraction = now - second
+    if not 0.0 <= fraction < 1.0:
+        second = int(now)
+        prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+        _current_second = (second, prefix)
+        fraction = now - second
+    return prefix + _MILLISECONDS[int(fraction * 1000)]
+
+
+def instant_text(moment: datetime) -> str:
+    """
+    Return *moment* in UTC. Finer digits than milliseconds are cut off.
+
+    A zone can push the first and last day of the calendar over its edge; such a moment becomes the edge.
+    """
+    if type(moment) is not datetime:  # a subclass may override any of what follows; pandas' does
+        moment = datetime(
+            moment.year,
+            moment.month,
+            moment.day,
+            moment.hour,
+            moment.minute,
+            moment.second,
+            moment.microsecond,
+            moment.tzinfo,
+            fold=moment.fold,
+        )
+    try:
+        utc = moment.astimezone(UTC)
+    except (OverflowError, ValueError, OSError):
+        utc = _at_the_edge(moment)
+    return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _at_the_edge(moment: datetime) -> datetime:
+    offset = moment.utcoffset()
+    if offset is None:
+        offset = timedelta(seconds=-time.timezone)
+    naive = moment.replace(tzinfo=None)
+    try:
+        return (naive - offset).replace(tzinfo=UTC)
+    except OverflowError:
+        return _FIRST if offset > timedelta(0) else _LAST
+
+
+def moment_of(value: object) -> datetime | None:
+    """
+    Return the moment that a caller's *value* means, ``None`` where it means none.
+
+    Taken are datetimes, dates (their local midnight), ISO 8601 text, and seconds since the epoch.
+    """
+    if isinstance(value, datetime):
+        return value if value == value else None  # pandas' NaT is a datetime that equals nothing
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day)  # noqa: DTZ001 - local, like every moment without a zone
+    try:
+        if isinstance(value, str):
+            return datetime.fromisoformat(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def _new_message_id() -> str:
+    digits = os.urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+
+
+try:
+    # Only a version that reseeds itself after a fork: two processes must never draw the same id.
+    from uuid_utils import reseed_rng as _reseed_rng  # noqa: F401
+    from uuid_utils import uuid4 as _uuid4
+
+    def new_message_id() -> str:
+        """Return a fresh random UUID (version 4) as text."""
+        return str(_uuid4())
+
+except ImportError:
+    new_message_id = _new_message_id

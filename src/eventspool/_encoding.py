@@ -1,0 +1,355 @@
+"""
+From a caller's values to JSON text: which values have one, and what it is (contract, section 1).
+
+There are two encoders with one meaning. ``dumps_fast`` is orjson; it raises for whatever it would write
+otherwise than the rules say. ``encode_exactly`` is plain Python, knows every rule, and names the path of a bad
+value.
+
+orjson gets no ``default`` hook: it walks the caller's dicts by borrowed pointers, and a hook (or another thread
+that it lets in) could change a dict under it.
+
+Optional libraries are recognised by the names of their types and never imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from itertools import islice
+from json.encoder import encode_basestring as _quote  # type: ignore[attr-defined]
+from types import NoneType
+from typing import Any, NoReturn
+from uuid import UUID
+
+from eventspool._clock import instant_text
+from eventspool._exceptions import EventError
+
+try:
+    from orjson import OPT_PASSTHROUGH_DATACLASS, OPT_PASSTHROUGH_DATETIME, Fragment
+    from orjson import dumps as dumps_fast
+except ImportError:
+    dumps_fast = Fragment = None  # type: ignore[assignment, misc]
+    FAST_OPTIONS = 0
+else:
+    FAST_OPTIONS = OPT_PASSTHROUGH_DATETIME | OPT_PASSTHROUGH_DATACLASS
+
+__all__ = [
+    "FAST_OPTIONS",
+    "MAX_DEPTH",
+    "Fragment",
+    "dumps_fast",
+    "encode_exactly",
+    "numpy_scalar",
+    "type_name",
+    "without_surrogates",
+]
+
+MAX_DEPTH = 254
+"""Most containers inside each other, the event included. It is orjson's limit, so both encoders agree."""
+
+_SEGMENT_CHARS = 50
+_PATH_SEGMENTS = 12
+_raw_type_name: Callable[[type], str] = type.__dict__[
+    "__name__"
+].__get__  # a metaclass cannot override this one
+
+
+class _Refusal(Exception):  # noqa: N818 - it never leaves this module
+    """A value without a JSON form. ``path`` is filled in on the way out, innermost first."""
+
+    def __init__(self, message: str, reason: str = "unencodable") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.path: list[object] = []
+
+
+class _NameRefusal(_Refusal):
+    """A key that is no string. The path ends at the container: the key itself is not shown."""
+
+
+def encode_exactly(event: dict[str, Any], max_bytes: int) -> bytes:
+    """
+    Return *event* as compact JSON. Work and memory stay in proportion to *max_bytes*, whatever it holds.
+
+    Raises:
+        EventError: A value has no JSON form (``unencodable``), or the event is too large (``too_large``).
+    """
+    try:
+        text = _object(list(event.items()), 1, max_bytes)
+        try:
+            encoded = text.encode()
+        except UnicodeEncodeError:
+            encoded = without_surrogates(text).encode()
+        if len(encoded) > max_bytes:
+            _refuse_size(max_bytes)
+    except _Refusal as refusal:
+        path, message, reason = _path_text(refusal.path), refusal.message, refusal.reason
+    except Exception as error:  # noqa: BLE001 - the stack or the memory ran out while a refusal was built
+        path, message, reason = "event", f"encoding it raised {type_name(error)}", "unencodable"
+    else:
+        return encoded
+    raise EventError(f"{path}: {message}", reason)
+
+
+def without_surrogates(text: str) -> str:
+    """Return *text* with surrogate pairs joined and lone surrogates, which UTF-8 cannot hold, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def type_name(value: object) -> str:
+    """Return the name of *value*'s type, fit for a message."""
+    return _printable(_raw_type_name(type(value)))
+
+
+def _printable(text: str) -> str:
+    cut = text if len(text) <= _SEGMENT_CHARS else text[:_SEGMENT_CHARS] + "…"
+    return "".join(c if c.isprintable() else "?" for c in cut)
+
+
+def _path_text(reversed_path: list[object]) -> str:
+    path = ""
+    for segment in reversed_path[: -_PATH_SEGMENTS - 1 : -1]:
+        if type(segment) is int:
+            path += f"[{segment}]"
+        else:
+            path += f".{_printable(str.__str__(segment))}" if isinstance(segment, str) else ".?"
+    return (path[1:] or "event") + ("…" if len(reversed_path) > _PATH_SEGMENTS else "")
+
+
+def _refuse_depth() -> NoReturn:
+    raise _Refusal(f"nested more than {MAX_DEPTH} levels deep, or inside itself")
+
+
+def _refuse_size(max_bytes: int) -> NoReturn:
+    raise _Refusal(f"the event is larger than max_event_bytes ({max_bytes})", "too_large")
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+
+def _object(items: list[tuple[Any, Any]], depth: int, max_bytes: int) -> str:
+    if depth > MAX_DEPTH:
+        _refuse_depth()
+    if len(items) > max_bytes:
+        _refuse_size(max_bytes)
+    members: list[str] = []
+    name: Any = None
+    value: Any = None
+    try:
+        for name, value in items:
+            kind = type(value)
+            if kind is str:
+                text = _quote(value) if len(value) <= max_bytes else _refuse_size(max_bytes)
+            elif kind in _LEAVES:
+                text = _LEAVES[kind](value)
+            elif kind is dict:
+                text = _object(list(value.items()), depth + 1, max_bytes)
+            elif kind is list or kind is tuple:
+                text = _array(tuple(value), depth + 1, max_bytes)
+            else:
+                text = _other(value, kind, depth + 1, max_bytes)
+            members.append(f"{_quote(name if type(name) is str else _name(name))}:{text}")
+    except _NameRefusal:
+        raise _Refusal("keys must be strings") from None
+    except _Refusal as refusal:
+        refusal.path.append(name)
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise _broken(value, error, name) from None
+    text = ",".join(members)
+    if len(text) > max_bytes:
+        _refuse_size(max_bytes)
+    return "{" + text + "}"
+
+
+def _array(values: Sequence[Any], depth: int, max_bytes: int) -> str:
+    text = ",".join(_elements(values, depth, max_bytes))
+    if len(text) > max_bytes:
+        _refuse_size(max_bytes)
+    return "[" + text + "]"
+
+
+def _elements(values: Sequence[Any], depth: int, max_bytes: int) -> list[str]:
+    if depth > MAX_DEPTH:
+        _refuse_depth()
+    if len(values) > max_bytes:
+        _refuse_size(max_bytes)
+    texts: list[str] = []
+    value: Any = None
+    try:
+        for value in values:
+            kind = type(value)
+            if kind is dict:
+                texts.append(_object(list(value.items()), depth + 1, max_bytes))
+            else:
+                texts.append(_one(value, depth + 1, max_bytes))
+    except _Refusal as refusal:
+        refusal.path.append(len(texts))
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise _broken(value, error, len(texts)) from None
+    return texts
+
+
+def _broken(value: object, error: Exception, segment: object) -> _Refusal:
+    """The caller's code may raise anything, and its text may hold the payload."""
+    refusal = _Refusal(f"encoding a value of type {type_name(value)} raised {type_name(error)}")
+    refusal.path.append(segment)
+    return refusal
+
+
+def _name(name: object) -> str:
+    if not issubclass(type(name), str):
+        raise _NameRefusal("keys must be strings")
+    if issubclass(type(name), Enum):
+        name = name._value_  # type: ignore[attr-defined]
+    return str.__str__(name)  # type: ignore[arg-type]
+
+
+# -- leaves ----------------------------------------------------------------------------------------
+
+
+def _integer(value: int) -> str:
+    try:
+        return int.__repr__(value)
+    except ValueError:  # Python's guard against slow conversions; Decimal's is fast
+        return str(Decimal(value))
+
+
+def _float(value: float) -> str:
+    return float.__repr__(value) if value - value == 0 else "null"
+
+
+def _decimal(value: Decimal) -> str:
+    return Decimal.__str__(value) if value.is_finite() else "null"
+
+
+def _datetime(value: datetime) -> str:
+    return f'"{instant_text(value)}"' if value == value else "null"  # pandas' NaT equals nothing
+
+
+def _bytes(value: bytes | bytearray | memoryview) -> str:
+    return f'"{b64encode(bytes(value)).decode()}"'
+
+
+_LEAVES: dict[type, Callable[[Any], str]] = {
+    NoneType: lambda _: "null",
+    bool: lambda value: "true" if value else "false",
+    int: _integer,
+    float: _float,
+    Decimal: _decimal,
+    datetime: _datetime,  # before date, of which it is a kind
+    date: lambda value: f'"{date.isoformat(value)}"',
+    time: lambda value: f'"{time.isoformat(value)}"',
+    timedelta: lambda value: repr(timedelta.total_seconds(value)),
+    UUID: lambda value: f'"{UUID.__str__(value)}"',
+    bytes: _bytes,
+    bytearray: _bytes,
+    memoryview: _bytes,
+}
+
+
+# -- everything else -------------------------------------------------------------------------------
+
+_AS_TEXT = frozenset(
+    {f"ipaddress.IPv{v}{kind}" for v in (4, 6) for kind in ("Address", "Interface", "Network")}
+    | {"uuid_utils.UUID", "pandas.Period", "django.Promise"}
+)
+_AS_LIST = frozenset({"numpy.ndarray", "pandas.Series", "pandas.Index"})
+
+
+def _other(value: Any, kind: type, depth: int, max_bytes: int) -> str:
+    """Return the text of a *value* of none of the exact types above; *depth* counts it as a container."""
+    if issubclass(kind, Enum):
+        return _one(value.value, depth, max_bytes)
+    if issubclass(kind, str):
+        return _one(str.__str__(value), depth, max_bytes)
+    if issubclass(kind, dict):
+        return _object(list(dict.items(value)), depth, max_bytes)
+    if issubclass(kind, list | tuple):
+        return _array(tuple(islice(value, max_bytes + 1)), depth, max_bytes)
+    for base, write in _LEAVES.items():
+        if issubclass(kind, base):
+            return write(value)
+    lineage = {f"{base.__module__.partition('.')[0]}.{base.__name__}" for base in kind.__mro__}
+    if "numpy.generic" in lineage:
+        return _one(numpy_scalar(value), depth, max_bytes)
+    if not lineage.isdisjoint(_AS_LIST):
+        if value.size > max_bytes:
+            _refuse_size(max_bytes)
+        if value.dtype.kind in "mM" and "numpy.ndarray" in lineage:
+            value = value.astype(f"{value.dtype.kind}8[us]")
+        return _one(value.tolist(), depth, max_bytes)
+    if "pandas.NAType" in lineage:
+        return "null"
+    if not lineage.isdisjoint(_AS_TEXT):
+        return _quote(str(value))
+    fields = _fields(value, kind, lineage)
+    if fields is not None:
+        return _one(fields, depth, max_bytes)
+    if issubclass(kind, Mapping):
+        return _object([(k, v) for k, v in islice(value.items(), max_bytes + 1)], depth, max_bytes)
+    if issubclass(kind, Sequence):
+        return _array(tuple(islice(value, max_bytes + 1)), depth, max_bytes)
+    if issubclass(kind, AbstractSet):
+        return _set(value, depth, max_bytes)
+    if hasattr(kind, "__fspath__"):
+        return _quote(os.fsdecode(value))
+    raise _Refusal(f"a value of type {type_name(value)} cannot be encoded")
+
+
+def _one(value: Any, depth: int, max_bytes: int) -> str:
+    """Return the text of *value*, which stands for one that would have been at *depth*."""
+    kind = type(value)
+    if kind is str:
+        return _quote(value) if len(value) <= max_bytes else _refuse_size(max_bytes)
+    write = _LEAVES.get(kind)
+    if write is not None:
+        return write(value)
+    if kind is dict:
+        return _object(list(value.items()), depth, max_bytes)
+    if kind is list or kind is tuple:
+        return _array(tuple(value), depth, max_bytes)
+    return _other(value, kind, depth, max_bytes)
+
+
+def _set(value: Iterable[Any], depth: int, max_bytes: int) -> str:
+    """Equal sets give equal text: their members in order of value where that is total, else of text."""
+    members = list(islice(value, max_bytes + 1))
+    kinds = {type(member) for member in members}
+    if kinds <= {str} or (kinds <= {int, float} and all(member == member for member in members)):
+        return _array(sorted(members), depth, max_bytes)
+    return "[" + ",".join(sorted(_elements(members, depth, max_bytes))) + "]"
+
+
+def _fields(value: Any, kind: type, lineage: set[str]) -> Any:
+    """Return a model's fields (a dict, or whatever a root model holds), ``None`` for what is no model."""
+    if "pydantic.BaseModel" in lineage:
+        return value.model_dump() if hasattr(kind, "model_dump") else value.dict()
+    if "msgspec.Struct" in lineage:
+        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
+        fields = {encoded: getattr(value, name) for encoded, name in names}
+        return {name: field for name, field in fields.items() if _raw_type_name(type(field)) != "UnsetType"}
+    if hasattr(kind, "__dataclass_fields__"):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+    if hasattr(kind, "__attrs_attrs__"):
+        return {field.name: getattr(value, field.name) for field in kind.__attrs_attrs__}
+    return None
+
+
+def numpy_scalar(value: Any) -> Any:
+    if value.dtype.char == "g":  # a long double: its item() is itself
+        return Decimal(str(value))
+    item = value.item()
+    if value.dtype.kind in "mM" and isinstance(item, int):  # finer than microseconds, or beyond the calendar
+        if not value.dtype.str.endswith(("[ns]", "[ps]", "[fs]", "[as]")):
+            raise _Refusal("a numpy time beyond the calendar cannot be encoded")
+        item = value.astype(f"{value.dtype.kind}8[us]").item()
+    return item
