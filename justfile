@@ -2,6 +2,7 @@
 
 set positional-arguments
 
+[private]
 default:
     @{{ just_executable() }} --list --unsorted
 
