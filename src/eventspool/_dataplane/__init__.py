@@ -1,4 +1,4 @@
-"""The local data plane: a real HTTP server for development and tests, which counts what arrives and fails on demand."""
+"""The local data plane: a real HTTP server for tests, which counts what arrives and fails on demand."""
 
 from eventspool._dataplane.ledger import RequestRecord, Stats
 from eventspool._dataplane.rules import Rule, parse_rule

@@ -7,8 +7,8 @@ The control endpoints: what a test in another process, the command line and the 
     POST /__faults            replace the fault script: a JSON array of rules, or {"rules": […], "seed": 0}
     POST /__reset             forget what arrived; the fault script stays
 
-They need no write key, so they answer only this machine, only under a loopback name (a page whose host name was rebound
-to 127.0.0.1 still sends its own), and never a page of another origin.
+They need no write key, so they answer only this machine, only under a loopback name (a page whose host name
+was rebound to 127.0.0.1 still sends its own), and never a page of another origin.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NO_STORE = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"
 
 
 def check_origin(headers: Mapping[str, str], peer: str) -> None:
-    """Raise ``Refused`` (403) unless the request comes from this machine, by a loopback name, from no foreign page."""
+    """Raise ``Refused`` (403) for another machine, another name than a loopback one, or a foreign page."""
     address = ipaddress.ip_address(peer.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     if not (mapped or address).is_loopback:
@@ -82,8 +82,10 @@ def serve_control(plane: DataPlane, wire: Wire, head: Head, peer: str) -> bool:
         answer = _reply(plane, head, body)
     except ConfigError as error:
         answer = refusal(Refused(400, str(error)), *_NO_STORE)
-    wire.send_answer(answer, keep_alive=head.keep_alive)
-    return head.keep_alive
+    # A connection that outlives a change of the script would serve on during an outage.
+    keep_alive = head.keep_alive and head.path != "/__faults"
+    wire.send_answer(answer, keep_alive=keep_alive)
+    return keep_alive
 
 
 def _reply(plane: DataPlane, head: Head, body: bytes) -> Answer:

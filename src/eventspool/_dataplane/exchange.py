@@ -90,7 +90,7 @@ def judge(batch: Batch | Refused, settings: Settings, unwanted: Mapping[int, str
 
 
 def scripted_answer(rule: Rule, now: float) -> Answer | None:
-    """Return what *rule* answers by itself, at *now* seconds since the epoch; ``None`` where it has no answer."""
+    """Return what *rule* answers by itself at *now* (epoch seconds), ``None`` where it has no answer."""
     if rule.redirect is not None:
         return Answer(302, headers=(("Location", rule.redirect),))
     if rule.max_events is not None or rule.max_bytes is not None:
@@ -99,9 +99,12 @@ def scripted_answer(rule: Rule, now: float) -> Answer | None:
         return None
     headers: tuple[tuple[str, str], ...] = ()
     if rule.retry_after is not None:
-        headers = (("Retry-After", str(rule.retry_after)),)
+        wait = rule.retry_after if isinstance(rule.retry_after, str) else f"{rule.retry_after:g}"
+        headers = (("Retry-After", wait),)
     elif rule.retry_after_date is not None:
         headers = (("Retry-After", formatdate(now + rule.retry_after_date, usegmt=True)),)
+    if rule.status in (204, 304):  # these have no body, and a client would read one as the next answer
+        return Answer(rule.status, headers=headers)
     if rule.body is not None:
         return Answer(rule.status, rule.body.encode(), headers)
     return json_answer(rule.status, {"ok": 200 <= rule.status < 300, "message": "scripted"}, *headers)

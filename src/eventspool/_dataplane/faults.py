@@ -1,9 +1,10 @@
 """
-The fault script: which rule decides which request. Pure but for its counters: the time is an argument, chance is seeded.
+The fault script: which rule decides which request. Pure but for its counters: the time is an argument, chance
+is seeded.
 
-Rules are asked in order and the first whose conditions hold decides; ``latency`` and ``drip`` add to that and let the
-next ones have their say. Each rule draws from its own generator, so a rule that is added or removed behind it changes
-nothing for it, and the same seed and the same sequence of requests give the same faults.
+Rules are asked in order and the first whose conditions hold decides; ``latency`` and ``drip`` add to that and
+let the next ones have their say. Each rule draws from its own generator, so a rule that is added or removed
+behind it changes nothing for it, and the same seed and the same sequence of requests give the same faults.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class FaultScript:
         self._lock = threading.Lock()
 
     def before_body(self, elapsed: float) -> Rule | None:
-        """Return the rule that ends a request *elapsed* seconds into the script before its body is read, if any."""
+        """Return the rule that ends a request before its body is read, *elapsed* seconds into the script."""
         with self._lock:
             for position, rule in enumerate(self.rules):
                 if rule.drop == "before" and self._fires(position, elapsed):
@@ -61,7 +62,7 @@ class FaultScript:
         return None
 
     def decide(self, elapsed: float, events: Sequence[Any], body_bytes: int) -> Decision:
-        """Decide about a request with *events* in a body of *body_bytes*, *elapsed* seconds into the script."""
+        """Decide about *events* in a body of *body_bytes* that came *elapsed* seconds into the script."""
         if not self.rules:
             return NO_FAULT
         latency = drip = 0.0

@@ -1,8 +1,9 @@
 """
-What a data plane makes of one request's body: authorised, inflated, parsed, every event checked. Pure: no sockets.
+What a data plane makes of one request's body: authorised, inflated, parsed, every event checked. Pure: no
+sockets.
 
-Events are cut out of the body as they came, so that a retry whose bytes differ from the first arrival is noticed even
-where both mean the same.
+Events are cut out of the body as they came, so that a retry whose bytes differ from the first arrival is
+noticed even where both mean the same.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Batch:
 
 
 def authorize(headers: Mapping[str, str], write_key: str | None) -> None:
-    """Raise ``Refused`` (401) unless *headers* carry *write_key* by Basic auth; ``None`` accepts everybody."""
+    """Raise ``Refused`` (401) unless *headers* carry *write_key* by Basic auth; ``None`` accepts all."""
     if write_key is None:
         return
     scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -73,7 +74,7 @@ def read_batch(headers: Mapping[str, str], body: bytes, max_inflated_bytes: int)
 
 
 def inflate(body: bytes, limit_bytes: int) -> bytes:
-    """Return gunzipped *body*. Never holds more than *limit_bytes* and one step of output; raises ``Refused``."""
+    """Return gunzipped *body*; holds at most *limit_bytes* and one step of output. Raises ``Refused``."""
     blocks: list[bytes] = []
     total = 0
     while True:  # a gzip file may have several members
@@ -154,7 +155,7 @@ _decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
 
 
 class _Walker:
-    """Reads the outer object by hand and leaves the values to the C decoder, which says where each one ends."""
+    """Reads the outer object by hand, and the values with the C decoder, which says where each one ends."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -165,10 +166,10 @@ class _Walker:
         raw: list[str] = []
         sent_at: object = None
         for _ in self._items("{", "}"):
+            if self._peek() != '"':
+                raise ValueError
             key = self._value()
             self._expect(":")
-            if not isinstance(key, str):
-                raise ValueError
             if key != "batch":
                 value = self._value()
                 sent_at = value if key == "sentAt" else sent_at

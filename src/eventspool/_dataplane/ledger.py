@@ -1,7 +1,8 @@
 """
 What arrived: counts, the ids of all events, and the last requests and events.
 
-A million events cost one dictionary entry each: the id, and 60 bits that tell whether a later arrival had other bytes.
+A million events cost one dictionary entry each: the id, and 60 bits that tell whether a later arrival had
+other bytes.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class RequestRecord:
         sent_at: The body's ``sentAt``.
         fault: The rule that decided the answer, in text form.
         connection: Ordinal of the connection that it came over.
-        headers: ``user-agent``, ``content-type``, ``content-encoding`` and every ``x-…``, names in lower case.
+        headers: ``user-agent``, ``content-type``, ``content-encoding`` and every ``x-…``, names in lower
+            case.
     """
 
     time: float
@@ -148,7 +150,7 @@ class Ledger:
 
     def _add(self, event: dict[str, Any], raw: str) -> None:
         message_id: str = event["messageId"]
-        # str's own keyed 64-bit hash is fast and never leaves this process; 60 bits fit the smallest int object.
+        # str's keyed 64-bit hash is fast, and stays in this process; 60 bits fit a small int object.
         digest = hash(raw) >> 4
         first = self._digests.setdefault(message_id, digest)
         self._counts["events"] += 1
@@ -182,6 +184,11 @@ class Ledger:
                 faults=dict(faults),
                 uptime=time.monotonic() - self._since,
             )
+
+    def unique(self) -> int:
+        """Return how many different events were received."""
+        with self._changed:
+            return len(self._digests)
 
     def unique_ids(self) -> list[str]:
         """Return the id of every event received, in the order of first arrival."""

@@ -1,22 +1,24 @@
 """
 One scripted fault: *when* (conditions, which must all hold) and *what* (exactly one action).
 
-A rule is written as a JSON object, ``{"status": 503, "p": 0.2}``, or as text for the command line, ``status=503,p=0.2``.
-In text, ``latency=0.1..0.5`` is a range, and a bare word means true (``outage,from=2,to=4``; ``reject,event=Poison``).
+A rule is written as a JSON object, ``{"status": 503, "p": 0.2}``, or as text for the command line,
+``status=503,p=0.2``. In text, ``latency=0.1..0.5`` is a range, and a bare word means true
+(``outage,from=2,to=4``; ``reject,event=Poison``).
 
 Actions:
 
-    status          answer this status; with ``retry_after`` (seconds, or any text as it is), ``retry_after_date`` (an
-                    HTTP date so many seconds from now), ``body`` (text)
-    latency         answer so many seconds late: a number, or [lowest, highest] to draw from; later rules still apply
+    status          answer this status; with ``retry_after`` (seconds, or any text as it is),
+                    ``retry_after_date`` (an HTTP date so many seconds from now), ``body`` (text)
+    latency         answer so many seconds late: a number, or [lowest, highest] to draw from; later rules
+                    still apply
     drip            write the answer byte by byte with so many seconds between; later rules still apply
-    drop            "before": reset the connection before the body is read; "after": once all of it was read, without
-                    an answer; "half": in the middle of the answer
+    drop            "before": reset the connection before the body is read; "after": once all of it was read,
+                    without an answer; "half": in the middle of the answer
     hang            read all, answer nothing, until the client gives up or so many seconds have passed
     outage          true: nothing listens, and open connections break; takes only ``from`` and ``to``
     redirect        answer 302 to this location
-    reject          "batch": answer 400 to the whole batch that holds a matching event; "events": take the others and
-                    answer 200 naming these; needs ``event`` (or, in Python, ``predicate``)
+    reject          "batch": answer 400 to the whole batch that holds a matching event; "events": take the
+                    others and answer 200 naming these; needs ``event`` (or, in Python, ``predicate``)
     max_events      answer 413 to a batch of more events
     max_bytes       answer 413 to a body of more bytes, as sent
 
@@ -29,9 +31,9 @@ Conditions:
     event           some event of the batch has this ``event``
     predicate       Python only: called with every event (a dict) until it returns true
 
-``record``: true has the batch's events count as received although the answer says otherwise, or never comes: the
-ambiguous case, in which a correct client sends them again. Faults come before authorisation and validation; events that
-these would have refused are never recorded.
+``record``: true has the batch's events count as received although the answer says otherwise, or never comes:
+the ambiguous case, in which a correct client sends them again. Faults come before authorisation and
+validation; events that these would have refused are never recorded.
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ _STATUS_OPTIONS = ("retry_after", "retry_after_date", "body")
 _CHOICES = {"drop": ("before", "after", "half"), "reject": ("batch", "events")}
 _INTEGERS = ("status", "max_events", "max_bytes", "every", "next")
 _NUMBERS = ("hang", "drip", "p", "from", "to", "retry_after_date")
+_LONGEST_SECONDS = 86_400
 _TEXTS = ("redirect", "event", "body")
 _BOOLEANS = ("outage", "record")
 
@@ -111,6 +114,8 @@ class Rule:
             raise ConfigError("outage takes only from and to: nobody is there to look at a request")
         if action == "reject" and not self.selects_events:
             raise ConfigError("reject needs event: the name of the events to reject")
+        if self.record and action in ("latency", "drip", "reject"):
+            raise ConfigError(f"record does not go with {action}, whose answer says what was received")
         if self.drop == "before" and (self.selects_events or self.record):
             raise ConfigError(
                 "drop=before never sees the events, so it takes neither event, predicate nor record"
@@ -170,12 +175,11 @@ def parse_rule(given: Rule | Mapping[str, Any] | str) -> Rule:
     if not isinstance(given, Mapping):
         raise ConfigError(f"a fault rule must be an object or text, not {type(given).__name__}")
     reject_unknown(given, _KNOWN, "the fault rule")
-    for name, value in given.items():
-        _check(name, value)
     return Rule(**{"from_" if name == "from" else name: value for name, value in given.items()})
 
 
 def _check(name: str, value: object) -> None:
+    bounds = value if isinstance(value, (list, tuple)) else [value]
     if name in _INTEGERS:
         require_number(name, value, 0 if name == "max_bytes" else 1, integer=True)
     elif name in _NUMBERS:
@@ -187,13 +191,16 @@ def _check(name: str, value: object) -> None:
     elif name in _CHOICES and value not in _CHOICES[name]:
         raise ConfigError(f"{name} must be {' or '.join(map(repr, _CHOICES[name]))}, not {value!r}")
     elif name == "latency":
-        bounds = value if isinstance(value, (list, tuple)) else [value, value]
-        if len(bounds) != 2:
+        if isinstance(value, (list, tuple)) and len(value) != 2:
             raise ConfigError("latency must be a number of seconds or [lowest, highest]")
-        require_number("latency", bounds[0], 0)
-        require_number("latency", bounds[1], bounds[0])
+        for bound in bounds:
+            require_number("latency", bound, 0)
+        if bounds[0] > bounds[-1]:  # type: ignore[operator]
+            raise ConfigError("latency must be [lowest, highest], in this order")
     elif name == "retry_after" and not isinstance(value, str):
         require_number("retry_after", value, 0)
+    if name in (*_NUMBERS, "latency") and max(bounds) > _LONGEST_SECONDS:
+        raise ConfigError(f"{name} must be at most a day")
     if name == "status" and not 200 <= value <= 599:  # type: ignore[operator]
         raise ConfigError(f"status must be from 200 to 599, not {value!r}")
     if name == "p" and value > 1:  # type: ignore[operator]

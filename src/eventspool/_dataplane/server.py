@@ -1,4 +1,4 @@
-"""The data plane itself: listens, gives every connection a thread, and closes shop during scripted outages."""
+"""The data plane itself: listens, gives each connection a thread, closes shop during scripted outages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eventspool._dataplane.wire import Head, Refused, Wire
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from types import TracebackType
 
 __all__ = ["DEFAULT_WRITE_KEY", "DataPlane"]
@@ -31,7 +31,8 @@ _STOP_SECONDS = 2.0
 
 class DataPlane:
     """
-    A data plane on this machine, for development and tests: a real HTTP server that counts and misbehaves on demand.
+    A data plane on this machine, for development and tests: a real HTTP server that counts and misbehaves on
+    demand.
 
     >>> with DataPlane() as plane:
     ...     plane.script("status=503,next=2")
@@ -103,9 +104,10 @@ class DataPlane:
         self._max_connections = max_connections
         self._ledger = Ledger(keep_events=keep_events, keep_requests=keep_requests)
         self._seed = seed
-        self._script = FaultScript(map(parse_rule, _as_rules(faults)), seed=seed)
-        self._script_since = time.monotonic()
+        self._script = (FaultScript(map(parse_rule, _as_rules(faults)), seed=seed), time.monotonic())
         self._script_applied = threading.Event()
+        self._script_change = threading.Lock()
+        self._controlling: set[socket.socket] = set()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -124,13 +126,13 @@ class DataPlane:
     # Life
 
     def start(self) -> Self:
-        """Listen and return. What arrived before a ``stop`` is still counted. Raises ``OSError`` where it cannot bind."""
+        """Listen and return; earlier counts stay. Raises ``OSError`` where it cannot bind."""
         if self._acceptor is not None:
             return self
         listener = self._listen()
         self.port = listener.getsockname()[1]
         self._stopping.clear()
-        self._script_since = time.monotonic()
+        self._script = (self._script[0], time.monotonic())
         self._wake, woken = socket.socketpair()
         self._acceptor = threading.Thread(
             target=self._accept, args=(listener, woken), name="eventspool-dataplane", daemon=True
@@ -139,7 +141,7 @@ class DataPlane:
         return self
 
     def stop(self) -> None:
-        """Break every connection and end every thread. Safe to call twice; ``start`` begins anew on the same port."""
+        """End every connection and thread. Safe to call twice; ``start`` begins anew on the same port."""
         acceptor, wake = self._acceptor, self._wake
         self._stopping.set()
         if acceptor is None or wake is None:
@@ -179,14 +181,16 @@ class DataPlane:
         """
         Replace the fault script; without *rules* there are no more faults. Windows count from now.
 
-        Returns once an outage that begins or ends with it is in effect. Raises ``ConfigError`` for a wrong rule.
+        Returns once an outage that begins or ends with it is in effect. Raises ``ConfigError`` for a wrong
+        rule.
         """
         script = FaultScript(map(parse_rule, rules), seed=self._seed if seed is None else seed)
-        self._script_applied.clear()
-        self._script, self._script_since = script, time.monotonic()
-        if self._wake is not None:
-            self._wake.send(b".")
-            self._script_applied.wait(_STOP_SECONDS)
+        with self._script_change:
+            self._script_applied.clear()
+            self._script = (script, time.monotonic())
+            if self._wake is not None:
+                self._wake.send(b".")
+                self._script_applied.wait(_STOP_SECONDS)
 
     # What arrived
 
@@ -214,7 +218,7 @@ class DataPlane:
 
     def stats(self) -> Stats:
         """Return a snapshot of the counts."""
-        return self._ledger.stats(self._script.fired())
+        return self._ledger.stats(self._script[0].fired())
 
     def reset(self) -> None:
         """Forget what arrived. The fault script stays."""
@@ -222,14 +226,15 @@ class DataPlane:
 
     def wait_for(self, wanted: int | Callable[[Stats], bool], timeout: float = 5.0) -> bool:
         """
-        Block until *wanted* unique events have arrived (or a predicate of ``stats()`` is true), or *timeout* seconds.
+        Block until *wanted* unique events have arrived (or a predicate of ``stats()`` is true), or *timeout*
+        seconds.
 
         Returns whether it came to that, like ``threading.Condition.wait_for``.
         """
         if callable(wanted):
             predicate = wanted
             return self._ledger.wait_for(lambda: predicate(self.stats()), timeout)
-        return self._ledger.wait_for(lambda: self.stats().unique >= wanted, timeout)
+        return self._ledger.wait_for(lambda: self._ledger.unique() >= wanted, timeout)
 
     # The server
 
@@ -251,17 +256,18 @@ class DataPlane:
             stack.enter_context(woken)
             selector = stack.enter_context(selectors.DefaultSelector())
             selector.register(woken, selectors.EVENT_READ)
-            stack.callback(lambda: listener and listener.close())
             if listener is not None:
                 selector.register(listener, selectors.EVENT_READ)
+            stack.callback(lambda: listener.close() if listener else None)
             while not self._stopping.is_set():
-                script, elapsed = self._script, time.monotonic() - self._script_since
+                timed = script, since = self._script
+                elapsed = time.monotonic() - since
                 down, pause = script.outage(elapsed)
                 if down and listener is not None:
                     selector.unregister(listener)
                     listener.close()
                     listener = None
-                    self._break_connections()
+                    self._break_connections(spare=self._controlling)
                     script.note_outage(elapsed)
                 elif not down and listener is None:
                     try:
@@ -269,7 +275,7 @@ class DataPlane:
                         selector.register(listener, selectors.EVENT_READ)
                     except OSError:
                         pause = _REBIND_SECONDS
-                if script is self._script and (down or listener is not None):
+                if timed is self._script and (down or listener is not None):
                     self._script_applied.set()
                 for key, _ in selector.select(pause):
                     if key.fileobj is woken:
@@ -299,9 +305,9 @@ class DataPlane:
             Wire(sock, **self._timeouts).reset()
             sock.close()
 
-    def _break_connections(self) -> None:
+    def _break_connections(self, *, spare: Collection[socket.socket] = ()) -> None:
         with self._lock:
-            for sock in self._connections:
+            for sock in self._connections.keys() - spare:
                 Wire(sock, **self._timeouts).reset()
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
@@ -313,7 +319,7 @@ class DataPlane:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while not self._stopping.is_set():
                 head = wire.read_head()
-                if head is None or not self._dispatch(exchange, wire, head, peer):
+                if head is None or not self._dispatch(exchange, wire, head, peer, sock):
                     return
         except Refused as refused:
             close_politely(wire, refused)
@@ -324,21 +330,27 @@ class DataPlane:
                 self._connections.pop(sock, None)
                 sock.close()
 
-    def _dispatch(self, exchange: Exchange, wire: Wire, head: Head, peer: str) -> bool:
+    def _dispatch(self, exchange: Exchange, wire: Wire, head: Head, peer: str, sock: socket.socket) -> bool:
         try:
             if head.path.startswith(control.PREFIX):
+                with self._lock:
+                    self._controlling.add(sock)
                 return control.serve_control(self, wire, head, peer)
             if head.path != self._settings.path:
                 return _turn_away(wire, Refused(404, f"batches are posted to {self._settings.path}"))
             if head.method != "POST":
                 return _turn_away(wire, Refused(405, "batches are posted"), ("Allow", "POST"))
-            return exchange.serve(head, self._script, time.monotonic() - self._script_since)
+            script, since = self._script
+            return exchange.serve(head, script, time.monotonic() - since)
         except (OSError, Refused):
             raise
         except Exception as error:  # noqa: BLE001 - a predicate's bug must not look like a lost connection
             message = f"{type(error).__name__} in the data plane"
             wire.send_answer(json_answer(500, {"ok": False, "message": message}), keep_alive=False)
             return False
+        finally:
+            with self._lock:
+                self._controlling.discard(sock)
 
 
 def _turn_away(wire: Wire, refused: Refused, *headers: tuple[str, str]) -> bool:

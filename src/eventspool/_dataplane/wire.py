@@ -1,8 +1,9 @@
 """
 HTTP/1.1 over one socket, every read bounded in bytes and in total time.
 
-Not ``http.server``: its timeout restarts with every byte, which a slow client turns into for ever, and a scripted fault
-has to end a connection at an exact point (before the body, after it, in the middle of the answer).
+Not ``http.server``: its timeout restarts with every byte, which a slow client turns into for ever, and a
+scripted fault has to end a connection at an exact point (before the body, after it, in the middle of the
+answer).
 """
 
 from __future__ import annotations
@@ -166,7 +167,7 @@ class Wire:
         self._sock.sendall(data)
 
     def send_answer(self, answer: Answer, *, keep_alive: bool) -> None:
-        """Write *answer*; without *keep_alive*, also see to it that the client can read it before we close."""
+        """Write *answer*; without *keep_alive*, wait for the client to read it before we close."""
         self.send(answer.encode(keep_alive=keep_alive))
         if not keep_alive:
             self.finish()
@@ -183,7 +184,8 @@ class Wire:
         """
         Say that no more comes, and take what the client is still sending, for a moment.
 
-        Closing a socket that has unread input resets the connection, and a reset discards the answer on its way.
+        Closing a socket that has unread input resets the connection, and a reset discards the answer on its
+        way.
         """
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
