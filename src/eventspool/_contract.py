@@ -1,0 +1,392 @@
+# ruff: noqa: S101 - these are tests
+"""
+What any queue backend must do, as a suite of tests to inherit from.
+
+    class TestMine(QueueContract):
+        @pytest.fixture
+        def backend_factory(self):
+            yield lambda **options: opened(MyBackend(**options))
+
+Nothing here looks inside a backend or has a clock of its own: what needs time to pass polls with a deadline.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eventspool._contract_fifo import FIFOContract
+from eventspool._contract_leases import LeaseContract
+from eventspool._contract_tools import (
+    LONG,
+    SOON,
+    BackendFactory,
+    bury,
+    claim_soon,
+    depth,
+    drain,
+    fail,
+    ids_of,
+    new_job,
+    new_jobs,
+    release,
+    retry,
+)
+from eventspool._job import CommitResult, Depth, JobState, NewJob
+
+if TYPE_CHECKING:
+    from eventspool._backends import Backend
+
+__all__ = ["QueueContract"]
+
+
+class QueueContract(LeaseContract, FIFOContract):
+    """
+    The behaviour of a backend. Override ``backend_factory``.
+
+    The factory takes ``fifo``, ``max_jobs`` and ``max_bytes`` and returns an opened backend: each call a new
+    handle on the same queue, empty at first. A backend that is neither durable nor shared may return a new queue.
+    """
+
+    @pytest.fixture
+    def backend_factory(self) -> BackendFactory:
+        """Return the factory of backends: the one thing to override."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def backend(self, backend_factory: BackendFactory) -> Backend:
+        """One opened backend."""
+        return backend_factory()
+
+    @pytest.fixture
+    def other(self, backend: Backend, backend_factory: BackendFactory) -> Backend:
+        """A second handle on the same queue, or the same one where a queue has but one."""
+        return backend_factory() if backend.shared else backend
+
+    # Producing.
+
+    def test_jobs_come_out_in_the_order_they_were_committed(self, backend: Backend) -> None:
+        jobs = new_jobs(12)
+        for commit in (jobs[:5], jobs[5:6], jobs[6:]):
+            backend.commit(commit)
+        assert ids_of(drain(backend, "t", limit=5)) == ids_of(jobs)
+
+    def test_a_claim_hands_out_what_was_committed(self, backend: Backend) -> None:
+        job = NewJob(new_job().id, bytes(range(256)) * 5000, 7)
+        assert backend.commit([job]) == CommitResult(1)
+        [claimed] = backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+        assert (claimed.id, claimed.payload, claimed.attempts) == (job.id, job.payload, 0)
+        assert (claimed.progress, claimed.stalled) == ("", False)
+        assert claimed.created_at == pytest.approx(time.time(), abs=60)
+
+    def test_committing_again_changes_nothing(self, backend: Backend) -> None:
+        jobs = new_jobs(3)
+        backend.commit(jobs[:2])
+        before = depth(backend)
+        assert backend.commit(jobs[:2]) == CommitResult(0, duplicates=2)
+        assert depth(backend) == before
+        assert backend.commit(jobs) == CommitResult(1, duplicates=2)
+        assert ids_of(drain(backend, "t")) == ids_of(jobs)
+
+    def test_a_job_named_twice_in_one_commit_is_stored_once(self, backend: Backend) -> None:
+        job = new_job()
+        assert backend.commit([job, job]) == CommitResult(1, duplicates=1)
+        assert backend.stats().waiting == Depth(1, 1, len(job.payload))
+
+    def test_committing_a_leased_job_again_leaves_its_lease(self, backend: Backend) -> None:
+        job = new_job()
+        backend.commit([job])
+        claim_soon(backend, "t")
+        assert backend.commit([job]).duplicates == 1
+        assert not backend.claim("u", limit=1, visibility_timeout=LONG).jobs
+
+    def test_committing_a_failed_job_again_leaves_it_failed(self, backend: Backend) -> None:
+        job = new_job()
+        backend.commit([job])
+        claim_soon(backend, "t")
+        backend.settle("t", [fail(job.id)])
+        assert backend.commit([job]) == CommitResult(0, duplicates=1)
+        assert backend.stats().waiting == Depth()
+        assert backend.stats().failed.jobs == 1
+
+    def test_jobs_beyond_max_jobs_are_rejected_and_the_rest_stored(
+        self, backend_factory: BackendFactory
+    ) -> None:
+        backend = backend_factory(max_jobs=3)
+        jobs = new_jobs(5)
+        assert backend.commit(jobs) == CommitResult(3, rejected=tuple(ids_of(jobs[3:])))
+        assert backend.lookup(ids_of(jobs)).keys() == set(ids_of(jobs[:3]))
+        assert backend.payload(jobs[3].id) is None
+        backend.ack(ids_of(jobs[:2]))
+        assert backend.commit(jobs[3:]) == CommitResult(2)
+
+    def test_bytes_beyond_max_bytes_are_rejected(self, backend_factory: BackendFactory) -> None:
+        jobs = new_jobs(3)
+        size = len(jobs[0].payload)
+        backend = backend_factory(max_bytes=2 * size)
+        assert backend.commit(jobs) == CommitResult(2, rejected=(jobs[2].id,))
+        assert backend.stats().waiting == Depth(2, 2, 2 * size)
+        backend.ack([jobs[0].id])
+        assert backend.commit([jobs[2]]) == CommitResult(1)
+
+    def test_failed_jobs_count_towards_the_bounds(self, backend_factory: BackendFactory) -> None:
+        backend = backend_factory(max_jobs=2)
+        buried = bury(backend, 2)
+        job = new_job()
+        assert backend.commit([job]).rejected == (job.id,)
+        backend.purge(JobState.FAILED, buried[:1])
+        assert backend.commit([job]).accepted == 1
+
+    # Looking.
+
+    def test_lookup_tells_unfinished_failed_and_gone_apart(self, backend: Backend) -> None:
+        [buried] = bury(backend, 1)
+        waiting, gone = new_jobs(2)
+        backend.commit([waiting, gone])
+        backend.ack([gone.id])
+        found = backend.lookup([waiting.id, buried, gone.id, "never-stored"])
+        assert found.keys() == {waiting.id, buried}
+        assert found[waiting.id] is None
+        assert found[buried] is not None
+
+    def test_each_state_lists_its_jobs(self, backend: Backend) -> None:
+        [failed] = bury(backend, 1)
+        delayed, leased, waiting = new_job(2), new_job(3), new_job(4)
+        backend.commit([delayed])
+        claim_soon(backend, "t")
+        backend.settle("t", [retry(delayed.id, delay=LONG)])
+        backend.commit([leased])
+        claim_soon(backend, "t")
+        backend.commit([waiting])
+        listed = {state: backend.jobs(state, limit=10) for state in JobState}
+        assert {state: ids_of(jobs) for state, jobs in listed.items()} == {
+            JobState.WAITING: [waiting.id],
+            JobState.DELAYED: [delayed.id],
+            JobState.LEASED: [leased.id],
+            JobState.FAILED: [failed],
+        }
+        for job, stored in (
+            (delayed, JobState.DELAYED),
+            (leased, JobState.LEASED),
+            (waiting, JobState.WAITING),
+        ):
+            [seen] = listed[stored]
+            assert (seen.state, seen.events, seen.bytes) == (stored, job.events, len(job.payload))
+            assert (seen.reason, seen.error) == (None, None)
+            due = time.time() + (0 if stored is JobState.WAITING else LONG)
+            assert seen.next_attempt_at == pytest.approx(due, abs=SOON)
+            assert seen.created_at == pytest.approx(time.time(), abs=SOON)
+        assert listed[JobState.DELAYED][0].attempts == 1
+
+    @pytest.mark.parametrize("state", [JobState.WAITING, JobState.LEASED, JobState.FAILED])
+    def test_pages_cover_every_job_once_and_in_order(self, backend: Backend, state: JobState) -> None:
+        if state is JobState.FAILED:
+            expected = bury(backend, 7)
+        else:
+            jobs = new_jobs(7)
+            backend.commit(jobs)
+            expected = ids_of(jobs)
+            if state is JobState.LEASED:
+                claim_soon(backend, "t", limit=7)
+        pages: list[str] = []
+        after = None
+        while page := backend.jobs(state, limit=3, after=after):
+            assert len(page) <= 3
+            pages += ids_of(page)
+            after = page[-1].id
+        assert pages == expected if state is not JobState.LEASED else sorted(pages) == sorted(expected)
+
+    def test_a_payload_can_be_read_in_every_state(self, backend: Backend) -> None:
+        [failed] = bury(backend, 1)
+        job = new_job()
+        backend.commit([job])
+        assert backend.payload(job.id) == job.payload
+        claim_soon(backend, "t")
+        assert backend.payload(job.id) == job.payload
+        assert backend.payload(failed)
+        assert backend.payload("never-stored") is None
+
+    def test_oldest_age_is_that_of_the_oldest_unfinished_job(self, backend: Backend) -> None:
+        assert backend.stats().oldest_age == 0.0
+        old = NewJob(f"{int((time.time() - 3600) * 1000):012x}{'0' * 16}", b"old", 1)
+        backend.commit([*new_jobs(1), old])
+        assert backend.stats().oldest_age == pytest.approx(3600, abs=SOON)
+        backend.ack([old.id])
+        assert backend.stats().oldest_age < SOON
+
+    def test_stats_follow_every_transition(self, backend: Backend, other: Backend) -> None:
+        jobs = [new_job(events, filling="x" * events) for events in (1, 2, 3, 4)]
+        one, two, three, four = (Depth(1, j.events, len(j.payload)) for j in jobs)
+        backend.commit(jobs)
+        total = Depth(4, 10, sum(len(j.payload) for j in jobs))
+        assert depth(other) == (total, Depth(), Depth(), Depth())
+        claim_soon(backend, "t", limit=3)
+        three_leased = Depth(3, 6, total.bytes - four.bytes)
+        assert depth(other) == (four, Depth(), three_leased, Depth())
+        backend.settle("t", [retry(jobs[0].id, delay=LONG), fail(jobs[1].id, events=2), release(jobs[2].id)])
+        assert depth(other) == (Depth(2, 7, three.bytes + four.bytes), one, Depth(), two)
+        backend.replay([jobs[1].id])
+        assert depth(other) == (Depth(3, 9, total.bytes - one.bytes), one, Depth(), Depth())
+        backend.purge(JobState.WAITING, [jobs[1].id])
+        backend.purge(JobState.DELAYED, [jobs[0].id])
+        backend.ack(ids_of(jobs[2:]))
+        assert depth(other) == (Depth(), Depth(), Depth(), Depth())
+
+    def test_totals_return_to_zero_whatever_happened(self, backend: Backend) -> None:
+        dice = random.Random(7)
+        held: dict[str, list[str]] = {"a": [], "b": []}
+        committed: list[str] = []
+        for _ in range(150):
+            token = dice.choice("ab")
+            match dice.randrange(6):
+                case 0 | 1:
+                    jobs = [new_job(dice.randrange(1, 4)) for _ in range(dice.randrange(1, 4))]
+                    backend.commit(jobs)
+                    committed += ids_of(jobs)
+                case 2 | 3:
+                    timeout = dice.choice([0.05, LONG])
+                    held[token] += ids_of(backend.claim(token, limit=3, visibility_timeout=timeout).jobs)
+                case 4:
+                    kinds = [[retry(i), release(i), fail(i)] for i in held[token]]
+                    backend.settle(token, [dice.choice(kind) for kind in kinds])
+                    held[token] = []
+                case _:
+                    backend.ack(held[token][:1])
+                    backend.replay(dice.sample(committed, min(3, len(committed))))
+        backend.leave("a")
+        backend.leave("b")
+        backend.ack(committed)
+        assert depth(backend) == (Depth(), Depth(), Depth(), Depth())
+        assert backend.lookup(committed) == {}
+
+    # Mending.
+
+    def test_replay_starts_failed_jobs_afresh(self, backend: Backend) -> None:
+        buried = bury(backend, 3)
+        assert backend.replay([buried[0], buried[2], "never-stored"]) == 2
+        assert backend.lookup(buried[:1]) == {buried[0]: None}
+        claimed = claim_soon(backend, "t", limit=9)
+        assert [(j.id, j.attempts, j.progress, j.stalled) for j in claimed] == [
+            (buried[0], 0, "", False),
+            (buried[2], 0, "", False),
+        ]
+        assert backend.replay(ids_of(claimed)) == 0
+        assert ids_of(backend.jobs(JobState.FAILED, limit=9)) == [buried[1]]
+
+    def test_purge_deletes_only_what_is_in_the_state(self, backend: Backend) -> None:
+        [failed] = bury(backend, 1)
+        job = new_job()
+        backend.commit([job])
+        everything = [failed, job.id, "never-stored"]
+        assert backend.purge(JobState.DELAYED, everything) == 0
+        assert backend.purge(JobState.FAILED, everything) == 1
+        assert backend.lookup(everything) == {job.id: None}
+        assert backend.purge(JobState.WAITING, everything) == 1
+        assert backend.lookup(everything) == {}
+        assert backend.payload(job.id) is None
+
+    def test_purge_never_takes_a_leased_job(self, backend: Backend) -> None:
+        job = new_job()
+        backend.commit([job])
+        claim_soon(backend, "t")
+        assert [backend.purge(state, [job.id]) for state in JobState] == [0, 0, 0, 0]
+        assert backend.settle("t", [release(job.id)]) == [True]
+
+    def test_repair_leaves_a_sound_queue_alone(self, backend: Backend) -> None:
+        bury(backend, 1)
+        backend.commit(new_jobs(3))
+        claim_soon(backend, "t")
+        before = depth(backend)
+        assert backend.repair() == 0
+        assert depth(backend) == before
+
+    def test_nothing_is_asked_for_nothing(self, backend: Backend) -> None:
+        assert backend.commit([]) == CommitResult(0)
+        assert backend.ack([]) == 0
+        assert backend.settle("t", []) == []
+        assert backend.renew("t", [], visibility_timeout=LONG) == set()
+        assert backend.lookup([]) == {}
+        assert backend.replay([]) == 0
+        assert backend.purge(JobState.FAILED, []) == 0
+        assert backend.jobs(JobState.FAILED, limit=5) == []
+
+    # Waiting.
+
+    def test_a_wait_on_a_quiet_queue_times_out(self, backend: Backend) -> None:
+        backend.claim("t", limit=1, visibility_timeout=LONG)
+        started = time.monotonic()
+        assert backend.wait(0.15) is False
+        assert 0.1 < time.monotonic() - started < SOON
+
+    def test_a_commit_ends_a_wait(self, backend: Backend, other: Backend) -> None:
+        for producer in (backend, other):
+            backend.claim("t", limit=1, visibility_timeout=LONG)
+            with ThreadPoolExecutor(1) as pool:
+                started = time.monotonic()
+                woken = pool.submit(backend.wait, 30.0)
+                job = new_job()
+                producer.commit([job])
+                assert woken.result() is True
+                assert time.monotonic() - started < SOON
+            backend.ack([job.id])
+
+    def test_a_commit_before_the_wait_is_not_missed(self, backend: Backend, other: Backend) -> None:
+        for producer in (backend, other):
+            assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
+            job = new_job()
+            producer.commit([job])
+            started = time.monotonic()
+            assert backend.wait(30.0) is True
+            assert time.monotonic() - started < SOON
+            backend.ack([job.id])
+
+    def test_an_interrupt_ends_a_wait(self, backend: Backend) -> None:
+        backend.claim("t", limit=1, visibility_timeout=LONG)
+        started = time.monotonic()
+        waiting = threading.Event()
+
+        def wait() -> None:
+            waiting.set()
+            backend.wait(30.0)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        waiting.wait()
+        while thread.is_alive():
+            backend.interrupt()
+            thread.join(0.05)
+        assert time.monotonic() - started < SOON
+
+    # Life.
+
+    def test_closing_twice_and_opening_twice_does_no_harm(self, backend: Backend) -> None:
+        job = new_job()
+        backend.open()
+        backend.commit([job])
+        backend.close()
+        backend.close()
+        backend.open()
+        assert backend.lookup([job.id]) == {job.id: None}
+
+    def test_a_durable_queue_outlives_its_handle(
+        self, backend: Backend, backend_factory: BackendFactory
+    ) -> None:
+        jobs = new_jobs(3)
+        backend.commit(jobs)
+        [leased] = claim_soon(backend, "t")
+        backend.settle("t", [retry(leased.id, progress="kept")])
+        before = depth(backend)
+        backend.close()
+        again = backend_factory() if backend.durable else backend
+        again.open()
+        assert depth(again) == before
+        assert {j.id: (j.attempts, j.progress) for j in drain(again, "t")} == {
+            jobs[0].id: (1, "kept"),
+            jobs[1].id: (0, ""),
+            jobs[2].id: (0, ""),
+        }

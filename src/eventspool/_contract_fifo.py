@@ -1,0 +1,175 @@
+# ruff: noqa: S101 - these are tests
+"""The part of the contract that is about queues that keep their order."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eventspool._contract_tools import (
+    LONG,
+    SHORT,
+    SOON,
+    BackendFactory,
+    bury,
+    claim_soon,
+    fail,
+    ids_of,
+    new_jobs,
+    release,
+    retry,
+)
+
+if TYPE_CHECKING:
+    from eventspool._backends import Backend
+
+__all__ = ["FIFOContract"]
+
+QUEUE_LEASE = 10.0
+"""The longest lease of a whole queue."""
+
+
+class FIFOContract:
+    """Strict order, one processor at a time, a prompt successor. Part of ``QueueContract``."""
+
+    @pytest.fixture
+    def fifo(self, backend_factory: BackendFactory) -> Backend:
+        """An opened first-in-first-out queue."""
+        return backend_factory(fifo=True)
+
+    @pytest.fixture
+    def standby(self, fifo: Backend, backend_factory: BackendFactory) -> Backend:
+        """A second handle on it, where there can be one."""
+        return backend_factory(fifo=True) if fifo.shared else fifo
+
+    def test_fifo_one_claim_may_return_several_jobs_in_order(self, fifo: Backend) -> None:
+        jobs = new_jobs(5)
+        fifo.commit(jobs[:3])
+        fifo.commit(jobs[3:])
+        assert ids_of(fifo.claim("t", limit=4, visibility_timeout=LONG).jobs) == ids_of(jobs[:4])
+
+    def test_fifo_nothing_overtakes_a_leased_job(self, fifo: Backend) -> None:
+        jobs = new_jobs(3)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t", limit=2)
+        fifo.ack([jobs[0].id])
+        for probe in (False, True):
+            assert fifo.claim("t", limit=9, visibility_timeout=LONG, probe=probe).jobs == ()
+        fifo.ack([jobs[1].id])
+        assert ids_of(fifo.claim("t", limit=9, visibility_timeout=LONG).jobs) == [jobs[2].id]
+
+    def test_fifo_another_token_gets_nothing_and_learns_how_long(
+        self, fifo: Backend, standby: Backend
+    ) -> None:
+        fifo.commit(new_jobs(2))
+        claim_soon(fifo, "t")
+        for probe in (False, True):
+            claim = standby.claim("u", limit=1, visibility_timeout=LONG, probe=probe)
+            assert claim.jobs == ()
+            assert claim.wait is not None
+            assert 0 < claim.wait <= QUEUE_LEASE + 0.001
+
+    def test_fifo_an_empty_queue_is_leased_as_well(self, fifo: Backend, standby: Backend) -> None:
+        fifo.claim("t", limit=1, visibility_timeout=LONG)
+        fifo.commit(new_jobs(1))
+        assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+        assert len(fifo.claim("t", limit=1, visibility_timeout=LONG).jobs) == 1
+
+    def test_fifo_a_retry_holds_the_whole_queue_and_keeps_its_place(self, fifo: Backend) -> None:
+        jobs = new_jobs(3)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t")
+        started = time.monotonic()
+        fifo.settle("t", [retry(jobs[0].id, delay=0.4)])
+        claim = fifo.claim("t", limit=9, visibility_timeout=LONG)
+        assert claim.jobs == ()
+        assert claim.wait is not None
+        assert 0 <= claim.wait <= 0.4 + 0.001
+        claimed = claim_soon(fifo, "t", limit=9)
+        assert time.monotonic() - started >= 0.4 - 0.05
+        assert [(j.id, j.attempts) for j in claimed] == [(jobs[0].id, 1), (jobs[1].id, 0), (jobs[2].id, 0)]
+
+    def test_fifo_the_hold_outlives_its_processor(self, fifo: Backend, standby: Backend) -> None:
+        fifo.commit(new_jobs(2))
+        [head] = claim_soon(fifo, "t")
+        fifo.settle("t", [retry(head.id, delay=LONG)])
+        fifo.leave("t")
+        claim = standby.claim("u", limit=9, visibility_timeout=LONG)
+        assert claim.jobs == ()
+        assert claim.wait == pytest.approx(LONG, abs=SOON)
+
+    def test_fifo_a_probe_ignores_the_hold(self, fifo: Backend) -> None:
+        fifo.commit(new_jobs(1))
+        [head] = claim_soon(fifo, "t")
+        fifo.settle("t", [retry(head.id, delay=LONG)])
+        [probed] = fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs
+        assert (probed.id, probed.attempts) == (head.id, 1)
+
+    def test_fifo_a_probe_picks_the_job_with_the_fewest_attempts(self, fifo: Backend) -> None:
+        jobs = new_jobs(3)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t")
+        fifo.settle("t", [retry(jobs[0].id, delay=LONG)])
+        assert ids_of(fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs) == [jobs[1].id]
+
+    def test_fifo_a_released_job_keeps_its_place(self, fifo: Backend) -> None:
+        jobs = new_jobs(3)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t", limit=2)
+        fifo.settle("t", [release(jobs[1].id), release(jobs[0].id)])
+        claimed = claim_soon(fifo, "t", limit=9)
+        assert [(j.id, j.attempts) for j in claimed] == [(j.id, 0) for j in jobs]
+
+    def test_fifo_a_failed_head_lets_the_next_through(self, fifo: Backend) -> None:
+        jobs = new_jobs(2)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t")
+        fifo.settle("t", [fail(jobs[0].id)])
+        assert ids_of(claim_soon(fifo, "t", limit=9)) == [jobs[1].id]
+
+    def test_fifo_a_successor_takes_over_from_a_dead_processor(self, fifo: Backend, standby: Backend) -> None:
+        jobs = new_jobs(3)
+        fifo.commit(jobs)
+        claim_soon(fifo, "dead", limit=2, visibility_timeout=2 * SHORT)
+        claimed = claim_soon(standby, "u", limit=9)
+        assert [(j.id, j.attempts, j.stalled) for j in claimed] == [
+            (jobs[0].id, 1, True),
+            (jobs[1].id, 1, True),
+            (jobs[2].id, 0, False),
+        ]
+        assert fifo.settle("dead", [retry(jobs[0].id), fail(jobs[1].id)]) == [False, False]
+        assert fifo.renew("dead", ids_of(jobs[:2]), visibility_timeout=LONG) == set(ids_of(jobs[:2]))
+
+    def test_fifo_a_lease_of_the_holder_itself_may_run_out(self, fifo: Backend) -> None:
+        jobs = new_jobs(2)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t", visibility_timeout=SHORT)
+        claimed = claim_soon(fifo, "t", limit=9)
+        assert [(j.id, j.attempts, j.stalled) for j in claimed] == [
+            (jobs[0].id, 1, True),
+            (jobs[1].id, 0, False),
+        ]
+
+    def test_fifo_leaving_hands_the_queue_over_at_once(self, fifo: Backend, standby: Backend) -> None:
+        jobs = new_jobs(2)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t")
+        fifo.leave("t")
+        claimed = standby.claim("u", limit=9, visibility_timeout=LONG).jobs
+        assert [(j.id, j.attempts, j.stalled) for j in claimed] == [(j.id, 0, False) for j in jobs]
+
+    def test_fifo_renewing_keeps_the_queue(self, fifo: Backend, standby: Backend) -> None:
+        fifo.commit(new_jobs(2))
+        [head] = claim_soon(fifo, "t", visibility_timeout=2 * SHORT)
+        assert fifo.renew("t", [head.id], visibility_timeout=LONG) == set()
+        deadline = time.monotonic() + 4 * SHORT
+        while time.monotonic() < deadline:
+            assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+        assert fifo.settle("t", [release(head.id)]) == [True]
+
+    def test_fifo_a_replayed_job_is_delivered_once(self, fifo: Backend) -> None:
+        [buried] = bury(fifo, 1)
+        assert fifo.replay([buried]) == 1
+        assert ids_of(claim_soon(fifo, "t", limit=9)) == [buried]
