@@ -50,7 +50,7 @@ class QueueContract(LeaseContract, FIFOContract):
     The behaviour of a backend. Override ``backend_factory``.
 
     The factory takes ``fifo``, ``max_jobs`` and ``max_bytes`` and returns an opened backend: each call a new
-    handle on the same queue, empty at first. A backend that is neither durable nor shared may return a new queue.
+    handle on the same queue, empty at first. One that is neither durable nor shared may return a new queue.
     """
 
     @pytest.fixture
