@@ -2,11 +2,11 @@
 From a caller's values to JSON text: which values have one, and what it is (contract, section 1).
 
 There are two encoders with one meaning. ``dumps_fast`` is orjson; it raises for whatever it would write
-otherwise than the rules say. ``encode_exactly`` is plain Python, knows every rule, and names the path of a bad
-value.
+otherwise than the rules say. ``encode_exactly`` is plain Python, knows every rule, and names the path of a
+bad value.
 
-orjson gets no ``default`` hook: it walks the caller's dicts by borrowed pointers, and a hook (or another thread
-that it lets in) could change a dict under it.
+orjson gets no ``default`` hook: it walks the caller's dicts by borrowed pointers, and a hook (or another
+thread that it lets in) could change a dict under it.
 
 Optional libraries are recognised by the names of their types and never imported.
 """
@@ -96,6 +96,14 @@ def encode_exactly(event: dict[str, Any], max_bytes: int) -> bytes:
     else:
         return encoded
     raise EventError(f"{path}: {message}", reason)
+
+
+def with_leaves_encoded(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy of *values* for ``dumps_fast``, with every date, decimal and the like encoded already."""
+    return {
+        name: value if (write := _NOT_PLAIN.get(type(value))) is None else Fragment(write(value))
+        for name, value in values.items()
+    }
 
 
 def without_surrogates(text: str) -> str:
@@ -254,6 +262,9 @@ _LEAVES: dict[type, Callable[[Any], str]] = {
     bytearray: _bytes,
     memoryview: _bytes,
 }
+
+
+_NOT_PLAIN = {kind: write for kind, write in _LEAVES.items() if kind not in (NoneType, bool, float)}
 
 
 # -- everything else -------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from eventspool._encoding import (
     encode_exactly,
     numpy_scalar,
     type_name,
+    with_leaves_encoded,
     without_surrogates,
 )
 from eventspool._exceptions import EventError
@@ -41,6 +42,9 @@ class Event(NamedTuple):
 
     encoded: bytes
     message_id: str
+
+
+_new_event = tuple.__new__  # a named tuple's own constructor is a Python call more
 
 
 def _no_other_error(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -101,11 +105,12 @@ class EventEncoder:
         message_id: object = None,
     ) -> Event:
         """What somebody did: *event* is its name."""
-        body = {
-            "event": event if type(event) is str and event else _required_text("event", event),
-            "properties": _mapping("properties", properties),
-        }
-        return self._event("track", body, user_id, context, timestamp, anonymous_id, integrations, message_id)
+        if type(event) is not str or not event:
+            event = _required_text("event", event)
+        if properties is None or type(properties) is not dict:
+            properties = _mapping("properties", properties)
+        body: dict[str, Any] = {"type": "track", "event": event, "properties": properties}
+        return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
     def identify(
         self,
@@ -122,9 +127,8 @@ class EventEncoder:
         merged = dict(_mapping("context", context))
         if traits is not None or "traits" not in merged:
             merged["traits"] = plain
-        return self._event(
-            "identify", {"traits": plain}, user_id, merged, timestamp, anonymous_id, integrations, message_id
-        )
+        body: dict[str, Any] = {"type": "identify", "traits": plain}
+        return self._event(body, user_id, merged, timestamp, anonymous_id, integrations, message_id)
 
     def page(
         self,
@@ -139,8 +143,8 @@ class EventEncoder:
         message_id: object = None,
     ) -> Event:
         """What page of a web site somebody saw."""
-        body = _view(category, name, properties)
-        return self._event("page", body, user_id, context, timestamp, anonymous_id, integrations, message_id)
+        body = _view("page", category, name, properties)
+        return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
     def screen(
         self,
@@ -155,10 +159,8 @@ class EventEncoder:
         message_id: object = None,
     ) -> Event:
         """What screen of an app somebody saw."""
-        body = _view(category, name, properties)
-        return self._event(
-            "screen", body, user_id, context, timestamp, anonymous_id, integrations, message_id
-        )
+        body = _view("screen", category, name, properties)
+        return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
     def group(
         self,
@@ -172,8 +174,9 @@ class EventEncoder:
         message_id: object = None,
     ) -> Event:
         """What group (a company, a team) somebody belongs to; *traits* are the group's."""
-        body = {"groupId": _required_id("group_id", group_id), "traits": _mapping("traits", traits)}
-        return self._event("group", body, user_id, context, timestamp, anonymous_id, integrations, message_id)
+        group = _required_id("group_id", group_id)
+        body: dict[str, Any] = {"type": "group", "groupId": group, "traits": _mapping("traits", traits)}
+        return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
     def alias(
         self,
@@ -185,14 +188,13 @@ class EventEncoder:
         message_id: object = None,
     ) -> Event:
         """Two ids are one person: what was known as *previous_id* is *user_id*."""
-        body = {"previousId": _required_id("previous_id", previous_id)}
+        body: dict[str, Any] = {"type": "alias", "previousId": _required_id("previous_id", previous_id)}
         user = _required_id("user_id", user_id)
-        return self._event("alias", body, user, context, timestamp, None, integrations, message_id)
+        return self._event(body, user, context, timestamp, None, integrations, message_id)
 
     def _event(
         self,
-        kind: str,
-        body: dict[str, Any],
+        event: dict[str, Any],
         user_id: object,
         context: Mapping[str, Any] | None,
         timestamp: object,
@@ -200,48 +202,60 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None,
         message_id: object,
     ) -> Event:
+        """Add what all calls have to *event*, and encode it."""
+        if user_id is not None and type(user_id) is not str:
+            user_id = _id("user_id", user_id)
+        if anonymous_id is not None:
+            anonymous_id = _id("anonymous_id", anonymous_id)
+            if anonymous_id:
+                event["anonymousId"] = anonymous_id
+        if user_id:
+            event["userId"] = user_id
+        elif not anonymous_id:
+            raise EventError("user_id or anonymous_id must be given")
         moment = now_text() if timestamp is None else _moment("timestamp", timestamp)
         identity = new_message_id() if message_id is None else _message_id("message_id", message_id)
-        event: dict[str, Any] = {
-            "type": kind,
-            "messageId": identity,
-            "timestamp": moment,
-            "originalTimestamp": moment,
-            "channel": "server",
-        }
-        user = user_id if type(user_id) is str else _id("user_id", user_id)
-        anonymous = anonymous_id if type(anonymous_id) is str else _id("anonymous_id", anonymous_id)
-        if user:
-            event["userId"] = user
-        elif not anonymous:
-            raise EventError("user_id or anonymous_id must be given")
-        if anonymous:
-            event["anonymousId"] = anonymous
-        event |= body
+        event["messageId"] = identity
+        event["timestamp"] = event["originalTimestamp"] = moment
+        event["channel"] = "server"
         if context is None:
             event["context"] = self._plain_context
         else:
             event["context"] = {**_mapping("context", context), "library": self._library}
         if integrations is not None:
             event["integrations"] = _mapping("integrations", integrations)
-        return self._encode(event, identity)
-
-    def _encode(self, event: dict[str, Any], message_id: str) -> Event:
-        encoded = None
-        if self._dumps is not None:
+        if self._dumps is None:
+            encoded = encode_exactly(event, self._max_bytes)
+        else:
             try:
                 encoded = self._dumps(event, None, FAST_OPTIONS)
             except Exception:  # noqa: BLE001 - whatever it is, the other encoder knows better
-                if event["context"] is self._plain_context:
-                    event["context"] = {"library": self._library}
-        if encoded is None:
-            encoded = encode_exactly(event, self._max_bytes)
+                encoded = self._once_more(event)
         if len(encoded) > self._max_bytes:
-            raise EventError(
-                f"the event has {len(encoded)} bytes, more than max_event_bytes ({self._max_bytes})",
-                "too_large",
-            )
-        return tuple.__new__(Event, (encoded, message_id))
+            size = f"{len(encoded)} bytes, more than max_event_bytes ({self._max_bytes})"
+            raise EventError(f"the event has {size}", "too_large")
+        return _new_event(Event, (encoded, identity))
+
+    def _once_more(self, event: dict[str, Any]) -> bytes:
+        """
+        Encode what the fast encoder gave up on.
+
+        Dates and decimals right among the properties are common enough to try it again without them.
+        """
+        name = "traits" if "traits" in event else "properties"
+        if dumps_fast is not None and name in event:
+            try:
+                values = with_leaves_encoded(event[name])
+                changed = {**event, name: values}
+                context = event["context"]
+                if type(context) is dict and context.get("traits") is event[name]:  # identify
+                    changed["context"] = {**context, "traits": values}
+                return dumps_fast(changed, None, FAST_OPTIONS)
+            except Exception:  # noqa: BLE001, S110 - then it is not as simple as that
+                pass
+        if event["context"] is self._plain_context:
+            event["context"] = {"library": self._library}
+        return encode_exactly(event, self._max_bytes)
 
 
 def _mapping(name: str, value: object) -> dict[str, Any]:
@@ -308,13 +322,12 @@ def _required_text(name: str, value: object) -> str:
     return text
 
 
-def _view(category: object, name: object, properties: Mapping[str, Any] | None) -> dict[str, Any]:
-    body: dict[str, Any] = {}
+def _view(kind: str, category: object, name: object, properties: Mapping[str, Any] | None) -> dict[str, Any]:
+    body: dict[str, Any] = {"type": kind, "properties": _mapping("properties", properties)}
     if category is not None:
         body["category"] = _text("category", category)
     if name is not None:
         body["name"] = _text("name", name)
-    body["properties"] = _mapping("properties", properties)
     return body
 
 
