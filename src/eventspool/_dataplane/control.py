@@ -4,6 +4,7 @@ The control endpoints: what a test in another process, the command line and the 
     GET  /__stats             the counts, as JSON
     GET  /__events?limit=N    the last N (100) kept events, as JSON
     GET  /__ids               the id of every event received, one a line, in the order of first arrival
+                              (one with control characters as in a JSON string)
     POST /__faults            replace the fault script: a JSON array of rules, or {"rules": […], "seed": 0}
     POST /__reset             forget what arrived; the fault script stays
 
@@ -134,11 +135,15 @@ def _read_script(body: bytes) -> tuple[list[Any], int | None]:
 
 
 def _send_ids(ids: list[str], wire: Wire, *, keep_alive: bool) -> None:
-    total = sum(len(i) if i.isascii() else len(i.encode()) for i in ids) + len(ids)
+    total = sum(map(len, _id_blocks(ids)))
     answer = Answer(200, headers=_NO_STORE, content_type="text/plain; charset=utf-8")
     wire.send_blocks(answer, _id_blocks(ids), total, keep_alive=keep_alive)
 
 
 def _id_blocks(ids: list[str]) -> Iterator[bytes]:
     for start in range(0, len(ids), _IDS_PER_BLOCK):
-        yield "".join(f"{i}\n" for i in ids[start : start + _IDS_PER_BLOCK]).encode()
+        yield "".join(f"{_as_line(i)}\n" for i in ids[start : start + _IDS_PER_BLOCK]).encode()
+
+
+def _as_line(message_id: str) -> str:
+    return message_id if message_id.isprintable() else json.dumps(message_id)[1:-1]

@@ -113,12 +113,8 @@ def event_error(event: object) -> str | None:
         return "an event must be an object"
     kind = event.get("type")
     message_id = event.get("messageId")
-    if (
-        not isinstance(message_id, str)
-        or not 0 < len(message_id) <= MAX_MESSAGE_ID_CHARS
-        or not message_id.isprintable()
-    ):
-        return f"messageId must be 1 to {MAX_MESSAGE_ID_CHARS} printable characters"
+    if not isinstance(message_id, str) or not 0 < len(message_id) <= MAX_MESSAGE_ID_CHARS:
+        return f"messageId must be a string of 1 to {MAX_MESSAGE_ID_CHARS} characters"
     try:
         datetime.fromisoformat(event.get("timestamp"))  # type: ignore[arg-type]
     except (TypeError, ValueError):
@@ -205,6 +201,9 @@ class _Walker:
                 raise ValueError
 
     def _peek(self) -> str:
+        mark = self._text[self._at : self._at + 1]
+        if mark > " ":  # compact JSON, the usual case
+            return mark
         self._at = _skip_space(self._text, self._at).end()  # type: ignore[union-attr]
         return self._text[self._at : self._at + 1]
 

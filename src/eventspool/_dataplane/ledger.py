@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 __all__ = ["Ledger", "RequestRecord", "Stats"]
 
@@ -111,7 +111,7 @@ class Ledger:
         """Forget everything."""
         with self._changed:
             self._digests: dict[str, int] = {}
-            self._repeats: Counter[str] = Counter()
+            self._repeats: dict[str, int] = {}
             self._statuses: Counter[str] = Counter()
             self._counts: Counter[str] = Counter()
             self._changed_ids: list[str] = []
@@ -123,7 +123,7 @@ class Ledger:
     def note(
         self,
         request: RequestRecord,
-        accepted: Iterable[tuple[dict[str, Any], str]] = (),
+        accepted: Sequence[tuple[dict[str, Any], str]] = (),
         *,
         rejected: int = 0,
         inflated_bytes: int = 0,
@@ -138,6 +138,7 @@ class Ledger:
             counts["inflated_bytes"] += inflated_bytes
             counts["rejected"] += rejected
             counts["without_sent_at"] += request.events is not None and request.sent_at is None
+            counts["events"] += len(accepted)
             for event, raw in accepted:
                 self._add(event, raw)
             self._changed.notify_all()
@@ -152,13 +153,12 @@ class Ledger:
         message_id: str = event["messageId"]
         # str's keyed 64-bit hash is fast, and stays in this process; 60 bits fit a small int object.
         digest = hash(raw) >> 4
+        known = len(self._digests)
         first = self._digests.setdefault(message_id, digest)
-        self._counts["events"] += 1
         self._kept_events.append(event)
-        if self._counts["events"] - self._counts["duplicates"] == len(self._digests):
+        if len(self._digests) > known:
             return
-        self._counts["duplicates"] += 1
-        self._repeats[message_id] += 1
+        self._repeats[message_id] = self._repeats.get(message_id, 0) + 1
         if first != digest:
             self._counts["changed"] += 1
             if len(self._changed_ids) < _CHANGED_IDS_KEPT:
@@ -173,7 +173,7 @@ class Ledger:
                 statuses=dict(self._statuses),
                 events=counts["events"],
                 unique=len(self._digests),
-                duplicates=counts["duplicates"],
+                duplicates=counts["events"] - len(self._digests),
                 changed=counts["changed"],
                 changed_ids=tuple(self._changed_ids),
                 rejected=counts["rejected"],
