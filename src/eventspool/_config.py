@@ -11,7 +11,15 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from eventspool._exceptions import ConfigError
 
-__all__ = ["DEFAULT_DATA_PLANE_URL", "ClientOpts", "JobOpts", "QueueOpts", "RedisOpts", "SQLiteOpts", "parse_queue_url"]
+__all__ = [
+    "DEFAULT_DATA_PLANE_URL",
+    "ClientOpts",
+    "JobOpts",
+    "QueueOpts",
+    "RedisOpts",
+    "SQLiteOpts",
+    "parse_queue_url",
+]
 
 DEFAULT_DATA_PLANE_URL = "https://us-east-1.hightouch-events.com"
 """The document's default data plane."""
@@ -29,13 +37,24 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
             raise ConfigError(f"unknown option {name!r} in {where}: {hint}")
 
 
-def require_number(name: str, value: object, minimum: float, *, integer: bool = False, exclusive: bool = False) -> None:
+def require_number(
+    name: str, value: object, minimum: float, *, integer: bool = False, exclusive: bool = False
+) -> None:
     """Raise ``ConfigError`` unless *value* is a finite number (not a bool) of at least *minimum*."""
     kind = (int,) if integer else (int, float)
-    if isinstance(value, bool) or not isinstance(value, kind) or value != value or value in (float("inf"), -float("inf")):
-        raise ConfigError(f"{name} must be {'an integer' if integer else 'a number'}, not {type(value).__name__}")
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, kind)
+        or value != value
+        or value in (float("inf"), -float("inf"))
+    ):
+        raise ConfigError(
+            f"{name} must be {'an integer' if integer else 'a number'}, not {type(value).__name__}"
+        )
     if value < minimum or (exclusive and value == minimum):
-        raise ConfigError(f"{name} must be {'more than' if exclusive else 'at least'} {minimum:g}, not {value!r}")
+        raise ConfigError(
+            f"{name} must be {'more than' if exclusive else 'at least'} {minimum:g}, not {value!r}"
+        )
 
 
 def require_bool(name: str, value: object) -> None:
@@ -49,8 +68,11 @@ def require_text(name: str, value: object, *, optional: bool = False) -> None:
     if optional and value is None:
         return
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"{name} must be a non-empty string, not {value!r}" if value == "" else
-                          f"{name} must be a string, not {type(value).__name__}")
+        raise ConfigError(
+            f"{name} must be a non-empty string, not {value!r}"
+            if value == ""
+            else f"{name} must be a string, not {type(value).__name__}"
+        )
 
 
 class _FromMapping:
@@ -237,14 +259,18 @@ def parse_queue_url(url: str) -> RedisOpts | SQLiteOpts:
         return RedisOpts(url=url)
     if parts.scheme == "sqlite":
         if parts.netloc:
-            raise ConfigError("write sqlite:///relative/path or sqlite:////absolute/path: three or four slashes")
+            raise ConfigError(
+                "write sqlite:///relative/path or sqlite:////absolute/path: three or four slashes"
+            )
         options = dict(parse_qsl(parts.query))
         reject_unknown(options, ["synchronous"], "the SQLite URL")
         path = unquote(parts.path[1:])
         if not path:
             raise ConfigError("the SQLite URL names no file: write sqlite:///queue.db")
         return SQLiteOpts(path=path, **{k: v.lower() for k, v in options.items()})  # type: ignore[arg-type]
-    raise ConfigError("a queue URL begins with redis://, rediss://, unix://, valkey://, valkeys:// or sqlite:///")
+    raise ConfigError(
+        "a queue URL begins with redis://, rediss://, unix://, valkey://, valkeys:// or sqlite:///"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +305,12 @@ class ClientOpts:
             parts, port_ok = urlsplit(""), False
         if parts.scheme not in ("http", "https") or not parts.hostname or not port_ok:
             raise ConfigError("data_plane_url must be an http:// or https:// URL with a host")
-        if parts.username is not None or parts.query or parts.fragment or any(c <= " " for c in self.data_plane_url):
+        if (
+            parts.username is not None
+            or parts.query
+            or parts.fragment
+            or any(c <= " " for c in self.data_plane_url)
+        ):
             raise ConfigError("data_plane_url must hold no user, query, fragment or space")
         require_text("path", self.path)
         if not self.path.startswith("/") or any(c <= " " or c > "~" for c in self.path):

@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
+_deflate: ModuleType
 try:  # ISA-L deflates several times faster; the format is the same.
     from isal import isal_zlib as _deflate
-
-    _LEVEL = 1
 except ImportError:
-    _deflate = zlib  # type: ignore[assignment]
-    _LEVEL = 1
+    _deflate = zlib
 
 __all__ = ["Envelope", "EnvelopeError", "count_events", "open_envelope", "seal"]
 
@@ -57,7 +56,7 @@ def seal(events: Sequence[bytes], *, compress: bool = True) -> bytes:
     """Return the envelope of *events*, each the compact JSON of one event."""
     text = _HEAD + _SEPARATOR.join(events)
     if compress:
-        deflater = _deflate.compressobj(_LEVEL, _deflate.DEFLATED, -15)
+        deflater = _deflate.compressobj(1, zlib.DEFLATED, -15)
         stream = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
     else:
         stream = text
@@ -129,7 +128,9 @@ def open_envelope(payload: bytes) -> Envelope:
         raise EnvelopeError("the payload is not an eventspool batch")
     _, version, flags, crc, events, text_crc, text_bytes = _HEADER.unpack_from(payload)
     if version != _VERSION or flags not in (0, _DEFLATE):
-        raise EnvelopeError(f"the payload has format {version}.{flags}, which this version cannot read", "unsupported")
+        raise EnvelopeError(
+            f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
+        )
     if zlib.crc32(payload[8:]) != crc:
         raise EnvelopeError("the payload's checksum is wrong")
     if text_bytes > MAX_TEXT_BYTES:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eventspool._config import QueueOpts
     from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, QueueStats, Settlement
 
-__all__ = ["Backend"]
+__all__ = ["Backend", "create_backend"]
 
 
 class Backend(Protocol):
@@ -40,7 +41,8 @@ class Backend(Protocol):
         """
         Store *jobs*, in order, due at once. A job whose id is stored already (also as failed) is left alone.
 
-        Jobs beyond the queue's bounds in jobs or bytes are rejected, the rest are stored.
+        The first job that does not fit into the queue's bounds (jobs or bytes) is rejected with all that follow it, so
+        order is kept.
         """
 
     def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
@@ -98,3 +100,32 @@ class Backend(Protocol):
 
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
+
+
+def create_backend(opts: QueueOpts) -> Backend:
+    """Return the durable backend that *opts* ask for, unopened. Imports only what that one needs."""
+    from eventspool._config import SQLiteOpts
+
+    target = opts.target
+    fifo = not opts.is_multi_processor
+    if isinstance(target, SQLiteOpts):
+        from eventspool._backends.sqlite import SQLiteBackend
+
+        return SQLiteBackend(
+            target,
+            queue_name=opts.queue_name,
+            prefix=opts.prefix,
+            fifo=fifo,
+            max_jobs=opts.max_jobs,
+            max_bytes=opts.max_bytes,
+        )
+    from eventspool._backends.redis import RedisBackend
+
+    return RedisBackend(
+        target,
+        queue_name=opts.queue_name,
+        prefix=opts.prefix,
+        fifo=fifo,
+        max_jobs=opts.max_jobs,
+        max_bytes=opts.max_bytes,
+    )

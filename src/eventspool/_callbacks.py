@@ -1,0 +1,75 @@
+"""
+The thread that runs the host's callbacks.
+
+Callbacks are foreign code: they may be slow, raise, or call us again. So they run neither on the caller's thread nor on
+one that delivers. The thread starts with the first callback; a client without callbacks never has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["CallbackThread"]
+
+_log = logging.getLogger("eventspool")
+
+
+class CallbackThread:
+    """Runs submitted calls one after another, in order. A call that raises is logged by its type and harms nothing."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, call: Callable[..., Any], *args: Any) -> None:
+        """Run ``call(*args)`` soon."""
+        self._calls.put((call, args))
+        if self._thread is None:
+            with self._lock:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="eventspool-callbacks", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError:  # the interpreter is going down: `drain` runs them where it stands
+                        return
+                    self._thread = thread
+
+    @property
+    def backlog(self) -> int:
+        """Calls that wait."""
+        return self._calls.qsize()
+
+    def drain(self, timeout: float) -> None:
+        """Wait until everything submitted before has run, at most *timeout* seconds."""
+        if self._thread is None:
+            while not self._calls.empty():
+                self._call(self._calls.get_nowait())
+            return
+        if self._thread is threading.current_thread():
+            return
+        drained = threading.Event()
+        self._calls.put((drained.set, ()))
+        drained.wait(max(timeout, 0.0))
+
+    def _run(self) -> None:
+        while True:
+            self._call(self._calls.get())
+
+    @staticmethod
+    def _call(entry: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
+        if entry is None:
+            return
+        call, args = entry
+        try:
+            call(*args)
+        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; its text may hold a payload
+            _log.warning("a callback raised %s", type(error).__name__)

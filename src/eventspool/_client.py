@@ -1,0 +1,659 @@
+"""The client: what a backend calls. Thin: encoding, the buffer and the pipeline do the work."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import threading
+import time
+import weakref
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from eventspool._config import ClientOpts, QueueOpts, RedisOpts, parse_queue_url, reject_unknown
+from eventspool._event import EventEncoder
+from eventspool._exceptions import (
+    ConfigError,
+    DeliveryError,
+    EventError,
+    EventSpoolError,
+    QueueError,
+    RefusedError,
+)
+from eventspool._ledger import FlushResult
+from eventspool._throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import FrameType, TracebackType
+
+    from eventspool._pipeline import Pipeline
+    from eventspool._queue import Queue
+
+    OnError = Callable[[Exception, list[dict[str, Any]]], object]
+    Callback = Callable[[Exception | None, str], object]
+
+__all__ = ["Client", "ClientStats"]
+
+_log = logging.getLogger("eventspool")
+_log.addHandler(logging.NullHandler())
+
+_MAX_PENDING_REPORTS = 1000
+
+capture: Callable[[bytes], object] | None = None
+"""Set by ``eventspool.testing``: takes every encoded event in place of the pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStats:
+    """
+    What became of this client's events in this process. ``accepted == buffered + persisted + delivered + failed + lost``.
+
+    Args:
+        accepted: Event calls that returned a message id.
+        refused: Refused ones, by reason.
+        buffered: Held by this process's memory alone.
+        persisted: In the queue, not settled yet.
+        delivered: Taken by the data plane, from whichever process.
+        failed: Given up; in the failed queue, where there is one.
+        lost: Neither stored nor delivered when the client closed.
+        unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too long. The event is
+            still on its way and may arrive.
+        retried: Attempts of this process's processor that ended in a retry.
+        in_flight: Batches that this process's processor holds now.
+        paused: The data plane is down or refuses the write key; only probes are sent.
+    """
+
+    accepted: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    buffered: int = 0
+    persisted: int = 0
+    delivered: int = 0
+    failed: int = 0
+    lost: int = 0
+    unconfirmed: int = 0
+    retried: int = 0
+    in_flight: int = 0
+    paused: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the same figures as a plain dictionary."""
+        return asdict(self)
+
+
+class Client:
+    """
+    Takes events, keeps them safe, delivers them at least once (contract, section 1).
+
+    Nothing runs and nothing is connected before the first event, ``flush`` or ``create_persistence_queue``. A client works in
+    forked children; events that the parent holds stay the parent's.
+
+    Args:
+        write_key: Identifies the source to the data plane. Never stored, never logged.
+        data_plane_url: Scheme and host (and base path) of the data plane.
+        path: Where batches are posted.
+        flush_at: Events that trigger a flush. No cap: batches grow up to *max_batch_bytes*.
+        flush_interval: Longest time, in seconds, that an event waits in memory.
+        max_internal_queue_size: Events held in memory; beyond it new ones are refused.
+        max_batch_bytes: Largest request body, before compression.
+        max_event_bytes: Largest event; a larger one is refused.
+        gzip: Compress request bodies.
+        timeout: One deadline for a whole request, in seconds.
+        enable: ``False`` accepts and forgets every event.
+        strict: Raise ``EventError`` for a wrong event instead of refusing it.
+        durability: ``"persisted"``: an event method returns once the event is in the queue (or ``None`` after *timeout*).
+        persistence: The queue: a URL, ``QueueOpts``, a mapping of its fields, or ``None`` for memory.
+        on_error: Called as ``on_error(error, events)`` for every event that is given up or refused.
+        process: ``False``: only enqueue; a worker elsewhere delivers.
+        handle_sigterm: Close on SIGTERM, then do what would have been done without us.
+
+    Raises:
+        ConfigError: An option is unknown or wrong.
+    """
+
+    def __init__(
+        self,
+        write_key: str,
+        *,
+        persistence: str | QueueOpts | Mapping[str, Any] | None = None,
+        on_error: OnError | None = None,
+        **options: Any,
+    ) -> None:
+        known = [f.name for f in fields(ClientOpts)]
+        reject_unknown(options, [*known, "persistence", "on_error"], "Client")
+        self._opts = ClientOpts(write_key=write_key, **options)
+        if on_error is not None and not callable(on_error):
+            raise ConfigError("on_error must be callable")
+        self._on_error = on_error
+        self._queue_opts = _queue_opts(persistence)
+        self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
+        self._closed = False
+        self._begin()
+        _clients.add(self)
+        if self._opts.handle_sigterm:
+            _install_sigterm()
+
+    def _begin(self) -> None:
+        """Set up what belongs to one process."""
+        self._lock = threading.Lock()
+        self._throttle = Throttle(_log)
+        self._pipeline: Pipeline | None = None
+        self._refused: Counter[str] = Counter()
+        self._unconfirmed = 0
+        self._put: Callable[[bytes], int] | None = None
+
+    def __repr__(self) -> str:
+        return f"<eventspool.Client {self._opts.data_plane_url}{self._opts.path}>"
+
+    # -- events ----------------------------------------------------------------------------------------------------------
+
+    def identify(
+        self,
+        user_id: Any = None,
+        traits: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        timestamp: Any = None,
+        anonymous_id: Any = None,
+        integrations: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        callback: Callback | None = None,
+    ) -> str | None:
+        """Say who a user is. Return the message id, or ``None`` when the event was refused."""
+        try:
+            encoded, message_id = self._encoder.identify(
+                user_id, traits, context, timestamp, anonymous_id, integrations, message_id
+            )
+        except EventError as error:
+            return self._refuse_invalid(
+                error,
+                type="identify",
+                userId=user_id,
+                traits=traits,
+                context=context,
+                timestamp=timestamp,
+                anonymousId=anonymous_id,
+                integrations=integrations,
+                messageId=message_id,
+            )
+        return self._accept(encoded, message_id, callback)
+
+    def track(
+        self,
+        user_id: Any = None,
+        event: Any = None,
+        properties: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        timestamp: Any = None,
+        anonymous_id: Any = None,
+        integrations: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        callback: Callback | None = None,
+    ) -> str | None:
+        """Record what a user did. Return the message id, or ``None`` when the event was refused."""
+        try:
+            encoded, message_id = self._encoder.track(
+                user_id, event, properties, context, timestamp, anonymous_id, integrations, message_id
+            )
+        except EventError as error:
+            return self._refuse_invalid(
+                error,
+                type="track",
+                userId=user_id,
+                event=event,
+                properties=properties,
+                context=context,
+                timestamp=timestamp,
+                anonymousId=anonymous_id,
+                integrations=integrations,
+                messageId=message_id,
+            )
+        return self._accept(encoded, message_id, callback)
+
+    def page(
+        self,
+        user_id: Any = None,
+        category: str | None = None,
+        name: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        timestamp: Any = None,
+        anonymous_id: Any = None,
+        integrations: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        callback: Callback | None = None,
+    ) -> str | None:
+        """Record a page view. Return the message id, or ``None`` when the event was refused."""
+        try:
+            encoded, message_id = self._encoder.page(
+                user_id,
+                category,
+                name,
+                properties,
+                context,
+                timestamp,
+                anonymous_id,
+                integrations,
+                message_id,
+            )
+        except EventError as error:
+            return self._refuse_invalid(
+                error,
+                type="page",
+                userId=user_id,
+                category=category,
+                name=name,
+                properties=properties,
+                context=context,
+                timestamp=timestamp,
+                anonymousId=anonymous_id,
+                integrations=integrations,
+                messageId=message_id,
+            )
+        return self._accept(encoded, message_id, callback)
+
+    def screen(
+        self,
+        user_id: Any = None,
+        category: str | None = None,
+        name: str | None = None,
+        properties: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        timestamp: Any = None,
+        anonymous_id: Any = None,
+        integrations: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        callback: Callback | None = None,
+    ) -> str | None:
+        """Record a view of an app's screen. Return the message id, or ``None`` when the event was refused."""
+        try:
+            encoded, message_id = self._encoder.screen(
+                user_id,
+                category,
+                name,
+                properties,
+                context,
+                timestamp,
+                anonymous_id,
+                integrations,
+                message_id,
+            )
+        except EventError as error:
+            return self._refuse_invalid(
+                error,
+                type="screen",
+                userId=user_id,
+                category=category,
+                name=name,
+                properties=properties,
+                context=context,
+                timestamp=timestamp,
+                anonymousId=anonymous_id,
+                integrations=integrations,
+                messageId=message_id,
+            )
+        return self._accept(encoded, message_id, callback)
+
+    def group(
+        self,
+        user_id: Any = None,
+        group_id: Any = None,
+        traits: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        timestamp: Any = None,
+        anonymous_id: Any = None,
+        integrations: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        callback: Callback | None = None,
+    ) -> str | None:
+        """Put a user into a group. Return the message id, or ``None`` when the event was refused."""
+        try:
+            encoded, message_id = self._encoder.group(
+                user_id, group_id, traits, context, timestamp, anonymous_id, integrations, message_id
+            )
+        except EventError as error:
+            return self._refuse_invalid(
+                error,
+                type="group",
+                userId=user_id,
+                groupId=group_id,
+                traits=traits,
+                context=context,
+                timestamp=timestamp,
+                anonymousId=anonymous_id,
+                integrations=integrations,
+                messageId=message_id,
+            )
+        return self._accept(encoded, message_id, callback)
+
+    def alias(
+        self,
+        previous_id: Any = None,
+        user_id: Any = None,
+        context: Mapping[str, Any] | None = None,
+        timestamp: Any = None,
+        integrations: Mapping[str, Any] | None = None,
+        message_id: str | None = None,
+        callback: Callback | None = None,
+    ) -> str | None:
+        """Say that two ids are one user. Return the message id, or ``None`` when the event was refused."""
+        try:
+            encoded, message_id = self._encoder.alias(
+                previous_id, user_id, context, timestamp, integrations, message_id
+            )
+        except EventError as error:
+            return self._refuse_invalid(
+                error,
+                type="alias",
+                previousId=previous_id,
+                userId=user_id,
+                context=context,
+                timestamp=timestamp,
+                integrations=integrations,
+                messageId=message_id,
+            )
+        return self._accept(encoded, message_id, callback)
+
+    def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
+        if capture is not None:
+            capture(encoded)
+            return message_id
+        put = self._put
+        if put is None or callback is not None or self._opts.durability == "persisted":
+            return self._accept_slowly(encoded, message_id, callback)
+        number = put(encoded)
+        return message_id if number >= 0 else self._refuse_full(encoded)
+
+    def _accept_slowly(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
+        """Accept the first event of a process, one with a callback, or one that must be stored before we return."""
+        if not self._opts.enable:
+            if callback is not None:
+                self._pipe().callbacks.submit(callback, None, message_id)
+            return message_id
+        try:
+            pipeline = self._pipe(start=True)
+        except RuntimeError:
+            return self._refuse(
+                RefusedError("no thread can be started: the interpreter is exiting", "closed"), encoded
+            )
+        if self._opts.durability == "persisted" and not pipeline.backend.durable:
+            message = "durability='persisted' needs persistence=… or create_persistence_queue()"
+            return self._refuse(RefusedError(message, "no_queue"), encoded)
+        if callback is not None:
+            number = pipeline.ledger.accept(pipeline.buffer.put, encoded, callback, message_id)
+        else:
+            number = pipeline.buffer.put(encoded)
+        if number < 0:
+            return self._refuse_full(encoded)
+        if self._opts.durability == "persisted" and not pipeline.ledger.await_stored(
+            number + 1, self._opts.timeout
+        ):
+            with self._lock:
+                self._unconfirmed += 1
+            self._throttle.warning(
+                "storing events takes too long; calls return None, their events are kept in memory"
+            )
+            return None
+        return message_id
+
+    # -- refusals ----------------------------------------------------------------------------------------------------------
+
+    def _refuse_invalid(self, error: EventError, **given: Any) -> str | None:
+        if self._opts.strict:
+            raise error
+        return self._refuse(error, {name: value for name, value in given.items() if value is not None})
+
+    def _refuse_full(self, encoded: bytes) -> str | None:
+        if self._closed:
+            return self._refuse(RefusedError("the client is closed", "closed"), encoded)
+        size = self._opts.max_internal_queue_size
+        return self._refuse(RefusedError(f"{size} events wait in memory already", "buffer_full"), encoded)
+
+    def _refuse(self, error: EventError | RefusedError, event: bytes | dict[str, Any]) -> str | None:
+        """Count a refusal, log it, and tell the host. Never raises, returns ``None`` for the event method to return."""
+        with self._lock:
+            self._refused[error.reason] += 1
+        self._throttle.warning(f"refused an event ({error.reason}): %s", error)
+        if (
+            self._on_error is not None
+            and (callbacks := self._pipe().callbacks).backlog < _MAX_PENDING_REPORTS
+        ):
+            callbacks.submit(_report_refusal, self._on_error, error, event)
+        return None
+
+    # -- queue ------------------------------------------------------------------------------------------------------------
+
+    def create_persistence_queue(
+        self,
+        queue_opts: QueueOpts | Mapping[str, Any] | str | None = None,
+        callback: Callable[[Exception | None], object] | None = None,
+        *,
+        redis_opts: RedisOpts | Mapping[str, Any] | None = None,
+    ) -> None:
+        """
+        Keep events in a durable queue from now on (document: ``createPersistenceQueue``).
+
+        Args:
+            queue_opts: The queue. The document's nested form ``{"queue_opts": {…}, "redis_opts": {…}}`` works as well.
+            callback: Called once as ``callback(error)``, with ``None`` when the queue is ready.
+            redis_opts: Where Redis is, where *queue_opts* does not say.
+
+        Raises:
+            ConfigError: An option is unknown or wrong.
+            QueueError: Redis is not reachable and there is no *callback*. In both cases the client goes on trying in the
+                background and keeps events in memory meanwhile.
+        """
+        opts = _queue_opts(queue_opts, redis_opts) or QueueOpts()
+        with self._lock:
+            again = self._queue_opts is not None
+            if not again:
+                self._queue_opts = opts
+        if again:
+            _log.warning("create_persistence_queue was called again; the queue that is there stays")
+        pipeline = self._pipe()
+        error: QueueError | None = None
+        try:
+            if again or (not pipeline.is_started and pipeline.backend.durable):
+                pipeline.start()
+                pipeline.backend.open()
+            else:
+                pipeline.attach(opts)
+        except QueueError as problem:
+            error = problem
+        if callback is not None:
+            pipeline.callbacks.submit(callback, error)
+        elif error is not None:
+            raise error
+
+    @property
+    def queue(self) -> Queue:
+        """
+        The queue, to look into and to steer.
+
+        Raises:
+            QueueError: There is none: neither ``persistence`` nor ``create_persistence_queue()``.
+        """
+        if self._queue_opts is None:
+            raise QueueError("there is no queue: give persistence=… or call create_persistence_queue()")
+        from eventspool._queue import Queue
+
+        return Queue(self._pipe().backend)
+
+    # -- flush and close ----------------------------------------------------------------------------------------------------
+
+    def flush(
+        self,
+        callback: Callable[[Exception | None, FlushResult], object] | None = None,
+        *,
+        until: Literal["delivered", "persisted"] = "delivered",
+        timeout: float | None = None,
+    ) -> FlushResult | None:
+        """
+        Wait until every event accepted by this client before the call is settled.
+
+        Args:
+            callback: Return at once; ``callback(error, result)`` is called exactly once.
+            until: ``"persisted"``: until they are stored in the queue.
+            timeout: Longest wait in seconds. Passing is no error, but ``result.pending > 0``.
+
+        Returns:
+            The counts, or ``None`` with a *callback*.
+        """
+        if until not in ("delivered", "persisted"):
+            raise ConfigError(f"until must be 'delivered' or 'persisted', not {until!r}")
+        pipeline = self._pipe(start=self._queue_opts is not None)
+        return pipeline.flush(until, timeout, callback)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """
+        Refuse new events, store the buffer, deliver until *timeout* (seconds), give unfinished leases back.
+
+        Safe to call twice. Without persistence, what is left at the deadline is reported as lost, by count.
+        """
+        self._closed = True
+        with self._lock:
+            pipeline = self._pipeline
+        if pipeline is not None:
+            lost = pipeline.close(timeout)
+            if lost and self._on_error is not None:
+                pipeline.callbacks.submit(
+                    self._on_error, DeliveryError(f"{lost} events are lost", "lost"), []
+                )
+                pipeline.callbacks.drain(1.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def stats(self) -> ClientStats:
+        """Return what became of this client's events in this process."""
+        pipeline = self._pipe()
+        ledger, processor, accepted = pipeline.ledger, pipeline.processor, pipeline.buffer.accepted
+        persisted = max(0, ledger.stored_events) if pipeline.backend.durable else 0
+        return ClientStats(
+            accepted=accepted,
+            refused=dict(self._refused),
+            buffered=max(0, accepted - ledger.delivered - ledger.failed - ledger.lost - persisted),
+            persisted=persisted,
+            delivered=ledger.delivered,
+            failed=ledger.failed,
+            lost=ledger.lost,
+            unconfirmed=self._unconfirmed,
+            retried=processor.retried if processor else 0,
+            in_flight=processor.in_flight if processor else 0,
+            paused=processor.is_paused if processor else False,
+        )
+
+    # -- process ------------------------------------------------------------------------------------------------------------
+
+    def _pipe(self, *, start: bool = False) -> Pipeline:
+        """Return this process's pipeline; make it, and with *start* set it going, where it is not there yet."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            from eventspool._pipeline import Pipeline
+
+            with self._lock:
+                pipeline = self._pipeline
+                if pipeline is None:
+                    pipeline = Pipeline(self._opts, self._queue_opts, self._on_error)
+                    if self._closed:
+                        pipeline.buffer.close()
+                    self._pipeline = pipeline
+        if start and not pipeline.is_started and not self._closed:
+            pipeline.start()
+            if self._opts.enable:
+                self._put = pipeline.buffer.put
+        return pipeline
+
+    def _after_fork_in_child(self) -> None:
+        """Leave the parent's events, threads and connections to the parent."""
+        pipeline = self._pipeline
+        self._begin()
+        if pipeline is not None:
+            _inherited.append(pipeline)
+            pipeline.abandon()
+
+
+def _queue_opts(
+    given: QueueOpts | Mapping[str, Any] | str | None, redis_opts: RedisOpts | Mapping[str, Any] | None = None
+) -> QueueOpts | None:
+    """Return *given* as ``QueueOpts``, with *redis_opts* put in. Understands the document's nested form."""
+    if given is None and redis_opts is None:
+        return None
+    if isinstance(given, str):
+        parse_queue_url(given)
+        given = {"url": given}
+    if isinstance(given, QueueOpts):
+        if redis_opts is not None:
+            raise ConfigError("give redis_opts inside QueueOpts")
+        return given
+    plain = dict(given) if given is not None else {}
+    if set(plain) <= {"queue_opts", "redis_opts"} and "queue_opts" in plain:
+        inner = plain.pop("queue_opts")
+        outer = plain.pop("redis_opts", None)
+        redis_opts = redis_opts if redis_opts is not None else outer
+        return _queue_opts({} if inner is None else inner, redis_opts)
+    if redis_opts is not None:
+        if plain.get("redis_opts") is not None:
+            raise ConfigError("redis_opts is given twice")
+        plain["redis_opts"] = redis_opts
+    return QueueOpts.of(plain, "queue_opts")
+
+
+def _report_refusal(on_error: OnError, error: EventSpoolError, event: bytes | dict[str, Any]) -> None:
+    import json
+
+    on_error(error, [json.loads(event) if isinstance(event, bytes) else event])
+
+
+# -- what happens to a process happens to all of its clients ---------------------------------------------------------------
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+_inherited: list[Pipeline] = []
+"""Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
+
+
+def _after_fork_in_child() -> None:
+    for client in list(_clients):
+        client._after_fork_in_child()  # noqa: SLF001
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+@atexit.register
+def _close_all(budget: float = 5.0) -> None:
+    """Close every client that was left open; together they take no more than *budget* seconds."""
+    deadline = time.monotonic() + budget
+    for client in list(_clients):
+        if client._pipeline is not None and not client._closed:  # noqa: SLF001
+            client.close(max(deadline - time.monotonic(), 0.1))
+
+
+def _install_sigterm() -> None:
+    """Close all clients on SIGTERM, then do what would have been done without us."""
+    if threading.current_thread() is not threading.main_thread():
+        raise ConfigError("handle_sigterm needs the client to be made on the main thread")
+    previous = signal.getsignal(signal.SIGTERM)
+    if getattr(previous, "is_eventspool", False):
+        return
+
+    def on_sigterm(signum: int, frame: FrameType | None) -> None:
+        closer = threading.Thread(target=_close_all, daemon=True)
+        closer.start()
+        closer.join(6.0)
+        if callable(previous):
+            previous(signum, frame)
+        elif previous is not signal.SIG_IGN:
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
+
+    on_sigterm.is_eventspool = True  # type: ignore[attr-defined]
+    signal.signal(signal.SIGTERM, on_sigterm)

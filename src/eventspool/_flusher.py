@@ -1,0 +1,194 @@
+"""
+The thread that moves events from the buffer into the queue, batch by batch.
+
+While the queue cannot be reached it keeps the batches it has made, with their ids, and takes no more from the buffer: so
+memory stays bounded by ``max_internal_queue_size``, and committing again after an unknown outcome adds no second job.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from eventspool._batch import cut_batches
+from eventspool._envelope import seal
+from eventspool._exceptions import QueueError
+from eventspool._job import NewJob, new_job_id
+from eventspool._retry import compute_backoff
+from eventspool._throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eventspool._backends import Backend
+    from eventspool._buffer import Buffer
+    from eventspool._config import ClientOpts
+    from eventspool._job import Failure
+    from eventspool._ledger import Ledger
+
+__all__ = ["Flusher"]
+
+_log = logging.getLogger("eventspool")
+
+_JOBS_PER_COMMIT = 8
+_FULL_PAUSE = 0.25
+
+
+class _Batch(NamedTuple):
+    """A job on its way, and the number behind its last event."""
+
+    job: NewJob
+    upto: int
+
+
+class Flusher:
+    """
+    Moves events from *buffer* into *backend*.
+
+    Args:
+        buffer: Where events come from.
+        ledger: Told of every batch.
+        backend: Where batches go.
+        opts: The client's options.
+        on_stored: Called after each commit.
+        on_lookup: Called with what the queue says of jobs that are open for long.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        ledger: Ledger,
+        backend: Backend,
+        opts: ClientOpts,
+        *,
+        on_stored: Callable[[], object],
+        on_lookup: Callable[[list[str], Mapping[str, Failure | None]], object],
+    ) -> None:
+        self._buffer = buffer
+        self._ledger = ledger
+        self.backend = backend
+        self._opts = opts
+        self._on_stored = on_stored
+        self._on_lookup = on_lookup
+        self._made: list[_Batch] = []
+        self._adopted: list[NewJob] = []
+        self._urgent_upto = 0
+        self._flush_by: float | None = None
+        self._retry_at = 0.0
+        self._lookup_at = 0.0
+        self._failures = 0
+        self._closing = threading.Event()
+        self._throttle = Throttle(_log)
+
+    def start(self) -> None:
+        """Start the thread. Raises ``RuntimeError`` where the interpreter is going down."""
+        threading.Thread(target=self._run, name="eventspool-flusher", daemon=True).start()
+
+    def hasten(self, upto: int) -> None:
+        """Move every event numbered below *upto* now, without waiting for ``flush_at`` or ``flush_interval``."""
+        self._urgent_upto = max(self._urgent_upto, upto)
+        self._retry_at = 0.0
+        self._buffer.alarm()
+
+    def adopt(self, jobs: list[NewJob]) -> None:
+        """Take over jobs that another backend held and commit them before anything else."""
+        self._adopted = [*self._adopted, *jobs]
+        self._buffer.alarm()
+
+    def stop(self) -> None:
+        """End the thread after its present turn."""
+        self._closing.set()
+        self._buffer.alarm()
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            self._buffer.await_trigger(self._patience())
+            try:
+                self._turn(time.monotonic())
+                self._failures = 0
+            except QueueError as error:
+                self._failures += 1
+                self._retry_at = time.monotonic() + compute_backoff(self._failures, 0.1, 5.0, random.random())
+                self._throttle.warning("the queue is not available (%s); events wait in memory", error)
+            except Exception as error:  # noqa: BLE001 - a bug must not stop the flow for ever
+                self._retry_at = time.monotonic() + 1.0
+                _log.error("flushing met %s and goes on", type(error).__name__)
+
+    def _patience(self) -> float | None:
+        now = time.monotonic()
+        moments = []
+        if self._made or self._adopted:
+            moments.append(self._retry_at)
+        elif self._flush_by is not None:
+            moments.append(self._flush_by)
+        if self._ledger.open_jobs and self.backend.shared:
+            moments.append(self._lookup_at)
+        return max(min(moments) - now, 0.0) if moments else None
+
+    def _turn(self, now: float) -> None:
+        if self._ledger.open_jobs and self.backend.shared and now >= self._lookup_at:
+            self._look_up(now)
+        if self._made or self._adopted:
+            if now < self._retry_at:
+                return
+            self._commit()
+        while not self._made and self._is_due(time.monotonic()):
+            self._flush_by = None
+            self._make_batches()
+            self._commit()
+
+    def _is_due(self, now: float) -> bool:
+        reached = self._buffer.arm(immediate=self._opts.durability == "persisted")
+        if not self._buffer.waiting:
+            self._flush_by = None
+            return False
+        if self._flush_by is None:
+            self._flush_by = now + self._opts.flush_interval
+        # What is still in the buffer has the highest numbers, so an urgent number below them was moved already.
+        urgent = self._urgent_upto > self._buffer.accepted - self._buffer.waiting
+        return reached or urgent or now >= self._flush_by
+
+    def _make_batches(self) -> None:
+        taken = self._buffer.take()
+        for start, end in cut_batches(taken.events, self._opts.max_batch_bytes):
+            job_id = new_job_id()
+            payload = seal(taken.events[start:end], compress=self._opts.gzip or self.backend.durable)
+            self._ledger.open_job(job_id, taken.first + start, end - start)
+            self._made.append(_Batch(NewJob(job_id, payload, end - start), taken.first + end))
+
+    def _commit(self) -> None:
+        if self._adopted:
+            result = self.backend.commit(self._adopted)
+            left = set(result.rejected)
+            self._buffer.release(sum(j.events for j in self._adopted if j.id not in left))
+            self._adopted = [j for j in self._adopted if j.id in left]
+            self._on_stored()
+        while self._made and not self._adopted:
+            group = self._made[:_JOBS_PER_COMMIT]
+            result = self.backend.commit([batch.job for batch in group])
+            left = set(result.rejected)
+            stored = [batch for batch in group if batch.job.id not in left]
+            if stored:
+                events = sum(batch.job.events for batch in stored)
+                del self._made[: len(stored)]
+                self._ledger.note_stored(stored[-1].upto, events)
+                if self.backend.durable:
+                    self._buffer.release(events)
+                self._on_stored()
+            if left:
+                break
+        if self._made or self._adopted:
+            self._retry_at = time.monotonic() + _FULL_PAUSE
+            self._throttle.warning("the queue is full; events wait in memory until there is room")
+
+    def _look_up(self, now: float) -> None:
+        """Ask the queue for jobs that are open for long: another process may have settled them."""
+        hurry = self._ledger.has_waiters
+        self._lookup_at = now + (0.25 if hurry else 5.0)
+        underway = {batch.job.id for batch in self._made} | {job.id for job in self._adopted}
+        ids = [i for i in self._ledger.stale_jobs(0.5 if hurry else 5.0, 500) if i not in underway]
+        if ids:
+            self._on_lookup(ids, self.backend.lookup(ids))

@@ -1,0 +1,238 @@
+"""
+Who waits for which event: callbacks, flushes, and the counts of ``stats()``.
+
+Accepted events are numbered. A batch is a contiguous run of numbers, so one job id and two integers stand for all of its
+events, and only events with a callback cost an entry of their own. Each event is settled exactly once, whoever learns
+of it first: this process's processor, or a look-up of a job that another process delivered.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from eventspool._exceptions import DeliveryError
+
+__all__ = ["FlushResult", "Ledger", "Waiter"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlushResult:
+    """
+    What became of the events that a flush waited for.
+
+    Args:
+        delivered: The data plane took them, from whichever process.
+        failed: They were given up.
+        pending: Neither yet: the timeout passed first.
+    """
+
+    delivered: int = 0
+    failed: int = 0
+    pending: int = 0
+
+
+class _OpenJob(NamedTuple):
+    first: int
+    events: int
+    since: float
+
+
+class Waiter:
+    """One flush call: counts the events below *cut* down to nothing."""
+
+    def __init__(self, cut: int, remaining: int) -> None:
+        self.cut = cut
+        self.remaining = remaining
+        self.delivered = 0
+        self.failed = 0
+        self.done = threading.Event()
+        if not remaining:
+            self.done.set()
+
+    def settle(self, first: int, events: int, failed: Sequence[int]) -> None:
+        covered = min(first + events, self.cut) - first
+        if covered <= 0:
+            return
+        lost = sum(1 for i in failed if i < covered)
+        self.failed += lost
+        self.delivered += covered - lost
+        self.remaining -= covered
+        if not self.remaining:
+            self.done.set()
+
+    def result(self) -> FlushResult:
+        return FlushResult(self.delivered, self.failed, self.remaining)
+
+
+class Ledger:
+    """
+    Settles every accepted event exactly once.
+
+    Args:
+        submit: Runs a function with arguments on the callback thread.
+    """
+
+    def __init__(self, submit: Callable[..., object]) -> None:
+        self._submit = submit
+        self._lock = threading.Lock()
+        self._open: dict[str, _OpenJob] = {}
+        self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}
+        self._waiters: list[Waiter] = []
+        self._batched = 0  # events with a lower number are, or were, in a job
+        self._stored = 0  # events with a lower number are in the queue
+        self._stored_changed = threading.Condition(self._lock)
+        self.delivered = 0
+        self.failed = 0
+        self.lost = 0
+        self.stored_events = 0
+        """Events of open jobs that are in the queue."""
+
+    # -- the way in ------------------------------------------------------------------------------------------------
+
+    def accept(
+        self, put: Callable[[bytes], int], encoded: bytes, callback: Callable[..., object], message_id: str
+    ) -> int:
+        """Put an event with a *callback* into the buffer and return its number; nothing can settle it in between."""
+        with self._lock:
+            number = put(encoded)
+            if number >= 0:
+                self._callbacks[number] = (callback, message_id)
+            return number
+
+    def open_job(self, job_id: str, first: int, events: int) -> None:
+        """Note that events from number *first* on travel as *job_id*. Jobs are opened in the order of their events."""
+        with self._lock:
+            self._open[job_id] = _OpenJob(first, events, time.monotonic())
+            self._batched = first + events
+
+    def note_stored(self, upto: int, events: int) -> None:
+        """Note that *events* more, all those numbered below *upto*, are in the queue."""
+        with self._lock:
+            self._stored = upto
+            self.stored_events += events
+            self._stored_changed.notify_all()
+
+    # -- the way out -----------------------------------------------------------------------------------------------
+
+    def settle(
+        self, job_id: str, error: DeliveryError | None = None, indices: Sequence[int] | None = None
+    ) -> int:
+        """
+        Note the end of a job: delivered, but for the events at *indices* (``None``: all) where there is an *error*.
+
+        Return how many events that settled: 0 when the job is not ours or was settled before.
+        """
+        with self._lock:
+            job = self._open.pop(job_id, None)
+            if job is None:
+                return 0
+            failed: Sequence[int] = ()
+            if error is not None:
+                failed = range(job.events) if indices is None else indices
+            if error is not None and error.reason == "lost":
+                self.lost += len(failed)
+            else:
+                self.failed += len(failed)
+            self.delivered += job.events - len(failed)
+            self.stored_events -= job.events
+            for waiter in self._waiters:
+                waiter.settle(job.first, job.events, failed)
+            calls = self._take_callbacks(job, frozenset(failed), error)
+        for callback, outcome, message_id in calls:
+            self._submit(callback, outcome, message_id)
+        return job.events
+
+    def _take_callbacks(
+        self, job: _OpenJob, failed: frozenset[int], error: DeliveryError | None
+    ) -> list[tuple[Callable[..., object], DeliveryError | None, str]]:
+        calls: list[tuple[Callable[..., object], DeliveryError | None, str]] = []
+        if self._callbacks:
+            for offset in range(job.events):
+                entry = self._callbacks.pop(job.first + offset, None)
+                if entry is not None:
+                    calls.append((entry[0], error if offset in failed else None, entry[1]))
+        return calls
+
+    # -- waiting ---------------------------------------------------------------------------------------------------
+
+    def open_waiter(self, cut: int) -> Waiter:
+        """Return a waiter for every unsettled event numbered below *cut*."""
+        with self._lock:
+            remaining = max(0, cut - self._batched)
+            for job in self._open.values():
+                remaining += max(0, min(job.first + job.events, cut) - job.first)
+            waiter = Waiter(cut, remaining)
+            self._waiters.append(waiter)
+            return waiter
+
+    def close_waiter(self, waiter: Waiter) -> FlushResult:
+        """Stop counting for *waiter* and return what it counted."""
+        with self._lock:
+            self._waiters.remove(waiter)
+            return waiter.result()
+
+    def lose(self, accepted: int, *, stored_too: bool, error: DeliveryError) -> int:
+        """
+        Settle with *error* every event numbered below *accepted* that only memory held: the process is closing.
+
+        Args:
+            accepted: Events ever accepted.
+            stored_too: The queue itself is only memory.
+            error: Given to the callbacks.
+
+        Return how many events that were.
+        """
+        with self._lock:
+            if accepted > self._batched:
+                self._open[""] = _OpenJob(self._batched, accepted - self._batched, 0.0)
+                self._batched = accepted
+            doomed = [i for i, job in self._open.items() if stored_too or job.first >= self._stored]
+        return sum(self.settle(job_id, error) for job_id in doomed)
+
+    def release_waiters(self) -> None:
+        """End every wait: nothing will be settled any more."""
+        with self._lock:
+            for waiter in self._waiters:
+                waiter.done.set()
+            self._stored_changed.notify_all()
+
+    def await_stored(self, upto: int, timeout: float | None) -> bool:
+        """Wait until every event numbered below *upto* is in the queue (or beyond)."""
+        with self._stored_changed:
+            return self._stored_changed.wait_for(lambda: self._stored >= upto, timeout)
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def stale_jobs(self, older_than: float, limit: int) -> list[str]:
+        """Return up to *limit* open jobs of the longest standing that are *older_than* seconds old, and put them last."""
+        horizon = time.monotonic() - older_than
+        with self._lock:
+            found: list[str] = []
+            for job_id, job in self._open.items():
+                if job.since > horizon or len(found) == limit:
+                    break
+                found.append(job_id)
+            for job_id in found:
+                self._open[job_id] = self._open.pop(job_id)
+            return found
+
+    @property
+    def stored(self) -> int:
+        """Every event with a lower number is in the queue, or was."""
+        return self._stored
+
+    @property
+    def open_jobs(self) -> int:
+        """Jobs that are not settled."""
+        return len(self._open)
+
+    @property
+    def has_waiters(self) -> bool:
+        """Whether a flush or a callback is waiting."""
+        return bool(self._waiters or self._callbacks)

@@ -1,0 +1,318 @@
+"""
+The parts, put together: buffer -> flusher -> queue -> processor -> transport, and the ledger that keeps account.
+
+There is one pipeline per client and process. Without persistence it runs on the memory backend; ``attach`` puts a durable
+one in its place. Nothing runs before the first event, and a forked child makes its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from eventspool._backends import create_backend
+from eventspool._buffer import Buffer
+from eventspool._callbacks import CallbackThread
+from eventspool._config import JobOpts
+from eventspool._envelope import EnvelopeError, open_envelope
+from eventspool._exceptions import DeliveryError, QueueError
+from eventspool._flusher import Flusher
+from eventspool._job import JobState, NewJob
+from eventspool._ledger import FlushResult, Ledger, Waiter
+from eventspool._processor import Processor
+from eventspool._transport import HTTPTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from eventspool._backends import Backend
+    from eventspool._config import ClientOpts, QueueOpts
+    from eventspool._job import Failure
+
+__all__ = ["Pipeline"]
+
+_log = logging.getLogger("eventspool")
+
+_LEAVE_BUDGET = 0.3
+"""Seconds of a close that are kept for giving leases back."""
+
+
+@dataclass(slots=True)
+class _Engine:
+    """A backend and the processor that empties it (``None``: somebody else does)."""
+
+    backend: Backend
+    processor: Processor | None
+
+
+class Pipeline:
+    """
+    One client's flow of events in one process.
+
+    Args:
+        opts: The client's options.
+        queue_opts: The durable queue, or ``None`` for memory.
+        on_error: The host's ``on_error``, or ``None``.
+    """
+
+    def __init__(
+        self,
+        opts: ClientOpts,
+        queue_opts: QueueOpts | None,
+        on_error: Callable[[Exception, list[dict[str, Any]]], object] | None,
+    ) -> None:
+        self._opts = opts
+        self._on_error = on_error
+        self.callbacks = CallbackThread()
+        self.buffer = Buffer(
+            capacity=opts.max_internal_queue_size, flush_at=opts.flush_at, flush_bytes=opts.max_batch_bytes
+        )
+        self.ledger = Ledger(self.callbacks.submit)
+        self._transport = HTTPTransport(opts)
+        self._engine = self._make_engine(queue_opts)
+        self._flusher = Flusher(
+            self.buffer,
+            self.ledger,
+            self._engine.backend,
+            opts,
+            on_stored=self._wake_processor,
+            on_lookup=self._learn,
+        )
+        self._lock = threading.Lock()
+        self._started = False
+        self._closed = False
+        self._flushes: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+    def _make_engine(self, queue_opts: QueueOpts | None) -> _Engine:
+        backend: Backend
+        if queue_opts is None:
+            from eventspool._backends.memory import MemoryBackend
+
+            backend = self._memory = MemoryBackend()
+            jobs, fifo = JobOpts(), False
+        else:
+            backend = create_backend(queue_opts)
+            jobs, fifo = queue_opts.jobs, not queue_opts.is_multi_processor
+        if not self._opts.process and backend.shared:
+            return _Engine(backend, None)
+        settled = self._settle if backend.durable else self._settle_in_memory
+        processor = Processor(
+            backend, self._transport, jobs, fifo=fifo, gzip=self._opts.gzip, on_settled=settled
+        )
+        return _Engine(backend, processor)
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads, once."""
+        with self._lock:
+            if self._started:
+                return
+            self._started = True
+            self._flusher.start()
+            if self._engine.processor is not None:
+                self._engine.processor.start()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the threads run."""
+        return self._started
+
+    @property
+    def backend(self) -> Backend:
+        """The queue's backend."""
+        return self._engine.backend
+
+    def attach(self, queue_opts: QueueOpts) -> None:
+        """
+        Put a durable queue in the place of memory. What memory holds follows in order.
+
+        Raises:
+            QueueError: It cannot be used now. It is attached all the same, and tried again in the background.
+        """
+        with self._lock:
+            old = self._engine
+            self._engine = self._make_engine(queue_opts)
+            self._flusher.backend = self._engine.backend
+            started = self._started
+        if started:
+            if self._engine.processor is not None:
+                self._engine.processor.start()
+            threading.Thread(
+                target=self._hand_over, args=(old,), name="eventspool-handover", daemon=True
+            ).start()
+        else:
+            self.start()
+        self._engine.backend.open()
+
+    def _hand_over(self, old: _Engine) -> None:
+        """Move what the memory queue still holds into the durable one, once no request of it is under way."""
+        if old.processor is not None:
+            old.processor.stop(self._opts.timeout + 1.0)
+        left: list[NewJob] = []
+        for state in (JobState.LEASED, JobState.DELAYED, JobState.WAITING):
+            for job in old.backend.jobs(state, limit=1 << 30):
+                payload = old.backend.payload(job.id)
+                if payload is not None:
+                    left.append(NewJob(job.id, payload, job.events))
+        self._flusher.adopt(sorted(left, key=lambda job: job.id))
+
+    def close(self, timeout: float) -> int:
+        """
+        Store the buffer, deliver until *timeout*, give leases back. Return how many events were lost.
+
+        Lost can be only what memory alone held at the deadline.
+        """
+        deadline = time.monotonic() + timeout
+        with self._lock:
+            if self._closed:
+                return 0
+            self._closed = True
+        self.buffer.close()
+        engine = self._engine
+        if self._started:
+            accepted = self.buffer.accepted
+            self._flusher.hasten(accepted)
+            waiter = self.ledger.open_waiter(accepted)
+            if engine.processor is None:
+                self.ledger.await_stored(accepted, max(deadline - time.monotonic() - 0.05, 0.0))
+            else:
+                waiter.done.wait(max(deadline - time.monotonic() - _LEAVE_BUDGET, 0.0))
+            self.ledger.close_waiter(waiter)
+            self._flusher.stop()
+            if engine.processor is not None:
+                self._stop_processor(engine, deadline)
+        lost = self.ledger.lose(
+            self.buffer.accepted,
+            stored_too=not engine.backend.durable,
+            error=DeliveryError("the process closed before this event was stored or delivered", "lost"),
+        )
+        if lost:
+            _log.warning("%d events are lost: the client closed before they were stored or delivered", lost)
+        self.ledger.release_waiters()
+        for thread in list(self._flushes):
+            thread.join(max(deadline - time.monotonic(), 0.0))
+        self.callbacks.drain(deadline - time.monotonic())
+        if self._started:
+            threading.Thread(target=self._release, args=(engine,), daemon=True).start()
+        return lost
+
+    @staticmethod
+    def _stop_processor(engine: _Engine, deadline: float) -> None:
+        assert engine.processor is not None  # noqa: S101
+        engine.processor.stop(deadline - time.monotonic() - _LEAVE_BUDGET / 2)
+        if engine.processor.in_flight:
+            try:
+                giver = threading.Thread(target=engine.processor.give_back, daemon=True)
+                giver.start()
+                giver.join(max(deadline - time.monotonic(), 0.0))
+            except RuntimeError:  # the interpreter is going down: the leases run out by themselves
+                pass
+
+    def _release(self, engine: _Engine) -> None:
+        try:
+            self._transport.close()
+            engine.backend.close()
+        except QueueError:
+            pass
+
+    def abandon(self) -> None:
+        """In a forked child: forget what belongs to the parent."""
+        self._engine.backend.abandon()
+
+    # -- flow ------------------------------------------------------------------------------------------------------------
+
+    def _wake_processor(self) -> None:
+        processor = self._engine.processor
+        if processor is not None:
+            processor.wake()
+
+    def hasten(self, upto: int) -> None:
+        """Move every event numbered below *upto* into the queue now."""
+        self._flusher.hasten(upto)
+        self._wake_processor()
+
+    def flush(
+        self,
+        until: str,
+        timeout: float | None,
+        callback: Callable[[Exception | None, FlushResult], object] | None = None,
+    ) -> FlushResult | None:
+        """Wait until every event accepted so far is delivered (or, ``persisted``, stored), or *timeout*."""
+        accepted = self.buffer.accepted
+        waiter = self.ledger.open_waiter(accepted)
+        self.hasten(accepted)
+        if callback is None:
+            return self._await(waiter, accepted, until, timeout)
+
+        def wait() -> None:
+            self.callbacks.submit(callback, None, self._await(waiter, accepted, until, timeout))
+
+        thread = threading.Thread(target=wait, name="eventspool-flush", daemon=True)
+        self._flushes.add(thread)
+        thread.start()
+        return None
+
+    def _await(self, waiter: Waiter, accepted: int, until: str, timeout: float | None) -> FlushResult:
+        if until == "persisted":
+            self.ledger.await_stored(accepted, timeout)
+            result = self.ledger.close_waiter(waiter)
+            missing = max(0, accepted - self.ledger.stored)
+            return FlushResult(result.delivered, result.failed, min(result.pending, missing))
+        waiter.done.wait(timeout)
+        return self.ledger.close_waiter(waiter)
+
+    def _settle(
+        self, job_id: str, error: DeliveryError | None, indices: tuple[int, ...] | None, payload: bytes | None
+    ) -> int:
+        settled = self.ledger.settle(job_id, error, indices)
+        if error is not None and self._on_error is not None:
+            self.callbacks.submit(self._report, self._on_error, error, job_id, payload)
+        return settled
+
+    def _settle_in_memory(
+        self, job_id: str, error: DeliveryError | None, indices: tuple[int, ...] | None, payload: bytes | None
+    ) -> None:
+        backend = self._memory
+        if error is not None:  # memory has no failed queue: the callbacks are the last to see these events
+            payload = payload or backend.payload(job_id)
+        self.buffer.release(self._settle(job_id, error, indices, payload))
+        if error is not None:
+            backend.purge(JobState.FAILED, [job_id])
+
+    def _report(
+        self,
+        on_error: Callable[[Exception, list[dict[str, Any]]], object],
+        error: DeliveryError,
+        job_id: str,
+        payload: bytes | None,
+    ) -> None:
+        on_error(error, decode_events(payload or self.backend.payload(job_id) or b""))
+
+    def _learn(self, ids: list[str], standing: Mapping[str, Failure | None]) -> None:
+        """Settle what other processes delivered or gave up."""
+        for job_id in ids:
+            if job_id not in standing:
+                self._settle(job_id, None, None, None)
+            elif (failure := standing[job_id]) is not None:
+                error = DeliveryError(failure.error, failure.reason, failure.status)
+                self._settle(job_id, error, failure.indices, failure.payload)
+
+    @property
+    def processor(self) -> Processor | None:
+        """The processor, where this process has one."""
+        return self._engine.processor
+
+
+def decode_events(payload: bytes) -> list[dict[str, Any]]:
+    """Return the events of a stored batch, none where it cannot be read."""
+    import json
+
+    try:
+        return [json.loads(event) for event in open_envelope(payload).split()]
+    except (EnvelopeError, ValueError):
+        return []

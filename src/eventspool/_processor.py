@@ -1,0 +1,412 @@
+"""
+The loop that empties the queue: claim, send, and end each lease by what the data plane said.
+
+One thread, the *processor*, owns every decision and all queue traffic but the commits; up to ``concurrency`` *senders* only
+POST. They talk through two queues of plain values, so there is no lock in the loop and nothing shared to get wrong.
+
+    backend --claim--> processor --job--> sender --POST--> data plane
+       ^                   |  ^                |
+       +--ack, settle------+  +----outcome-----+
+
+What was delivered is never sent again by this process, even when the queue cannot be told: the acknowledgement is kept
+and repeated until it is recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from eventspool._breaker import Breaker, Permission
+from eventspool._delivery import Outcome, deliver
+from eventspool._envelope import count_events
+from eventspool._exceptions import DeliveryError, QueueError
+from eventspool._job import ClaimedJob, Failure, Settlement, SettlementKind, new_token
+from eventspool._retry import compute_backoff, is_exhausted
+from eventspool._throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eventspool._backends import Backend
+    from eventspool._config import JobOpts
+    from eventspool._transport import Transport
+
+__all__ = ["Processor"]
+
+_log = logging.getLogger("eventspool")
+
+DEFAULT_CONCURRENCY = 8
+QUEUE_LEASE = 10.0
+"""Seconds for which a first-in-first-out queue is leased as a whole."""
+_REPAIR_INTERVAL = 60.0
+_LONGEST_IDLE = 5.0
+
+
+@dataclass(slots=True)
+class _InFlight:
+    job: ClaimedJob
+    probe: bool
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Ends of leases that the queue has not recorded yet."""
+
+    acks: list[str] = field(default_factory=list)
+    settlements: dict[str, Settlement] = field(default_factory=dict)
+
+
+class Processor:
+    """
+    Delivers a queue's jobs.
+
+    Args:
+        backend: The queue, opened or not: an outage is waited out.
+        transport: The way to the data plane.
+        opts: How often and how patiently.
+        fifo: Keep order: one request at a time.
+        gzip: Compress bodies.
+        on_settled: Called as ``(job_id, error, indices, payload)`` for each job delivered or given up.
+        jitter: Draws from [0, 1).
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        transport: Transport,
+        opts: JobOpts,
+        *,
+        fifo: bool,
+        gzip: bool,
+        on_settled: Callable[[str, DeliveryError | None, tuple[int, ...] | None, bytes | None], object],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._backend = backend
+        self._transport = transport
+        self._opts = opts
+        self._gzip = gzip
+        self._on_settled = on_settled
+        self._jitter = jitter
+        self._concurrency = 1 if fifo else (opts.concurrency or DEFAULT_CONCURRENCY)
+        self._capacity = 1 if fifo else 2 * self._concurrency  # in order: nothing is fetched ahead
+        self._token = new_token()
+        lease = min(opts.visibility_timeout, QUEUE_LEASE) if fifo else opts.visibility_timeout
+        self._renew_interval = min(lease, 30.0) / 3
+        self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
+        self._inbox: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[ClaimedJob | None] = queue.SimpleQueue()
+        self._in_flight: dict[str, _InFlight] = {}
+        self._pending = _Pending()
+        self._threads: list[threading.Thread] = []
+        self._senders = 0
+        self._stopping = threading.Event()
+        self._stopped = threading.Event()
+        self._idle = threading.Event()
+        self._claim_at = 0.0
+        self._renew_at = 0.0
+        self._repair_at = 0.0
+        self._trouble = 0
+        self._throttle = Throttle(_log)
+        self.retried = 0
+        """Attempts that ended in a retry."""
+        self.sent = 0
+        """Jobs that this processor delivered, whoever produced them."""
+
+    # -- from outside ------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the threads. Raises ``RuntimeError`` where the interpreter is going down."""
+        self._spawn("processor", self._run)
+        self._add_sender()
+        if self._backend.shared:
+            self._spawn("listener", self._listen)
+
+    def wake(self) -> None:
+        """Say that there is something to claim."""
+        self._inbox.put(None)
+
+    def stop(self, timeout: float) -> None:
+        """Stop claiming, wait for requests under way, then give the leases back. Takes at most *timeout* seconds."""
+        self._stopping.set()
+        self._inbox.put(None)
+        self._backend.interrupt()
+        self._stopped.wait(max(timeout, 0.0))
+
+    def give_back(self) -> None:
+        """Give every lease back without waiting for the requests that hold them. Their outcomes are no longer heard."""
+        try:
+            self._backend.leave(self._token)
+        except QueueError:
+            _log.warning("leases could not be given back; they run out by themselves")
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that are leased to this processor."""
+        return len(self._in_flight)
+
+    @property
+    def is_paused(self) -> bool:
+        """The data plane is down or refuses the write key; only probes are sent."""
+        return self._breaker.is_open
+
+    # -- threads -------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=f"eventspool-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _add_sender(self) -> None:
+        if self._senders < self._concurrency:
+            try:
+                self._spawn(f"sender-{self._senders}", self._send)
+            except RuntimeError:  # the interpreter is going down: the senders that run are enough
+                if not self._senders:
+                    raise
+                return
+            self._senders += 1
+
+    def _send(self) -> None:
+        while (job := self._outbox.get()) is not None:
+            self._inbox.put(deliver(job, self._transport, gzip=self._gzip, stopping=self._stopping))
+
+    def _listen(self) -> None:
+        """While the loop is idle, wait for the queue to say that somebody produced."""
+        while not self._stopping.is_set():
+            self._idle.wait()
+            try:
+                woken = self._backend.wait(_LONGEST_IDLE)
+            except QueueError:
+                woken = False
+                self._stopping.wait(1.0)  # the loop meets the same outage and reports it
+            if woken:
+                self._idle.clear()
+                self._inbox.put(None)
+
+    def _run(self) -> None:
+        try:
+            while not (self._stopping.is_set() and not self._in_flight):
+                try:
+                    self._step()
+                except QueueError as error:
+                    self._wait_out(error)
+                except Exception as error:  # noqa: BLE001 - a bug must not stop delivery for ever
+                    _log.error("the processor met %s and goes on", type(error).__name__)
+                    self._stopping.wait(1.0)
+            self._leave()
+        finally:
+            self._stopped.set()
+            self._idle.set()
+            for _ in range(self._senders):
+                self._outbox.put(None)
+
+    def _leave(self) -> None:
+        try:
+            self._record()
+        except QueueError:
+            _log.warning("the queue could not be told of the last deliveries; they will be repeated")
+        self.give_back()
+
+    def _wait_out(self, error: QueueError) -> None:
+        self._trouble += 1
+        pause = compute_backoff(self._trouble, 0.2, 5.0, 0.5 + self._jitter() / 2)
+        self._claim_at = self._renew_at = time.monotonic() + pause
+        self._throttle.warning("the queue is not available (%s); nothing is lost, trying again", error)
+        if self._stopping.is_set() or self._pending.acks or self._pending.settlements:
+            self._stopping.wait(min(pause, 0.5))
+
+    # -- the loop --------------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        """One turn: collect outcomes, record them, keep leases alive, claim more."""
+        self._collect(self._patience(time.monotonic()))
+        self._record()
+        now = time.monotonic()
+        if now >= self._renew_at:
+            self._renew(now)
+        if not self._stopping.is_set() and now >= self._claim_at:
+            self._claim(now)
+        self._trouble = 0
+
+    def _patience(self, now: float) -> float:
+        """Return how long the next turn may wait for an outcome or a wake-up."""
+        until = self._renew_at
+        if len(self._in_flight) < self._capacity:
+            until = min(
+                until, max(self._claim_at, self._breaker.opens_until if self._breaker.is_open else 0.0)
+            )
+        return min(max(until - now, 0.0), _LONGEST_IDLE)
+
+    def _collect(self, patience: float) -> None:
+        try:
+            outcome = self._inbox.get(timeout=patience) if patience > 0 else self._inbox.get_nowait()
+            while True:
+                if outcome is None:
+                    if not self._trouble:
+                        self._claim_at = 0.0
+                else:
+                    self._take(outcome)
+                outcome = self._inbox.get_nowait()
+        except queue.Empty:
+            pass
+
+    def _claim(self, now: float) -> None:
+        permission = self._breaker.permission(now)
+        room = self._capacity - len(self._in_flight)
+        if permission is Permission.HOLD:
+            self._claim_at = max(self._breaker.opens_until, now + 0.01) if not self._in_flight else now + 0.05
+            return
+        probe = permission is Permission.PROBE
+        if room <= 0 or (probe and self._in_flight):
+            return
+        claim = self._backend.claim(
+            self._token,
+            limit=1 if probe else room,
+            visibility_timeout=self._opts.visibility_timeout,
+            probe=probe,
+        )
+        if claim.jobs:
+            self._idle.clear()
+            if probe:
+                self._breaker.begin_probe()
+            for job in claim.jobs:
+                self._dispatch(job, probe=probe)
+            self._claim_at = 0.0 if len(claim.jobs) < room else now
+            if len(self._in_flight) > self._senders:
+                self._add_sender()
+            return
+        self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
+        if self._backend.shared:
+            self._idle.set()
+
+    def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
+        if job.id in self._in_flight:  # its lease had run out under us, and we have just got it back
+            return
+        age = time.time() - job.created_at
+        if job.stalled and is_exhausted(job.attempts, self._opts.max_attempts, age, self._opts.retry_for):
+            # It never came back from whoever held it, again and again: perhaps it kills its processor.
+            failure = Failure(
+                "stalled", f"{job.attempts} attempts did not come back", count_events(job.payload or b"")
+            )
+            self._pending.settlements[job.id] = Settlement(job.id, SettlementKind.FAIL, failure=failure)
+            if probe:
+                self._breaker.cancel_probe()
+            return
+        self._in_flight[job.id] = _InFlight(job, probe)
+        self._outbox.put(job)
+
+    # -- outcomes ----------------------------------------------------------------------------------------------------------
+
+    def _take(self, outcome: Outcome) -> None:
+        """Turn a sender's outcome into the end of a lease. The breaker learns of it, too."""
+        flight = self._in_flight.pop(outcome.job_id)
+        now = time.monotonic()
+        self._judge(outcome, flight.probe, now)
+        if outcome.delivered:
+            self.sent += 1
+            self._pending.acks.append(outcome.job_id)
+            self._on_settled(outcome.job_id, None, None, None)
+            return
+        job = flight.job
+        if outcome.failure is not None:
+            self._pending.settlements[job.id] = Settlement(
+                job.id, SettlementKind.FAIL, failure=outcome.failure
+            )
+            return
+        attempts = job.attempts + 1
+        if not outcome.counts:
+            kind, delay = SettlementKind.RELEASE, 0.0
+        elif is_exhausted(
+            attempts, self._opts.max_attempts, time.time() - job.created_at, self._opts.retry_for
+        ):
+            self._pending.settlements[job.id] = Settlement(
+                job.id, SettlementKind.FAIL, failure=outcome.give_up(attempts)
+            )
+            return
+        else:
+            kind = SettlementKind.RETRY
+            self.retried += 1
+            delay = compute_backoff(
+                attempts,
+                self._opts.backoff_initial,
+                self._opts.backoff_max,
+                self._jitter(),
+                outcome.retry_after,
+            )
+        self._pending.settlements[job.id] = Settlement(job.id, kind, delay, outcome.progress)
+
+    def _judge(self, outcome: Outcome, probe: bool, now: float) -> None:  # noqa: FBT001
+        was_open = self._breaker.is_open
+        if outcome.interrupted:
+            if probe:
+                self._breaker.cancel_probe()
+        elif outcome.answered:
+            self._breaker.record_success()
+            if was_open:
+                _log.info("the data plane works again")
+        else:
+            self._breaker.record_failure(
+                now,
+                self._jitter(),
+                probe=probe,
+                retry_after=outcome.retry_after,
+                unauthorized=outcome.unauthorized,
+            )
+            if outcome.unauthorized:
+                self._throttle.error(
+                    "delivery is PAUSED: %s; check the write key. Every event is kept", outcome.error
+                )
+            elif self._breaker.is_open:
+                self._throttle.warning("delivery is held up: %s; probing until it works again", outcome.error)
+        if self._breaker.is_open:
+            self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Take back jobs that no sender has begun: while the breaker is open they must not burn an attempt."""
+        try:
+            while (job := self._outbox.get_nowait()) is not None:
+                flight = self._in_flight.pop(job.id)
+                if flight.probe:
+                    self._breaker.cancel_probe()
+                self._pending.settlements[job.id] = Settlement(
+                    job.id, SettlementKind.RELEASE, 0.0, job.progress
+                )
+        except queue.Empty:
+            pass
+
+    # -- queue traffic -------------------------------------------------------------------------------------------------------
+
+    def _record(self) -> None:
+        """Tell the queue how leases ended. What it cannot be told now is kept for the next turn."""
+        pending = self._pending
+        if pending.acks:
+            self._backend.ack(pending.acks)
+            pending.acks = []
+        if pending.settlements:
+            settlements = list(pending.settlements.values())
+            applied = self._backend.settle(self._token, settlements)
+            pending.settlements = {}
+            for settlement, done in zip(settlements, applied, strict=True):
+                failure = settlement.failure
+                if done and failure is not None:
+                    error = DeliveryError(failure.error, failure.reason, failure.status)
+                    self._on_settled(settlement.job_id, error, failure.indices, failure.payload)
+            self._claim_at = 0.0
+
+    def _renew(self, now: float) -> None:
+        # A lease that was lost needs no word to its sender: a stale holder can acknowledge, and nothing else.
+        self._backend.renew(
+            self._token, list(self._in_flight), visibility_timeout=self._opts.visibility_timeout
+        )
+        self._renew_at = now + self._renew_interval
+        if now >= self._repair_at:
+            self._repair_at = now + _REPAIR_INTERVAL
+            found = self._backend.repair()
+            if found:
+                _log.warning("%d stored batches stood in no index; they are queued again", found)

@@ -1,0 +1,219 @@
+"""
+HTTP to the data plane: one POST, one deadline, no redirects, connections kept and reused.
+
+Built on ``http.client`` so that a request is bounded as a whole: every read gets what is left of one deadline, which a
+per-read timeout does not give (a data plane that drips one byte a second would hold it for ever). The answer's body is
+read up to 64 KiB and never decompressed: ``Accept-Encoding: identity`` is sent. Proxies come from the environment
+(``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), certificate authorities from the system (or ``SSL_CERT_FILE``).
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.client
+import io
+import select
+import socket
+import ssl
+import time
+import urllib.request
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import unquote, urlsplit
+
+from eventspool._verdict import DeliveryResult, parse_retry_after
+from eventspool._version import __version__
+
+if TYPE_CHECKING:
+    from eventspool._config import ClientOpts
+
+__all__ = ["HTTPTransport", "Transport"]
+
+_MAX_ANSWER_BYTES = 65_536
+_CONNECTION_LOST = (
+    http.client.RemoteDisconnected,
+    ConnectionResetError,
+    ConnectionAbortedError,
+    BrokenPipeError,
+)
+
+
+class Transport(Protocol):
+    """The way to a data plane."""
+
+    def send(self, body: bytes, *, gzip: bool) -> DeliveryResult:
+        """POST *body* and return the outcome. Never raises; called from several threads."""
+
+    def close(self) -> None:
+        """Close idle connections."""
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads a socket until one fixed moment, however slowly the bytes trickle in."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        _limit(self._sock, self._deadline)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that is read against the deadline of its request."""
+
+    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        raw = self.fp.detach()
+        self.fp = io.BufferedReader(_DeadlineReader(raw, sock, deadline))
+
+
+def _limit(sock: socket.socket, deadline: float) -> None:
+    remaining = deadline - time.monotonic()
+    if remaining <= 0:
+        raise TimeoutError
+    sock.settimeout(remaining)
+
+
+class HTTPTransport:
+    """
+    Sends batches to one data plane.
+
+    Args:
+        opts: The client's options; used are ``write_key``, ``data_plane_url``, ``path`` and ``timeout``.
+    """
+
+    def __init__(self, opts: ClientOpts) -> None:
+        parts = urlsplit(opts.data_plane_url)
+        self._tls = parts.scheme == "https"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._tls else 80)
+        self._path = parts.path.rstrip("/") + opts.path
+        self._timeout = opts.timeout
+        self._headers = {
+            "Authorization": "Basic " + base64.b64encode(f"{opts.write_key}:".encode()).decode(),
+            "Content-Type": "application/json",
+            "User-Agent": f"eventspool/{__version__}",
+            "Accept-Encoding": "identity",
+        }
+        self._proxy = _find_proxy(parts.scheme, self._host)
+        if self._proxy and not self._tls:
+            self._path = f"http://{parts.netloc}{self._path}"
+            self._headers.update(_proxy_headers(self._proxy))
+        self._tls_context: ssl.SSLContext | None = None
+        self._idle: list[http.client.HTTPConnection] = []
+
+    def send(self, body: bytes, *, gzip: bool) -> DeliveryResult:
+        """POST *body* within the timeout and return the outcome. Never raises."""
+        deadline = time.monotonic() + self._timeout
+        headers = {**self._headers, "Content-Encoding": "gzip"} if gzip else self._headers
+        try:
+            while self._idle:
+                try:
+                    connection = self._idle.pop()
+                except IndexError:  # another thread was quicker
+                    break
+                if _was_dropped(connection):
+                    connection.close()
+                    continue
+                try:
+                    return self._exchange(connection, body, headers, deadline)
+                except _CONNECTION_LOST:  # it was closed between our look and our request: once more, afresh
+                    break
+            return self._exchange(self._connect(), body, headers, deadline)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            return DeliveryResult(error=_explain(error))
+
+    def close(self) -> None:
+        """Close idle connections."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str], deadline: float
+    ) -> DeliveryResult:
+        try:
+            if connection.sock is None:
+                connection.timeout = max(deadline - time.monotonic(), 0.001)
+                connection.connect()
+                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            _limit(connection.sock, deadline)
+            connection.response_class = functools.partial(_Answer, deadline=deadline)  # type: ignore[assignment]
+            connection.request("POST", self._path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read(_MAX_ANSWER_BYTES)
+            retry_after = parse_retry_after(answer.getheader("Retry-After"), time.time())
+            reusable = not answer.will_close and answer.isclosed()
+            if not reusable and not answer.will_close:
+                reusable = answer.read(1) == b""
+        except BaseException:
+            connection.close()
+            raise
+        if reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return DeliveryResult(answer.status, "", retry_after, content)
+
+    def _connect(self) -> http.client.HTTPConnection:
+        proxy = self._proxy
+        host, port = (proxy.hostname or "", proxy.port or 80) if proxy else (self._host, self._port)
+        if not self._tls:
+            return http.client.HTTPConnection(host, port)
+        if self._tls_context is None:
+            self._tls_context = ssl.create_default_context()
+        connection = http.client.HTTPSConnection(host, port, context=self._tls_context)
+        if proxy:
+            connection.set_tunnel(self._host, self._port, _proxy_headers(proxy))
+        return connection
+
+
+def _was_dropped(connection: http.client.HTTPConnection) -> bool:
+    """Say whether the other side closed an idle connection (or, which is as bad, sent something unasked)."""
+    if connection.sock is None:
+        return True
+    poll = select.poll()
+    poll.register(connection.sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _find_proxy(scheme: str, host: str) -> Any:
+    if urllib.request.proxy_bypass_environment(host):  # type: ignore[attr-defined]
+        return None
+    url = urllib.request.getproxies_environment().get(scheme)
+    return urlsplit(url if "://" in url else f"http://{url}") if url else None
+
+
+def _proxy_headers(proxy: Any) -> dict[str, str]:
+    if not proxy.username:
+        return {}
+    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
+    return {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+
+
+def _explain(error: Exception) -> str:
+    """Return what went wrong in our own words: the driver's may repeat what was sent."""
+    if isinstance(error, TimeoutError):
+        return "the data plane did not answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the data plane's certificate was not accepted: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return "TLS with the data plane failed"
+    if isinstance(error, socket.gaierror):
+        return "the data plane's name was not resolved"
+    if isinstance(error, ConnectionRefusedError):
+        return "the data plane refused the connection"
+    if isinstance(error, (*_CONNECTION_LOST, http.client.IncompleteRead)):
+        return "the data plane broke the connection off"
+    if isinstance(error, http.client.HTTPException):
+        return "the data plane did not speak HTTP"
+    return f"the data plane was not reachable ({type(error).__name__})"
