@@ -8,7 +8,7 @@ Events that survive.
 """
 
 from eventspool._aio import AsyncClient
-from eventspool._client import Client, ClientStats
+from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts, RedisOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
 from eventspool._exceptions import (
@@ -23,6 +23,7 @@ from eventspool._exceptions import (
 from eventspool._job import Depth, Job, QueueStats
 from eventspool._ledger import FlushResult
 from eventspool._queue import Queue, open_queue
+from eventspool._stats import ClientStats
 from eventspool._version import __version__
 
 __all__ = [

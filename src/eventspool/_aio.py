@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from eventspool._client import ClientStats
     from eventspool._config import QueueOpts, RedisOpts
     from eventspool._ledger import FlushResult
+    from eventspool._stats import ClientStats
     from eventspool._queue import Queue
 
 __all__ = ["AsyncClient"]

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import signal
 import threading
-import time
-import weakref
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from eventspool._config import ClientOpts, QueueOpts, RedisOpts, parse_queue_url, reject_unknown
+from eventspool._config import ClientOpts, QueueOpts, read_queue_opts, reject_unknown
 from eventspool._event import EventEncoder
 from eventspool._exceptions import (
     ConfigError,
@@ -23,65 +18,34 @@ from eventspool._exceptions import (
     QueueError,
     RefusedError,
 )
-from eventspool._ledger import FlushResult
+from eventspool._lifecycle import close_on_sigterm, register
+from eventspool._stats import ClientStats
 from eventspool._throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from types import FrameType, TracebackType
+    from types import TracebackType
 
+    from eventspool._config import RedisOpts
+    from eventspool._ledger import FlushResult
     from eventspool._pipeline import Pipeline
     from eventspool._queue import Queue
 
     OnError = Callable[[Exception, list[dict[str, Any]]], object]
     Callback = Callable[[Exception | None, str], object]
 
-__all__ = ["Client", "ClientStats"]
+__all__ = ["Client"]
 
 _log = logging.getLogger("eventspool")
 _log.addHandler(logging.NullHandler())
 
 _MAX_PENDING_REPORTS = 1000
 
+_inherited: list[Pipeline] = []
+"""Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
+
 capture: Callable[[bytes], object] | None = None
 """Set by ``eventspool.testing``: takes every encoded event in place of the pipeline."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientStats:
-    """
-    What became of this client's events in this process. ``accepted == buffered + persisted + delivered + failed + lost``.
-
-    Args:
-        accepted: Event calls that returned a message id.
-        refused: Refused ones, by reason.
-        buffered: Held by this process's memory alone.
-        persisted: In the queue, not settled yet.
-        delivered: Taken by the data plane, from whichever process.
-        failed: Given up; in the failed queue, where there is one.
-        lost: Neither stored nor delivered when the client closed.
-        unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too long. The event is
-            still on its way and may arrive.
-        retried: Attempts of this process's processor that ended in a retry.
-        in_flight: Batches that this process's processor holds now.
-        paused: The data plane is down or refuses the write key; only probes are sent.
-    """
-
-    accepted: int = 0
-    refused: Mapping[str, int] = field(default_factory=dict)
-    buffered: int = 0
-    persisted: int = 0
-    delivered: int = 0
-    failed: int = 0
-    lost: int = 0
-    unconfirmed: int = 0
-    retried: int = 0
-    in_flight: int = 0
-    paused: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the same figures as a plain dictionary."""
-        return asdict(self)
 
 
 class Client:
@@ -128,13 +92,13 @@ class Client:
         if on_error is not None and not callable(on_error):
             raise ConfigError("on_error must be callable")
         self._on_error = on_error
-        self._queue_opts = _queue_opts(persistence)
+        self._queue_opts = read_queue_opts(persistence)
         self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
         self._closed = False
         self._begin()
-        _clients.add(self)
+        register(self)
         if self._opts.handle_sigterm:
-            _install_sigterm()
+            close_on_sigterm()
 
     def _begin(self) -> None:
         """Set up what belongs to one process."""
@@ -445,7 +409,7 @@ class Client:
             QueueError: Redis is not reachable and there is no *callback*. In both cases the client goes on trying in the
                 background and keeps events in memory meanwhile.
         """
-        opts = _queue_opts(queue_opts, redis_opts) or QueueOpts()
+        opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
         with self._lock:
             again = self._queue_opts is not None
             if not again:
@@ -571,8 +535,13 @@ class Client:
                 self._put = pipeline.buffer.put
         return pipeline
 
-    def _after_fork_in_child(self) -> None:
-        """Leave the parent's events, threads and connections to the parent."""
+    @property
+    def is_open(self) -> bool:
+        """Whether this process has begun to use the client and has not closed it."""
+        return self._pipeline is not None and not self._closed
+
+    def begin_in_child(self) -> None:
+        """In a forked child: leave the parent's events, threads and connections to the parent."""
         pipeline = self._pipeline
         self._begin()
         if pipeline is not None:
@@ -580,80 +549,7 @@ class Client:
             pipeline.abandon()
 
 
-def _queue_opts(
-    given: QueueOpts | Mapping[str, Any] | str | None, redis_opts: RedisOpts | Mapping[str, Any] | None = None
-) -> QueueOpts | None:
-    """Return *given* as ``QueueOpts``, with *redis_opts* put in. Understands the document's nested form."""
-    if given is None and redis_opts is None:
-        return None
-    if isinstance(given, str):
-        parse_queue_url(given)
-        given = {"url": given}
-    if isinstance(given, QueueOpts):
-        if redis_opts is not None:
-            raise ConfigError("give redis_opts inside QueueOpts")
-        return given
-    plain = dict(given) if given is not None else {}
-    if set(plain) <= {"queue_opts", "redis_opts"} and "queue_opts" in plain:
-        inner = plain.pop("queue_opts")
-        outer = plain.pop("redis_opts", None)
-        redis_opts = redis_opts if redis_opts is not None else outer
-        return _queue_opts({} if inner is None else inner, redis_opts)
-    if redis_opts is not None:
-        if plain.get("redis_opts") is not None:
-            raise ConfigError("redis_opts is given twice")
-        plain["redis_opts"] = redis_opts
-    return QueueOpts.of(plain, "queue_opts")
-
-
 def _report_refusal(on_error: OnError, error: EventSpoolError, event: bytes | dict[str, Any]) -> None:
     import json
 
     on_error(error, [json.loads(event) if isinstance(event, bytes) else event])
-
-
-# -- what happens to a process happens to all of its clients ---------------------------------------------------------------
-
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-_inherited: list[Pipeline] = []
-"""Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
-
-
-def _after_fork_in_child() -> None:
-    for client in list(_clients):
-        client._after_fork_in_child()  # noqa: SLF001
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-@atexit.register
-def _close_all(budget: float = 5.0) -> None:
-    """Close every client that was left open; together they take no more than *budget* seconds."""
-    deadline = time.monotonic() + budget
-    for client in list(_clients):
-        if client._pipeline is not None and not client._closed:  # noqa: SLF001
-            client.close(max(deadline - time.monotonic(), 0.1))
-
-
-def _install_sigterm() -> None:
-    """Close all clients on SIGTERM, then do what would have been done without us."""
-    if threading.current_thread() is not threading.main_thread():
-        raise ConfigError("handle_sigterm needs the client to be made on the main thread")
-    previous = signal.getsignal(signal.SIGTERM)
-    if getattr(previous, "is_eventspool", False):
-        return
-
-    def on_sigterm(signum: int, frame: FrameType | None) -> None:
-        closer = threading.Thread(target=_close_all, daemon=True)
-        closer.start()
-        closer.join(6.0)
-        if callable(previous):
-            previous(signum, frame)
-        elif previous is not signal.SIG_IGN:
-            signal.signal(signum, signal.SIG_DFL)
-            os.kill(os.getpid(), signum)
-
-    on_sigterm.is_eventspool = True  # type: ignore[attr-defined]
-    signal.signal(signal.SIGTERM, on_sigterm)

@@ -273,6 +273,32 @@ def parse_queue_url(url: str) -> RedisOpts | SQLiteOpts:
     )
 
 
+def read_queue_opts(
+    given: QueueOpts | Mapping[str, Any] | str | None, redis_opts: RedisOpts | Mapping[str, Any] | None = None
+) -> QueueOpts | None:
+    """Return *given* as ``QueueOpts``, with *redis_opts* put in. Understands the document's nested form."""
+    if given is None and redis_opts is None:
+        return None
+    if isinstance(given, str):
+        parse_queue_url(given)
+        given = {"url": given}
+    if isinstance(given, QueueOpts):
+        if redis_opts is not None:
+            raise ConfigError("give redis_opts inside QueueOpts")
+        return given
+    plain = dict(given) if given is not None else {}
+    if set(plain) <= {"queue_opts", "redis_opts"} and "queue_opts" in plain:
+        inner = plain.pop("queue_opts")
+        outer = plain.pop("redis_opts", None)
+        redis_opts = redis_opts if redis_opts is not None else outer
+        return read_queue_opts({} if inner is None else inner, redis_opts)
+    if redis_opts is not None:
+        if plain.get("redis_opts") is not None:
+            raise ConfigError("redis_opts is given twice")
+        plain["redis_opts"] = redis_opts
+    return QueueOpts.of(plain, "queue_opts")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOpts:
     """The client's options, checked (contract, section 1)."""
