@@ -1,7 +1,8 @@
 """
 Events that survive.
 
-``Client.track(…)`` takes an event in microseconds; it waits in Redis, SQLite or memory until the data plane has it.
+``Client.track(…)`` takes an event in microseconds; it waits in Redis, SQLite or memory until the data plane
+has it.
 
     client = eventspool.Client("WRITE_KEY", persistence="redis://localhost:6379/0")
     client.track("user-1", "Order Completed", {"total": 9.99})

@@ -12,18 +12,19 @@ if TYPE_CHECKING:
 
     from eventspool._config import QueueOpts, RedisOpts
     from eventspool._ledger import FlushResult
-    from eventspool._stats import ClientStats
     from eventspool._queue import Queue
+    from eventspool._stats import ClientStats
 
 __all__ = ["AsyncClient"]
 
 
 class AsyncClient:
     """
-    ``Client`` for asyncio: event methods are plain calls; ``flush``, ``close`` and ``create_persistence_queue`` are awaitable.
+    ``Client`` for asyncio: event methods are plain calls; ``flush``, ``close`` and
+    ``create_persistence_queue`` are awaitable.
 
-    Takes the same arguments. With ``durability="persisted"`` an event method blocks the event loop while the event is
-    stored: use ``await flush(until="persisted")`` instead.
+    Takes the same arguments. With ``durability="persisted"`` an event method blocks the event loop while the
+    event is stored: use ``await flush(until="persisted")`` instead.
     """
 
     def __init__(self, write_key: str, **options: Any) -> None:

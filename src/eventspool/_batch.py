@@ -15,10 +15,11 @@ _SEPARATOR_BYTES = 2
 
 def cut_batches(events: Sequence[bytes], max_batch_bytes: int) -> Iterator[tuple[int, int]]:
     """
-    Yield half-open ranges of *events*, in order, each the largest whose request body fits into *max_batch_bytes*.
+    Yield half-open ranges of *events*, in order, each the largest whose request body fits into
+    *max_batch_bytes*.
 
-    Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is larger than a
-    batch may be stands alone.
+    Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is
+    larger than a batch may be stands alone.
     """
     start, size = 0, _FRAME_BYTES
     for position, event in enumerate(events):

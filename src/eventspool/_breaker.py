@@ -1,10 +1,12 @@
 """
-The circuit breaker between the queue and a data plane that is down. Pure: time and randomness come in as arguments.
+The circuit breaker between the queue and a data plane that is down. Pure: time and randomness come in as
+arguments.
 
-*Closed*, jobs flow. After ``threshold`` failures in a row, or one answer that says how long to stay away, or a refused
-write key, it *opens*: no job is claimed, so none burns an attempt. Then one **probe** at a time is let through, spaced by
-the same backoff options, on the job with the fewest attempts, which spreads the attempts of a long outage over all
-jobs and keeps one poisonous batch from looking like an outage. The first success closes it.
+*Closed*, jobs flow. After ``threshold`` failures in a row, or one answer that says how long to stay away, or
+a refused write key, it *opens*: no job is claimed, so none burns an attempt. Then one **probe** at a time is
+let through, spaced by the same backoff options, on the job with the fewest attempts, which spreads the
+attempts of a long outage over all jobs and keeps one poisonous batch from looking like an outage. The first
+success closes it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
-The bounded buffer between the caller's thread and the flusher: the first, and in memory the only, home of an event.
+The bounded buffer between the caller's thread and the flusher: the first, and in memory the only, home of an
+event.
 
-The caller pays for one short lock, an append and a comparison. The flusher takes the whole list by swapping it, so the
-lock is never held longer than that. A wake-up is raised once per flush, not once per event.
+The caller pays for one short lock, an append and a comparison. The flusher takes the whole list by swapping
+it, so the lock is never held longer than that. A wake-up is raised once per flush, not once per event.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Buffer:
 
     def arm(self, *, immediate: bool = False) -> bool:
         """
-        Set when to wake next: at ``flush_at`` events, or, with *immediate* or an empty buffer, at the next one.
+        Set when to wake next: at ``flush_at`` events, or, with *immediate* or an empty buffer, at the next
+        one.
 
         Return whether that is reached already.
         """

@@ -1,8 +1,9 @@
 """
 The thread that runs the host's callbacks.
 
-Callbacks are foreign code: they may be slow, raise, or call us again. So they run neither on the caller's thread nor on
-one that delivers. The thread starts with the first callback; a client without callbacks never has it.
+Callbacks are foreign code: they may be slow, raise, or call us again. So they run neither on the caller's
+thread nor on one that delivers. The thread starts with the first callback; a client without callbacks never
+has it.
 """
 
 from __future__ import annotations

@@ -52,8 +52,8 @@ class Client:
     """
     Takes events, keeps them safe, delivers them at least once (contract, section 1).
 
-    Nothing runs and nothing is connected before the first event, ``flush`` or ``create_persistence_queue``. A client works in
-    forked children; events that the parent holds stay the parent's.
+    Nothing runs and nothing is connected before the first event, ``flush`` or ``create_persistence_queue``. A
+    client works in forked children; events that the parent holds stay the parent's.
 
     Args:
         write_key: Identifies the source to the data plane. Never stored, never logged.
@@ -68,7 +68,8 @@ class Client:
         timeout: One deadline for a whole request, in seconds.
         enable: ``False`` accepts and forgets every event.
         strict: Raise ``EventError`` for a wrong event instead of refusing it.
-        durability: ``"persisted"``: an event method returns once the event is in the queue (or ``None`` after *timeout*).
+        durability: ``"persisted"``: an event method returns once the event is in the queue (or ``None`` after
+            *timeout*).
         persistence: The queue: a URL, ``QueueOpts``, a mapping of its fields, or ``None`` for memory.
         on_error: Called as ``on_error(error, events)`` for every event that is given up or refused.
         process: ``False``: only enqueue; a worker elsewhere delivers.
@@ -400,14 +401,15 @@ class Client:
         Keep events in a durable queue from now on (document: ``createPersistenceQueue``).
 
         Args:
-            queue_opts: The queue. The document's nested form ``{"queue_opts": {…}, "redis_opts": {…}}`` works as well.
+            queue_opts: The queue. The document's nested form ``{"queue_opts": {…}, "redis_opts": {…}}`` works
+                as well.
             callback: Called once as ``callback(error)``, with ``None`` when the queue is ready.
             redis_opts: Where Redis is, where *queue_opts* does not say.
 
         Raises:
             ConfigError: An option is unknown or wrong.
-            QueueError: Redis is not reachable and there is no *callback*. In both cases the client goes on trying in the
-                background and keeps events in memory meanwhile.
+            QueueError: Redis is not reachable and there is no *callback*. In both cases the client goes on
+                trying in the background and keeps events in memory meanwhile.
         """
         opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
         with self._lock:

@@ -94,7 +94,8 @@ class _FromMapping:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOpts(_FromMapping):
     """
-    How often and how patiently a job is tried (document: JobOpts; contract, sections 1 and 2). Times in seconds.
+    How often and how patiently a job is tried (document: JobOpts; contract, sections 1 and 2). Times in
+    seconds.
 
     Args:
         max_attempts: Failed attempts after which a job may move to the failed queue.
@@ -130,7 +131,8 @@ class RedisOpts(_FromMapping):
     Where Redis is (document: RedisOpts). *url* overrides host, port, db, username, password and ssl.
 
     Args:
-        url: ``redis://``, ``rediss://`` (TLS), ``unix://`` or the same with ``valkey``; redis-py's query options work.
+        url: ``redis://``, ``rediss://`` (TLS), ``unix://`` or the same with ``valkey``; redis-py's query
+            options work.
         host, port, db, username, password: As everywhere.
         ssl: Use TLS. The other ``ssl_…`` options are redis-py's, paths as strings.
         socket_timeout: Longest wait for a reply, in seconds.
@@ -173,8 +175,9 @@ class SQLiteOpts(_FromMapping):
 
     Args:
         path: The file. Its folder is made if it is missing.
-        synchronous: ``full`` (the default): a stored event survives a power cut. ``normal``: it survives a killed process,
-            but a power cut or a crash of the operating system may take the last ones. SQLite's ``PRAGMA synchronous``.
+        synchronous: ``full`` (the default): a stored event survives a power cut. ``normal``: it survives a
+            killed process, but a power cut or a crash of the operating system may take the last ones.
+            SQLite's ``PRAGMA synchronous``.
     """
 
     path: str
@@ -194,11 +197,12 @@ class QueueOpts(_FromMapping):
     Args:
         queue_name: Name of the queue. Processes with the same name share it.
         prefix: Put before every Redis key.
-        is_multi_processor: ``True`` when several processes share the queue and the work. ``False``: one process at a time
-            works it, in order; the others stand by.
+        is_multi_processor: ``True`` when several processes share the queue and the work. ``False``: one
+            process at a time works it, in order; the others stand by.
         redis_opts: Where Redis is. Not together with *url*.
         job_opts: How often and how patiently a job is tried.
-        url: The queue as a URL instead: ``redis://…`` or ``sqlite:///path`` (four slashes for an absolute path).
+        url: The queue as a URL instead: ``redis://…`` or ``sqlite:///path`` (four slashes for an absolute
+            path).
         max_jobs: Most jobs that the queue holds, failed ones included; beyond it events wait in memory.
         max_bytes: Most payload bytes that the queue holds.
     """

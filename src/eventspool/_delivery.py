@@ -1,8 +1,9 @@
 """
-One job's way to the data plane: send it, and where a part is refused, cut the batch until it is clear what is.
+One job's way to the data plane: send it, and where a part is refused, cut the batch until it is clear what
+is.
 
-Everything here happens on a sender's thread, under one lease. The result is a plain value; what becomes of the lease is
-the processor's decision.
+Everything here happens on a sender's thread, under one lease. The result is a plain value; what becomes of
+the lease is the processor's decision.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ __all__ = ["Outcome", "deliver"]
 @dataclass(slots=True)
 class Outcome:
     """
-    How far a job got. Exactly one of these holds: ``delivered``; ``failure`` is set; or it is to be tried again.
+    How far a job got. Exactly one of these holds: ``delivered``; ``failure`` is set; or it is to be tried
+    again.
 
     Args:
         job_id: The job.

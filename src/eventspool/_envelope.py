@@ -1,17 +1,17 @@
 """
 The stored form of a batch: versioned, checksummed, compressed once for storage *and* sending. Pure.
 
-The text of a batch is ``{"batch":[EVENT,\\nEVENT,\\n…`` with every event exactly as encoded on the caller's thread. A JSON
-string never holds a raw newline, so the events can be cut apart again without parsing them, and the text becomes a
-request body by appending ``],"sentAt":"…"}``.
+The text of a batch is ``{"batch":[EVENT,\\nEVENT,\\n…`` with every event exactly as encoded on the caller's
+thread. A JSON string never holds a raw newline, so the events can be cut apart again without parsing them,
+and the text becomes a request body by appending ``],"sentAt":"…"}``.
 
-Compression keeps that property: the text is stored as a raw deflate stream that ends on a byte boundary without its
-final block (a *sync flush*, RFC 1951 section 3.2.4). To send it, a gzip header goes before it, and a stored block with the
-tail and the gzip trailer go behind it (RFC 1952). So a batch is compressed once, and ``sentAt`` is still the moment of
-sending, days later.
+Compression keeps that property: the text is stored as a raw deflate stream that ends on a byte boundary
+without its final block (a *sync flush*, RFC 1951 section 3.2.4). To send it, a gzip header goes before it,
+and a stored block with the tail and the gzip trailer go behind it (RFC 1952). So a batch is compressed once,
+and ``sentAt`` is still the moment of sending, days later.
 
-Layout: ``"ES"``, version, flags (1 = deflate), then four little-endian u32: CRC-32 of what follows, number of events,
-CRC-32 of the text, length of the text; then the stream.
+Layout: ``"ES"``, version, flags (1 = deflate), then four little-endian u32: CRC-32 of what follows, number of
+events, CRC-32 of the text, length of the text; then the stream.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """
 The thread that moves events from the buffer into the queue, batch by batch.
 
-While the queue cannot be reached it keeps the batches it has made, with their ids, and takes no more from the buffer: so
-memory stays bounded by ``max_internal_queue_size``, and committing again after an unknown outcome adds no second job.
+While the queue cannot be reached it keeps the batches it has made, with their ids, and takes no more from the
+buffer: so memory stays bounded by ``max_internal_queue_size``, and committing again after an unknown outcome
+adds no second job.
 """
 
 from __future__ import annotations

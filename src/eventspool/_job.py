@@ -140,7 +140,8 @@ class Failure:
     Why a job, or some events of it, is in the failed queue.
 
     Args:
-        reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``, ``corrupt``, ``missing``.
+        reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``,
+            ``corrupt``, ``missing``.
         error: One sentence for people, at most 500 characters, never an event's content.
         events: How many events the failed job holds.
         payload: A smaller envelope that replaces the stored one because the other events were delivered.

@@ -1,9 +1,10 @@
 """
 Who waits for which event: callbacks, flushes, and the counts of ``stats()``.
 
-Accepted events are numbered. A batch is a contiguous run of numbers, so one job id and two integers stand for all of its
-events, and only events with a callback cost an entry of their own. Each event is settled exactly once, whoever learns
-of it first: this process's processor, or a look-up of a job that another process delivered.
+Accepted events are numbered. A batch is a contiguous run of numbers, so one job id and two integers stand for
+all of its events, and only events with a callback cost an entry of their own. Each event is settled exactly
+once, whoever learns of it first: this process's processor, or a look-up of a job that another process
+delivered.
 """
 
 from __future__ import annotations
@@ -124,7 +125,8 @@ class Ledger:
         self, job_id: str, error: DeliveryError | None = None, indices: Sequence[int] | None = None
     ) -> int:
         """
-        Note the end of a job: delivered, but for the events at *indices* (``None``: all) where there is an *error*.
+        Note the end of a job: delivered, but for the events at *indices* (``None``: all) where there is an
+        *error*.
 
         Return how many events that settled: 0 when the job is not ours or was settled before.
         """
@@ -179,7 +181,8 @@ class Ledger:
 
     def lose(self, accepted: int, *, stored_too: bool, error: DeliveryError) -> int:
         """
-        Settle with *error* every event numbered below *accepted* that only memory held: the process is closing.
+        Settle with *error* every event numbered below *accepted* that only memory held: the process is
+        closing.
 
         Args:
             accepted: Events ever accepted.

@@ -1,8 +1,9 @@
 """
-The parts, put together: buffer -> flusher -> queue -> processor -> transport, and the ledger that keeps account.
+The parts, put together: buffer -> flusher -> queue -> processor -> transport, and the ledger that keeps
+account.
 
-There is one pipeline per client and process. Without persistence it runs on the memory backend; ``attach`` puts a durable
-one in its place. Nothing runs before the first event, and a forked child makes its own.
+There is one pipeline per client and process. Without persistence it runs on the memory backend; ``attach``
+puts a durable one in its place. Nothing runs before the first event, and a forked child makes its own.
 """
 
 from __future__ import annotations

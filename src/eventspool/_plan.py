@@ -1,10 +1,10 @@
 """
 How one batch is delivered in parts. Pure.
 
-A batch that the data plane finds too large, or that holds a poison event, is halved, and halved again, until what can be
-delivered is and what cannot stands alone. All of it happens to one job under one lease: the job keeps its id, and
-what is done is kept as *progress*, a short text beside the job. So a crash costs duplicates at most, and whoever waits
-for the job's events has one id to ask for.
+A batch that the data plane finds too large, or that holds a poison event, is halved, and halved again, until
+what can be delivered is and what cannot stands alone. All of it happens to one job under one lease: the job
+keeps its id, and what is done is kept as *progress*, a short text beside the job. So a crash costs duplicates
+at most, and whoever waits for the job's events has one id to ask for.
 """
 
 from __future__ import annotations

@@ -1,15 +1,16 @@
 """
 The loop that empties the queue: claim, send, and end each lease by what the data plane said.
 
-One thread, the *processor*, owns every decision and all queue traffic but the commits; up to ``concurrency`` *senders* only
-POST. They talk through two queues of plain values, so there is no lock in the loop and nothing shared to get wrong.
+One thread, the *processor*, owns every decision and all queue traffic but the commits; up to ``concurrency``
+*senders* only POST. They talk through two queues of plain values, so there is no lock in the loop and nothing
+shared to get wrong.
 
     backend --claim--> processor --job--> sender --POST--> data plane
        ^                   |  ^                |
        +--ack, settle------+  +----outcome-----+
 
-What was delivered is never sent again by this process, even when the queue cannot be told: the acknowledgement is kept
-and repeated until it is recorded.
+What was delivered is never sent again by this process, even when the queue cannot be told: the
+acknowledgement is kept and repeated until it is recorded.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ class Queue:
         """
         Write the events of all jobs in *state* to *path*, JSON lines, one event each. Return how many.
 
-        The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back in. Jobs
-        whose payload cannot be read are left out; they stay where they are.
+        The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back
+        in. Jobs whose payload cannot be read are left out; they stay where they are.
         """
         target = Path(path)
         count = 0

@@ -6,7 +6,7 @@ __all__ = ["backoff_bound", "compute_backoff", "is_exhausted"]
 
 
 def backoff_bound(failures: int, initial: float, maximum: float) -> float:
-    """Return the exponential bound after *failures* (1 or more) failures in a row: ``min(maximum, initial * 2**(failures-1))``."""
+    """Return ``min(maximum, initial * 2**(failures - 1))``: the bound after that many failures in a row."""
     return min(maximum, initial * 2.0 ** min(max(failures, 1) - 1, 63))
 
 
@@ -14,7 +14,8 @@ def compute_backoff(
     failures: int, initial: float, maximum: float, jitter: float, retry_after: float | None = None
 ) -> float:
     """
-    Return the seconds to wait before a job's next attempt: full jitter, and never sooner than the data plane asked.
+    Return the seconds to wait before a job's next attempt: full jitter, and never sooner than the data plane
+    asked.
 
     Args:
         failures: Failed attempts so far, this one included.

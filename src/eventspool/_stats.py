@@ -14,7 +14,8 @@ __all__ = ["ClientStats"]
 @dataclass(frozen=True, slots=True)
 class ClientStats:
     """
-    What became of this client's events in this process. ``accepted == buffered + persisted + delivered + failed + lost``.
+    What became of this client's events in this process. ``accepted == buffered + persisted + delivered +
+    failed + lost``.
 
     Args:
         accepted: Event calls that returned a message id.
@@ -24,8 +25,8 @@ class ClientStats:
         delivered: Taken by the data plane, from whichever process.
         failed: Given up; in the failed queue, where there is one.
         lost: Neither stored nor delivered when the client closed.
-        unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too long. The event is
-            still on its way and may arrive.
+        unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too
+            long. The event is still on its way and may arrive.
         retried: Attempts of this process's processor that ended in a retry.
         in_flight: Batches that this process's processor holds now.
         paused: The data plane is down or refuses the write key; only probes are sent.

@@ -1,10 +1,11 @@
 """
 HTTP to the data plane: one POST, one deadline, no redirects, connections kept and reused.
 
-Built on ``http.client`` so that a request is bounded as a whole: every read gets what is left of one deadline, which a
-per-read timeout does not give (a data plane that drips one byte a second would hold it for ever). The answer's body is
-read up to 64 KiB and never decompressed: ``Accept-Encoding: identity`` is sent. Proxies come from the environment
-(``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), certificate authorities from the system (or ``SSL_CERT_FILE``).
+Built on ``http.client`` so that a request is bounded as a whole: every read gets what is left of one
+deadline, which a per-read timeout does not give (a data plane that drips one byte a second would hold it for
+ever). The answer's body is read up to 64 KiB and never decompressed: ``Accept-Encoding: identity`` is sent.
+Proxies come from the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), certificate authorities
+from the system (or ``SSL_CERT_FILE``).
 """
 
 from __future__ import annotations

@@ -74,10 +74,12 @@ def judge(result: DeliveryResult) -> Verdict:
 
 def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
     """
-    Return which events a 2xx answer rejected: position -> the data plane's word for it, at most 200 characters.
+    Return which events a 2xx answer rejected: position -> the data plane's word for it, at most 200
+    characters.
 
-    Understood are ``errors`` as a list of objects with an ``index``, a list of positions, or a mapping from position to
-    message. ``None`` means that the answer says ``"ok": false`` and names no event: the batch as a whole was refused.
+    Understood are ``errors`` as a list of objects with an ``index``, a list of positions, or a mapping from
+    position to message. ``None`` means that the answer says ``"ok": false`` and names no event: the batch as
+    a whole was refused.
     """
     if b'"errors"' not in body and b'"ok"' not in body:
         return {}
@@ -97,9 +99,8 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
             for e in errors
         ]
     found: dict[int, str] = {}
-    for position, message in pairs:
-        if isinstance(position, str) and position.isdecimal() and len(position) < 10:
-            position = int(position)
+    for given, message in pairs:
+        position = int(given) if isinstance(given, str) and given.isdecimal() and len(given) < 10 else given
         if isinstance(position, int) and not isinstance(position, bool) and 0 <= position < events:
             found[position] = " ".join(str(message).split())[:200]
     if not found and answer.get("ok") is False:
@@ -109,7 +110,8 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
     """
-    Return the seconds that a ``Retry-After`` header asks for (RFC 9110, section 10.2.3), between 0 and an hour.
+    Return the seconds that a ``Retry-After`` header asks for (RFC 9110, section 10.2.3), between 0 and an
+    hour.
 
     Args:
         value: The header; seconds or an HTTP date. Junk is ``None``.

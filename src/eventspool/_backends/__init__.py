@@ -1,9 +1,10 @@
 """
 Where jobs are kept: one small Protocol, three backends that pass one contract suite.
 
-The queue is a *visibility-timeout* queue. Every unfinished job stands in one order with a time: when it is due, or
-when its lease ends. Claiming moves that time into the future; a dead holder's jobs simply come due again. So there is
-no list of active jobs to scan, no promotion step, and nothing that a crash could leave half done.
+The queue is a *visibility-timeout* queue. Every unfinished job stands in one order with a time: when it is
+due, or when its lease ends. Claiming moves that time into the future; a dead holder's jobs simply come due
+again. So there is no list of active jobs to scan, no promotion step, and nothing that a crash could leave
+half done.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ class Backend(Protocol):
     """
     The storage of one queue.
 
-    Every method is one atomic step: after a crash at any instant it has happened or it has not. Methods are safe to call
-    from several threads. They raise ``QueueUnavailable`` for an outage (nothing is known to have happened: call again
-    with the same arguments) and ``QueueError`` for what waiting will not mend; no other exception, and never with a
-    driver's text in it. Times are seconds; a backend reads its own clock (Redis: the server's).
+    Every method is one atomic step: after a crash at any instant it has happened or it has not. Methods are
+    safe to call from several threads. They raise ``QueueUnavailable`` for an outage (nothing is known to have
+    happened: call again with the same arguments) and ``QueueError`` for what waiting will not mend; no other
+    exception, and never with a driver's text in it. Times are seconds; a backend reads its own clock (Redis:
+    the server's).
     """
 
     durable: bool
@@ -41,19 +43,20 @@ class Backend(Protocol):
         """
         Store *jobs*, in order, due at once. A job whose id is stored already (also as failed) is left alone.
 
-        The first job that does not fit into the queue's bounds (jobs or bytes) is rejected with all that follow it, so
-        order is kept.
+        The first job that does not fit into the queue's bounds (jobs or bytes) is rejected with all that
+        follow it, so order is kept.
         """
 
     def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
         """
         Lease up to *limit* due jobs, oldest first, to *token* for *visibility_timeout* seconds.
 
-        A job whose lease ran out counts one more attempt and comes with ``stalled=True``. With *probe*, pick among the first
-        1,000 due jobs those with the fewest attempts (the oldest of these).
+        A job whose lease ran out counts one more attempt and comes with ``stalled=True``. With *probe*, pick
+        among the first 1,000 due jobs those with the fewest attempts (the oldest of these).
 
-        A first-in-first-out queue leases itself as a whole: while another token holds it nothing is returned and *wait*
-        says when its lease ends. A job that waits for its retry holds up everything behind it, except for a probe.
+        A first-in-first-out queue leases itself as a whole: while another token holds it nothing is returned
+        and *wait* says when its lease ends. A job that waits for its retry holds up everything behind it,
+        except for a probe.
         """
 
     def ack(self, ids: Sequence[str]) -> int:
