@@ -234,6 +234,8 @@ class EventEncoder:
         if len(encoded) > self._max_bytes:
             size = f"{len(encoded)} bytes, more than max_event_bytes ({self._max_bytes})"
             raise EventError(f"the event has {size}", "too_large")
+        if b"\n" in encoded:
+            raise EventError("an orjson.Fragment must not hold a raw newline", "unencodable")
         return _new_event(Event, (encoded, identity))
 
     def _once_more(self, event: dict[str, Any]) -> bytes:
@@ -243,7 +245,7 @@ class EventEncoder:
         Dates and decimals right among the properties are common enough to try it again without them.
         """
         name = "traits" if "traits" in event else "properties"
-        if dumps_fast is not None and name in event:
+        if name in event:
             try:
                 values = with_leaves_encoded(event[name])
                 changed = {**event, name: values}
