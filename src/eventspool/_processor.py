@@ -261,7 +261,8 @@ class Processor:
         permission = self._breaker.permission(now)
         room = self._capacity - len(self._in_flight)
         if permission is Permission.HOLD:
-            self._claim_at = max(self._breaker.opens_until, now + 0.01) if not self._in_flight else now + 0.05
+            # Whatever is under way decides what comes next; otherwise it is time.
+            self._claim_at = now + _LONGEST_IDLE if self._in_flight else self._breaker.opens_until
             return
         probe = permission is Permission.PROBE
         if room <= 0 or (probe and self._in_flight):
@@ -283,7 +284,7 @@ class Processor:
                 self._add_sender()
             return
         self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
-        if self._backend.shared:
+        if self._backend.shared and not claim.stand_by:  # a stand-by would catch wake-ups meant for the holder
             self._idle.set()
 
     def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
@@ -367,6 +368,8 @@ class Processor:
                 self._throttle.warning("delivery is held up: %s; probing until it works again", outcome.error)
         if self._breaker.is_open:
             self._withdraw()
+        if was_open or self._breaker.is_open:
+            self._claim_at = 0.0
 
     def _withdraw(self) -> None:
         """Take back jobs that no sender has begun: while the breaker is open they must not burn an attempt."""
