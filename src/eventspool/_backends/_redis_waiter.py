@@ -1,0 +1,74 @@
+"""Wait for the wake token on a connection of its own, so that another thread can end the wait."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from typing import Any
+
+__all__ = ["Waiter"]
+
+
+class Waiter:
+    """
+    Blocks in ``BLPOP`` on a connection of its own. ``interrupt`` shuts that connection's socket down, which ends the
+    call at once; where the driver hides its socket, the wait ends with the current slice (half the socket timeout).
+    """
+
+    def __init__(self, client: Any) -> None:
+        timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0
+        self._slice = max(0.01, min(timeout / 2, 5.0))  # the server must answer before the socket gives up
+        self._pool = client.connection_pool
+        self._driver = type(client)
+        self._client: Any = None
+        self._busy = threading.Lock()
+        self._interrupted = threading.Event()
+
+    def wait(self, key: str, timeout: float) -> bool:
+        """Return True as soon as *key* yields a token, False after *timeout* seconds or an interrupt."""
+        deadline = time.monotonic() + timeout
+        with self._busy:
+            try:
+                while not self._interrupted.is_set():
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        return False
+                    if self._client is None:
+                        self._client = self._driver(connection_pool=self._pool, single_connection_client=True)
+                    # Zero would block for ever.
+                    if self._client.blpop([key], timeout=max(0.001, min(left, self._slice))):
+                        return True
+            except Exception:
+                self._drop()
+                if not self._interrupted.is_set():
+                    raise
+            finally:
+                self._interrupted.clear()
+        return False
+
+    def interrupt(self) -> None:
+        """End the wait under way, or else the next one: a wait that is about to begin must not miss it."""
+        self._interrupted.set()
+        connection = getattr(self._client, "connection", None)
+        sock = getattr(connection, "_sock", None)
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End a wait and close the connection."""
+        self.interrupt()
+        with self._busy:
+            self._drop()
+
+    def _drop(self) -> None:
+        client, self._client = self._client, None
+        connection = getattr(client, "connection", None)
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.disconnect()
+        if client is not None:
+            with contextlib.suppress(Exception):
+                client.close()

@@ -1,0 +1,51 @@
+-- Lease due jobs; any number of processors at once.
+-- ARGV: token, limit, lease_us, probe   -> {wait_us or -1, (id, attempts, progress, stalled)...}
+call('HDEL', M, '') -- a first write that memory limits do not refuse lets the rest run when Redis is full
+local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
+call('HSET', P, token, text(now))
+local till = text(now + tonumber(ARGV[3]))
+local ids = call('ZRANGEBYSCORE', Q, '-inf', text(due), 'LIMIT', 0, probe and 1000 or limit + 1)
+local found = {}
+
+if #ids > 0 then
+  local leases, tries = call('HMGET', T, unpack(ids)), call('HMGET', O, unpack(ids))
+  for i, id in ipairs(ids) do
+    local held_till, holder = parse_lease(leases[i])
+    if held_till > due then -- a FIFO processor holds it: there the order and the lease are kept apart
+      call('ZADD', Q, text(held_till), id)
+      if holder == '' then call('HDEL', T, id) end
+    else
+      local attempts, progress = parse_tries(tries[i])
+      local stalled = holder ~= ''
+      if stalled then attempts = attempts + 1 end
+      found[#found + 1] = {id = id, attempts = attempts, progress = progress, stalled = stalled, place = i}
+    end
+  end
+end
+
+if probe then
+  table.sort(found, function(a, b)
+    if a.attempts ~= b.attempts then return a.attempts < b.attempts end
+    return a.place < b.place
+  end)
+end
+
+if #found == 0 then
+  local head = call('ZRANGE', Q, 0, 0, 'WITHSCORES')
+  if #head == 0 then return {-1} end
+  return {math.max(tonumber(head[2]) - now, 0)}
+end
+
+local reply = {0}
+for i = 1, math.min(limit, #found) do
+  local job = found[i]
+  call('ZADD', Q, till, job.id)
+  call('HSET', T, job.id, till .. ':' .. token)
+  if job.stalled then call('HSET', O, job.id, text(job.attempts) .. ':' .. job.progress) end
+  reply[#reply + 1] = job.id
+  reply[#reply + 1] = job.attempts
+  reply[#reply + 1] = job.progress
+  reply[#reply + 1] = job.stalled and 1 or 0
+end
+if #found > limit and not probe then wake(W) end -- pass the baton
+return reply

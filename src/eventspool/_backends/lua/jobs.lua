@@ -1,0 +1,61 @@
+-- List the jobs of one state in the order of their time.
+-- ARGV: fifo, state, limit, after, after_created_us   -> (id, time_us, size, tries, info)...
+local fifo, wanted, limit, after = ARGV[1] == '1', ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local reply, count = {}, 0
+
+local function add(id, time)
+  count = count + 1
+  reply[#reply + 1] = id
+  reply[#reply + 1] = text(time)
+  reply[#reply + 1] = call('HGET', N, id) or ''
+  reply[#reply + 1] = call('HGET', O, id) or ''
+  reply[#reply + 1] = wanted == 'failed' and call('HGET', I, id) or ''
+end
+
+-- Where `after` has gone meanwhile, go on at its creation time: some jobs may come twice, none is passed over.
+local function rank_behind(key)
+  if after == '' then return 0 end
+  local rank = call('ZRANK', key, after)
+  if rank then return rank + 1 end
+  return call('ZCOUNT', key, '-inf', '(' .. ARGV[5])
+end
+
+if wanted == 'leased' or (wanted == 'delayed' and fifo) then
+  local leases, found = call('HGETALL', T), {}
+  for i = 1, #leases, 2 do
+    local till, owner = parse_lease(leases[i + 1])
+    if till > due and (owner ~= '') == (wanted == 'leased') then found[#found + 1] = {id = leases[i], till = till} end
+  end
+  table.sort(found, function(a, b)
+    if a.till ~= b.till then return a.till < b.till end
+    return a.id < b.id
+  end)
+  local from = 1
+  for i, job in ipairs(found) do
+    if job.id == after then from = i + 1 end
+  end
+  for i = from, math.min(from + limit - 1, #found) do add(found[i].id, found[i].till) end
+  return reply
+end
+
+local key = wanted == 'failed' and F or Q
+local rank = rank_behind(key)
+if wanted == 'delayed' then rank = math.max(rank, call('ZCOUNT', Q, '-inf', text(due))) end
+local page_size = 1000
+for _ = 1, 100 do -- bounded: leased jobs lie between
+  local page = call('ZRANGE', key, rank, rank + page_size - 1, 'WITHSCORES')
+  for i = 1, #page, 2 do
+    local id, score = page[i], tonumber(page[i + 1])
+    if count >= limit then return reply end
+    if wanted == 'failed' then
+      add(id, score)
+    elseif wanted == 'waiting' and not fifo and score > due then
+      return reply
+    elseif lease_of(id) <= due then
+      add(id, score)
+    end
+  end
+  if #page < 2 * page_size then break end
+  rank = rank + page_size
+end
+return reply

@@ -1,0 +1,19 @@
+-- Give back everything that `token` holds, as if it had never been claimed.
+-- ARGV: fifo, token
+call('HDEL', M, '') -- see claim.lua
+local fifo, token = ARGV[1] == '1', ARGV[2]
+local leases = call('HGETALL', T)
+for i = 1, #leases, 2 do
+  local _, owner = parse_lease(leases[i + 1])
+  if owner == token then
+    call('HDEL', T, leases[i])
+    if not fifo then call('ZADD', Q, 'XX', text(now), leases[i]) end
+  end
+end
+call('HDEL', P, token)
+if call('GET', L) == token then
+  call('DEL', L)
+  wake(S)
+end
+if call('ZCARD', Q) > 0 then wake(W) end
+return 1

@@ -1,0 +1,28 @@
+-- Delete those of the jobs that are in one state; a leased job is in none of them.
+-- ARGV: fifo, state, id...   -> how many
+call('HDEL', M, '') -- see claim.lua
+local fifo, wanted = ARGV[1] == '1', ARGV[2]
+local events, bytes, failed_events, failed_bytes, purged = 0, 0, 0, 0, 0
+for i = 3, #ARGV do
+  local id = ARGV[i]
+  local state = call('ZSCORE', F, id) and 'failed' or nil
+  local score = call('ZSCORE', Q, id)
+  if score then
+    local till, owner = lease_of(id)
+    if till > due then
+      state = owner == '' and 'delayed' or 'leased'
+    else
+      state = (not fifo and tonumber(score) > due) and 'delayed' or 'waiting'
+    end
+  end
+  if state == wanted then
+    local e, b = size_of(id)
+    events, bytes, purged = events + e, bytes + b, purged + 1
+    if state == 'failed' then failed_events, failed_bytes = failed_events + e, failed_bytes + b end
+    call('ZREM', Q, id)
+    call('ZREM', F, id)
+    for _, key in ipairs({D, N, T, O, I}) do call('HDEL', key, id) end
+  end
+end
+if purged > 0 then add_totals(-events, -bytes, -failed_events, -failed_bytes) end
+return purged

@@ -1,0 +1,28 @@
+-- Extend leases, and note that `token` is alive.
+-- ARGV: fifo, token, lease_us, queue_lease_ms, id...   -> the ids whose lease was lost
+call('HDEL', M, '') -- see claim.lua
+local fifo, token = ARGV[1] == '1', ARGV[2]
+local till = text(now + tonumber(ARGV[3]))
+local lost, kept = {}, 0
+
+call('HSET', P, token, text(now))
+local seen = call('HGETALL', P)
+for i = 1, #seen, 2 do
+  if now - number(seen[i + 1]) > 300000000 then call('HDEL', P, seen[i]) end
+end
+
+local holder = fifo and call('GET', L)
+local usurped = holder and holder ~= token
+for i = 5, #ARGV do
+  local id = ARGV[i]
+  local _, owner = lease_of(id)
+  if usurped or owner ~= token or not call('ZSCORE', Q, id) then
+    lost[#lost + 1] = id
+  else
+    kept = kept + 1
+    call('HSET', T, id, till .. ':' .. token)
+    if not fifo then call('ZADD', Q, till, id) end
+  end
+end
+if fifo and not usurped and (holder or kept > 0) then call('SET', L, token, 'PX', ARGV[4]) end
+return lost

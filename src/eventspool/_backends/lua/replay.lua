@@ -1,0 +1,23 @@
+-- Move failed jobs to the end of the queue, as new.
+-- ARGV: fifo, id...   -> how many
+call('HDEL', M, '') -- see claim.lua
+local moved, events, bytes = 0, 0, 0
+if ARGV[1] ~= '1' and last - now >= 1000000 then last = now end
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  if call('ZREM', F, id) == 1 then
+    local e, b = size_of(id)
+    events, bytes, moved = events + e, bytes + b, moved + 1
+    call('HDEL', I, id)
+    call('HDEL', O, id)
+    call('HDEL', T, id)
+    last = math.max(now, last + 1)
+    call('ZADD', Q, text(last), id)
+  end
+end
+if moved > 0 then
+  call('HSET', M, 'last', text(last))
+  add_totals(0, 0, -events, -bytes)
+  wake(W)
+end
+return moved
