@@ -1,0 +1,25 @@
+"""The Redis backend keeps the contract, on every server."""
+
+from __future__ import annotations
+
+import pytest
+from redis_servers import make_backend, new_queue_name
+
+from eventspool._contract import QueueContract
+
+
+class TestRedis(QueueContract):
+    @pytest.fixture
+    def backend_factory(self, any_server):
+        name = new_queue_name()
+        made = []
+
+        def factory(**options):
+            backend = make_backend(any_server, queue_name=name, **options)
+            backend.open()
+            made.append(backend)
+            return backend
+
+        yield factory
+        for backend in made:
+            backend.close()

