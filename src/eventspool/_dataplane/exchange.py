@@ -106,7 +106,8 @@ def scripted_answer(rule: Rule, now: float) -> Answer | None:
     if rule.status in (204, 304):  # these have no body, and a client would read one as the next answer
         return Answer(rule.status, headers=headers)
     if rule.body is not None:
-        return Answer(rule.status, rule.body.encode(), headers)
+        kind = "application/json" if rule.body.startswith(("{", "[")) else "text/plain; charset=utf-8"
+        return Answer(rule.status, rule.body.encode(), headers, kind)
     return json_answer(rule.status, {"ok": 200 <= rule.status < 300, "message": "scripted"}, *headers)
 
 
@@ -169,8 +170,8 @@ class Exchange:
         answer = scripted or outcome.answer
         # Noted before it is answered: who has read an answer finds its request in the ledger.
         self._note(head, None if silent else answer.status, body, batch, outcome, rule)
-        if decision.latency:
-            self._stopping.wait(decision.latency)
+        if decision.latency and self._stopping.wait(decision.latency):
+            return False
         if rule is not None and rule.hang is not None:
             self._wire.wait_for_client(rule.hang)
             return False

@@ -110,6 +110,7 @@ class DataPlane:
         self._controlling: set[socket.socket] = set()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
+        self._life = threading.RLock()  # a signal handler may stop what its own thread is stopping
         self._stopping = threading.Event()
         self._stopping.set()
         self._acceptor: threading.Thread | None = None
@@ -127,35 +128,37 @@ class DataPlane:
 
     def start(self) -> Self:
         """Listen and return; earlier counts stay. Raises ``OSError`` where it cannot bind."""
-        if self._acceptor is not None:
-            return self
-        listener = self._listen()
-        self.port = listener.getsockname()[1]
-        self._stopping.clear()
-        self._script = (self._script[0], time.monotonic())
-        self._wake, woken = socket.socketpair()
-        self._acceptor = threading.Thread(
-            target=self._accept, args=(listener, woken), name="eventspool-dataplane", daemon=True
-        )
-        self._acceptor.start()
+        with self._life:
+            if self._acceptor is not None:
+                return self
+            listener = self._listen()
+            self.port = listener.getsockname()[1]
+            self._stopping.clear()
+            self._script = (self._script[0], time.monotonic())
+            self._wake, woken = socket.socketpair()
+            self._acceptor = threading.Thread(
+                target=self._accept, args=(listener, woken), name="eventspool-dataplane", daemon=True
+            )
+            self._acceptor.start()
         return self
 
     def stop(self) -> None:
         """End every connection and thread. Safe to call twice; ``start`` begins anew on the same port."""
-        acceptor, wake = self._acceptor, self._wake
         self._stopping.set()
-        if acceptor is None or wake is None:
-            return
-        wake.send(b".")
-        acceptor.join()
-        self._break_connections()
-        deadline = time.monotonic() + _STOP_SECONDS
-        with self._lock:
-            threads = list(self._connections.values())
-        for thread in threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-        wake.close()
-        self._acceptor = self._wake = None
+        with self._life:
+            acceptor, wake = self._acceptor, self._wake
+            if acceptor is None or wake is None:
+                return
+            self._wake_acceptor()
+            acceptor.join()
+            self._break_connections()
+            deadline = time.monotonic() + _STOP_SECONDS
+            with self._lock:
+                threads = list(self._connections.values())
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
+            wake.close()
+            self._acceptor = self._wake = None
 
     def serve_forever(self) -> None:
         """Start, and block until ``stop`` is called from another thread or a signal handler, or on Ctrl-C."""
@@ -188,8 +191,7 @@ class DataPlane:
         with self._script_change:
             self._script_applied.clear()
             self._script = (script, time.monotonic())
-            if self._wake is not None:
-                self._wake.send(b".")
+            if self._wake_acceptor():
                 self._script_applied.wait(_STOP_SECONDS)
 
     # What arrived
@@ -238,6 +240,13 @@ class DataPlane:
 
     # The server
 
+    def _wake_acceptor(self) -> bool:
+        wake = self._wake
+        if wake is not None:
+            with contextlib.suppress(OSError):
+                return wake.send(b".") == 1
+        return False
+
     def _listen(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -254,6 +263,7 @@ class DataPlane:
     def _accept(self, listener: socket.socket | None, woken: socket.socket) -> None:
         with contextlib.ExitStack() as stack:
             stack.enter_context(woken)
+            stack.callback(self._script_applied.set)
             selector = stack.enter_context(selectors.DefaultSelector())
             selector.register(woken, selectors.EVENT_READ)
             if listener is not None:
