@@ -171,11 +171,14 @@ class Flusher:
             group = self._made[:_JOBS_PER_COMMIT]
             result = self.backend.commit([batch.job for batch in group])
             left = set(result.rejected)
-            stored = [batch for batch in group if batch.job.id not in left]
-            if stored:
-                events = sum(batch.job.events for batch in stored)
-                del self._made[: len(stored)]
-                self._ledger.note_stored(stored[-1].upto, events)
+            events = sum(batch.job.events for batch in group if batch.job.id not in left)
+            upto = group[-1].upto
+            self._made[: len(group)] = [batch for batch in group if batch.job.id in left]
+            if left:
+                first = self._made[0]
+                upto = first.upto - first.job.events
+            if events:
+                self._ledger.note_stored(upto, events)
                 if self.backend.durable:
                     self._buffer.release(events)
                 self._on_stored()
