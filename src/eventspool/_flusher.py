@@ -12,7 +12,7 @@ import logging
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from eventspool._batch import cut_batches
 from eventspool._envelope import seal
@@ -36,13 +36,6 @@ _log = logging.getLogger("eventspool")
 
 _JOBS_PER_COMMIT = 8
 _FULL_PAUSE = 0.25
-
-
-class _Batch(NamedTuple):
-    """A job on its way, and the number behind its last event."""
-
-    job: NewJob
-    upto: int
 
 
 class Flusher:
@@ -74,13 +67,14 @@ class Flusher:
         self._opts = opts
         self._on_stored = on_stored
         self._on_lookup = on_lookup
-        self._made: list[_Batch] = []
+        self._made: list[NewJob] = []
         self._adopted: list[NewJob] = []
         self._urgent_upto = 0
         self._flush_by: float | None = None
         self._retry_at = 0.0
         self._lookup_at = 0.0
         self._failures = 0
+        self._committing = threading.Lock()
         self._closing = threading.Event()
         self._throttle = Throttle(_log)
 
@@ -94,8 +88,14 @@ class Flusher:
         self._retry_at = 0.0
         self._buffer.alarm()
 
+    def switch(self, backend: Backend) -> None:
+        """Commit to *backend* from now on. When this returns, no commit to the one before is under way."""
+        with self._committing:
+            self.backend = backend
+            self._ledger.forget_stored()
+
     def adopt(self, jobs: list[NewJob]) -> None:
-        """Take over jobs that another backend held and commit them before anything else."""
+        """Take over jobs that the backend before held and commit them before anything else."""
         self._adopted = [*self._adopted, *jobs]
         self._buffer.alarm()
 
@@ -158,41 +158,36 @@ class Flusher:
             job_id = new_job_id()
             payload = seal(taken.events[start:end], compress=self._opts.gzip or self.backend.durable)
             self._ledger.open_job(job_id, taken.first + start, end - start)
-            self._made.append(_Batch(NewJob(job_id, payload, end - start), taken.first + end))
+            self._made.append(NewJob(job_id, payload, end - start))
 
     def _commit(self) -> None:
-        if self._adopted:
-            result = self.backend.commit(self._adopted)
-            left = set(result.rejected)
-            self._buffer.release(sum(j.events for j in self._adopted if j.id not in left))
-            self._adopted = [j for j in self._adopted if j.id in left]
-            self._on_stored()
-        while self._made and not self._adopted:
-            group = self._made[:_JOBS_PER_COMMIT]
-            result = self.backend.commit([batch.job for batch in group])
-            left = set(result.rejected)
-            events = sum(batch.job.events for batch in group if batch.job.id not in left)
-            upto = group[-1].upto
-            self._made[: len(group)] = [batch for batch in group if batch.job.id in left]
-            if left:
-                first = self._made[0]
-                upto = first.upto - first.job.events
-            if events:
-                self._ledger.note_stored(upto, events)
-                if self.backend.durable:
-                    self._buffer.release(events)
-                self._on_stored()
-            if left:
-                break
+        with self._committing:
+            while self._adopted and self._store(self._adopted):
+                pass
+            while self._made and not self._adopted and self._store(self._made):
+                pass
         if self._made or self._adopted:
             self._retry_at = time.monotonic() + _FULL_PAUSE
             self._throttle.warning("the queue is full; events wait in memory until there is room")
+
+    def _store(self, jobs: list[NewJob]) -> bool:
+        """Commit the first of *jobs* and take them off the list. Return whether they all fitted into the queue."""
+        group = jobs[:_JOBS_PER_COMMIT]
+        result = self.backend.commit(group)
+        left = set(result.rejected)
+        stored = [job for job in group if job.id not in left]
+        if stored:
+            jobs[:] = [job for job in group if job.id in left] + jobs[len(group) :]
+            self._ledger.note_stored(job.id for job in stored)
+            if self.backend.durable:
+                self._buffer.release(sum(job.events for job in stored))
+            self._on_stored()
+        return not left
 
     def _look_up(self, now: float) -> None:
         """Ask the queue for jobs that are open for long: another process may have settled them."""
         hurry = self._ledger.has_waiters
         self._lookup_at = now + (0.25 if hurry else 5.0)
-        underway = {batch.job.id for batch in self._made} | {job.id for job in self._adopted}
-        ids = [i for i in self._ledger.stale_jobs(0.5 if hurry else 5.0, 500) if i not in underway]
+        ids = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
         if ids:
             self._on_lookup(ids, self.backend.lookup(ids))

@@ -12,10 +12,11 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from eventspool._exceptions import DeliveryError
 
@@ -86,7 +87,9 @@ class Ledger:
         self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}
         self._waiters: list[Waiter] = []
         self._batched = 0  # events with a lower number are, or were, in a job
-        self._stored = 0  # events with a lower number are in the queue
+        self._unstored: dict[
+            str, int
+        ] = {}  # open jobs that are not in the queue, and their first events, in order
         self._stored_changed = threading.Condition(self._lock)
         self.delivered = 0
         self.failed = 0
@@ -110,14 +113,24 @@ class Ledger:
         """Note that events from number *first* on travel as *job_id*. Jobs are opened in the order of their events."""
         with self._lock:
             self._open[job_id] = _OpenJob(first, events, time.monotonic())
+            self._unstored[job_id] = first
             self._batched = first + events
 
-    def note_stored(self, upto: int, events: int) -> None:
-        """Note that *events* more, all those numbered below *upto*, are in the queue."""
+    def note_stored(self, ids: Iterable[str]) -> None:
+        """Note that these jobs are in the queue."""
         with self._lock:
-            self._stored = upto
-            self.stored_events += events
+            for job_id in ids:
+                if self._unstored.pop(job_id, None) is not None:
+                    self.stored_events += self._open[job_id].events
             self._stored_changed.notify_all()
+
+    def forget_stored(self) -> None:
+        """Note that another queue takes the place of the one that held the open jobs: it has none of them yet."""
+        with self._lock:
+            self._unstored = dict(
+                sorted(((i, job.first) for i, job in self._open.items()), key=itemgetter(1))
+            )
+            self.stored_events = 0
 
     # -- the way out -----------------------------------------------------------------------------------------------
 
@@ -142,7 +155,10 @@ class Ledger:
             else:
                 self.failed += len(failed)
             self.delivered += job.events - len(failed)
-            self.stored_events -= job.events
+            if self._unstored.pop(job_id, None) is None:
+                self.stored_events -= job.events
+            else:  # settled before we heard that it was stored, or never stored at all
+                self._stored_changed.notify_all()
             for waiter in self._waiters:
                 waiter.settle(job.first, job.events, failed)
             calls = self._take_callbacks(job, frozenset(failed), error)
@@ -194,8 +210,9 @@ class Ledger:
         with self._lock:
             if accepted > self._batched:
                 self._open[""] = _OpenJob(self._batched, accepted - self._batched, 0.0)
+                self._unstored[""] = self._batched
                 self._batched = accepted
-            doomed = [i for i, job in self._open.items() if stored_too or job.first >= self._stored]
+            doomed = list(self._open if stored_too else self._unstored)
         return sum(self.settle(job_id, error) for job_id in doomed)
 
     def release_waiters(self) -> None:
@@ -208,19 +225,23 @@ class Ledger:
     def await_stored(self, upto: int, timeout: float | None) -> bool:
         """Wait until every event numbered below *upto* is in the queue (or beyond)."""
         with self._stored_changed:
-            return self._stored_changed.wait_for(lambda: self._stored >= upto, timeout)
+            return self._stored_changed.wait_for(lambda: self._count_stored() >= upto, timeout)
+
+    def _count_stored(self) -> int:
+        return next(iter(self._unstored.values()), self._batched)
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
     def stale_jobs(self, older_than: float, limit: int) -> list[str]:
-        """Return up to *limit* open jobs of the longest standing that are *older_than* seconds old, and put them last."""
+        """Return up to *limit* stored jobs that are open for *older_than* seconds, oldest first, and put them last."""
         horizon = time.monotonic() - older_than
         with self._lock:
             found: list[str] = []
             for job_id, job in self._open.items():
                 if job.since > horizon or len(found) == limit:
                     break
-                found.append(job_id)
+                if job_id not in self._unstored:
+                    found.append(job_id)
             for job_id in found:
                 self._open[job_id] = self._open.pop(job_id)
             return found
@@ -228,7 +249,14 @@ class Ledger:
     @property
     def stored(self) -> int:
         """Every event with a lower number is in the queue, or was."""
-        return self._stored
+        with self._lock:
+            return self._count_stored()
+
+    def position(self, job_id: str) -> int:
+        """Return the number of an open job's first event, 0 where it is not open."""
+        with self._lock:
+            job = self._open.get(job_id)
+            return job.first if job else 0
 
     @property
     def open_jobs(self) -> int:

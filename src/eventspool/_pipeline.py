@@ -40,6 +40,7 @@ _log = logging.getLogger("eventspool")
 
 _LEAVE_BUDGET = 0.3
 """Seconds of a close that are kept for giving leases back."""
+_HANDOVER_POLL = 0.1
 
 
 @dataclass(slots=True)
@@ -138,7 +139,7 @@ class Pipeline:
         with self._lock:
             old = self._engine
             self._engine = self._make_engine(queue_opts)
-            self._flusher.backend = self._engine.backend
+            self._flusher.switch(self._engine.backend)
             started = self._started
         if started:
             if self._engine.processor is not None:
@@ -153,14 +154,17 @@ class Pipeline:
     def _hand_over(self, old: _Engine) -> None:
         """Move what the memory queue still holds into the durable one, once no request of it is under way."""
         if old.processor is not None:
-            old.processor.stop(self._opts.timeout + 1.0)
+            deadline = time.monotonic() + self._opts.timeout + 1.0
+            old.processor.stop(_HANDOVER_POLL)
+            while old.processor.in_flight and not self._closed and time.monotonic() < deadline:
+                old.processor.stop(_HANDOVER_POLL)
         left: list[NewJob] = []
         for state in (JobState.LEASED, JobState.DELAYED, JobState.WAITING):
             for job in old.backend.jobs(state, limit=1 << 30):
                 payload = old.backend.payload(job.id)
                 if payload is not None:
                     left.append(NewJob(job.id, payload, job.events))
-        self._flusher.adopt(sorted(left, key=lambda job: job.id))
+        self._flusher.adopt(sorted(left, key=lambda job: self.ledger.position(job.id)))
 
     def close(self, timeout: float) -> int:
         """
