@@ -91,6 +91,7 @@ class Ledger:
             str, int
         ] = {}  # open jobs that are not in the queue, and their first events, in order
         self._stored_changed = threading.Condition(self._lock)
+        self._ended = False
         self.delivered = 0
         self.failed = 0
         self.lost = 0
@@ -186,6 +187,8 @@ class Ledger:
             for job in self._open.values():
                 remaining += max(0, min(job.first + job.events, cut) - job.first)
             waiter = Waiter(cut, remaining)
+            if self._ended:
+                waiter.done.set()
             self._waiters.append(waiter)
             return waiter
 
@@ -218,14 +221,16 @@ class Ledger:
     def release_waiters(self) -> None:
         """End every wait: nothing will be settled any more."""
         with self._lock:
+            self._ended = True
             for waiter in self._waiters:
                 waiter.done.set()
             self._stored_changed.notify_all()
 
     def await_stored(self, upto: int, timeout: float | None) -> bool:
-        """Wait until every event numbered below *upto* is in the queue (or beyond)."""
+        """Wait until every event numbered below *upto* is in the queue (or beyond). Return whether it came to that."""
         with self._stored_changed:
-            return self._stored_changed.wait_for(lambda: self._count_stored() >= upto, timeout)
+            self._stored_changed.wait_for(lambda: self._ended or self._count_stored() >= upto, timeout)
+            return self._count_stored() >= upto
 
     def _count_stored(self) -> int:
         return next(iter(self._unstored.values()), self._batched)
