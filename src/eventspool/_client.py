@@ -500,16 +500,18 @@ class Client:
     def stats(self) -> ClientStats:
         """Return what became of this client's events in this process."""
         pipeline = self._pipe()
-        ledger, processor, accepted = pipeline.ledger, pipeline.processor, pipeline.buffer.accepted
-        persisted = max(0, ledger.stored_events) if pipeline.backend.durable else 0
+        processor = pipeline.processor
+        delivered, failed, lost, stored = pipeline.ledger.counts()
+        accepted = pipeline.buffer.accepted  # read last, so that it covers whatever was settled
+        persisted = stored if pipeline.backend.durable else 0
         return ClientStats(
             accepted=accepted,
             refused=dict(self._refused),
-            buffered=max(0, accepted - ledger.delivered - ledger.failed - ledger.lost - persisted),
+            buffered=accepted - delivered - failed - lost - persisted,
             persisted=persisted,
-            delivered=ledger.delivered,
-            failed=ledger.failed,
-            lost=ledger.lost,
+            delivered=delivered,
+            failed=failed,
+            lost=lost,
             unconfirmed=self._unconfirmed,
             retried=processor.retried if processor else 0,
             in_flight=processor.in_flight if processor else 0,

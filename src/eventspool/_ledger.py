@@ -251,6 +251,11 @@ class Ledger:
                 self._open[job_id] = self._open.pop(job_id)
             return found
 
+    def counts(self) -> tuple[int, int, int, int]:
+        """Return the events delivered, failed, lost, and in the queue, as of one moment."""
+        with self._lock:
+            return self.delivered, self.failed, self.lost, self.stored_events
+
     @property
     def stored(self) -> int:
         """Every event with a lower number is in the queue, or was."""
