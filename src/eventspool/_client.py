@@ -533,7 +533,7 @@ class Client:
                     if self._closed:
                         pipeline.buffer.close()
                     self._pipeline = pipeline
-        if start and not pipeline.is_started and not self._closed:
+        if start and self._put is None and not self._closed:
             pipeline.start()
             if self._opts.enable:
                 self._put = pipeline.buffer.put
