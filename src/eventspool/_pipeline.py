@@ -274,10 +274,14 @@ class Pipeline:
     def _settle(
         self, job_id: str, error: DeliveryError | None, indices: tuple[int, ...] | None, payload: bytes | None
     ) -> int:
+        """Settle a job that this process's processor delivered or gave up, whoever produced it."""
         settled = self.ledger.settle(job_id, error, indices)
+        self._tell(job_id, error, payload)
+        return settled
+
+    def _tell(self, job_id: str, error: DeliveryError | None, payload: bytes | None) -> None:
         if error is not None and self._on_error is not None:
             self.callbacks.submit(self._report, self._on_error, error, job_id, payload)
-        return settled
 
     def _settle_in_memory(
         self, job_id: str, error: DeliveryError | None, indices: tuple[int, ...] | None, payload: bytes | None
@@ -296,16 +300,22 @@ class Pipeline:
         job_id: str,
         payload: bytes | None,
     ) -> None:
-        on_error(error, decode_events(payload or self.backend.payload(job_id) or b""))
+        if payload is None:
+            try:
+                payload = self.backend.payload(job_id)
+            except QueueError:  # the host hears of the error all the same
+                payload = None
+        on_error(error, decode_events(payload or b""))
 
     def _learn(self, ids: list[str], standing: Mapping[str, Failure | None]) -> None:
         """Settle what other processes delivered or gave up."""
         for job_id in ids:
             if job_id not in standing:
-                self._settle(job_id, None, None, None)
+                self.ledger.settle(job_id)
             elif (failure := standing[job_id]) is not None:
                 error = DeliveryError(failure.error, failure.reason, failure.status)
-                self._settle(job_id, error, failure.indices, failure.payload)
+                if self.ledger.settle(job_id, error, failure.indices):  # our own processor may have been quicker
+                    self._tell(job_id, error, failure.payload)
 
     @property
     def processor(self) -> Processor | None:
