@@ -1,0 +1,311 @@
+# ruff: noqa: PTH100, PTH104, PTH116 - on the path of every transaction, where a plain string costs least
+"""
+One SQLite file: opened under a lock, one connection per process, set aside when it is damaged.
+
+Everything that SQLite does with the file (a transaction, a checkpoint, opening, closing, recovery) happens while the
+``ProcessLock`` is held. So no two connections ever touch it at the same time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import os
+import sqlite3
+import threading
+import weakref
+from typing import TYPE_CHECKING, TypeVar
+
+from eventspool._backends._sqlite_lock import ProcessLock
+from eventspool._backends._sqlite_schema import APPLICATION_ID, CONNECTION_PRAGMAS, TABLES, VERSION
+from eventspool._exceptions import QueueError, QueueUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SQLiteFile"]
+
+log = logging.getLogger("eventspool")
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT = 10.0
+_CHECKED_BYTES = 32 << 20
+"""A file up to this size is checked as a whole when it is opened; it takes less than a tenth of a second."""
+_RESERVED_BYTES = 16 << 20
+"""Free space that new jobs leave on the disk: deliveries need some to be written down."""
+_WAL_BYTES = 64 << 20
+"""A log beyond this size takes no new jobs until it could be checkpointed."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_OUTAGES = {
+    sqlite3.SQLITE_FULL: "the SQLite queue's disk is full",
+    sqlite3.SQLITE_IOERR: "the SQLite queue's disk reports an error",
+    sqlite3.SQLITE_READONLY: "the SQLite queue's file cannot be written: check its permissions",
+    sqlite3.SQLITE_PERM: "the SQLite queue's file cannot be written: check its permissions",
+    sqlite3.SQLITE_CANTOPEN: "the SQLite queue's file cannot be opened: check its folder and its permissions",
+    sqlite3.SQLITE_BUSY: "the SQLite queue's file is held by another program",
+    sqlite3.SQLITE_LOCKED: "the SQLite queue's file is held by another program",
+    sqlite3.SQLITE_PROTOCOL: "the SQLite queue's file is held by another program",
+    sqlite3.SQLITE_NOMEM: "SQLite ran out of memory",
+    sqlite3.SQLITE_CORRUPT: "the SQLite queue's file is damaged and could not be set aside",
+    sqlite3.SQLITE_NOTADB: "the SQLite queue's file is damaged and could not be set aside",
+}
+
+_inherited: list[sqlite3.Connection] = []
+"""Connections of a parent process. Closing one could roll back what the parent is writing, so they stay for ever."""
+_files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
+
+
+class SQLiteFile:
+    """
+    Runs steps in transactions.
+
+    Args:
+        path: The file. It and its folder are made where they are missing.
+        synchronous: Whether a durable step outlives a power cut (``full``) or only the process (``normal``).
+    """
+
+    def __init__(self, path: str, synchronous: str) -> None:
+        self.path = os.path.abspath(path)
+        self.lock = ProcessLock(self.path)
+        self._synchronous = synchronous
+        self._mutex = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._inode = (0, 0)
+        self._level = ""
+
+    def run(self, step: Callable[[sqlite3.Connection], T], *, durable: bool, growing: bool = False) -> T:
+        """
+        Return what *step* returns; it sees one transaction, which is rolled back when it raises.
+
+        Args:
+            step: Works on the connection. Called again on a new file where the old one is found to be damaged.
+            durable: Sync the disk before returning, as ``synchronous`` says. Otherwise a power cut may undo the step.
+            growing: The step makes the file grow, so it is refused where space is short.
+        """
+        with self._mutex:
+            self.lock.acquire()
+            try:
+                try:
+                    return self._attempt(step, durable=durable, growing=growing)
+                except sqlite3.Error as error:
+                    if _code(error) not in _DAMAGED:
+                        raise
+                self._set_aside()
+                return self._attempt(step, durable=durable, growing=growing)
+            except sqlite3.Error as error:
+                raise _translated(error) from None
+            except OSError:
+                raise QueueUnavailable(
+                    "the SQLite queue's files cannot be used: check their folder"
+                ) from None
+            finally:
+                self.lock.release()
+
+    def close(self) -> None:
+        """Close the connection. The next step opens it again."""
+        with self._mutex:
+            self._disconnect()
+            self.lock.close()
+
+    def abandon(self) -> None:
+        """In a forked child: drop what the parent owns."""
+        self._mutex = threading.Lock()
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+        self.lock.close()
+
+    def _attempt(self, step: Callable[[sqlite3.Connection], T], *, durable: bool, growing: bool) -> T:
+        connection = self._connected()
+        if growing:
+            self._require_space(connection)
+        level = self._synchronous if durable else "normal"
+        if level != self._level:
+            connection.execute(f"pragma synchronous = {level}")
+            self._level = level
+        connection.execute("begin immediate")
+        try:
+            result = step(connection)
+            connection.execute("commit")
+            return result
+        except BaseException:
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("rollback")
+            raise
+
+    def _require_space(self, connection: sqlite3.Connection) -> None:
+        if hasattr(os, "statvfs"):
+            disk = os.statvfs(self.path)
+            if disk.f_bavail * disk.f_frsize < _RESERVED_BYTES:
+                raise QueueUnavailable(_OUTAGES[sqlite3.SQLITE_FULL])
+        with contextlib.suppress(FileNotFoundError):
+            if os.stat(f"{self.path}-wal").st_size > _WAL_BYTES:
+                [busy, *_] = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+                if busy:
+                    raise QueueUnavailable("the SQLite queue's log cannot be checkpointed: a reader keeps it")
+
+    # Opening and closing: only while the lock is held.
+
+    def _connected(self) -> sqlite3.Connection:
+        """Return the connection, to the file that bears the name now."""
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            there = None
+        if self._connection is not None:
+            if there is not None and (there.st_dev, there.st_ino) == self._inode:
+                return self._connection
+            self._drop()  # somebody set the file aside or deleted it
+        if there is None:
+            self._create()
+        connection = sqlite3.connect(
+            self.path,
+            timeout=_BUSY_TIMEOUT,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=64,
+        )
+        try:
+            connection.text_factory = _lenient_text
+            self._adopt(connection)
+        except BaseException:
+            connection.close()
+            raise
+        there = os.stat(self.path)
+        self._inode, self._level = (there.st_dev, there.st_ino), ""
+        self._connection = connection
+        _watch_forks(self)
+        return connection
+
+    def _adopt(self, connection: sqlite3.Connection) -> None:
+        """Make sure that the file is a sound queue of ours, or an empty file that becomes one."""
+        [application_id] = connection.execute("pragma application_id").fetchone()
+        [version] = connection.execute("pragma user_version").fetchone()
+        [tables] = connection.execute("select count(*) from sqlite_master").fetchone()
+        if tables and application_id != APPLICATION_ID:
+            raise QueueError(
+                "the file is another application's SQLite database: choose another path for the queue"
+            )
+        if version > VERSION:
+            raise QueueError(
+                f"the SQLite queue was written by a newer eventspool (layout {version}, this one knows {VERSION}): "
+                "upgrade this installation or choose another path"
+            )
+        if tables and os.stat(self.path).st_size <= _CHECKED_BYTES:
+            [verdict] = connection.execute("pragma quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise _Damaged
+        [mode] = connection.execute("pragma journal_mode = wal").fetchone()
+        if mode != "wal":
+            raise QueueError(
+                "the SQLite queue's file system does not support a write-ahead log: choose another path"
+            )
+        connection.executescript(CONNECTION_PRAGMAS)
+        if not tables:
+            connection.executescript(f"pragma synchronous = full; begin immediate; {TABLES} commit;")
+
+    def _create(self) -> None:
+        """Make an empty file that only its owner can read; SQLite gives the log the same mode."""
+        self._rename_away(("-wal", "-shm"))  # of a file that is gone: not to be replayed into the new one
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+    def _set_aside(self) -> None:
+        name = self._rename_away(("", "-wal", "-shm"))
+        # Closed after it was renamed: SQLite then leaves the log of the new file alone.
+        self._drop()
+        log.error(
+            "the SQLite queue %s is damaged: it was set aside as %s, and a new queue was begun. Jobs that were in it "
+            "are not delivered; `sqlite3 FILE .recover` may save some",
+            self.path,
+            name,
+        )
+
+    def _rename_away(self, suffixes: tuple[str, ...]) -> str:
+        stamp = f"{self.path}.corrupt-{dt.datetime.now(dt.UTC):%Y%m%dT%H%M%S.%fZ}"
+        for suffix in suffixes:
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.path + suffix, stamp + suffix)
+        return stamp
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def _disconnect(self) -> None:
+        """Close the connection under the lock: the last one to close checkpoints."""
+        if self._connection is None:
+            return
+        try:
+            self.lock.acquire()
+        except QueueUnavailable:
+            log.warning(
+                "the SQLite queue is held by another process: its log is left for the next one to recover"
+            )
+            _inherited.append(self._connection)
+            self._connection = None
+            return
+        try:
+            self._drop()
+        finally:
+            self.lock.release()
+
+
+class _Damaged(sqlite3.DatabaseError):
+    """The check found the file unsound."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF  # without the extension
+
+
+def _translated(error: sqlite3.Error) -> QueueError:
+    code = _code(error)
+    if code in _OUTAGES:
+        return QueueUnavailable(_OUTAGES[code])
+    return QueueError(f"the SQLite queue cannot be used: SQLite reports error {code}")
+
+
+def _lenient_text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+# A connection that is open during a fork would leave the child with SQLite's belief that it holds locks which only
+# the parent has. So there is none: it is closed before, and each side opens its own when it next needs one.
+
+
+def _watch_forks(file: SQLiteFile) -> None:
+    global _watching  # noqa: PLW0603 - the interpreter's list of hooks is just as global
+    _files.add(file)
+    if not _watching and hasattr(os, "register_at_fork"):
+        _watching = True
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
+
+
+_watching = False
+_paused: list[SQLiteFile] = []
+
+
+def _before_fork() -> None:
+    for file in list(_files):
+        if file._mutex.acquire(timeout=_BUSY_TIMEOUT):  # noqa: SLF001
+            _paused.append(file)
+            file._disconnect()  # noqa: SLF001
+
+
+def _after_fork() -> None:
+    while _paused:
+        _paused.pop()._mutex.release()  # noqa: SLF001
+
+
+def _in_child() -> None:
+    _paused.clear()
+    for file in list(_files):
+        file.abandon()

@@ -1,0 +1,32 @@
+"""The SQLite backend keeps the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._config import SQLiteOpts
+from eventspool._contract import QueueContract
+
+
+class TestSQLite(QueueContract):
+    @pytest.fixture
+    def backend_factory(self, tmp_path):
+        opened = []
+
+        def make(*, fifo=False, max_jobs=1_000_000, max_bytes=1 << 30):
+            backend = SQLiteBackend(
+                SQLiteOpts(path=str(tmp_path / "queue.db")),
+                queue_name="q",
+                prefix="p",
+                fifo=fifo,
+                max_jobs=max_jobs,
+                max_bytes=max_bytes,
+            )
+            backend.open()
+            opened.append(backend)
+            return backend
+
+        yield make
+        for backend in opened:
+            backend.close()
