@@ -232,7 +232,8 @@ def _integer(value: int) -> str:
 
 
 def _float(value: float) -> str:
-    return float.__repr__(value) if value - value == 0 else "null"
+    text = float.__repr__(value)
+    return "null" if text[-1] in "nf" else text  # nan, inf, -inf
 
 
 def _decimal(value: Decimal) -> str:

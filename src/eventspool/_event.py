@@ -88,7 +88,7 @@ class EventEncoder:
         self._max_bytes = max_event_bytes
         self._library = {"name": "eventspool", "version": __version__} if library is None else dict(library)
         context = {"library": self._library}
-        self._dumps = dumps_fast if _fast else None
+        self._dumps: Callable[..., bytes] | None = dumps_fast if _fast else None
         self._plain_context: Any = context
         if self._dumps is not None:
             self._plain_context = Fragment(encode_exactly(context, max_event_bytes))
@@ -224,13 +224,14 @@ class EventEncoder:
             event["context"] = {**_mapping("context", context), "library": self._library}
         if integrations is not None:
             event["integrations"] = _mapping("integrations", integrations)
-        if self._dumps is None:
-            encoded = encode_exactly(event, self._max_bytes)
-        else:
-            try:
+        encoded = None
+        if self._dumps is not None:
+            try:  # noqa: SIM105 - a context manager costs as much as the encoding
                 encoded = self._dumps(event, None, FAST_OPTIONS)
-            except Exception:  # noqa: BLE001 - whatever it is, the other encoder knows better
-                encoded = self._once_more(event)
+            except Exception:  # noqa: BLE001, S110 - whatever it is, the exact encoder knows better
+                pass
+        if encoded is None:
+            encoded = self._once_more(event)
         if len(encoded) > self._max_bytes:
             size = f"{len(encoded)} bytes, more than max_event_bytes ({self._max_bytes})"
             raise EventError(f"the event has {size}", "too_large")
@@ -245,14 +246,14 @@ class EventEncoder:
         Dates and decimals right among the properties are common enough to try it again without them.
         """
         name = "traits" if "traits" in event else "properties"
-        if name in event:
+        if self._dumps is not None and name in event:
             try:
                 values = with_leaves_encoded(event[name])
                 changed = {**event, name: values}
                 context = event["context"]
                 if type(context) is dict and context.get("traits") is event[name]:  # identify
                     changed["context"] = {**context, "traits": values}
-                return dumps_fast(changed, None, FAST_OPTIONS)
+                return self._dumps(changed, None, FAST_OPTIONS)
             except Exception:  # noqa: BLE001, S110 - then it is not as simple as that
                 pass
         if event["context"] is self._plain_context:
