@@ -18,7 +18,7 @@ from eventspool._exceptions import (
     QueueError,
     RefusedError,
 )
-from eventspool._lifecycle import close_on_sigterm, register
+from eventspool._lifecycle import close_on_sigterm, is_exiting, keep, register, release
 from eventspool._stats import ClientStats
 from eventspool._throttle import Throttle
 
@@ -95,7 +95,7 @@ class Client:
         self._on_error = on_error
         self._queue_opts = read_queue_opts(persistence)
         self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
-        self._closed = False
+        self._closed = is_exiting()
         self._begin()
         register(self)
         if self._opts.handle_sigterm:
@@ -419,6 +419,7 @@ class Client:
         if again:
             _log.warning("create_persistence_queue was called again; the queue that is there stays")
         pipeline = self._pipe()
+        keep(self)
         error: QueueError | None = None
         try:
             if again or (not pipeline.is_started and pipeline.backend.durable):
@@ -488,6 +489,7 @@ class Client:
                     self._on_error, DeliveryError(f"{lost} events are lost", "lost"), []
                 )
                 pipeline.callbacks.drain(1.0)
+        release(self)
 
     def __enter__(self) -> Self:
         return self
@@ -534,19 +536,16 @@ class Client:
                         pipeline.buffer.close()
                     self._pipeline = pipeline
         if start and self._put is None and not self._closed:
+            keep(self)
             pipeline.start()
             if self._opts.enable:
                 self._put = pipeline.buffer.put
         return pipeline
 
-    @property
-    def is_open(self) -> bool:
-        """Whether this process has begun to use the client and has not closed it."""
-        return self._pipeline is not None and not self._closed
-
     def begin_in_child(self) -> None:
         """In a forked child: leave the parent's events, threads and connections to the parent."""
         pipeline = self._pipeline
+        release(self)
         self._begin()
         if pipeline is not None:
             _inherited.append(pipeline)

@@ -15,14 +15,10 @@ from eventspool._exceptions import ConfigError
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["close_on_sigterm", "register"]
+__all__ = ["close_on_sigterm", "is_exiting", "keep", "register", "release"]
 
 
 class _Closable(Protocol):
-    @property
-    def is_open(self) -> bool:
-        """Whether there is anything to close."""
-
     def close(self, timeout: float) -> None:
         """Close within *timeout* seconds."""
 
@@ -31,11 +27,29 @@ class _Closable(Protocol):
 
 
 _clients: weakref.WeakSet[_Closable] = weakref.WeakSet()
+_open: set[_Closable] = set()
+"""Clients that may hold events: they are kept until they are closed, whether or not the host still holds them."""
+_exiting = False
 
 
 def register(client: _Closable) -> None:
     """Have *client* begin afresh in forked children, and be closed when the process exits."""
     _clients.add(client)
+
+
+def keep(client: _Closable) -> None:
+    """Keep *client* alive, so that it is closed when the process exits even if the host has dropped it."""
+    _open.add(client)
+
+
+def release(client: _Closable) -> None:
+    """Take *client* as closed."""
+    _open.discard(client)
+
+
+def is_exiting() -> bool:
+    """Whether the process is past the point where a new client would still be closed."""
+    return _exiting
 
 
 def _after_fork_in_child() -> None:
@@ -47,13 +61,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-@atexit.register
 def _close_all(budget: float = 5.0) -> None:
     """Close every client that was left open; together they take no more than *budget* seconds."""
     deadline = time.monotonic() + budget
     for client in list(_clients):
-        if client.is_open:
-            client.close(max(deadline - time.monotonic(), 0.1))
+        client.close(max(deadline - time.monotonic(), 0.1))
+
+
+@atexit.register
+def _exit() -> None:
+    global _exiting  # noqa: PLW0603 - there is one process, and it exits once
+    _exiting = True
+    _close_all()
 
 
 def close_on_sigterm() -> None:
@@ -69,12 +88,28 @@ def close_on_sigterm() -> None:
     if getattr(previous, "is_eventspool", False):
         return
 
+    closing = closed = False
+
+    def close_and_signal_again() -> None:
+        nonlocal closed
+        try:
+            _close_all()
+        finally:
+            closed = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
     def on_sigterm(signum: int, frame: FrameType | None) -> None:
-        # On a thread of its own: the main thread may hold a lock that closing needs.
-        closer = threading.Thread(target=_close_all, name="eventspool-sigterm", daemon=True)
-        closer.start()
-        closer.join(6.0)
-        if callable(previous):
+        # Never waits in here: the main thread may hold a lock that closing needs, and can let go of it only once we
+        # have returned. So a thread closes, then sends the signal again for what would have been done without us.
+        nonlocal closing
+        if _exiting:
+            return
+        if not closing:
+            closing = True
+            threading.Thread(target=close_and_signal_again, name="eventspool-sigterm", daemon=True).start()
+        elif not closed:
+            return
+        elif callable(previous):
             previous(signum, frame)
         elif previous is not signal.SIG_IGN:
             signal.signal(signum, signal.SIG_DFL)

@@ -314,7 +314,9 @@ class Pipeline:
                 self.ledger.settle(job_id)
             elif (failure := standing[job_id]) is not None:
                 error = DeliveryError(failure.error, failure.reason, failure.status)
-                if self.ledger.settle(job_id, error, failure.indices):  # our own processor may have been quicker
+                if self.ledger.settle(
+                    job_id, error, failure.indices
+                ):  # our own processor may have been quicker
                     self._tell(job_id, error, failure.payload)
 
     @property
