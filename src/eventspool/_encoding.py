@@ -218,7 +218,7 @@ def _name(name: object) -> str:
         raise _NameRefusal("keys must be strings")
     if issubclass(type(name), Enum):
         name = name._value_  # type: ignore[attr-defined]
-    return str.__str__(name)  # type: ignore[arg-type]
+    return str.__str__(name)
 
 
 # -- leaves ----------------------------------------------------------------------------------------
