@@ -65,7 +65,9 @@ class Bell:
                 if self._heard.interrupts != self._interrupts:
                     self._heard.interrupts = self._interrupts
                     return False
-                if self._heard.ring != self._mark():
+                mark = self._mark()
+                if self._heard.ring != mark:
+                    self._heard.ring = mark  # a thread that only waits never finds nothing: say it once
                     return True
                 left = deadline - time.monotonic()
                 if left <= 0:
