@@ -56,9 +56,13 @@ class Caller:
         return self.send(gzip.compress(encode(events)), batch_headers(write_key))
 
     def send(self, body, headers, path="/v1/batch", method="POST"):
-        self.connection.request(method, path, body, headers)
-        answer = self.connection.getresponse()
-        text = answer.read()
+        try:
+            self.connection.request(method, path, body, headers)
+            answer = self.connection.getresponse()
+            text = answer.read()
+        except BaseException:
+            self.connection.close()  # http.client would refuse to send again
+            raise
         is_json = answer.headers["Content-Type"] == "application/json" and text
         return answer.status, json.loads(text) if is_json else text, answer.headers
 
@@ -132,3 +136,19 @@ def read_all():
         return bytes(received)
 
     return read
+
+
+@pytest.fixture
+def raw_post():
+    """Return the bytes of a request that posts a body."""
+
+    def encode_request(body, headers, *lines):
+        head = [
+            "POST /v1/batch HTTP/1.1",
+            "Host: localhost",
+            *(f"{k}: {v}" for k, v in headers.items()),
+            *lines,
+        ]
+        return ("\r\n".join(head) + "\r\n\r\n").encode() + body
+
+    return encode_request
