@@ -1,0 +1,109 @@
+"""The conductor's handle on the child process: start it, hear from it, kill it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["ChildProcess"]
+
+_FINISH_SECONDS = 8.0
+
+
+class ChildProcess:
+    """
+    One life of the child.
+
+    The child is a session of its own, so Ctrl-C in the terminal reaches the conductor alone, and it ends itself when its
+    standard input ends: nothing is left behind even when the conductor is killed.
+
+    Args:
+        orders: What the child reads first.
+        log: Where its standard error goes.
+    """
+
+    def __init__(self, orders: Mapping[str, Any], log: Path) -> None:
+        self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "eventspool._demo.child"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                env=_environment(),
+            )
+        assert self._process.stdin is not None  # noqa: S101 - pipes were asked for
+        assert self._process.stdout is not None  # noqa: S101
+        self._input: IO[bytes] = self._process.stdin
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+        self._say(json.dumps(orders))
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def hear(self, timeout: float) -> dict[str, Any] | None:
+        """Return its next message, or ``None`` after *timeout* seconds or where it has ended."""
+        try:
+            return self._messages.get(timeout=timeout) if timeout > 0 else self._messages.get_nowait()
+        except queue.Empty:
+            return None
+
+    @property
+    def exit_status(self) -> int | None:
+        """Its exit status, negative for a signal; ``None`` while it lives."""
+        return self._process.poll()
+
+    def kill(self) -> bool:
+        """Kill it with SIGKILL. Return whether that is what ended it."""
+        self._process.kill()
+        status = self._process.wait()
+        self._end()
+        return status == -signal.SIGKILL
+
+    def finish(self) -> int:
+        """Ask it to end in good order, kill it where it does not. Return its exit status."""
+        self._say("finish")
+        try:
+            status = self._process.wait(_FINISH_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
+        self._end()
+        return status
+
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # it is dead already; its exit status tells
+            self._input.write(line.encode() + b"\n")
+            self._input.flush()
+
+    def _read(self, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                with contextlib.suppress(ValueError):  # cut off by the kill
+                    self._messages.put(json.loads(line))
+        self._messages.put(None)
+
+    def _end(self) -> None:
+        self._reader.join()
+        with contextlib.suppress(OSError):
+            self._input.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, with the very import path that this process has."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
