@@ -24,7 +24,8 @@ except ImportError:  # Windows: SQLite's own lock has to do
 
 __all__ = ["ProcessLock"]
 
-_TIMEOUT = 10.0
+TIMEOUT = 10.0
+"""Longest wait for the lock, in seconds."""
 _MARK_BYTES = 8
 
 
@@ -46,11 +47,11 @@ class ProcessLock:
         self._paths = (f"{path}-lock", f"{path}-next")
         self._fds: tuple[int, int] | None = None
 
-    def acquire(self, timeout: float = _TIMEOUT) -> None:
-        """Take the lock. Raises ``QueueUnavailable`` after *timeout* seconds or when the files cannot be opened."""
+    def acquire(self, timeout: float | None = None) -> None:
+        """Take the lock. Raises ``QueueUnavailable`` after *timeout* (10) seconds or without its files."""
         if fcntl is None:
             return
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + (TIMEOUT if timeout is None else timeout)
         while True:
             lock, turnstile = self._open()
             # Whoever is next polls often, for it alone decides how long the file lies idle; the others need not.

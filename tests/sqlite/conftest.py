@@ -1,0 +1,78 @@
+"""A queue file per test, and processes that work on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._config import SQLiteOpts
+
+PRELUDE = """
+import os, sys, time
+from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._config import SQLiteOpts
+from eventspool._contract_tools import *
+from eventspool._exceptions import *
+from eventspool._job import *
+
+def make(path, fifo=False):
+    backend = SQLiteBackend(SQLiteOpts(path=path), queue_name="q", prefix="p", fifo=fifo, max_jobs=10**9, max_bytes=10**12)
+    backend.open()
+    return backend
+
+path, *arguments = sys.argv[1:]
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "queue.db"
+
+
+@pytest.fixture
+def make(path):
+    """Make opened handles on the test's file."""
+    made = []
+
+    def factory(*, queue_name="q", synchronous="full", opened=True, **options):
+        defaults = {"fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
+        opts = SQLiteOpts(path=str(path), synchronous=synchronous)
+        backend = SQLiteBackend(opts, queue_name=queue_name, prefix="p", **{**defaults, **options})
+        made.append(backend)
+        if opened:
+            backend.open()
+        return backend
+
+    yield factory
+    for backend in made:
+        backend.close()
+
+
+@pytest.fixture
+def backend(make):
+    return make()
+
+
+@pytest.fixture
+def spawn(path):
+    """Start a process that runs *code* on the test's file; its output is text."""
+    started = []
+
+    def start(code, *arguments):
+        process = subprocess.Popen(
+            [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(path), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()

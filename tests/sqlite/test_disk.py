@@ -1,0 +1,142 @@
+"""What is on the disk: modes, durability, and what happens when there is no room."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+import pytest
+
+from eventspool._contract_tools import LONG, claim_soon, ids_of, new_job, new_jobs, retry
+from eventspool._exceptions import QueueError, QueueUnavailable
+
+
+def test_only_the_owner_can_read_the_files(path, make):
+    old = os.umask(0)
+    try:
+        make().commit(new_jobs(1))
+        modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in path.parent.glob("queue.db*")}
+    finally:
+        os.umask(old)
+    names = {f"queue.db{suffix}" for suffix in ("", "-wal", "-shm", "-lock", "-next")}
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+def test_a_missing_folder_is_made_for_the_owner_alone(path, make, monkeypatch):
+    folder = path.parent / "spool"
+    backend = make(opened=False)
+    backend._file.__init__(str(folder / "queue.db"), "full")
+    backend.open()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    backend.close()
+
+
+@pytest.mark.parametrize(("synchronous", "committing"), [("full", 2), ("normal", 1)])
+def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous, committing):
+    """A lost lease or ack is a duplicate at worst; a lost commit would be a loss."""
+    backend = make(synchronous=synchronous)
+    levels = []
+    run = backend._file.run
+
+    def spy(step, **options):
+        def spying(db):
+            levels.append(db.execute("pragma synchronous").fetchone()[0])
+            return step(db)
+
+        return run(spying, **options)
+
+    backend._file.run = spy
+    backend.commit(new_jobs(2))
+    [job] = claim_soon(backend, "t")
+    backend.settle("t", [retry(job.id)])
+    backend.ack([job.id])
+    backend.replay([job.id])
+    assert levels == [committing, 1, 1, 1, committing]
+
+
+FULL = """
+import resource
+from eventspool._backends import _sqlite_file
+_sqlite_file._WAL_BYTES = 6 << 20  # a small disk wants a small log
+resource.setrlimit(resource.RLIMIT_FSIZE, (12 << 20, 12 << 20))
+backend, stored, error = make(path), [], ""
+for _ in range(5000):
+    job = new_job(filling="x" * 20_000)
+    try:
+        backend.commit([job])
+    except QueueUnavailable as full:
+        error = str(full)
+        break
+    stored.append(job.id)
+claimed = ids_of(backend.claim("t", limit=5, visibility_timeout=60).jobs)
+assert claimed == stored[:5], "a full disk must not stop deliveries"
+assert backend.ack(claimed) == 5
+import json; print(json.dumps([error, stored[5:]]))
+sys.stdout.flush()
+os._exit(0)
+"""
+
+
+def test_a_full_disk_refuses_commits_and_lets_deliveries_go_on(make, spawn):
+    error, stored = json.loads(spawn(FULL).communicate()[0])
+    assert error
+    assert len(stored) > 100
+    backend = make()
+    assert backend.lookup(stored) == dict.fromkeys(stored)
+    assert backend.stats().waiting.jobs == len(stored)
+
+
+def test_new_jobs_leave_the_last_of_the_disk_to_deliveries(make, monkeypatch):
+    backend = make()
+    jobs = new_jobs(2)
+    backend.commit(jobs)
+    monkeypatch.setattr("eventspool._backends._sqlite_file._RESERVED_BYTES", 1 << 62)
+    with pytest.raises(QueueUnavailable, match="disk is full"):
+        backend.commit(new_jobs(1))
+    claimed = backend.claim("t", limit=9, visibility_timeout=LONG).jobs
+    assert ids_of(claimed) == ids_of(jobs)
+    assert backend.ack(ids_of(jobs)) == 2
+
+
+def test_the_log_stays_bounded(path, make):
+    backend = make()
+    sizes = []
+    for _ in range(60):
+        jobs = [new_job(filling="x" * 60_000) for _ in range(10)]
+        backend.commit(jobs)
+        backend.ack(ids_of(jobs))
+        sizes.append(path.with_name("queue.db-wal").stat().st_size)
+    assert max(sizes) < 10 << 20
+    assert path.stat().st_size < 10 << 20
+
+
+def test_a_file_that_cannot_be_opened_is_an_outage_without_details(path, make):
+    path.mkdir()
+    with pytest.raises(QueueError) as caught:
+        make()
+    assert str(path) not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_a_million_jobs_can_be_counted_without_looking_at_each(make):
+    """The plan is checked, not the clock: totals, and an index of the leased and delayed alone."""
+    backend = make()
+    backend.commit(new_jobs(3))
+    plans = []
+
+    def step(db, _queue):
+        for statement in (
+            "select token != '', count(*), sum(events), sum(bytes) from jobs indexed by jobs_until"
+            " where queue = 1 and until > 5 group by token != ''",
+            "select seq from jobs where queue = 1 and due <= 5 order by due, seq limit 3",
+            "select min(due) from jobs where queue = 1 and due > 5",
+            "select id from jobs where queue = 1 order by id limit 1",
+        ):
+            plans.append([row[3] for row in db.execute(f"explain query plan {statement}")])
+
+    backend._run(step)
+    assert all(
+        line.startswith(("SEARCH jobs USING", "USE TEMP B-TREE FOR GROUP BY")) for p in plans for line in p
+    )
+    assert "USING COVERING INDEX jobs_until" in plans[0][0]

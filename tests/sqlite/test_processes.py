@@ -1,0 +1,247 @@
+"""Several processes on one file: none waits long, none loses a job, none sees another's half step."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import time
+
+import pytest
+
+from eventspool._contract_tools import LONG, SOON, claim_soon, drain, eventually, ids_of, new_job, new_jobs
+from eventspool._exceptions import QueueUnavailable
+from eventspool._job import JobState
+
+COMMITTER = """
+backend, latencies = make(path), []
+print("ready", flush=True)
+end = time.monotonic() + float(arguments[0])
+while time.monotonic() < end:
+    started = time.monotonic()
+    backend.commit([new_job(filling="x" * int(arguments[1]))])
+    latencies.append(time.monotonic() - started)
+backend.close()
+import json; print(json.dumps(latencies))
+"""
+
+
+def check_integrity(path):
+    with sqlite3.connect(path) as db:
+        assert db.execute("pragma integrity_check").fetchall() == [("ok",)]
+    db.close()
+
+
+@pytest.mark.parametrize("size", [8_000, 60_000])
+def test_four_committing_processes_do_not_stall_each_other(path, make, spawn, size):
+    processes = [spawn(COMMITTER, 2.0, size) for _ in range(4)]
+    latencies = [json.loads(p.communicate()[0].splitlines()[-1]) for p in processes]
+    assert max(max(each) for each in latencies) < 1.0
+    assert min(map(len, latencies)) * 2 > max(map(len, latencies)), (
+        "one of them got less than half of another's share"
+    )
+    assert make().stats().waiting.jobs == sum(map(len, latencies))
+    check_integrity(path)
+
+
+def test_a_killed_process_loses_no_acknowledged_commit(path, make, spawn):
+    acknowledged = []
+    for _ in range(10):
+        process = spawn(
+            """
+            backend = make(path)
+            while True:
+                jobs = new_jobs(3)
+                backend.commit(jobs)
+                print(*ids_of(jobs), flush=True)
+                claimed = backend.claim("t", limit=1, visibility_timeout=60)
+                backend.settle("t", [release(job.id) for job in claimed.jobs])
+            """
+        )
+        process.stdout.readline()
+        eventually(lambda: False, timeout=0.1)
+        process.kill()
+        *lines, torn = process.stdout.read().split("\n")
+        acknowledged += [job_id for line in lines for job_id in line.split()]
+        assert len(torn) < 90
+    backend = make()
+    assert len(acknowledged) > 10
+    assert backend.lookup(acknowledged) == dict.fromkeys(acknowledged)
+    stats = backend.stats()
+    assert stats.waiting.jobs + stats.leased.jobs >= len(acknowledged)
+    assert len(backend.jobs(JobState.WAITING, limit=10**6)) == stats.waiting.jobs
+    check_integrity(path)
+
+
+def test_a_commit_wakes_another_process(make, spawn):
+    process = spawn(
+        """
+        backend = make(path)
+        assert backend.claim("t", limit=1, visibility_timeout=60).jobs == ()
+        print("waiting", flush=True)
+        assert backend.wait(60.0)
+        print(*ids_of(backend.claim("t", limit=1, visibility_timeout=60).jobs))
+        """
+    )
+    assert process.stdout.readline() == "waiting\n"
+    job = new_job()
+    started = time.monotonic()
+    make().commit([job])
+    assert process.communicate()[0].split() == [job.id]
+    assert time.monotonic() - started < SOON
+
+
+def test_a_stopped_holder_is_an_outage_and_not_a_hang(make, spawn, monkeypatch):
+    process = spawn(
+        """
+        backend = make(path)
+        backend._file.lock.acquire()
+        print("held", flush=True)
+        time.sleep(600)
+        """
+    )
+    assert process.stdout.readline() == "held\n"
+    process.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr("eventspool._backends._sqlite_lock.TIMEOUT", 0.3)
+    backend = make(opened=False)
+    with pytest.raises(QueueUnavailable, match="another process"):
+        backend.open()
+    process.kill()
+    process.wait()
+    backend.open()  # the lock died with its holder
+    assert backend.commit(new_jobs(1)).accepted == 1
+
+
+def fork(child):
+    """Run *child* in a forked process and return its exit code."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            child()
+            code = 0
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + SOON
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return "hung"
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("hooks", [True, False])
+def test_parent_and_child_both_use_the_queue_after_a_fork(path, make, monkeypatch, hooks):
+    """With the interpreter's hooks, and in a server that forks without telling the interpreter."""
+    backend = make()
+    before, from_parent, from_child = new_jobs(3)
+    backend.commit([before])
+    if not hooks:
+        monkeypatch.setattr("eventspool._backends._sqlite_file._files", set())
+
+    def child():
+        backend.abandon()
+        backend.commit([from_child])
+        assert backend.lookup([before.id]) == {before.id: None}
+        backend.close()
+
+    assert fork(child) == 0
+    backend.commit([from_parent])
+    everything = ids_of([before, from_parent, from_child])
+    assert backend.lookup(everything) == dict.fromkeys(everything)
+    backend.close()
+    assert sorted(ids_of(drain(make(), "t"))) == sorted(everything)
+    check_integrity(path)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_no_connection_is_open_while_the_process_forks(make):
+    """SQLite in the child would believe that it holds locks which only the parent has."""
+    backend = make()
+    backend.commit(new_jobs(1))
+
+    def child():
+        assert backend._file._connection is None
+
+    assert fork(child) == 0
+    assert backend._file._connection is None
+    assert backend.stats().waiting.jobs == 1
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_does_not_keep_the_lock_of_a_dead_parent(make, spawn):
+    process = spawn(
+        """
+        backend = make(path)
+        backend._file.lock.acquire()
+        pid = os.fork()
+        if pid == 0:
+            backend.abandon()
+            print("abandoned", os.getpid(), flush=True)
+            time.sleep(600)
+        time.sleep(600)
+        """
+    )
+    word, child = process.stdout.readline().split()
+    assert word == "abandoned"
+    process.kill()
+    process.wait()
+    try:
+        assert make().commit(new_jobs(1)).accepted == 1
+    finally:
+        os.kill(int(child), signal.SIGKILL)
+
+
+def test_a_lock_file_that_was_deleted_still_excludes(path, make, spawn):
+    backend = make()
+    backend.commit(new_jobs(1))
+    path.with_name(path.name + "-lock").unlink()
+    process = spawn(
+        """
+        backend = make(path)
+        backend._file.lock.acquire()
+        print("held", flush=True)
+        time.sleep(600)
+        """
+    )
+    assert process.stdout.readline() == "held\n"
+    with pytest.raises(QueueUnavailable):
+        backend._file.lock.acquire(timeout=0.2)
+
+
+def test_two_processes_deliver_each_job_once(make, spawn):
+    jobs = new_jobs(300)
+    make().commit(jobs)
+    code = """
+    backend = make(path)
+    while jobs := backend.claim(str(os.getpid()), limit=4, visibility_timeout=60).jobs:
+        assert backend.ack(ids_of(jobs)) == len(jobs)
+        print(*ids_of(jobs))
+    """
+    outputs = [process.communicate()[0].split() for process in [spawn(code), spawn(code)]]
+    assert sorted(outputs[0] + outputs[1]) == sorted(ids_of(jobs))
+
+
+def test_a_first_in_first_out_queue_passes_to_another_process(make, spawn):
+    jobs = new_jobs(3)
+    make(fifo=True).commit(jobs)
+    process = spawn(
+        """
+        backend = make(path, fifo=True)
+        print(*ids_of(backend.claim("dead", limit=2, visibility_timeout=0.5).jobs), flush=True)
+        time.sleep(600)
+        """
+    )
+    assert process.stdout.readline().split() == ids_of(jobs[:2])
+    process.kill()
+    claimed = claim_soon(make(fifo=True), "heir", limit=9, visibility_timeout=LONG)
+    assert [(j.id, j.stalled) for j in claimed] == [
+        (jobs[0].id, True),
+        (jobs[1].id, True),
+        (jobs[2].id, False),
+    ]
