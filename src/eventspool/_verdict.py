@@ -7,6 +7,7 @@ import enum
 import json
 import math
 from dataclasses import dataclass
+from datetime import UTC
 
 __all__ = ["DeliveryResult", "Verdict", "judge", "parse_rejections", "parse_retry_after"]
 
@@ -123,7 +124,10 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
         seconds = float(value)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(value).timestamp() - now
+            moment = email.utils.parsedate_to_datetime(value)
+            if moment.tzinfo is None:  # the obsolete asctime form names no zone; it is GMT, too
+                moment = moment.replace(tzinfo=UTC)
+            seconds = moment.timestamp() - now
         except (ValueError, TypeError, OverflowError, IndexError):
             return None
     if math.isnan(seconds):
