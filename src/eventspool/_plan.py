@@ -36,10 +36,12 @@ class Plan:
         if not progress:
             return fresh
         try:
-            ranges, _, marks = progress.partition("|")
+            ranges, bar, marks = progress.partition("|")
             todo = [(int(a), int(b)) for a, _, b in (r.partition("-") for r in ranges.split(",") if r)]
             rejected = {int(i): int(s) for i, _, s in (m.partition(":") for m in marks.split(",") if m)}
         except ValueError:
+            return fresh
+        if not bar or not todo:  # cut off, or nothing left to send: that is never saved
             return fresh
         edge = 0
         for start, end in todo:
