@@ -9,8 +9,10 @@ if TYPE_CHECKING:
 
 __all__ = ["cut_batches"]
 
-_FRAME_BYTES = len('{"batch":[],"sentAt":"2026-11-23T17:26:00.123Z"}')
 _SEPARATOR_BYTES = 2
+_FRAME_BYTES = (
+    len('{"batch":[],"sentAt":"2026-11-23T17:26:00.123Z"}') - _SEPARATOR_BYTES
+)  # the first has none
 
 
 def cut_batches(events: Sequence[bytes], max_batch_bytes: int) -> Iterator[tuple[int, int]]:
