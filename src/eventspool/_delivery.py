@@ -163,7 +163,7 @@ class _Delivery:
                     plan.halve(status)
                 else:
                     if refused:
-                        self._refuse(status, next(iter(refused.values())).encode())
+                        self._refuse(status, next(iter(refused.values())).encode(errors="replace"))
                     plan.finish(dict.fromkeys(refused, status))
             case Verdict.SPLIT | Verdict.BISECT:
                 self._refuse(status, result.body)
