@@ -56,13 +56,17 @@ class _DeadlineReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self.ended = False
+        """The other side has closed the connection."""
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
         _limit(self._sock, self._deadline)
-        return self._raw.readinto(buffer)
+        count = self._raw.readinto(buffer)
+        self.ended = count == 0
+        return count
 
     def close(self) -> None:
         self._raw.close()
@@ -74,8 +78,13 @@ class _Answer(http.client.HTTPResponse):
 
     def __init__(self, sock: socket.socket, *args: Any, deadline: float, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        raw = self.fp.detach()
-        self.fp = io.BufferedReader(_DeadlineReader(raw, sock, deadline))
+        self._reader = _DeadlineReader(self.fp.detach(), sock, deadline)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        super().begin()
+        if self._reader.ended:  # http.client takes headers that are cut off for complete
+            raise http.client.IncompleteRead(b"")
 
 
 def _limit(sock: socket.socket, deadline: float) -> None:
@@ -152,6 +161,9 @@ class HTTPTransport:
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
             content = answer.read(_MAX_ANSWER_BYTES)
+            if answer.length and len(content) < _MAX_ANSWER_BYTES:
+                # The missing half may name events that were rejected.
+                raise http.client.IncompleteRead(b"")  # noqa: TRY301 - one place closes the connection
             retry_after = parse_retry_after(answer.getheader("Retry-After"), time.time())
             reusable = not answer.will_close and answer.isclosed()
             if not reusable and not answer.will_close:
