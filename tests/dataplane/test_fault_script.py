@@ -33,6 +33,17 @@ def test_a_rule_behind_does_not_disturb_the_dice_of_one_in_front():
     assert [index for index, each in enumerate(with_another) if each == "status=503,p=0.3"] == fired
 
 
+def test_two_rules_throw_different_dice():
+    made = [script("latency=1,p=0.5", "status=503,p=0.5", seed=seed).decide(0.0, [], 0) for seed in range(40)]
+
+    assert {(each.latency > 0, each.rule is not None) for each in made} == {
+        (False, False),
+        (False, True),
+        (True, False),
+        (True, True),
+    }
+
+
 def test_probability_zero_never_fires_and_one_always():
     assert decisions(script("status=503,p=0"), 50) == [None] * 50
     assert decisions(script("status=503,p=1"), 50) == ["status=503,p=1"] * 50

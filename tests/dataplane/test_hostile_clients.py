@@ -24,7 +24,7 @@ def test_the_answer_to_a_large_body_survives_the_body(start_plane, dial, headers
     """A server that closes on unread input resets the connection, and the client never sees why."""
     plane = start_plane(max_body_bytes=1000)
     sock = dial(plane)
-    sock.sendall(raw_post(bytes(200_000), headers(), "Content-Length: 200000"))
+    sock.sendall(raw_post(bytes(4 * MIB), headers(), f"Content-Length: {4 * MIB}"))
 
     assert read_all(sock).startswith(b"HTTP/1.1 413 ")
     assert plane.stats().statuses == {"413": 1}

@@ -56,7 +56,8 @@ def test_a_missing_or_foreign_authorization_is_answered_with_401(plane, call, ev
     caller = call(plane)
     body = gzip.compress(batch_of([event()]))
 
-    assert caller.send(body, headers(Authorization="Bearer local-write-key"))[0] == 401
+    for value in ("Bearer local-write-key", "Basic", "Basic ", "Basic bG9jYWwtd3JpdGUta2V5"):
+        assert caller.send(body, headers(Authorization=value))[0] == 401
     wanted = headers()
     del wanted["Authorization"]
     assert caller.send(body, wanted)[0] == 401
