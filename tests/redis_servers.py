@@ -46,10 +46,14 @@ def running(name: str, *args: str, **options: object) -> Iterator[RedisServer]:
         yield server
 
 
-def make_backend(server: RedisServer | str, *, queue_name: str | None = None, **options: object) -> RedisBackend:
+def make_backend(
+    server: RedisServer | str, *, queue_name: str | None = None, **options: object
+) -> RedisBackend:
     """Return an unopened backend on *server* (or a URL); a queue of its own unless named."""
     url = server if isinstance(server, str) else server.url
-    redis_opts = options.pop("opts", None) or RedisOpts(url=url, socket_timeout=options.pop("socket_timeout", 5.0))
+    redis_opts = options.pop("opts", None) or RedisOpts(
+        url=url, socket_timeout=options.pop("socket_timeout", 5.0)
+    )
     defaults = {"prefix": "test", "fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
     return RedisBackend(redis_opts, queue_name=queue_name or f"q{next(_numbers)}", **{**defaults, **options})
 

@@ -126,7 +126,7 @@ class RedisServer:
 
     def kill(self) -> None:
         """Kill the server as a crash would (SIGKILL). Its files stay for ``restart``."""
-        self._end(signal.SIGKILL)
+        self._end()
 
     def restart(self) -> None:
         """Kill the server and start it again on the same files."""
@@ -135,7 +135,7 @@ class RedisServer:
 
     def stop(self) -> None:
         """Stop the server and delete its files. Safe to call twice."""
-        self._end(signal.SIGTERM)
+        self._end()
         folder, self._folder = self._folder, None
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -192,16 +192,10 @@ class RedisServer:
             *self._args,
         ]
 
-    def _end(self, number: int) -> None:
+    def _end(self) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(number)
-        try:
-            process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        if process is not None:
+            process.kill()  # nothing is left to save, and a server that cannot save would not stop otherwise
             process.wait()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 import redis
 from redis_servers import available_servers, make_backend, new_queue_name, running
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from redis_servers import make_backend, new_queue_name
 
 from eventspool._contract import QueueContract
+from redis_servers import make_backend, new_queue_name
 
 
 class TestRedis(QueueContract):

@@ -60,11 +60,11 @@ _IN_PIPELINE = " of pipeline caused error: "
 def error_code(error: BaseException) -> str:
     """Return the code of a Redis error (``OOM``, ``READONLY``, …), "" for a connection that failed, else ``ERR``."""
     classes = {kind.__name__ for kind in type(error).__mro__}
-    for name, code in _CODE_OF_CLASS.items():
-        if name in classes:
-            return code
     # redis-py puts the failing command before the server's words: what we look for must not be found in a payload.
     text = str(error.args[0] if error.args else "").rpartition(_IN_PIPELINE)[2]
+    for name, code in _CODE_OF_CLASS.items():
+        if name in classes:
+            return "NOAUTH" if code == "WRONGPASS" and "required" in text else code
     if "max number of clients" in text or isinstance(error, OSError):
         return ""
     found = _KNOWN.search(text)

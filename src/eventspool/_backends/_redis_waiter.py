@@ -14,12 +14,13 @@ __all__ = ["Waiter"]
 class Waiter:
     """
     Blocks in ``BLPOP`` on a connection of its own. ``interrupt`` shuts that connection's socket down, which ends the
-    call at once; where the driver hides its socket, the wait ends with the current slice (half the socket timeout).
+    call at once; where the driver hides its socket, the wait ends with the current slice (about half the socket timeout).
     """
 
     def __init__(self, client: Any) -> None:
         timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0
-        self._slice = max(0.01, min(timeout / 2, 5.0))  # the server must answer before the socket gives up
+        # The server must answer before the socket gives up, and may be a tenth of a second late.
+        self._slice = max(0.02, min(timeout / 2 - 0.1, 5.0))
         self._pool = client.connection_pool
         self._driver = type(client)
         self._client: Any = None

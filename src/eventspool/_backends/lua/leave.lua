@@ -6,8 +6,9 @@ local leases = call('HGETALL', T)
 for i = 1, #leases, 2 do
   local _, owner = parse_lease(leases[i + 1])
   if owner == token then
+    local score = call('ZSCORE', Q, leases[i])
     call('HDEL', T, leases[i])
-    if not fifo then call('ZADD', Q, 'XX', text(now), leases[i]) end
+    if score and (not fifo or tonumber(score) > due) then call('ZADD', Q, text(now), leases[i]) end -- see settle.lua
   end
 end
 call('HDEL', P, token)

@@ -14,11 +14,10 @@ local function fail(id, attempts, info, new_events, payload)
   events, bytes = events - e, bytes - b
   if payload ~= '' then
     call('HSET', D, id, payload)
-    b = #payload
   else
     call('HSETNX', D, id, '') -- a missing payload gets a stand-in, so that D and the indices stay equally long
   end
-  e = number(new_events)
+  e, b = number(new_events), call('HSTRLEN', D, id)
   call('HSET', N, id, text(e) .. ':' .. text(b))
   events, bytes = events + e, bytes + b
   failed_events, failed_bytes = failed_events + e, failed_bytes + b
@@ -32,7 +31,8 @@ end
 for i = 3, #ARGV, 7 do
   local id, kind, delay, progress = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local _, owner = lease_of(id)
-  if usurped or owner ~= token or not call('ZSCORE', Q, id) then
+  local score = call('ZSCORE', Q, id)
+  if usurped or owner ~= token or not score then
     reply[#reply + 1] = 0
   else
     local attempts = parse_tries(call('HGET', O, id))
@@ -51,7 +51,8 @@ for i = 3, #ARGV, 7 do
       else
         call('HDEL', T, id)
       end
-      if not fifo then call('ZADD', Q, text(now + delay), id) end
+      -- In FIFO the score stays, but for one that a processor of the other mode has moved.
+      if not fifo or tonumber(score) > due then call('ZADD', Q, text(now + delay), id) end
     end
     reply[#reply + 1] = 1
   end

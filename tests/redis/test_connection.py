@@ -1,0 +1,198 @@
+"""Ways to the server: URLs, ready clients, few permissions, forks, missing packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import pytest
+import valkey
+
+import eventspool._backends.redis as module
+import redis
+from eventspool import QueueError
+from eventspool._backends._redis_connection import connect
+from eventspool._config import RedisOpts
+from eventspool._contract_tools import (
+    LONG,
+    claim_soon,
+    drain,
+    fail,
+    ids_of,
+    new_job,
+    new_jobs,
+    release,
+    retry,
+)
+from eventspool._job import JobState
+from redis_servers import make_backend, new_queue_name
+
+
+@pytest.mark.parametrize(
+    ("url", "secure"),
+    [
+        ("redis://h:1/2", False),
+        ("valkey://h:1/2", False),
+        ("rediss://h:1/2", True),
+        ("valkeys://h:1/2", True),
+    ],
+)
+def test_each_scheme_is_understood(url, secure):
+    pool = connect(RedisOpts(url=url)).connection_pool
+    assert issubclass(pool.connection_class, redis.SSLConnection) is secure
+    assert (pool.connection_kwargs["host"], pool.connection_kwargs["port"]) == ("h", 1)
+    assert pool.connection_kwargs["db"] == 2
+
+
+def test_options_reach_the_connection():
+    opts = RedisOpts(
+        host="h",
+        port=7,
+        db=3,
+        username="u",
+        password="p",
+        ssl=True,
+        ssl_check_hostname=False,
+        socket_timeout=1.5,
+    )
+    kwargs = connect(opts).connection_pool.connection_kwargs
+    wanted = {"host": "h", "port": 7, "db": 3, "username": "u", "password": "p", "socket_timeout": 1.5}
+    assert wanted.items() <= kwargs.items()
+    assert kwargs["ssl_check_hostname"] is False
+
+
+def test_the_urls_own_options_win():
+    kwargs = connect(RedisOpts(url="redis://h?socket_timeout=0.5&db=4")).connection_pool.connection_kwargs
+    assert (kwargs["socket_timeout"], kwargs["db"]) == (0.5, 4)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:secret-1@h/?color=red", "redis://:secret-1@h:port/", "redis://:secret-1@h?db=x"]
+)
+def test_a_url_that_makes_no_sense_is_an_error_without_the_password(url):
+    backend = make_backend(url)
+    with pytest.raises(QueueError) as caught:
+        backend.open()
+    assert caught.value.__context__ is None
+    assert "secret-1" not in str(caught.value)
+
+
+def test_without_the_driver_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(QueueError, match=r"eventspool\[redis\]"):
+        make_backend("redis://localhost").open()
+
+
+@pytest.mark.parametrize("driver", [redis.Redis, valkey.Valkey], ids=["redis-py", "valkey-py"])
+def test_a_ready_client_is_used_and_left_open(server, driver):
+    client = driver(unix_socket_path=str(server.socket_path))
+    backend = make_backend("redis://nowhere.invalid", client=client)
+    backend.open()
+    jobs = new_jobs(2)
+    backend.commit(jobs)
+    assert backend.wait(5.0) is True
+    assert ids_of(claim_soon(backend, "t", limit=2)) == ids_of(jobs)
+    backend.interrupt()
+    backend.ack(ids_of(jobs))
+    backend.close()
+    assert client.ping()
+    client.close()
+
+
+def test_a_client_that_decodes_is_refused(server):
+    client = redis.Redis(unix_socket_path=str(server.socket_path), decode_responses=True)
+    with client, pytest.raises(QueueError, match="decode_responses"):
+        make_backend("redis://h", client=client).open()
+
+
+def test_a_newer_protocol_in_the_url_changes_nothing(server):
+    backend = make_backend(server.url + "&protocol=3")
+    backend.open()
+    jobs = new_jobs(3)
+    backend.commit(jobs)
+    [first, *_] = claim_soon(backend, "t", limit=3)
+    backend.settle("t", [retry(first.id, delay=LONG), fail(jobs[1].id)])
+    backend._connection.execute("HSET", backend._payloads, "orphan", b"x")
+    assert backend.repair() == 1
+    assert backend.stats().delayed.jobs == 1
+    assert len(backend.jobs(JobState.FAILED, limit=1)) == 1
+    backend.wait(0.01)
+    backend.close()
+
+
+def documented_acl():
+    rules = re.search(r"ACL: (.*)\n\"*", module.__doc__, re.DOTALL).group(1)
+    return re.findall(r"\+[a-z|]+", rules)
+
+
+def test_the_documented_permissions_suffice(server, raw, caplog):
+    rules = documented_acl()
+    assert len(rules) > 20
+    raw.execute_command("ACL", "SETUSER", "least", "reset", "on", ">pw", "~test:*", *rules)
+    caplog.set_level("WARNING")
+    for fifo in (False, True):
+        url = f"unix://least:pw@{server.socket_path}?db=1"
+        backend = make_backend(url, fifo=fifo)
+        backend.open()
+        jobs = new_jobs(4)
+        backend.commit(jobs)
+        backend.wait(0.01)
+        claim_soon(backend, "t", limit=4)
+        backend.renew("t", ids_of(jobs), visibility_timeout=LONG)
+        backend.settle(
+            "t", [retry(jobs[0].id, progress="x"), fail(jobs[1].id, payload=b"r"), release(jobs[2].id)]
+        )
+        backend.claim("t", limit=1, visibility_timeout=LONG, probe=True)
+        backend.lookup(ids_of(jobs))
+        backend.stats()
+        for state in JobState:
+            backend.jobs(state, limit=5, after=jobs[0].id)
+        backend.payload(jobs[0].id)
+        backend.replay([jobs[1].id])
+        backend._connection.execute("HSETNX", backend._payloads, "orphan", b"x")
+        backend._connection.execute("HDEL", backend._prefix + "m", "events")
+        assert backend.repair() == 1
+        backend.leave("t")
+        backend.purge(JobState.WAITING, ids_of(jobs))
+        backend.ack(ids_of(jobs))
+        standby = make_backend(url, fifo=fifo, queue_name="acl")
+        standby.claim("t", limit=1, visibility_timeout=LONG)
+        standby.claim("u", limit=1, visibility_timeout=LONG)
+        standby.leave("t")
+        standby.close()
+        backend.close()
+    assert not caplog.records or all("without an index" in r.getMessage() for r in caplog.records)
+    outside = make_backend(url, prefix="other")
+    with pytest.raises(QueueError, match="PERMISSION"):
+        outside.commit([new_job()])
+    outside.close()
+
+
+def test_a_forked_child_leaves_the_parents_connections_alone(make, server):
+    backend = make()
+    backend.commit(new_jobs(2))
+    backend.wait(0.01)
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            backend.abandon()
+            backend.open()
+            [job] = backend.claim("child", limit=1, visibility_timeout=LONG).jobs
+            status = 0 if backend.ack([job.id]) == 1 else 2
+            backend.close()
+        finally:
+            os._exit(status)
+    for _ in range(50):
+        assert backend.stats() is not None
+    assert os.waitpid(pid, 0)[1] == 0
+    assert len(drain(backend, "t")) == 1
+
+
+def test_nothing_is_connected_before_it_is_needed():
+    backend = make_backend("redis://nowhere.invalid", queue_name=new_queue_name())
+    backend.interrupt()
+    backend.abandon()
+    backend.close()
+    backend.close()

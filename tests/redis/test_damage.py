@@ -1,0 +1,241 @@
+"""What a crash, another program or a careless operator can leave behind, and what becomes of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from eventspool._contract_tools import LONG, bury, claim_soon, drain, fail, ids_of, new_job, new_jobs, retry
+from eventspool._job import Depth, JobState, NewJob, Settlement, SettlementKind, new_job_id
+
+JUNK = [
+    "",
+    "junk",
+    ":",
+    "::",
+    "nan",
+    "-1:x",
+    "1e999:inf",
+    "9" * 40 + ":" + "9" * 40,
+    b"\xff\x00:\xff",
+    "{",
+    "[1]",
+    '{"a":1}',
+]
+
+
+def test_scripts_are_loaded_again_when_the_server_has_lost_them(backend, raw):
+    for _ in range(2):
+        raw.script_flush()
+        jobs = new_jobs(3)
+        assert backend.commit(jobs).accepted == 3, "inside a transaction"
+        raw.script_flush()
+        assert ids_of(claim_soon(backend, "t", limit=3)) == ids_of(jobs)
+        raw.script_flush()
+        assert backend.settle("t", [retry(jobs[0].id)]) == [True]
+        raw.script_flush()
+        assert backend.ack(ids_of(jobs)) == 3
+    assert backend.repair() == 0
+
+
+def test_a_payload_without_an_index_is_queued_again(make, raw, caplog):
+    """What a crash leaves between losing the scripts and sending them again."""
+    backend = make()
+    whole = new_job(5)
+    stored = new_jobs(2)
+    [failed] = bury(backend, 1)
+    backend.commit(stored)
+    raw.hset(backend._payloads, whole.id, whole.payload)
+    raw.hset(backend._payloads, "foreign", b"no envelope")
+    assert backend.lookup([whole.id]) == {}
+    assert backend.repair() == 2
+    assert backend.repair() == 0
+    assert "2 jobs without an index" in caplog.text
+    assert backend.stats().waiting.events == 2 + 5
+    assert backend.stats().waiting.bytes == sum(len(j.payload) for j in (*stored, whole)) + len(
+        b"no envelope"
+    )
+    assert {j.id for j in drain(backend, "t")} == {*ids_of(stored), whole.id, "foreign"}
+    assert backend.lookup([failed])[failed] is not None
+
+
+def test_a_resent_job_completes_its_orphan(backend, raw):
+    job = new_job()
+    raw.hset(backend._payloads, job.id, job.payload)
+    assert backend.commit([job]).accepted == 1
+    assert backend.repair() == 0
+    assert ids_of(drain(backend, "t")) == [job.id]
+
+
+def test_sizes_and_totals_are_counted_again_after_damage(make, raw):
+    backend = make()
+    jobs = [new_job(n) for n in (1, 2, 3)]
+    backend.commit(jobs)
+    truth = backend.stats()
+    raw.hset(
+        make.prefix + "m", mapping={"events": "x", "bytes": "", "failed_events": "-3", "failed_bytes": "nan"}
+    )
+    raw.hset(make.prefix + "n", "stray", "7:7")
+    backend.repair()
+    assert backend.stats().waiting == truth.waiting
+    raw.hdel(make.prefix + "n", jobs[0].id)
+    backend.repair()
+    assert backend.stats().waiting.bytes == truth.waiting.bytes
+    backend.ack(ids_of(jobs))
+    assert backend.stats().waiting == backend.stats().failed == Depth()
+
+
+def test_a_job_whose_payload_is_gone_can_be_parked_and_purged(make, raw):
+    backend = make()
+    job = new_job(3)
+    backend.commit([job])
+    raw.hdel(backend._payloads, job.id)
+    [claimed] = claim_soon(backend, "t")
+    assert claimed.payload is None
+    assert backend.settle("t", [fail(job.id, reason="missing", events=0)]) == [True]
+    assert backend.payload(job.id) is None
+    assert backend.repair() == 0
+    assert backend._connection.run("audit") == [1, 1], "a missing payload must not cost a scan each minute"
+    assert backend.stats().failed == Depth(1, 0, 0)
+    assert backend.purge(JobState.FAILED, [job.id]) == 1
+    assert backend.stats().failed == Depth()
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=repr)
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_junk_in_any_field_fails_no_call(make, raw, junk, fifo):
+    backend = make(fifo=fifo)
+    jobs = new_jobs(4)
+    backend.commit(jobs)
+    [head, *_] = claim_soon(backend, "t", limit=2)
+    backend.settle("t", [fail(head.id)])
+    for key in "ntoi":
+        for job in jobs:
+            raw.hset(make.prefix + key, job.id, junk)
+    for field in ("events", "bytes", "failed_events", "failed_bytes", "last", "else"):
+        raw.hset(make.prefix + "m", field, junk)
+    raw.hset(make.prefix + "p", "t", junk)
+    raw.hset(make.prefix + "p", junk, junk)
+    backend.stats()
+    for state in JobState:
+        for job in backend.jobs(state, limit=10):
+            assert job.attempts >= 0
+    backend.lookup(ids_of(jobs))
+    assert backend.commit([new_job()]).accepted in (0, 1)
+    for probe in (False, True):
+        backend.claim("t", limit=9, visibility_timeout=0.05, probe=probe)
+    backend.renew("t", ids_of(jobs), visibility_timeout=LONG)
+    backend.settle("t", [retry(jobs[1].id), fail(jobs[2].id)])
+    backend.leave("t")
+    backend.repair()
+    backend.replay(ids_of(jobs))
+    backend.purge(JobState.WAITING, ids_of(jobs[:1]))
+    backend.ack([*ids_of(jobs), *ids_of(backend.jobs(JobState.WAITING, limit=99))])
+    assert backend.stats().waiting == Depth()
+
+
+def test_progress_may_hold_anything(backend):
+    backend.commit(new_jobs(1))
+    for progress in ("a:b", "1:2:3", "\n\r\0", "ünïcödé 🎉", '{"done":[1,2]}', ":"):
+        [job] = claim_soon(backend, "t")
+        backend.settle("t", [retry(job.id, progress=progress)])
+        [job] = claim_soon(backend, "u")
+        assert job.progress == progress
+        backend.leave("u")
+
+
+def test_an_oversized_request_is_cut_to_a_thousand(backend):
+    jobs = [NewJob(new_job_id(), b"x", 1) for _ in range(2500)]
+    assert backend.commit(jobs).accepted == 2500
+    assert len(backend.claim("t", limit=5000, visibility_timeout=LONG).jobs) == 1000
+    assert len(backend.jobs(JobState.WAITING, limit=1 << 30)) == 1000
+    assert len(backend.lookup(ids_of(jobs))) == 2500
+    assert backend.stats().leased == Depth(1000, 1000, 1000)
+    drain(backend, "t", limit=5000)
+    assert backend.renew("t", ids_of(jobs), visibility_timeout=LONG) == set()
+    later = [Settlement(job.id, SettlementKind.RETRY, delay=LONG) for job in jobs]
+    assert backend.settle("t", later) == [True] * 2500
+    assert backend.stats().delayed == Depth(2500, 2500, 2500), "estimated from a sample, and all are alike"
+    assert backend.purge(JobState.DELAYED, ids_of(jobs)) == 2500
+    assert backend.stats().delayed == Depth()
+
+
+def test_a_large_commit_is_several_transactions(backend, raw):
+    jobs = [NewJob(new_job_id(), bytes(450_000), 1) for _ in range(20)]
+    before = raw.info("commandstats").get("cmdstat_exec", {"calls": 0})["calls"]
+    assert backend.commit(jobs).accepted == 20
+    assert raw.info("commandstats")["cmdstat_exec"]["calls"] - before == 3, (
+        "nine of these fit into four megabytes"
+    )
+    assert ids_of(drain(backend, "t")) == ids_of(jobs)
+
+
+def test_what_does_not_fit_is_not_stored(make, raw):
+    backend = make(max_bytes=1000)
+    small, large = NewJob(new_job_id(), bytes(600), 1), NewJob(new_job_id(), bytes(600), 1)
+    tiny = NewJob(new_job_id(), bytes(10), 1)
+    result = backend.commit([small, large, tiny])
+    assert (result.accepted, result.rejected) == (2, (large.id,))
+    assert set(raw.hkeys(backend._payloads)) == {small.id.encode(), tiny.id.encode()}
+    assert backend.ack([small.id, large.id, tiny.id]) == 2
+    assert set(raw.keys(make.prefix + "*")) <= {(make.prefix + key).encode() for key in "mwp"}
+    assert backend.stats().waiting == Depth()
+
+
+def test_in_order_nothing_overtakes_a_rejected_job(make):
+    backend = make(fifo=True, max_bytes=1000)
+    jobs = [NewJob(new_job_id(), bytes(size), 1) for size in (600, 600, 10)]
+    assert backend.commit(jobs).rejected == tuple(ids_of(jobs[1:]))
+
+
+def test_a_reduced_failed_job_is_not_restored_by_its_producer(backend):
+    job = new_job(5)
+    backend.commit([job])
+    claim_soon(backend, "t")
+    backend.settle("t", [fail(job.id, payload=b"the rest")])
+    assert backend.commit([job]).duplicates == 1
+    assert backend.payload(job.id) == b"the rest"
+
+
+def test_a_stale_holder_cannot_replace_a_payload(backend):
+    job = new_job(5)
+    backend.commit([job])
+    claim_soon(backend, "stale")
+    backend.leave("stale")
+    claim_soon(backend, "holder")
+    assert backend.settle("stale", [fail(job.id, payload=b"the rest")]) == [False]
+    assert backend.payload(job.id) == job.payload
+
+
+def test_a_list_goes_on_when_its_cursor_has_gone(backend):
+    """It may repeat, but neither skip a job nor start over for ever."""
+    buried = bury(backend, 6)
+    [_, second] = backend.jobs(JobState.FAILED, limit=2)
+    backend.replay([second.id])
+    assert set(buried[2:]) <= {j.id for j in backend.jobs(JobState.FAILED, limit=9, after=second.id)}
+
+
+def test_a_clock_set_back_does_not_hold_up_new_jobs(make, raw):
+    future = int((time.time() + 3600) * 1e6)
+    for fifo in (False, True):
+        backend = make(fifo=fifo)
+        raw.hset(make.prefix + "m", "last", future)
+        job = new_job()
+        backend.commit([job])
+        assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]
+        backend.ack([job.id])
+        backend.leave("t")
+
+
+def test_nothing_is_left_of_a_drained_queue(make, raw):
+    backend = make()
+    jobs = new_jobs(5)
+    backend.commit(jobs)
+    claim_soon(backend, "t", limit=5)
+    backend.settle("t", [retry(jobs[0].id, progress="x"), fail(jobs[1].id)])
+    backend.ack(ids_of(jobs))
+    backend.leave("t")
+    left = {key.decode().removeprefix(make.prefix) for key in raw.keys(make.prefix + "*")}
+    assert left <= {"m", "w"}
+    assert raw.llen(make.prefix + "w") <= 1

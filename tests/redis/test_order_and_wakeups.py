@@ -1,0 +1,219 @@
+"""Who is woken when, and what happens when the two modes meet on one queue."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from eventspool._contract_tools import LONG, SOON, claim_soon, ids_of, new_jobs, release, retry
+
+PRODUCER = textwrap.dedent("""
+    import sys
+    from eventspool._backends.redis import RedisBackend
+    from eventspool._config import RedisOpts
+    from eventspool._job import NewJob, new_job_id
+    url, queue = sys.argv[1:]
+    backend = RedisBackend(
+        RedisOpts(url=url), queue_name=queue, prefix="test", fifo=False, max_jobs=9, max_bytes=999
+    )
+    backend.open()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    backend.commit([NewJob(new_job_id(), b"x", 1)])
+    backend.close()
+""")
+
+
+def waited(backend, timeout=30.0):
+    started = time.monotonic()
+    woken = backend.wait(timeout)
+    return woken, time.monotonic() - started
+
+
+def hush(backend, token="t"):
+    """Consume what may be left of earlier wake-ups."""
+    while backend.wait(0.02):
+        pass
+
+
+def commands_used(raw):
+    return sum(stat["calls"] for name, stat in raw.info("commandstats").items() if "blpop" in name)
+
+
+def test_a_commit_of_another_process_wakes_at_once(make, server, backend):
+    queue = make.prefix.split("{")[1].split(":")[0]
+    command = [sys.executable, "-c", PRODUCER, server.url, queue]
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as producer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        producer.stdout.readline()
+        waiting = pool.submit(backend.wait, 30.0)
+        time.sleep(0.05)
+        started = time.monotonic()
+        producer.communicate(b"go\n")
+        assert waiting.result() is True
+        assert time.monotonic() - started < SOON
+    assert len(backend.claim("t", limit=1, visibility_timeout=LONG).jobs) == 1
+
+
+def test_an_idle_wait_does_not_poll(backend, raw):
+    before = commands_used(raw)
+    assert backend.wait(0.6) is False
+    assert commands_used(raw) - before == 1
+
+
+def test_a_short_socket_timeout_does_not_cut_a_wait_short(make):
+    backend = make(socket_timeout=0.2)
+    woken, seconds = waited(backend, 0.7)
+    assert woken is False
+    assert 0.6 < seconds < SOON
+
+
+def test_an_interrupt_is_prompt_and_the_next_wait_works(backend):
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(waited, backend)
+        time.sleep(0.1)
+        backend.interrupt()
+        woken, seconds = waiting.result()
+    assert (woken, seconds < 2.0) == (False, True)
+    backend.commit(new_jobs(1))
+    assert backend.wait(30.0) is True
+
+
+def test_closing_ends_a_wait(backend):
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(waited, backend)
+        time.sleep(0.1)
+        backend.close()
+        assert waiting.result()[1] < 2.0
+
+
+def test_a_claim_that_leaves_due_jobs_passes_the_baton(make):
+    first, second = make(), make()
+    first.commit(new_jobs(3))
+    hush(first)
+    claim_soon(first, "t", limit=1)
+    assert second.wait(30.0) is True
+    claim_soon(second, "u", limit=2)
+    assert first.wait(0.05) is False, "nothing is left to claim"
+
+
+def test_a_job_put_back_wakes_another_processor(make):
+    first, second = make(), make()
+    first.commit(new_jobs(1))
+    [job] = claim_soon(first, "t")
+    hush(second)
+    first.settle("t", [retry(job.id)])
+    assert second.wait(30.0) is True
+
+
+def test_a_standby_does_not_take_the_holders_wakeups(make):
+    holder, standby = make(fifo=True), make(fifo=True)
+    holder.claim("t", limit=1, visibility_timeout=LONG)
+    assert standby.claim("u", limit=1, visibility_timeout=LONG).stand_by
+    hush(standby)
+    hush(holder)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = pool.submit(holder.wait, 30.0)
+        idle = pool.submit(standby.wait, 0.3)
+        time.sleep(0.1)
+        holder.commit(new_jobs(1))
+        assert waiting.result() is True
+        assert idle.result() is False
+
+
+def test_a_newcomer_gives_back_the_wakeup_it_took(make):
+    holder, newcomer = make(fifo=True), make(fifo=True)
+    holder.claim("t", limit=1, visibility_timeout=LONG)
+    holder.commit(new_jobs(1))
+    assert newcomer.wait(30.0) is True, "it does not know yet that it stands by"
+    newcomer.claim("u", limit=1, visibility_timeout=LONG)
+    assert holder.wait(30.0) is True
+
+
+def test_a_standby_is_woken_when_the_queue_is_given_back(make):
+    holder, standby = make(fifo=True), make(fifo=True)
+    holder.commit(new_jobs(1))
+    claim_soon(holder, "t")
+    standby.claim("u", limit=1, visibility_timeout=LONG)
+    hush(standby)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(waited, standby)
+        time.sleep(0.1)
+        holder.leave("t")
+        woken, seconds = waiting.result()
+    assert (woken, seconds < SOON) == (True, True)
+    assert len(standby.claim("u", limit=1, visibility_timeout=LONG).jobs) == 1
+
+
+def test_a_holder_that_loses_the_queue_can_neither_settle_nor_renew(make, raw):
+    """Also on those of its jobs that its successor has not reached."""
+    holder, successor = make(fifo=True), make(fifo=True)
+    jobs = new_jobs(3)
+    holder.commit(jobs)
+    claim_soon(holder, "t", limit=3)
+    raw.delete(make.prefix + "l")  # as if its lease had run out
+    [taken] = successor.claim("u", limit=1, visibility_timeout=LONG).jobs
+    assert (taken.id, taken.attempts, taken.stalled) == (jobs[0].id, 1, True)
+    assert holder.settle("t", [retry(job.id) for job in jobs]) == [False] * 3
+    assert holder.renew("t", ids_of(jobs), visibility_timeout=LONG) == set(ids_of(jobs))
+    assert holder.ack([jobs[2].id]) == 1
+
+
+def test_a_holder_whose_lease_ran_out_untaken_keeps_the_queue(make, raw):
+    holder, standby = make(fifo=True), make(fifo=True)
+    holder.commit(new_jobs(1))
+    [job] = claim_soon(holder, "t")
+    raw.delete(make.prefix + "l")
+    assert holder.renew("t", [job.id], visibility_timeout=LONG) == set()
+    assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+
+
+def test_strict_order_over_retries_releases_and_takeovers(make, raw):
+    """Delivered in exactly the order committed, whatever happens on the way."""
+    handles = {token: make(fifo=True) for token in "abc"}
+    jobs = new_jobs(40)
+    handles["a"].commit(jobs)
+    delivered, turn = [], 0
+    while len(delivered) < len(jobs):
+        token = "abc"[turn % 3]
+        handle, turn = handles[token], turn + 1
+        claimed = ids_of(handle.claim(token, limit=1 + turn % 4, visibility_timeout=LONG).jobs)
+        assert claimed == ids_of(jobs[len(delivered) : len(delivered) + len(claimed)])
+        done = claimed[: turn % 3]
+        handle.ack(done)
+        delivered += done
+        rest = claimed[len(done) :]
+        if turn % 5 == 0:
+            raw.delete(make.prefix + "l")  # it dies
+        else:
+            handle.settle(token, [(retry if turn % 2 else release)(i) for i in rest])
+            handle.leave(token)
+    assert delivered == ids_of(jobs)
+
+
+@pytest.mark.parametrize("fifo", [True, False], ids=["shared-joins-fifo", "fifo-joins-shared"])
+def test_a_change_of_mode_loses_nothing(make, fifo):
+    """A deployment that changes is_multi_processor meets jobs of the other mode."""
+    old, new = make(fifo=fifo), make(fifo=not fifo)
+    jobs = new_jobs(4)
+    old.commit(jobs)
+    leased = ids_of(claim_soon(old, "old", limit=2))
+    old.settle("old", [retry(leased[0], delay=0.3)])
+    claimed = {}
+    deadline = time.monotonic() + SOON
+    while len(claimed) < 4 and time.monotonic() < deadline:
+        for job in new.claim("new", limit=9, visibility_timeout=LONG).jobs:
+            claimed[job.id] = job.attempts
+        new.ack(list(claimed))
+        if len(claimed) == 3 and leased[1] not in claimed:
+            old.leave("old")
+    assert claimed.keys() == set(ids_of(jobs))
+    assert claimed[leased[0]] == 1
+    assert new.stats().waiting.jobs == new.stats().leased.jobs == new.stats().delayed.jobs == 0
