@@ -10,7 +10,7 @@ without its final block (a *sync flush*, RFC 1951 section 3.2.4). To send it, a 
 and a stored block with the tail and the gzip trailer go behind it (RFC 1952). So a batch is compressed once,
 and ``sentAt`` is still the moment of sending, days later.
 
-Layout: ``"ES"``, version, flags (1 = deflate), then four little-endian u32: CRC-32 of what follows, number of
+Layout: ``"ES"``, version, flags (1 = deflate), then four little-endian u32: CRC-32 of all else, number of
 events, CRC-32 of the text, length of the text; then the stream.
 """
 
@@ -57,11 +57,12 @@ def seal(events: Sequence[bytes], *, compress: bool = True) -> bytes:
     text = _HEAD + _SEPARATOR.join(events)
     if compress:
         deflater = _deflate.compressobj(1, zlib.DEFLATED, -15)
-        stream = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
+        stream: bytes = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
     else:
         stream = text
     rest = struct.pack("<III", len(events), zlib.crc32(text), len(text)) + stream
-    return struct.pack("<2sBBI", _MAGIC, _VERSION, _DEFLATE if compress else 0, zlib.crc32(rest)) + rest
+    head = struct.pack("<2sBB", _MAGIC, _VERSION, _DEFLATE if compress else 0)
+    return head + struct.pack("<I", zlib.crc32(rest, zlib.crc32(head))) + rest
 
 
 def count_events(payload: bytes) -> int:
@@ -131,7 +132,7 @@ def open_envelope(payload: bytes) -> Envelope:
         raise EnvelopeError(
             f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
         )
-    if zlib.crc32(payload[8:]) != crc:
+    if zlib.crc32(memoryview(payload)[8:], zlib.crc32(payload[:4])) != crc:
         raise EnvelopeError("the payload's checksum is wrong")
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")

@@ -1,0 +1,157 @@
+"""The stored form of a batch: every byte is guarded, and it becomes a request body without being inflated."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventspool._envelope import MAX_TEXT_BYTES, EnvelopeError, count_events, open_envelope, seal
+
+SENT_AT = "2026-11-23T17:26:00.123Z"
+EVENT = {"type": "track", "event": "Käse 🧀", "messageId": "m1", "properties": {"text": ',\n],"sentAt":"x"}'}}
+ENCODED = json.dumps(EVENT, ensure_ascii=False, separators=(",", ":")).encode()
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+encoded_events = st.lists(
+    st.dictionaries(st.text(), values, max_size=4).map(
+        lambda event: json.dumps(event, separators=(",", ":")).encode()
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+def _signed(payload):
+    """Return *payload* with a checksum that fits, as only somebody who means it would write."""
+    return payload[:4] + struct.pack("<I", zlib.crc32(payload[8:], zlib.crc32(payload[:4]))) + payload[8:]
+
+
+def _reason(payload):
+    with pytest.raises(EnvelopeError) as caught:
+        open_envelope(payload).split()
+    return caught.value.reason
+
+
+@given(encoded_events, st.booleans())
+def test_events_come_back_byte_for_byte(events, compress):
+    payload = seal(events, compress=compress)
+    assert count_events(payload) == len(events)
+    assert open_envelope(payload).split() == events
+
+
+@given(encoded_events, st.booleans(), st.booleans())
+def test_the_body_is_the_batch_with_the_moment_of_sending(events, compress, zipped):
+    body = open_envelope(seal(events, compress=compress)).body(SENT_AT, gzip=zipped)
+    text = gzip.decompress(body) if zipped else body
+    assert json.loads(text) == {"batch": [json.loads(event) for event in events], "sentAt": SENT_AT}
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("events", [[ENCODED], [ENCODED] * 500])
+def test_the_body_is_one_gzip_member_without_a_byte_behind_it(events, compress):
+    body = open_envelope(seal(events, compress=compress)).body(SENT_AT, gzip=True)
+    inflater = zlib.decompressobj(wbits=31)
+    text = inflater.decompress(body)
+    assert inflater.eof
+    assert not inflater.unused_data
+    assert text == gzip.decompress(body)
+    assert len(json.loads(text)["batch"]) == len(events)
+
+
+def test_the_same_payload_is_sent_again_with_another_moment():
+    envelope = open_envelope(seal([ENCODED]))
+    first, second = (json.loads(gzip.decompress(envelope.body(at, gzip=True))) for at in (SENT_AT, "later"))
+    assert (first["sentAt"], second["sentAt"]) == (SENT_AT, "later")
+    assert first["batch"] == second["batch"] == [EVENT]
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_every_flipped_bit_is_found(compress):
+    payload = seal([ENCODED, ENCODED], compress=compress)
+    for position in range(len(payload)):
+        for bit in range(8):
+            damaged = bytearray(payload)
+            damaged[position] ^= 1 << bit
+            with pytest.raises(EnvelopeError):
+                open_envelope(bytes(damaged))
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_every_truncation_and_every_added_byte_is_found(compress):
+    payload = seal([ENCODED, ENCODED], compress=compress)
+    for length in range(len(payload)):
+        with pytest.raises(EnvelopeError):
+            open_envelope(payload[:length])
+    with pytest.raises(EnvelopeError):
+        open_envelope(payload + b"\0")
+
+
+@given(st.binary(max_size=100))
+def test_foreign_bytes_are_no_batch(junk):
+    assert _reason(junk) == "corrupt"
+    assert count_events(junk) == 0
+
+
+@pytest.mark.parametrize(("position", "value"), [(2, 2), (2, 255), (3, 2), (3, 129)])
+def test_a_newer_format_is_told_from_a_corrupt_one(position, value):
+    payload = bytearray(seal([ENCODED]))
+    payload[position] = value
+    assert _reason(_signed(bytes(payload))) == "unsupported"
+
+
+def test_a_batch_that_inflates_beyond_all_bounds_is_not_inflated():
+    payload = bytearray(seal([ENCODED]))
+    payload[16:20] = struct.pack("<I", MAX_TEXT_BYTES + 1)
+    assert _reason(_signed(bytes(payload))) == "corrupt"
+
+
+def test_a_stream_that_inflates_to_more_than_it_says_is_cut_off_there():
+    """A bomb that lies about its size costs no more memory than it admits to."""
+    bomb = zlib.compressobj(9, zlib.DEFLATED, -15)
+    stream = bomb.compress(b"0" * 50_000_000) + bomb.flush(zlib.Z_SYNC_FLUSH)
+    payload = _signed(seal([ENCODED])[:8] + struct.pack("<III", 1, 0, 1_000) + stream)
+    assert _reason(payload) == "corrupt"
+
+
+def test_a_count_that_is_not_that_of_the_events_is_found():
+    payload = bytearray(seal([ENCODED, ENCODED]))
+    payload[8:12] = struct.pack("<I", 3)
+    assert _reason(_signed(bytes(payload))) == "corrupt"
+
+
+_WITHOUT_ISAL = """
+import sys
+sys.modules["isal"] = None
+from eventspool import _envelope
+assert _envelope._deflate.__name__ == "zlib"
+for line in sys.stdin:
+    events = _envelope.open_envelope(bytes.fromhex(line)).split()
+    sys.stdout.write(_envelope.seal(events).hex() + "\\n")
+"""
+
+
+@pytest.mark.parametrize("events", [[ENCODED], [ENCODED] * 1_000])
+def test_with_and_without_isal_batches_are_the_same_to_each_other(events):
+    theirs = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_ISAL],
+        input=seal(events).hex() + "\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    envelope = open_envelope(bytes.fromhex(theirs.stdout.strip()))
+    assert envelope.split() == events
+    assert len(json.loads(gzip.decompress(envelope.body(SENT_AT, gzip=True)))["batch"]) == len(events)
