@@ -72,5 +72,6 @@ class CallbackThread:
         call, args = entry
         try:
             call(*args)
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything; its text may hold a payload
+        except BaseException as error:  # noqa: BLE001 - sys.exit() and a cancellation, too, must not end the thread
+            # By its type alone: the text may hold a payload.
             _log.warning("a callback raised %s", type(error).__name__)
