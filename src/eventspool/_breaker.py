@@ -43,6 +43,7 @@ class Breaker:
         self._failures = 0
         self._probes_failed = 0
         self._probing = False
+        self._away_until = 0.0
         self.is_open = False
         self.unauthorized = False
         """The last answer refused the write key."""
@@ -65,8 +66,16 @@ class Breaker:
         """Note that the probe ended without an answer: there was no job to send, or it was taken back."""
         self._probing = False
 
-    def record_success(self) -> None:
-        """Note that the data plane answered as one that works."""
+    def record_success(self, now: float, *, probe: bool) -> None:
+        """
+        Note that the data plane answered as one that works.
+
+        Args:
+            now: Monotonic seconds.
+            probe: It was the probe. A request from before does not end the time that the data plane asked for.
+        """
+        if self.is_open and not probe and now < self._away_until:
+            return
         self._failures = self._probes_failed = 0
         self._probing = self.is_open = self.unauthorized = False
 
@@ -90,16 +99,17 @@ class Breaker:
             unauthorized: It refused the write key.
         """
         self._failures += 1
+        if retry_after:
+            self._away_until = max(self._away_until, now + retry_after)
         if probe:
             self._probing = False
             self._probes_failed += 1
         elif self.is_open:  # a request from before the breaker opened: it says nothing new
-            if retry_after:
-                self.opens_until = max(self.opens_until, now + retry_after)
+            self.opens_until = max(self.opens_until, self._away_until)
             return
         if self.is_open or unauthorized or retry_after or self._failures >= self._threshold:
             self.is_open = True
             self.unauthorized = unauthorized
             # Probes are spaced by the whole bound, a little stretched so that a fleet does not march in step.
             pause = backoff_bound(self._probes_failed + 1, self._initial, self._maximum) * (1 + jitter / 4)
-            self.opens_until = now + max(pause, retry_after or 0.0)
+            self.opens_until = max(now + pause, self._away_until)

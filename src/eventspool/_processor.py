@@ -238,7 +238,7 @@ class Processor:
     def _patience(self, now: float) -> float:
         """Return how long the next turn may wait for an outcome or a wake-up."""
         until = self._renew_at
-        if len(self._in_flight) < self._capacity:
+        if len(self._in_flight) < self._capacity and not self._stopping.is_set():
             until = min(
                 until, max(self._claim_at, self._breaker.opens_until if self._breaker.is_open else 0.0)
             )
@@ -265,7 +265,10 @@ class Processor:
             self._claim_at = now + _LONGEST_IDLE if self._in_flight else self._breaker.opens_until
             return
         probe = permission is Permission.PROBE
-        if room <= 0 or (probe and self._in_flight):
+        if room <= 0:
+            return
+        if probe and self._in_flight:
+            self._claim_at = now + _LONGEST_IDLE  # what is under way brings us back
             return
         claim = self._backend.claim(
             self._token,
@@ -284,7 +287,9 @@ class Processor:
                 self._add_sender()
             return
         self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
-        if self._backend.shared and not claim.stand_by:  # a stand-by would catch wake-ups meant for the holder
+        if (
+            self._backend.shared and not claim.stand_by
+        ):  # a stand-by would catch wake-ups meant for the holder
             self._idle.set()
 
     def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
@@ -349,8 +354,8 @@ class Processor:
             if probe:
                 self._breaker.cancel_probe()
         elif outcome.answered:
-            self._breaker.record_success()
-            if was_open:
+            self._breaker.record_success(now, probe=probe)
+            if was_open and not self._breaker.is_open:
                 _log.info("the data plane works again")
         else:
             self._breaker.record_failure(

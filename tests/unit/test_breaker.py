@@ -1,0 +1,174 @@
+"""The circuit breaker, in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventspool._breaker import Breaker, Permission
+
+FLOW, PROBE, HOLD = Permission.FLOW, Permission.PROBE, Permission.HOLD
+
+
+@pytest.fixture
+def breaker():
+    return Breaker(backoff_initial=1.0, backoff_max=8.0)
+
+
+def _fail(breaker, now=0.0, *, times=1, jitter=0.0, probe=False, **more):
+    for _ in range(times):
+        breaker.record_failure(now, jitter, probe=probe, **more)
+
+
+def _probe_fails(breaker, jitter=0.0):
+    """Let the next probe fail the moment it is due, and return the pause until the one after it."""
+    now = breaker.opens_until
+    assert breaker.permission(now) is PROBE
+    breaker.begin_probe()
+    _fail(breaker, now, jitter=jitter, probe=True)
+    return breaker.opens_until - now
+
+
+def test_it_opens_at_the_fifth_failure_in_a_row(breaker):
+    _fail(breaker, times=4)
+    assert breaker.permission(0.0) is FLOW
+    _fail(breaker)
+    assert breaker.is_open
+    assert breaker.permission(0.0) is HOLD
+
+
+def test_a_success_in_between_begins_the_count_anew(breaker):
+    _fail(breaker, times=4)
+    breaker.record_success(0.0, probe=False)
+    _fail(breaker, times=4)
+    assert breaker.permission(0.0) is FLOW
+
+
+def test_an_answer_that_says_how_long_to_stay_away_opens_it_at_once_and_for_that_long(breaker):
+    _fail(breaker, 100.0, retry_after=30.0)
+    assert breaker.permission(129.9) is HOLD
+    assert breaker.permission(130.0) is PROBE
+
+
+def test_a_retry_after_of_zero_is_an_ordinary_failure(breaker):
+    _fail(breaker, retry_after=0.0)
+    assert breaker.permission(0.0) is FLOW
+
+
+def test_a_refused_write_key_opens_it_at_once_and_is_remembered_until_an_answer_says_otherwise(breaker):
+    _fail(breaker, unauthorized=True)
+    assert breaker.is_open
+    assert breaker.unauthorized
+    breaker.begin_probe()
+    _fail(breaker, 10.0, probe=True)
+    assert breaker.is_open
+    assert not breaker.unauthorized
+
+
+def test_one_probe_at_a_time(breaker):
+    _fail(breaker, times=5)
+    assert breaker.permission(breaker.opens_until) is PROBE
+    breaker.begin_probe()
+    assert breaker.permission(1e9) is HOLD
+    breaker.cancel_probe()
+    assert breaker.permission(breaker.opens_until) is PROBE
+
+
+def test_the_spacing_of_probes_doubles_up_to_the_cap(breaker):
+    _fail(breaker, times=5)
+    assert breaker.opens_until == 1.0
+    assert [_probe_fails(breaker) for _ in range(6)] == [2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
+
+
+@given(st.lists(st.floats(0.0, 1.0, exclude_max=True), min_size=1, max_size=20))
+def test_probes_are_stretched_by_a_quarter_at_most_and_never_sooner(draws):
+    breaker = Breaker(backoff_initial=1.0, backoff_max=8.0)
+    _fail(breaker, times=5)
+    for count, jitter in enumerate(draws, 1):
+        bound = min(8.0, 2.0**count)
+        assert bound * 0.999 <= _probe_fails(breaker, jitter) <= bound * 1.2501
+
+
+def test_a_probe_that_is_asked_to_stay_away_waits_that_long(breaker):
+    _fail(breaker, times=5)
+    breaker.begin_probe()
+    _fail(breaker, 10.0, probe=True, retry_after=600.0)
+    assert breaker.opens_until == 610.0
+
+
+def test_the_first_success_closes_it_and_forgets_the_outage(breaker):
+    _fail(breaker, times=5, unauthorized=True)
+    _probe_fails(breaker)
+    breaker.begin_probe()
+    breaker.record_success(20.0, probe=True)
+    assert breaker.permission(20.0) is FLOW
+    assert not breaker.unauthorized
+    _fail(breaker, 30.0, times=4)
+    assert breaker.permission(30.0) is FLOW
+    _fail(breaker, 30.0)
+    assert breaker.opens_until == 31.0, "the spacing begins small again"
+
+
+def test_late_failures_of_requests_from_before_change_nothing(breaker):
+    _fail(breaker, times=5)
+    _probe_fails(breaker)
+    before = breaker.opens_until
+    _fail(breaker, 2.5, times=20, unauthorized=True)
+    assert breaker.opens_until == before
+    assert not breaker.unauthorized
+    assert _probe_fails(breaker) == 4.0
+
+
+def test_a_late_failure_may_still_ask_for_more_time(breaker):
+    _fail(breaker, times=5)
+    _fail(breaker, 0.5, retry_after=60.0)
+    assert breaker.opens_until == 60.5
+
+
+def test_a_late_success_closes_it(breaker):
+    _fail(breaker, times=5)
+    breaker.record_success(0.5, probe=False)
+    assert breaker.permission(0.5) is FLOW
+
+
+def test_a_late_success_does_not_end_the_time_that_the_data_plane_asked_for(breaker):
+    """Of eight requests under way one is told to stay away; the other seven may still be answered."""
+    _fail(breaker, 0.0, retry_after=60.0)
+    breaker.record_success(0.1, probe=False)
+    assert breaker.permission(59.9) is HOLD
+    assert breaker.permission(60.0) is PROBE
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ok", "fail", "away", "key"]), st.floats(0.0, 20.0), st.floats(0.0, 0.999)
+        ),
+        max_size=40,
+    )
+)
+def test_while_open_there_is_never_more_than_one_probe_and_never_one_too_early(steps):
+    breaker = Breaker(backoff_initial=0.5, backoff_max=4.0, threshold=3)
+    now, probing = 0.0, False
+    for kind, passed, jitter in steps:
+        now += passed
+        permission = breaker.permission(now)
+        assert (permission is FLOW) is (not breaker.is_open)
+        if permission is PROBE:
+            assert not probing
+            assert now >= breaker.opens_until
+            breaker.begin_probe()
+            probing = True
+        probe, probing = probing, False
+        if kind == "ok":
+            breaker.record_success(now, probe=probe)
+        else:
+            breaker.record_failure(
+                now,
+                jitter,
+                probe=probe,
+                retry_after=5.0 if kind == "away" else None,
+                unauthorized=kind == "key",
+            )
+            assert breaker.is_open or kind == "fail"
