@@ -1,0 +1,1 @@
+"""The commands: one module each, with its ``command``. A module that is here is a command; nothing else lists them."""

@@ -1,0 +1,97 @@
+"""Options that several commands share, with their environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eventspool._config import DEFAULT_DATA_PLANE_URL, SQLiteOpts, parse_queue_url
+from eventspool._exceptions import QueueError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["data_plane_options", "json_option", "queue_options", "require_existing"]
+
+_F = TypeVar("_F", bound="Callable[..., Any]")
+
+
+def json_option(function: _F) -> _F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+def queue_options(*, required: bool) -> Callable[[_F], _F]:
+    """Add ``--queue``, ``--queue-name`` and ``--prefix``."""
+
+    def add(function: _F) -> _F:
+        function = click.option(
+            "--prefix",
+            envvar="EVENTSPOOL_PREFIX",
+            default="hightouch",
+            show_default=True,
+            show_envvar=True,
+            help="What the queue's keys begin with.",
+        )(function)
+        function = click.option(
+            "--queue-name",
+            envvar="EVENTSPOOL_QUEUE_NAME",
+            default="hightouchEventsQueue",
+            show_default=True,
+            show_envvar=True,
+            help="Name of the queue.",
+        )(function)
+        return click.option(
+            "--queue",
+            "-q",
+            "queue_url",
+            metavar="URL",
+            envvar="EVENTSPOOL_QUEUE",
+            required=required,
+            show_envvar=True,
+            help="The queue: redis://HOST:PORT/DB, unix://PATH or sqlite:///PATH.",
+        )(function)
+
+    return add
+
+
+def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
+    """Add ``--write-key`` and ``--data-plane-url``."""
+
+    def add(function: _F) -> _F:
+        function = click.option(
+            "--data-plane-url",
+            "-d",
+            metavar="URL",
+            envvar="EVENTSPOOL_DATA_PLANE_URL",
+            default=DEFAULT_DATA_PLANE_URL,
+            show_default=True,
+            show_envvar=True,
+            help="Where events are delivered.",
+        )(function)
+        return click.option(
+            "--write-key",
+            "-k",
+            metavar="KEY",
+            envvar="EVENTSPOOL_WRITE_KEY",
+            required=key_required,
+            show_envvar=True,
+            help="The source's write key. Better given in the environment: others can read a command line.",
+        )(function)
+
+    return add
+
+
+def require_existing(queue_url: str) -> None:
+    """
+    Make sure that a queue that is only looked at is there already: opening a SQLite file would create it.
+
+    Raises:
+        ConfigError: The URL is wrong.
+        QueueError: The file does not exist.
+    """
+    target = parse_queue_url(queue_url)
+    if isinstance(target, SQLiteOpts) and not Path(target.path).is_file():
+        raise QueueError(f"there is no queue at {target.path}; check the path (sqlite:////… is absolute)")

@@ -1,0 +1,144 @@
+"""
+How things look: one calm style for all commands.
+
+Data goes to the standard output, everything else to the standard error. Colour and moving parts appear only on a terminal
+(rich honours NO_COLOR, and so do we for TERM=dumb), so what a program reads is plain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = [
+    "console",
+    "err_console",
+    "format_age",
+    "format_bytes",
+    "format_count",
+    "format_moment",
+    "key_value_table",
+    "on_terminal",
+    "print_json",
+    "say",
+    "say_error",
+    "show_warnings",
+    "table",
+]
+
+
+def console() -> Console:
+    """Return the console of the standard output, as it is now."""
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def err_console() -> Console:
+    """Return the console of the standard error, as it is now."""
+    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def on_terminal() -> bool:
+    """Whether somebody watches the standard error: only then does anything move there."""
+    return err_console().is_terminal and not err_console().is_dumb_terminal
+
+
+def say(text: str) -> None:
+    """Tell people something that is no data."""
+    err_console().print(escape(text))
+
+
+def say_error(text: str) -> None:
+    """Tell people what went wrong and what to do."""
+    err_console().print(f"[bold red]error:[/] {escape(text)}")
+
+
+def print_json(data: Any) -> None:
+    """Print *data* as one JSON document, keys in the order given."""
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    """Return an empty table; the columns named in *right* hold numbers."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    for column in columns:
+        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    return made
+
+
+def key_value_table() -> Table:
+    """Return an empty table of names and values, without lines."""
+    made = Table(box=None, show_header=False, pad_edge=False, padding=(0, 3, 0, 0))
+    made.add_column(style="dim", no_wrap=True)
+    made.add_column(overflow="fold")
+    return made
+
+
+def format_count(number: int, one: str, many: str | None = None) -> str:
+    """Return ``1 job``, ``2,345 jobs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def format_bytes(size: float) -> str:
+    """Return *size* in the largest unit that leaves at least 1 before the point."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    raise AssertionError
+
+
+def format_age(seconds: float) -> str:
+    """Return a duration in its two largest units: ``3.2 s``, ``4 min 5 s``, ``2 d 3 h``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = int(seconds)
+    for size, name, small, small_name in (
+        (86_400, "d", 3600, "h"),
+        (3600, "h", 60, "min"),
+        (60, "min", 1, "s"),
+    ):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // small} {small_name}"
+    raise AssertionError
+
+
+def format_moment(moment: float | None) -> str:
+    """Return seconds since the epoch as local time, a hyphen for none."""
+    if not moment:
+        return "-"
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+class _ToConsole(logging.Handler):
+    def __init__(self, show: Callable[[str], object]) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._show(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
+
+
+@contextlib.contextmanager
+def show_warnings(target: Console) -> Iterator[None]:
+    """Show the library's own warnings on *target* while this lasts."""
+    handler = _ToConsole(target.print)
+    logger = logging.getLogger("eventspool")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
