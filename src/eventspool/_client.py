@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from eventspool._backends import import_driver
 from eventspool._config import ClientOpts, QueueOpts, read_queue_opts, reject_unknown
 from eventspool._event import EventEncoder
 from eventspool._exceptions import (
@@ -94,6 +95,8 @@ class Client:
             raise ConfigError("on_error must be callable")
         self._on_error = on_error
         self._queue_opts = read_queue_opts(persistence)
+        if self._queue_opts is not None and self._opts.enable:
+            import_driver(self._queue_opts)
         self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
         self._closed = is_exiting()
         self._begin()
@@ -412,6 +415,7 @@ class Client:
                 trying in the background and keeps events in memory meanwhile.
         """
         opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
+        import_driver(opts)
         with self._lock:
             again = self._queue_opts is not None
             if not again:

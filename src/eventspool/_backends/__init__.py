@@ -9,6 +9,7 @@ half done.
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from eventspool._config import QueueOpts
     from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, QueueStats, Settlement
 
-__all__ = ["Backend", "create_backend"]
+__all__ = ["Backend", "create_backend", "import_driver"]
 
 
 class Backend(Protocol):
@@ -103,6 +104,20 @@ class Backend(Protocol):
 
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
+
+
+def import_driver(opts: QueueOpts) -> None:
+    """
+    Import what the queue of *opts* needs, where it is there.
+
+    Left to the background threads, a program of a few lines would be exiting by then, and redis-py can no longer be
+    imported while the interpreter exits.
+    """
+    from eventspool._config import RedisOpts
+
+    if isinstance(opts.target, RedisOpts):
+        with contextlib.suppress(ImportError):  # the backend says so when it connects
+            import redis  # noqa: F401
 
 
 def create_backend(opts: QueueOpts) -> Backend:
