@@ -1,0 +1,344 @@
+"""The end of a client and of its process: what is closed in time, what is delivered, what is kept, what is given back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from e2e.harness import PATIENCE, SLACK, Calls, Store, eventually, new_queue_name, run_python
+
+BLACK_HOLE = {"hang": 60}
+PREAMBLE = """
+import atexit, os, signal, sys, threading, time, warnings
+import eventspool
+url, key = sys.argv[1:3]
+store = dict(url=sys.argv[3], queue_name=sys.argv[4], job_opts=dict(backoff_initial=0.02)) if len(sys.argv) > 3 else None
+def new_client(**options):
+    return eventspool.Client(key, data_plane_url=url, persistence=store, **{"flush_interval": 3600.0, **options})
+"""
+
+
+def run_tracker(plane, code, store=None, **options):
+    """Run *code* after the preamble; return the result and how long it took."""
+    args = [plane.url, plane.write_key, *((store.url, store.queue_name) if store else ())]
+    began = time.monotonic()
+    return run_python(PREAMBLE + code, *args, **options), time.monotonic() - began
+
+
+# -- close -------------------------------------------------------------------------------------------------------------
+
+
+def test_close_delivers_what_is_left(clients, plane, store):
+    """No flush is needed before a close, whatever flush_at and flush_interval are."""
+    client = clients(persistence=store.opts(), flush_interval=3600.0, flush_at=10_000)
+    ids = [client.track("u1", "E", {"n": n}) for n in range(50)]
+    client.close(timeout=PATIENCE)
+    assert plane.unique_ids() == ids
+    assert client.stats().delivered == 50
+
+
+def test_close_twice_is_harmless(clients, plane):
+    """The second call returns at once and settles nothing twice."""
+    client, callback = clients(), Calls()
+    client.track("u1", "E", callback=callback)
+    client.close(timeout=PATIENCE)
+    began = time.monotonic()
+    client.close(timeout=PATIENCE)
+    assert time.monotonic() - began < SLACK
+    callback.await_calls(1)
+    assert plane.stats().events == 1
+
+
+def test_close_of_an_unused_client_starts_nothing():
+    """Constructed, never used, closed: no thread, no error."""
+    from eventspool import Client
+
+    before = threading.active_count()
+    Client("key").close()
+    with Client("key"):
+        pass
+    assert threading.active_count() == before
+
+
+def test_close_from_two_threads_is_harmless(clients, plane):
+    """A web framework and atexit may both close."""
+    client = clients()
+    for n in range(20):
+        client.track("u1", "E", {"n": n})
+    closers = [threading.Thread(target=client.close) for _ in range(4)]
+    for closer in closers:
+        closer.start()
+    for closer in closers:
+        closer.join(PATIENCE)
+    assert eventually(lambda: client.stats().delivered == 20)
+    assert client.stats().lost == 0
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.5, 1.5])
+def test_close_with_a_black_holed_data_plane_keeps_its_timeout_and_the_events(clients, plane, store, timeout):
+    """It returns in time, every event stays in the queue, and leases are given back: another client has them at once."""
+    plane.script(BLACK_HOLE)
+    opts = store.opts(is_multi_processor=True, job_opts={"visibility_timeout": 60.0})
+    client = clients(persistence=opts, flush_at=5)
+    ids = [client.track("u1", "E", {"n": n}) for n in range(20)]
+    client.flush(until="persisted")
+    eventually(lambda: plane.stats().connections >= 1, "a request is under way")
+    eventually(lambda: client.stats().in_flight)
+    began = time.monotonic()
+    client.close(timeout=timeout)
+    assert time.monotonic() - began < timeout + SLACK
+    stats = client.stats()
+    assert (stats.persisted, stats.delivered, stats.lost) == (20, 0, 0)
+    if timeout:
+        assert store.leased_jobs() == 0
+        plane.script()
+        began = time.monotonic()
+        clients(persistence=opts).flush()
+        assert plane.wait_for(20, timeout=PATIENCE)
+        assert time.monotonic() - began < 5.0, "nobody waited for a lease of 60 s"
+        assert set(plane.unique_ids()) == set(ids)
+
+
+def test_close_without_persistence_reports_what_is_lost(clients, plane, caplog):
+    """By count, to the log, to on_error, and to every callback."""
+    plane.script(BLACK_HOLE)
+    callback, on_error = Calls(), Calls()
+    client = clients(on_error=on_error)
+    ids = [client.track("u1", "E", callback=callback) for _ in range(7)]
+    began = time.monotonic()
+    client.close(timeout=0.5)
+    assert time.monotonic() - began < 0.5 + SLACK
+    assert client.stats().lost == 7
+    assert "7 events are lost" in caplog.text
+    assert {error.reason for error, _ in callback.await_calls(7)} == {"lost"}
+    assert set(callback.outcomes()) == set(ids)
+    assert sum("7 events are lost" in str(error) for error, _ in on_error.await_calls(1)) == 1
+
+
+def test_flush_after_a_close_returns_at_once(clients, plane, store):
+    """Nothing will be settled any more, so nothing is waited for."""
+    plane.script("outage")
+    client = clients(persistence=store.opts())
+    client.track("u1", "E")
+    client.close(timeout=0.4)
+    assert client.flush().pending == 1
+    assert client.flush(until="persisted").pending == 0
+    client.flush(callback := Calls())
+    [(error, result)] = callback.await_calls(1)
+    assert (error, result.pending) == (None, 1)
+
+
+def test_events_after_close_are_refused_not_raised(clients, plane):
+    """Also from a client that never started."""
+    refusals = Calls()
+    used, unused = clients(on_error=refusals), clients(on_error=refusals)
+    used.track("u1", "E")
+    for client in (used, unused):
+        client.close()
+        assert client.track("u1", "E") is None
+        assert client.track("u1", "E", callback=lambda *_: None) is None
+        assert client.stats().refused == {"closed": 2}
+    assert {error.reason for error, _ in refusals.await_calls(4)} == {"closed"}
+    assert plane.stats().unique == 1
+
+
+def test_a_closed_client_leaves_no_thread_behind(plane, clients, store):
+    """Threads end with their client, but for the one that runs the host's callbacks, which sleeps."""
+    before = set(threading.enumerate())
+    client = clients(persistence=store.opts())
+    client.track("u1", "E")
+    client.flush(timeout=PATIENCE)
+    assert {t.name.rsplit("-", 1)[0] for t in threading.enumerate() if t not in before} >= {"eventspool"}
+    client.close()
+
+    def left():
+        ours = [t for t in threading.enumerate() if t not in before]
+        return [t.name for t in ours if "dataplane" not in t.name and "callbacks" not in t.name]
+
+    eventually(lambda: not left(), "the client's threads end")
+
+
+# -- no threads before there is anything to do -----------------------------------------------------------------------
+
+
+def test_there_is_no_thread_at_import_nor_before_the_first_event(plane):
+    """Importing and constructing cost nothing and are safe before a fork."""
+    code = """
+assert threading.enumerate() == [threading.main_thread()]
+client = new_client()
+assert threading.enumerate() == [threading.main_thread()]
+client.stats()
+assert threading.enumerate() == [threading.main_thread()]
+assert client.track("", "") is None  # refused: not an event
+assert threading.enumerate() == [threading.main_thread()]
+client.track("u1", "E")
+assert len(threading.enumerate()) > 1
+"""
+    run_tracker(plane, code)
+    assert plane.stats().unique == 1
+
+
+# -- the end of the process -------------------------------------------------------------------------------------------
+
+EXITS = {
+    "the last line": "",
+    "sys.exit": "sys.exit(3)",
+    "an exception": "raise ValueError('boom')",
+    "another thread's end": "threading.Thread(target=lambda: [client.track('u1', 'E') for _ in range(5)]).start()",
+}
+
+
+@pytest.mark.parametrize("ending", EXITS)
+@pytest.mark.parametrize("persistence", ["memory", "sqlite", "redis"])
+def test_events_are_delivered_at_exit(plane, request, tmp_path, persistence, ending):
+    """Nothing was called: the interpreter's exit delivers what is in memory, however it came about."""
+    store = _store(request, tmp_path, persistence)
+    code = f"client = new_client()\nfor n in range(30): client.track('u1', 'E', {{'n': n}})\n{EXITS[ending]}"
+    result, took = run_tracker(plane, code, store, check=False)
+    assert result.returncode == {"sys.exit": 3, "an exception": 1}.get(ending, 0), result.stderr
+    assert ("ValueError: boom" in result.stderr) is (ending == "an exception")
+    assert plane.stats().unique == (35 if ending.startswith("another") else 30), result.stderr
+    assert took < 5.5
+
+
+def test_a_client_that_the_host_has_dropped_is_closed_at_exit_all_the_same(plane):
+    """A client made in a function and forgotten there still holds events."""
+    code = """
+import gc
+def work():
+    new_client().track("u1", "E")
+work()
+gc.collect()
+"""
+    run_tracker(plane, code)
+    assert plane.stats().unique == 1
+
+
+@pytest.mark.parametrize("persistence", ["memory", "sqlite", "redis"])
+def test_exit_with_a_black_holed_data_plane_ends_in_time(plane, request, tmp_path, persistence):
+    """Within 5.5 s, and a durable event stays in the queue."""
+    plane.script(BLACK_HOLE)
+    store = _store(request, tmp_path, persistence)
+    _result, took = run_tracker(plane, "new_client().track('u1', 'E')", store)
+    assert took < 5.5 + SLACK  # and the interpreter's start
+    if store:
+        assert store.stored_events() == 1
+        assert store.leased_jobs() == 0
+
+
+def test_exit_with_an_unreachable_redis_ends_in_time(plane, tmp_path):
+    """Within 5.5 s: what only memory holds is reported, not waited for."""
+    store = Store("redis", f"unix://{tmp_path}/nobody", new_queue_name())
+    code = """
+import logging
+logging.basicConfig()
+client = new_client()
+for n in range(10): client.track('u1', 'E')
+"""
+    result, took = run_tracker(plane, code, store)
+    assert took < 5.5 + SLACK
+    assert "10 events are lost" in result.stderr
+
+
+def test_events_from_exit_handlers_are_delivered_or_refused_never_raised(plane):
+    """Handlers that run before ours still count; those that run after it are told so. None raises, none loses silently."""
+    code = """
+def late(): print("late", used.track("u1", "Late"), unused.track("u1", "Late"), new_client().track("u1", "Late"))
+"""
+    code = f"""
+import atexit
+{code}
+atexit.register(late)  # registered before the import of eventspool, so it runs after it
+{PREAMBLE}
+def early(): print("early", used.track("u1", "Early") is not None)
+atexit.register(early)
+used, unused = new_client(), new_client()
+used.track("u1", "E")
+"""
+    result = run_python(code, plane.url, plane.write_key)
+    assert result.stdout.split("\n")[:2] == ["early True", "late None None None"]
+    assert result.stderr == ""
+    assert plane.stats().unique == 2
+
+
+# -- SIGTERM ----------------------------------------------------------------------------------------------------------
+
+TRACK_FOR_EVER = """
+client = new_client(handle_sigterm=%s, flush_interval=0.05)
+ids = open(1, "wb", buffering=0)
+def track():
+    while message_id := client.track("u1", "E"):
+        ids.write(message_id.encode() + b"\\n")
+        time.sleep(0.0002)
+%s
+"""
+
+
+def _terminate(plane, code, store=None):
+    """Run *code*, send SIGTERM once it has delivered, and return the exit status and the ids it printed."""
+    args = [plane.url, plane.write_key, *((store.url, store.queue_name) if store else ())]
+    with subprocess.Popen(
+        [sys.executable, "-c", PREAMBLE + code, *args],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        drain = threading.Thread(target=lambda: out.append(process.stdout.read()))
+        out: list[str] = []
+        drain.start()
+        assert plane.wait_for(20, timeout=PATIENCE)
+        sent_at = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(PATIENCE)
+        took = time.monotonic() - sent_at
+        drain.join(PATIENCE)
+        errors = process.stderr.read()
+    return status, out[0].split(), errors, took
+
+
+@pytest.mark.parametrize("run", range(3))
+def test_with_handle_sigterm_every_event_is_delivered_before_the_process_ends(plane, run):
+    """The main thread is tracking at that very moment, perhaps inside of a lock; the status says SIGTERM all the same."""
+    code = TRACK_FOR_EVER % (True, "track()\nsignal.pause()")
+    status, ids, errors, took = _terminate(plane, code)
+    assert (status, errors) == (-signal.SIGTERM, "")
+    assert took < 5.5
+    assert set(ids) <= set(plane.unique_ids())
+
+
+def test_with_handle_sigterm_the_hosts_own_handler_runs_afterwards(plane):
+    """Ours comes first; what the host had set up still happens, on the main thread."""
+    code = (
+        """
+def mine(signum, frame):
+    assert threading.current_thread() is threading.main_thread()
+    print("mine", flush=True)
+    sys.exit(7)
+signal.signal(signal.SIGTERM, mine)
+"""
+        + TRACK_FOR_EVER % (True, "track()\nwhile True: signal.pause()")
+    )
+    status, ids, errors, _ = _terminate(plane, code)
+    assert (status, errors, ids.pop()) == (7, "", "mine")
+    assert set(ids) <= set(plane.unique_ids())
+
+
+def test_without_handle_sigterm_the_signal_is_left_alone(plane, store):
+    """The process dies at once, as it would without us; what was stored is there for the next one."""
+    code = TRACK_FOR_EVER % (False, "track()")
+    status, _ids, errors, took = _terminate(plane, code, store)
+    assert (status, errors) == (-signal.SIGTERM, "")
+    assert took < 2.0
+
+
+def _store(request, tmp_path, kind):
+    if kind == "memory":
+        return None
+    if kind == "sqlite":
+        return Store("sqlite", f"sqlite:///{tmp_path}/queue.db", new_queue_name())
+    return request.getfixturevalue("redis_store")
