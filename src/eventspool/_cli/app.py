@@ -56,7 +56,7 @@ class _Commands(click.Group):
 @click.version_option(__version__, prog_name="eventspool", message="%(prog)s %(version)s")
 def cli() -> None:
     """
-    Events that survive: look after a queue, deliver it, send files, and try it all out.
+    Events that survive: send them, deliver them, look after the queue, and try it all out.
 
     \b
     First steps, without an account and without a server:
@@ -98,12 +98,10 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _show_usage_error(error: click.UsageError) -> None:
-    if error.ctx is not None:
-        if (
-            isinstance(error, click.exceptions.NoSuchOption | click.exceptions.MissingParameter)
-            or error.ctx.command is cli
-        ):
-            click.echo(error.ctx.get_usage(), err=True)
-        say_error(f"{error.format_message()}  (more: {error.ctx.command_path} --help)")
-    else:
+    context = error.ctx
+    if context is None:
         say_error(error.format_message())
+    elif isinstance(context.command, click.Group) and error.message == "Missing command.":
+        click.echo(context.get_help(), err=True)
+    else:
+        say_error(f"{error.format_message()}  (more: {context.command_path} --help)")

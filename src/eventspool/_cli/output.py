@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from rich import box
@@ -39,15 +40,24 @@ __all__ = [
     "table",
 ]
 
+_WIDTH_ELSEWHERE = 160
+"""Columns where nobody watches: a file or a pipe."""
+
 
 def console() -> Console:
     """Return the console of the standard output, as it is now."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
+    return _console(sys.stdout)
 
 
 def err_console() -> Console:
     """Return the console of the standard error, as it is now."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    if file.isatty() or "COLUMNS" in os.environ:
+        return Console(file=file, highlight=False)
+    return Console(file=file, highlight=False, soft_wrap=True, width=_WIDTH_ELSEWHERE)
 
 
 def on_terminal() -> bool:
@@ -74,7 +84,10 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """Return an empty table; the columns named in *right* hold numbers."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        if column in right:
+            made.add_column(column, justify="right", no_wrap=True)
+        else:
+            made.add_column(column, overflow="fold")
     return made
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(short_help="Run a local data plane to develop and test against.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--port", "-p", type=click.IntRange(0, 65535), default=8123, show_default=True, help="0 takes a free one."

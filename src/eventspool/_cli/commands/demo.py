@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command()
+@click.command(short_help="See events survive kills and outages, on real purchases.")
 @click.option(
     "--queue",
     "-q",

@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import sys
 import tempfile
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -40,7 +41,7 @@ _STATES = [state.value for state in JobState]
 _PAGE = 500
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def command() -> None:
     """
     Look into a queue; retry, purge or export what failed.
@@ -119,24 +120,30 @@ def list_jobs(
     if not jobs:
         say(f"No {state} jobs{' behind that one' if after else ''}.")
         return
-    failed = state == "failed"
-    last = ("reason", "error") if failed else ("next attempt",)
-    numbers = ("events", "size", "tries")
-    shown = table("job", "created", *numbers, *last, right=numbers)
-    shown.columns[0].no_wrap = shown.columns[1].no_wrap = True
+    last = "why" if state == "failed" else "due"
+    numbers = ("events", "size", "attempts")
+    shown = table("job", "age", *numbers, last, right=("age", *numbers))
+    now = time.time()
     for job in jobs:
-        facts = (job.reason or "-", job.error or "-") if failed else (format_moment(job.next_attempt_at),)
         shown.add_row(
             job.id,
-            format_moment(job.created_at),
+            format_age(max(now - job.created_at, 0.0)),
             f"{job.events:,}",
             format_bytes(job.bytes),
             f"{job.attempts:,}",
-            *facts,
+            f"{job.reason}: {job.error}" if state == "failed" else _due(job, now),
         )
     console().print(shown)
     if len(jobs) == limit:
         say(f"\nThere may be more: --after {jobs[-1].id}")
+
+
+def _due(job: Job, now: float) -> str:
+    return (
+        "now"
+        if job.next_attempt_at is None or job.next_attempt_at <= now
+        else f"in {format_age(job.next_attempt_at - now)}"
+    )
 
 
 @command.command()

@@ -71,11 +71,11 @@ class _Report:
             say("… further wrong lines are only counted")
 
 
-class _StalledError(click.ClickException):
+class _StalledError(Exception):
     """Nothing moved for too long."""
 
 
-@click.command()
+@click.command(short_help="Send a file of events, one JSON object a line.")
 @click.argument("file", type=click.File("rb"))
 @data_plane_options(key_required=False)
 @queue_options(required=False)
@@ -115,8 +115,9 @@ def command(
     A line is an event as `eventspool queue export` writes it, or as short as
     {"type": "track", "userId": "u1", "event": "Signed Up"}.
 
-    Sending a file twice is safe: a line without messageId gets one that depends on its content, so the receiver sees
-    the same ids again. Lines that are no events are reported and skipped; the exit status is then 1.
+    Sending a file twice is safe: a line without messageId gets one that depends on its content, so the receiver
+    sees the same ids again. A line without timestamp has the time of sending. Lines that are no events are
+    reported and skipped; the exit status is then 1.
 
     With --queue the events are stored first, and what is not delivered at the end stays there.
 
@@ -153,7 +154,7 @@ def command(
         except KeyboardInterrupt:
             report.interrupted = True
         except _StalledError as error:
-            say_error(error.message)
+            say_error(str(error))
         client.close(1.0)
     stats = client.stats()
     report.delivered, report.failed = stats.delivered, stats.failed
@@ -212,7 +213,9 @@ class _Patience:
         if count != self._count:
             self._count, self._since = count, now
         elif now - self._since > self._seconds:
-            raise _StalledError(f"nothing moved for {self._seconds:g} seconds; giving up")
+            raise _StalledError(
+                f"nothing moved for {self._seconds:g} seconds; giving up. Is the data plane reachable?"
+            )
 
 
 @contextlib.contextmanager

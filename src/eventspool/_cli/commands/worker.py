@@ -20,6 +20,7 @@ from eventspool._cli.output import err_console, format_count, on_terminal, print
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts
 from eventspool._exceptions import QueueError
+from eventspool._queue import open_queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -165,17 +166,16 @@ def command(
         url=queue_url, queue_name=queue_name, prefix=prefix, is_multi_processor=multi, job_opts=jobs
     )
     client = Client(write_key, data_plane_url=data_plane_url)
+    failed_before = _count_failed(queue)
     stop = _Stop()
     with _shown(quiet=as_json) as (show, target), show_warnings(target), stop.listening():
         try:
             client.create_persistence_queue(queue)
         except QueueError as error:
             say(f"{error}; trying again until it works")
-        before = _look(client)
         status = _work(client, stop, show, once=once)
         closed = _close(client, stop, 0.5 if once and not stop.asked.is_set() else grace)
         status = _look(client, status) if closed else status
-    new_failures = max(0, status.failed - before.failed)
     if as_json:
         print_json(asdict(status))
     else:
@@ -185,7 +185,17 @@ def command(
         os._exit(128 + stop.signal)
     if stop.signal == signal.SIGINT:
         sys.exit(130)
-    sys.exit(1 if once and not stop.asked.is_set() and new_failures else 0)
+    sys.exit(1 if once and not stop.asked.is_set() and status.failed > failed_before else 0)
+
+
+def _count_failed(queue: QueueOpts) -> int:
+    """Count the failed events that are there before this worker adds any."""
+    with (
+        contextlib.suppress(QueueError),
+        open_queue(queue.url or "", queue.queue_name, queue.prefix) as found,
+    ):
+        return found.stats().failed.events
+    return 0
 
 
 def _work(client: Client, stop: _Stop, show: Callable[[_Status], None], *, once: bool) -> _Status:
