@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from eventspool._exceptions import ConfigError
 
@@ -25,6 +25,8 @@ DEFAULT_DATA_PLANE_URL = "https://us-east-1.hightouch-events.com"
 """The document's default data plane."""
 
 _NAME = re.compile(r"[^\s{}:]+")
+_LONGEST_SECONDS = 1e9
+"""About 31 years. Longer waits overflow the operating system's timers."""
 
 
 def reject_unknown(given: Mapping[str, object], known: list[str], where: str) -> None:
@@ -40,7 +42,11 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
 def require_number(
     name: str, value: object, minimum: float, *, integer: bool = False, exclusive: bool = False
 ) -> None:
-    """Raise ``ConfigError`` unless *value* is a finite number (not a bool) of at least *minimum*."""
+    """
+    Raise ``ConfigError`` unless *value* is a finite number (not a bool) of at least *minimum*.
+
+    One that is no *integer* is a number of seconds and must fit a timer.
+    """
     kind = (int,) if integer else (int, float)
     if (
         isinstance(value, bool)
@@ -55,6 +61,8 @@ def require_number(
         raise ConfigError(
             f"{name} must be {'more than' if exclusive else 'at least'} {minimum:g}, not {value!r}"
         )
+    if not integer and value > _LONGEST_SECONDS:
+        raise ConfigError(f"{name} must be at most {_LONGEST_SECONDS:g} seconds, not {value!r}")
 
 
 def require_bool(name: str, value: object) -> None:
@@ -157,14 +165,19 @@ class RedisOpts(_FromMapping):
     def __post_init__(self) -> None:
         require_text("host", self.host)
         require_number("port", self.port, 1, integer=True)
+        if self.port > 65_535:
+            raise ConfigError(f"port must be at most 65535, not {self.port}")
         require_number("db", self.db, 0, integer=True)
         for name in ("username", "password", "url", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
-            require_text(name, getattr(self, name) or None, optional=True)
+            if getattr(self, name) != "":  # what an unset variable of the environment gives
+                require_text(name, getattr(self, name), optional=True)
+        if self.ssl_cert_reqs not in ("required", "optional", "none"):
+            raise ConfigError("ssl_cert_reqs must be 'required', 'optional' or 'none'")
         require_bool("ssl", self.ssl)
         require_bool("ssl_check_hostname", self.ssl_check_hostname)
         require_number("socket_timeout", self.socket_timeout, 0, exclusive=True)
         require_number("socket_connect_timeout", self.socket_connect_timeout, 0, exclusive=True)
-        if self.url is not None and urlsplit(self.url).scheme not in _REDIS_SCHEMES:
+        if self.url is not None and _split(self.url).scheme not in _REDIS_SCHEMES:
             raise ConfigError(f"url must begin with one of {', '.join(f'{s}://' for s in _REDIS_SCHEMES)}")
 
 
@@ -250,6 +263,15 @@ class QueueOpts(_FromMapping):
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # whose text may repeat a password
+        raise ConfigError("the queue URL is malformed") from None
+    return parts
+
+
 def parse_queue_url(url: str) -> RedisOpts | SQLiteOpts:
     """
     Return what *url* points to.
@@ -258,15 +280,15 @@ def parse_queue_url(url: str) -> RedisOpts | SQLiteOpts:
         ConfigError: The URL is of no known kind. The message does not repeat it: it may hold a password.
     """
     require_text("queue URL", url)
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme in _REDIS_SCHEMES:
         return RedisOpts(url=url)
     if parts.scheme == "sqlite":
-        if parts.netloc:
+        if parts.netloc or not url[7:].startswith("///") or parts.fragment:
             raise ConfigError(
-                "write sqlite:///relative/path or sqlite:////absolute/path: three or four slashes"
+                "write sqlite:///relative/path or sqlite:////absolute/path: three or four slashes, # as %23"
             )
-        options = dict(parse_qsl(parts.query))
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
         reject_unknown(options, ["synchronous"], "the SQLite URL")
         path = unquote(parts.path[1:])
         if not path:
@@ -290,6 +312,8 @@ def read_queue_opts(
         if redis_opts is not None:
             raise ConfigError("give redis_opts inside QueueOpts")
         return given
+    if given is not None and not isinstance(given, Mapping):
+        raise ConfigError(f"queue_opts must be a mapping, QueueOpts or a URL, not {type(given).__name__}")
     plain = dict(given) if given is not None else {}
     if set(plain) <= {"queue_opts", "redis_opts"} and "queue_opts" in plain:
         inner = plain.pop("queue_opts")
@@ -342,6 +366,8 @@ class ClientOpts:
             or any(c <= " " for c in self.data_plane_url)
         ):
             raise ConfigError("data_plane_url must hold no user, query, fragment or space")
+        if any(c > "~" for c in parts.path):
+            raise ConfigError("data_plane_url must hold printable ASCII only in its path: quote the rest")
         require_text("path", self.path)
         if not self.path.startswith("/") or any(c <= " " or c > "~" for c in self.path):
             raise ConfigError("path must begin with / and hold printable ASCII only")

@@ -1,0 +1,301 @@
+"""A wrong option is an error that names it, at once, and no secret is ever repeated."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+
+import pytest
+
+import eventspool
+from eventspool import ConfigError
+from eventspool._config import (
+    ClientOpts,
+    JobOpts,
+    QueueOpts,
+    RedisOpts,
+    SQLiteOpts,
+    parse_queue_url,
+    read_queue_opts,
+)
+
+NAN, INF = float("nan"), float("inf")
+NO_BOOL = [1, 0, "yes", None, []]
+NO_COUNT = [0, -1, 1.0, 1.5, True, "5", None, NAN, INF, []]
+NO_SECONDS = [0, -0.1, True, "5", None, NAN, INF, -INF, 1e10, 10**400, dt.timedelta(seconds=5)]
+NO_TEXT = ["", None, 5, b"bytes", ["x"]]
+
+CLIENT = {
+    "write_key": [*NO_TEXT, "two words", "colon:", "täst", "new\nline", "\x7f"],
+    "data_plane_url": [
+        *NO_TEXT,
+        "example.com",
+        "ftp://example.com",
+        "https://",
+        "https:///v1",
+        "https://:443",
+        "https://host:port",
+        "https://host:0",
+        "https://host:70000",
+        "https://user:secret@host",
+        "https://host?x=1",
+        "https://host#x",
+        "https://ho st",
+        "https://host/ü",
+        "https://host\n",
+        "https://[::1",
+    ],
+    "path": [*NO_TEXT, "v1/batch", "/v1 batch", "/ü", "/v1\r\nX: y"],
+    "flush_at": NO_COUNT,
+    "flush_interval": NO_SECONDS,
+    "max_internal_queue_size": NO_COUNT,
+    "max_batch_bytes": [*NO_COUNT, 1_023],
+    "max_event_bytes": [*NO_COUNT, 127, 460_800],
+    "timeout": NO_SECONDS,
+    "gzip": NO_BOOL,
+    "enable": NO_BOOL,
+    "strict": NO_BOOL,
+    "process": NO_BOOL,
+    "handle_sigterm": NO_BOOL,
+    "durability": ["", "durable", None, True, []],
+}
+JOB = {
+    "max_attempts": NO_COUNT,
+    "retry_for": [-1, True, "5", None, NAN, INF, 1e10],
+    "backoff_initial": NO_SECONDS,
+    "backoff_max": [*NO_SECONDS, 0.5],
+    "concurrency": [x for x in NO_COUNT if x is not None],
+    "visibility_timeout": [*NO_SECONDS, 0.01],
+}
+REDIS = {
+    "host": NO_TEXT,
+    "port": [*NO_COUNT, 65_536],
+    "db": [-1, 1.5, True, "0", None],
+    "username": [5, 0, False, b"x"],
+    "password": [5, 0, False, b"x"],
+    "url": ["", "http://host", "localhost:6379", 5, b"redis://host", "redis://[::1", "redis://host:port"],
+    "ssl": NO_BOOL,
+    "ssl_ca_certs": [5, b"x"],
+    "ssl_certfile": [5, b"x"],
+    "ssl_keyfile": [5, b"x"],
+    "ssl_cert_reqs": ["", "no", None, 0],
+    "ssl_check_hostname": NO_BOOL,
+    "socket_timeout": NO_SECONDS,
+    "socket_connect_timeout": NO_SECONDS,
+}
+QUEUE = {
+    "queue_name": [*NO_TEXT, "a b", "a:b", "{a}"],
+    "prefix": [*NO_TEXT, "a b", "a:b", "{a}"],
+    "is_multi_processor": NO_BOOL,
+    "redis_opts": [5, "localhost", [("host", "x")]],
+    "job_opts": [5, "ten", [("max_attempts", 3)]],
+    "url": ["", 5],
+    "max_jobs": NO_COUNT,
+    "max_bytes": NO_COUNT,
+}
+SQLITE = {"path": NO_TEXT, "synchronous": ["", "off", None, 1, []]}
+
+WRONG = [
+    pytest.param(kind, base, name, value, id=f"{kind.__name__}-{name}-{i}")
+    for kind, base, table in (
+        (ClientOpts, {"write_key": "key"}, CLIENT),
+        (JobOpts, {}, JOB),
+        (RedisOpts, {}, REDIS),
+        (QueueOpts, {}, QUEUE),
+        (SQLiteOpts, {"path": "queue.db"}, SQLITE),
+    )
+    for name, values in table.items()
+    for i, value in enumerate(values)
+]
+
+
+@pytest.mark.parametrize(("kind", "base", "name", "value"), WRONG)
+def test_a_wrong_option_raises_and_is_named(kind, base, name, value):
+    with pytest.raises(ConfigError, match=name if name != "url" else "(?i)url") as caught:
+        kind(**{**base, name: value})
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "table"),
+    [(ClientOpts, CLIENT), (JobOpts, JOB), (RedisOpts, REDIS), (QueueOpts, QUEUE), (SQLiteOpts, SQLITE)],
+)
+def test_no_option_is_left_out_of_this_table(kind, table):
+    assert set(table) == {f.name for f in dataclasses.fields(kind)}
+
+
+def test_the_defaults_are_those_of_the_contract():
+    client, queue, job, redis = ClientOpts(write_key="k"), QueueOpts(), JobOpts(), RedisOpts()
+    assert (client.data_plane_url, client.path) == ("https://us-east-1.hightouch-events.com", "/v1/batch")
+    assert (client.flush_at, client.flush_interval, client.max_internal_queue_size) == (20, 20.0, 20_000)
+    assert (client.max_batch_bytes, client.max_event_bytes, client.timeout) == (460_800, 32_768, 10.0)
+    assert (client.gzip, client.enable, client.strict, client.durability) == (True, True, False, "buffered")
+    assert (queue.queue_name, queue.prefix, queue.is_multi_processor) == (
+        "hightouchEventsQueue",
+        "hightouch",
+        False,
+    )
+    assert (job.max_attempts, job.retry_for, job.backoff_initial, job.backoff_max) == (10, 0.0, 1.0, 30.0)
+    assert job.visibility_timeout == 60.0
+    assert (redis.host, redis.port, redis.db) == ("localhost", 6379, 0)
+    assert queue.target == redis
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("queueName", "queue_name"),
+        ("isMultiProcessor", "is_multi_processor"),
+        ("redisOpts", "redis_opts"),
+        ("jobOpts", "job_opts"),
+        ("que_name", "queue_name"),
+        ("multi_processor", "is_multi_processor"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest_known_one(given, near):
+    with pytest.raises(ConfigError, match=f"{given}.*did you mean '{near}'"):
+        read_queue_opts({given: 1})
+
+
+@pytest.mark.parametrize(
+    "given", ["dataPlaneUrl", "dataPlaneURL", "data_plane", "flushAt", "maxInternalQueueSize"]
+)
+def test_the_client_answers_likewise(given):
+    with pytest.raises(ConfigError, match=r"did you mean '(data_plane_url|flush_at|max_internal_queue_size)'"):
+        eventspool.Client("key", **{given: 1})
+
+
+@pytest.mark.parametrize("name", ["zzz", 5, None, ("a",)])
+def test_an_unknown_option_like_no_other_is_answered_with_all_of_them(name):
+    with pytest.raises(ConfigError, match=r"known are backoff_initial, .*visibility_timeout"):
+        JobOpts.of({name: 1}, "job_opts")
+
+
+def test_nested_options_say_where_they_are():
+    with pytest.raises(ConfigError, match="'maxAttempts' in job_opts: did you mean 'max_attempts'"):
+        read_queue_opts({"job_opts": {"maxAttempts": 3}})
+    with pytest.raises(ConfigError, match="'hostname' in redis_opts: did you mean 'host'"):
+        read_queue_opts({"redis_opts": {"hostname": "x"}})
+
+
+def test_no_secret_is_in_a_repr():
+    redis = RedisOpts(username="admin-secret", password="pass-secret", ssl_keyfile="/secret.pem")
+    by_url = RedisOpts(url="redis://user:url-secret@host/0")
+    for opts in (
+        ClientOpts(write_key="key-secret"),
+        redis,
+        by_url,
+        QueueOpts(redis_opts=redis),
+        QueueOpts(redis_opts={"password": "pass-secret"}),
+        QueueOpts(url="redis://user:url-secret@host/0"),
+        QueueOpts(url="redis://user:url-secret@host/0").target,
+    ):
+        assert "secret" not in repr(opts)
+        assert "secret" not in str(opts)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://host:6379/0",
+        "rediss://user:password@host:6380/1",
+        "valkey://host",
+        "valkeys://host",
+        "unix:///run/redis.sock?db=2",
+    ],
+)
+def test_a_url_may_point_to_redis(url):
+    assert parse_queue_url(url) == RedisOpts(url=url)
+    assert QueueOpts(url=url).target == RedisOpts(url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "synchronous"),
+    [
+        ("sqlite:///queue.db", "queue.db", "full"),
+        ("sqlite:////var/lib/queue.db", "/var/lib/queue.db", "full"),
+        ("sqlite:///a%20b%23c%3F.db", "a b#c?.db", "full"),
+        ("sqlite:///queue.db?synchronous=NORMAL", "queue.db", "normal"),
+    ],
+)
+def test_a_url_may_point_to_sqlite(url, path, synchronous):
+    assert parse_queue_url(url) == SQLiteOpts(path=path, synchronous=synchronous)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:secret@host",
+        "user:secret@host",
+        "redis://user:secret@[::1",
+        "redis://user:secret@host:port",
+        "redis://user:secret@ho\u2100st",
+        "sqlite://queue.db",
+        "sqlite:queue.db",
+        "sqlite:/queue.db",
+        "sqlite:///",
+        "sqlite:",
+        "sqlite:///queue.db#1",
+        "sqlite:///queue.db?synchronous=",
+        "sqlite:///queue.db?synchronous=off",
+        "sqlite:///queue.db?sync=full",
+        "",
+        "://",
+    ],
+)
+def test_no_other_url_is_taken_and_the_message_does_not_repeat_it(url):
+    with pytest.raises(ConfigError) as caught:
+        parse_queue_url(url)
+    assert "secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+    with pytest.raises(ConfigError):
+        QueueOpts(url=url)
+
+
+def test_the_forms_of_the_document_all_mean_the_same():
+    wanted = QueueOpts(queue_name="q", redis_opts=RedisOpts(host="h"))
+    for queue_opts, redis_opts in (
+        ({"queue_name": "q", "redis_opts": {"host": "h"}}, None),
+        ({"queue_name": "q"}, {"host": "h"}),
+        ({"queue_name": "q"}, RedisOpts(host="h")),
+        ({"queue_opts": {"queue_name": "q"}, "redis_opts": {"host": "h"}}, None),
+        ({"queue_opts": QueueOpts(queue_name="q", redis_opts={"host": "h"})}, None),
+        (wanted, None),
+    ):
+        assert read_queue_opts(queue_opts, redis_opts) == wanted
+    assert read_queue_opts(None, {"host": "h"}) == QueueOpts(redis_opts={"host": "h"})
+    assert read_queue_opts("sqlite:///q.db") == QueueOpts(url="sqlite:///q.db")
+    assert read_queue_opts({"queue_opts": None}) == QueueOpts()
+    assert read_queue_opts(None) is None
+
+
+@pytest.mark.parametrize(
+    ("queue_opts", "redis_opts"),
+    [
+        ({"redis_opts": {"host": "a"}}, {"host": "b"}),
+        (QueueOpts(), {"host": "b"}),
+        ({"url": "redis://a"}, {"host": "b"}),
+        ("redis://a", {"host": "b"}),
+        (5, None),
+        (RedisOpts(), None),
+        ([("queue_name", "q")], None),
+        (b"redis://a", None),
+        (None, 5),
+    ],
+)
+def test_options_that_contradict_each_other_or_are_none_raise(queue_opts, redis_opts):
+    with pytest.raises(ConfigError):
+        read_queue_opts(queue_opts, redis_opts)
+
+
+def test_options_cannot_be_changed_afterwards():
+    for opts in (ClientOpts(write_key="k"), QueueOpts(), JobOpts(), RedisOpts(), SQLiteOpts(path="p")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(opts, dataclasses.fields(opts)[0].name, 1)
+
+
+def test_an_event_must_leave_room_for_its_batch():
+    ClientOpts(write_key="k", max_batch_bytes=1_024, max_event_bytes=896)
+    with pytest.raises(ConfigError, match="max_event_bytes"):
+        ClientOpts(write_key="k", max_batch_bytes=1_024, max_event_bytes=897)
