@@ -161,7 +161,9 @@ def test_an_unknown_option_is_answered_with_the_nearest_known_one(given, near):
     "given", ["dataPlaneUrl", "dataPlaneURL", "data_plane", "flushAt", "maxInternalQueueSize"]
 )
 def test_the_client_answers_likewise(given):
-    with pytest.raises(ConfigError, match=r"did you mean '(data_plane_url|flush_at|max_internal_queue_size)'"):
+    with pytest.raises(
+        ConfigError, match=r"did you mean '(data_plane_url|flush_at|max_internal_queue_size)'"
+    ):
         eventspool.Client("key", **{given: 1})
 
 

@@ -1,0 +1,279 @@
+"""Every accepted event is settled exactly once, whoever learns of it first, and every wait counts exactly."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eventspool._exceptions import DeliveryError
+from eventspool._ledger import FlushResult, Ledger
+
+REJECTED = DeliveryError("no", "rejected")
+LOST = DeliveryError("closed", "lost")
+
+
+class Book:
+    """A ledger, the callbacks that it made, and the buffer that would number its events."""
+
+    def __init__(self):
+        self.calls = []
+        self.ledger = Ledger(lambda callback, *args: callback(*args))
+        self.accepted = 0
+
+    def accept(self, *, callback=True):
+        number = self.accepted
+        self.accepted += 1
+        if callback:
+            self.ledger.accept(lambda encoded: number, b"{}", self._note, f"m{number}")
+        return number
+
+    def _note(self, error, message_id):
+        self.calls.append((message_id, error))
+
+    def open(self, job_id, events, *, callback=True, stored=True):
+        first = self.accepted
+        for _ in range(events):
+            self.accept(callback=callback)
+        self.ledger.open_job(job_id, first, events)
+        if stored:
+            self.ledger.note_stored([job_id])
+        return first
+
+    @property
+    def counts(self):
+        """Delivered, failed, lost, stored."""
+        return self.ledger.counts()
+
+
+@pytest.fixture
+def book():
+    return Book()
+
+
+def test_a_delivered_job_calls_back_for_each_of_its_events_once(book):
+    book.open("a", 3)
+    assert book.ledger.settle("a") == 3
+    assert book.calls == [("m0", None), ("m1", None), ("m2", None)]
+    assert book.ledger.settle("a") == 0
+    assert book.ledger.settle("a", REJECTED) == 0
+    assert len(book.calls) == 3
+    assert book.counts == (3, 0, 0, 0)
+
+
+def test_a_job_that_is_not_ours_is_nobodys_business(book):
+    assert book.ledger.settle("foreign", REJECTED) == 0
+    assert book.counts == (0, 0, 0, 0)
+
+
+def test_of_a_job_that_failed_in_part_only_the_failed_events_hear_the_error(book):
+    book.open("a", 4)
+    book.ledger.settle("a", REJECTED, (1, 3))
+    assert book.calls == [("m0", None), ("m1", REJECTED), ("m2", None), ("m3", REJECTED)]
+    assert book.counts == (2, 2, 0, 0)
+
+
+def test_a_job_may_be_settled_before_it_is_noted_as_stored(book):
+    """The processor is sometimes quicker than the thread that committed."""
+    book.open("a", 2, stored=False)
+    book.ledger.settle("a")
+    book.ledger.note_stored(["a"])
+    assert book.counts == (2, 0, 0, 0)
+    assert book.ledger.stored == 2
+
+
+def test_a_refused_event_leaves_no_callback_behind(book):
+    assert book.ledger.accept(lambda encoded: -1, b"{}", book._note, "m") == -1
+    assert not book.ledger.has_waiters
+
+
+def test_a_callback_that_is_submitted_may_use_the_ledger(book):
+    """Callbacks are submitted outside the lock."""
+    inner = []
+    ledger = Ledger(lambda callback, *args: inner.append(ledger.counts()))
+    ledger.accept(lambda encoded: 0, b"{}", print, "m")
+    ledger.open_job("a", 0, 1)
+    ledger.settle("a")
+    assert inner == [(1, 0, 0, 0)]
+
+
+def test_of_many_threads_that_settle_the_same_jobs_each_job_is_settled_by_one(book):
+    for i in range(200):
+        book.open(f"j{i}", 2)
+    barrier = threading.Barrier(4)
+    totals = []
+
+    def settle_all():
+        barrier.wait()
+        totals.append(sum(book.ledger.settle(f"j{i}") for i in range(200)))
+
+    threads = [threading.Thread(target=settle_all) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10.0)
+    assert sum(totals) == 400
+    assert sorted(book.calls) == sorted((f"m{i}", None) for i in range(400))
+
+
+def test_a_flush_counts_what_was_accepted_before_it_and_is_unsettled(book):
+    book.open("old", 2)
+    book.ledger.settle("old")
+    book.open("a", 3)
+    book.accept()
+    book.accept()
+    waiter = book.ledger.open_waiter(book.accepted)
+    assert waiter.remaining == 5
+    book.ledger.open_job("b", 5, 2)
+    book.open("later", 1)
+    book.ledger.settle("later")
+    book.ledger.settle("a", REJECTED, (0,))
+    assert not waiter.done.is_set()
+    book.ledger.settle("b")
+    assert waiter.done.is_set()
+    assert book.ledger.close_waiter(waiter) == FlushResult(delivered=4, failed=1, pending=0)
+
+
+def test_a_job_that_straddles_the_flush_counts_with_its_older_part(book):
+    book.accept()
+    book.accept()
+    waiter = book.ledger.open_waiter(book.accepted)
+    book.accept()
+    book.ledger.open_job("a", 0, 3)
+    book.ledger.settle("a", REJECTED, (1, 2))
+    assert waiter.done.is_set()
+    assert book.ledger.close_waiter(waiter) == FlushResult(1, 1, 0)
+
+
+def test_a_flush_of_nothing_is_done_at_once(book):
+    waiter = book.ledger.open_waiter(0)
+    assert waiter.done.is_set()
+    assert book.ledger.close_waiter(waiter) == FlushResult()
+
+
+def test_a_flush_that_ends_early_says_what_is_pending(book):
+    book.open("a", 3)
+    waiter = book.ledger.open_waiter(book.accepted)
+    assert book.ledger.close_waiter(waiter) == FlushResult(0, 0, 3)
+    book.ledger.settle("a")
+    assert waiter.result() == FlushResult(0, 0, 3), "closed is closed"
+
+
+def test_a_closing_client_without_a_durable_queue_loses_all_that_is_open(book):
+    book.open("stored", 2)
+    book.open("unstored", 2, stored=False)
+    book.accept()
+    assert book.ledger.lose(book.accepted, stored_too=True, error=LOST) == 5
+    assert book.calls == [(f"m{i}", LOST) for i in range(5)]
+    assert book.counts == (0, 0, 5, 0)
+
+
+def test_a_closing_client_with_a_durable_queue_loses_only_what_is_not_in_it(book):
+    book.open("stored", 2)
+    book.open("unstored", 2, stored=False)
+    book.accept()
+    assert book.ledger.lose(book.accepted, stored_too=False, error=LOST) == 3
+    assert [message_id for message_id, _ in book.calls] == ["m2", "m3", "m4"]
+    assert book.counts == (0, 0, 3, 2)
+    assert book.ledger.lose(book.accepted, stored_too=False, error=LOST) == 0
+    book.ledger.settle("stored")
+    assert book.counts == (2, 0, 3, 0)
+
+
+def test_what_is_stored_is_told_in_order_also_when_a_later_batch_was_first(book):
+    book.open("a", 2, stored=False)
+    book.open("b", 3, stored=False)
+    assert book.ledger.stored == 0
+    book.ledger.note_stored(["b"])
+    assert book.ledger.stored == 0
+    book.ledger.note_stored(["a"])
+    assert book.ledger.stored == 5
+
+
+def test_a_wait_for_storage_ends_when_the_last_event_is_stored(book):
+    book.open("a", 2, stored=False)
+    assert not book.ledger.await_stored(2, 0.0)
+    thread = threading.Thread(target=lambda: book.ledger.note_stored(["a"]))
+    thread.start()
+    assert book.ledger.await_stored(2, 5.0)
+    thread.join(5.0)
+
+
+def test_releasing_ends_every_wait(book):
+    book.open("a", 2, stored=False)
+    waiter = book.ledger.open_waiter(2)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(book.ledger.await_stored(2, 30.0)))
+    thread.start()
+    book.ledger.release_waiters()
+    thread.join(5.0)
+    assert results == [False]
+    assert waiter.done.is_set()
+    assert book.ledger.open_waiter(2).done.is_set(), "later ones, too"
+
+
+def test_stale_jobs_come_in_turn_so_that_none_is_never_asked_about(book):
+    for name in "abcde":
+        book.open(name, 1)
+    assert book.ledger.stale_jobs(60.0, 10) == []
+    time.sleep(0.002)
+    assert [book.ledger.stale_jobs(0.001, 2) for _ in range(3)] == [["a", "b"], ["c", "d"], ["e", "a"]]
+    book.open("young", 1)
+    assert "young" not in book.ledger.stale_jobs(0.5, 10)
+
+
+def test_jobs_that_are_not_stored_are_not_asked_about(book):
+    """The queue does not know them yet, and that would read as: delivered."""
+    book.open("a", 1, stored=False)
+    book.open("b", 1)
+    time.sleep(0.002)
+    assert book.ledger.stale_jobs(0.001, 10) == ["b"]
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["accept", "batch", "store", "deliver", "fail", "part", "flush", "lookup"]),
+        st.integers(0, 30),
+    ),
+    max_size=80,
+)
+
+
+@settings(max_examples=200)
+@given(steps, st.booleans())
+def test_in_any_order_every_event_is_settled_once_and_the_books_balance(script, durable):
+    book, open_jobs, batched, made, waiters = Book(), [], 0, 0, []
+    for step, n in script:
+        if step == "accept":
+            for _ in range(n % 4):
+                book.accept()
+        elif step == "batch" and book.accepted > batched:
+            job_id, made = f"j{made}", made + 1
+            book.ledger.open_job(job_id, batched, book.accepted - batched)
+            open_jobs.append((job_id, book.accepted - batched))
+            batched = book.accepted
+        elif step == "store" and open_jobs:
+            book.ledger.note_stored([open_jobs[n % len(open_jobs)][0]])
+        elif step == "flush":
+            waiters.append((book.ledger.open_waiter(book.accepted), book.accepted))
+        elif step in ("deliver", "fail", "part", "lookup") and open_jobs:
+            job_id, events = open_jobs[n % len(open_jobs)]
+            error = None if step in ("deliver", "lookup") else REJECTED
+            book.ledger.settle(job_id, error, (n % events,) if step == "part" else None)
+        delivered, failed, lost, stored = book.counts
+        assert min(delivered, failed, lost, stored) >= 0
+        assert delivered + failed + lost + stored <= book.accepted
+    lost = book.ledger.lose(book.accepted, stored_too=not durable, error=LOST)
+    delivered, failed, counted, stored = book.counts
+    assert lost == counted
+    assert delivered + failed + lost + stored == book.accepted
+    assert durable or not stored
+    called = [message_id for message_id, _ in book.calls]
+    assert len(called) == len(set(called)) == book.accepted - stored
+    for waiter, _ in waiters:
+        result = book.ledger.close_waiter(waiter)
+        assert result.pending <= stored
+        assert waiter.done.is_set() is (result.pending == 0)
