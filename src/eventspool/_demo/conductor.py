@@ -26,7 +26,6 @@ from eventspool._exceptions import QueueError
 from eventspool._queue import open_queue
 
 if TYPE_CHECKING:
-
     from eventspool._demo.purchases import Source
     from eventspool._demo.result import DemoOptions, Narrator
     from eventspool._job import QueueStats
@@ -118,13 +117,13 @@ class _Conductor:
         for threshold in self._kill_marks(total):
             self._run_until(max(threshold, self._stored + 1))  # a new life gets something done, too
             self._linger(self._chance.uniform(0.0, 0.1))
-            self._kill_child("with the work half done")
+            self._kill_child("at work")
             self._start_child()
         if self._options.kills:
             self._run_until(int(total * _LAST_STAND))
             self._set_weather(OUTAGE, seconds=float("inf"))
             self._run_until(total)
-            self._kill_child("in an outage, with everything stored")
+            self._kill_child("in an outage")
             self._start_child()
         self._run_until(total)
         self._set_weather(CLEAR, seconds=float("inf"))
@@ -248,8 +247,6 @@ class _Conductor:
         with contextlib.suppress(QueueError):
             self._depth = self._queue.stats()
         received = self._plane.stats()
-        depth = self._depth
-        queued = depth.waiting.events + depth.delayed.events + depth.leased.events if depth else 0
         mark = (self._stored, received.unique)
         if mark != self._mark:
             self._mark, self._moved_at = mark, time.monotonic()
@@ -258,7 +255,7 @@ class _Conductor:
                 total=len(self._ids),
                 stored=self._stored,
                 delivered=received.unique,
-                queued=queued,
+                queued=self._queued,
                 duplicates=received.duplicates,
                 kills=self._kills,
                 kills_planned=self._options.kills,
@@ -267,6 +264,12 @@ class _Conductor:
                 elapsed=time.monotonic() - self._started,
             )
         )
+
+    @property
+    def _queued(self) -> int:
+        """Events in the queue, as last counted."""
+        depth = self._depth
+        return depth.waiting.events + depth.delayed.events + depth.leased.events if depth else 0
 
     def _check_stall(self, now: float) -> None:
         if now - self._moved_at > self._options.stall_timeout:

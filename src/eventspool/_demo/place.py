@@ -18,6 +18,7 @@ from eventspool._job import JobState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eventspool._backends.redis import RedisBackend
     from eventspool._demo.result import DemoOptions
 
 __all__ = ["Place", "open_place"]
@@ -76,8 +77,18 @@ def _clear(queue: QueueOpts) -> None:
         backend: Any = create_backend(queue)
         try:
             backend.open()
+            if isinstance(queue.target, RedisOpts):
+                _drop(backend)
+                return
             for state in (JobState.WAITING, JobState.DELAYED, JobState.FAILED):
                 while jobs := backend.jobs(state, limit=500):
                     backend.purge(state, [job.id for job in jobs])
         finally:
             backend.close()
+
+
+def _drop(backend: RedisBackend) -> None:
+    from eventspool._backends import redis
+
+    keys = [backend._prefix + key for key in redis._KEYS]  # noqa: SLF001 - no user may drop a queue that easily
+    backend._connection.call(lambda client: client.delete(*keys))  # noqa: SLF001

@@ -301,7 +301,7 @@ def _confirm(queue: Queue, state: str, ids: tuple[str, ...], reason: str | None)
     if reason:
         what += f" with the reason {reason!r}"
     if not click.confirm(f"Delete {what} for good?", err=True):
-        raise click.Abort
+        raise click.ClickException("not confirmed; nothing was deleted")
 
 
 def _report(verb: str, count: int, ids: tuple[str, ...], *, as_json: bool) -> None:
