@@ -15,6 +15,10 @@ demo *ARGS:
 test *ARGS:
     ./run test "$@"
 
+# eventspool beside a peer, in one run.
+bench *ARGS:
+    ./run bench "$@"
+
 # Lint, format, types, layers, changelog.
 check:
     ./run check

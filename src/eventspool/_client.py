@@ -327,6 +327,8 @@ class Client:
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         if capture is not None:
             capture(encoded)
+            if callback is not None:
+                self._pipe().callbacks.submit(callback, None, message_id)
             return message_id
         put = self._put
         if put is None or callback is not None or self._opts.durability == "persisted":
@@ -450,7 +452,7 @@ class Client:
             raise QueueError("there is no queue: give persistence=… or call create_persistence_queue()")
         from eventspool._queue import Queue
 
-        return Queue(self._pipe().backend)
+        return Queue(self._pipe().backend, owns_backend=False)
 
     # -- flush and close ----------------------------------------------------------------------------------------------------
 

@@ -31,10 +31,12 @@ class Queue:
 
     Args:
         backend: Where the jobs are.
+        owns_backend: Close it together with this view of it.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, owns_backend: bool = True) -> None:
         self._backend = backend
+        self._owns_backend = owns_backend
 
     def __enter__(self) -> Self:
         return self
@@ -45,8 +47,9 @@ class Queue:
         self.close()
 
     def close(self) -> None:
-        """Close the connections."""
-        self._backend.close()
+        """Close the connections, unless they are a client's."""
+        if self._owns_backend:
+            self._backend.close()
 
     def stats(self) -> QueueStats:
         """Count jobs, events and bytes by state, without reading payloads."""
