@@ -70,6 +70,7 @@ def test_importing_starts_no_thread_or_process_and_opens_no_socket():
     assert [e for e in result.audit_events if e.startswith(("socket.", "subprocess.", "os.fork"))] == []
 
 
+@pytest.mark.alone
 def test_importing_costs_less_than_a_tenth_of_a_second():
     """Processor time, and the best of five: the bound is for the code, not for how busy the machine is."""
     assert min(import_afresh().cpu_seconds for _ in range(5)) < 0.1

@@ -219,6 +219,7 @@ gc.collect()
     assert plane.stats().unique == 1
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("persistence", ["memory", "sqlite", "redis"])
 def test_exit_with_a_black_holed_data_plane_ends_in_time(plane, request, tmp_path, persistence):
     """Within 5.5 s, and a durable event stays in the queue."""
