@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 import redis
@@ -51,3 +53,11 @@ def make(server, request):
 def backend(make):
     """An opened backend on this test's own queue."""
     return make()
+
+
+@pytest.fixture
+def unused_port():
+    """A port of the loopback that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -75,15 +75,6 @@ def test_a_server_with_a_port_listens_on_the_loopback(unused_port):
         backend.close()
 
 
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.mark.parametrize("name", list(available_servers()))
 def test_a_killed_server_keeps_what_was_committed(name):
     with running(name, aof="always") as server:
