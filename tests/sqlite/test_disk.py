@@ -123,19 +123,20 @@ def test_a_million_jobs_can_be_counted_without_looking_at_each(make):
     """The plan is checked, not the clock: totals, and an index of the leased and delayed alone."""
     backend = make()
     backend.commit(new_jobs(3))
-    plans = []
-
-    def step(db, _queue):
-        for statement in (
+    statements = (
+        (
             "select token != '', count(*), sum(events), sum(bytes) from jobs indexed by jobs_until"
-            " where queue = 1 and until > 5 group by token != ''",
-            "select seq from jobs where queue = 1 and due <= 5 order by due, seq limit 3",
-            "select min(due) from jobs where queue = 1 and due > 5",
-            "select id from jobs where queue = 1 order by id limit 1",
-        ):
-            plans.append([row[3] for row in db.execute(f"explain query plan {statement}")])
+            " where queue = 1 and until > 5 group by token != ''"
+        ),
+        "select seq from jobs where queue = 1 and due <= 5 order by due, seq limit 3",
+        "select min(due) from jobs where queue = 1 and due > 5",
+        "select id from jobs where queue = 1 order by id limit 1",
+    )
 
-    backend._run(step)
+    def explain(db, _queue):
+        return [[row[3] for row in db.execute(f"explain query plan {s}")] for s in statements]
+
+    plans = backend._run(explain)
     assert all(
         line.startswith(("SEARCH jobs USING", "USE TEMP B-TREE FOR GROUP BY")) for p in plans for line in p
     )

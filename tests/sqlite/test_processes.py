@@ -11,7 +11,7 @@ import time
 import pytest
 
 from eventspool._contract_tools import LONG, SOON, claim_soon, drain, eventually, ids_of, new_job, new_jobs
-from eventspool._exceptions import QueueUnavailable
+from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
 
 COMMITTER = """
@@ -157,6 +157,47 @@ def test_parent_and_child_both_use_the_queue_after_a_fork(path, make, monkeypatc
     backend.close()
     assert sorted(ids_of(drain(make(), "t"))) == sorted(everything)
     check_integrity(path)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_goes_on_when_its_parent_closes(path, make, monkeypatch):
+    """SQLite would let the parent, seemingly the last, delete the log that the child writes to."""
+    backend = make()
+    jobs = new_jobs(3)
+    backend.commit(jobs[:1])
+    monkeypatch.setattr("eventspool._backends._sqlite_file._files", set())
+    to_parent, to_child = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            backend.abandon()
+            backend.commit(jobs[1:2])
+            os.write(to_parent[1], b".")
+            os.read(to_child[0], 1)
+            backend.commit(jobs[2:])
+        finally:
+            os._exit(0)
+    os.read(to_parent[0], 1)
+    backend.close()
+    os.write(to_child[1], b".")
+    os.waitpid(pid, 0)
+    for fd in (*to_parent, *to_child):
+        os.close(fd)
+    assert ids_of(drain(make(), "t")) == ids_of(jobs)
+    check_integrity(path)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_forked_amid_a_step_refuses_rather_than_lose_jobs(make, monkeypatch):
+    backend = make()
+    monkeypatch.setattr("eventspool._backends._sqlite_file._files", set())
+
+    def child():
+        backend.abandon()
+        with pytest.raises(QueueError, match="forked amid a step"):
+            backend.commit(new_jobs(1))
+
+    backend._file.run(lambda _db: fork(child) == 0 or pytest.fail("the child"), durable=False)
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

@@ -53,8 +53,6 @@ _OUTAGES = {
     sqlite3.SQLITE_NOTADB: "the SQLite queue's file is damaged and could not be set aside",
 }
 
-_inherited: list[sqlite3.Connection] = []
-"""Connections of a parent process. Closing one could roll back what the parent is writing, so they stay for ever."""
 _files: weakref.WeakSet[SQLiteFile] = weakref.WeakSet()
 
 
@@ -73,6 +71,9 @@ class SQLiteFile:
         self._synchronous = synchronous
         self._mutex = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._inherited: sqlite3.Connection | None = None
+        self._stepping = False
+        self._torn = False
         self._inode = (0, 0)
         self._level = ""
 
@@ -85,8 +86,13 @@ class SQLiteFile:
             durable: Sync the disk before returning, as ``synchronous`` says. Otherwise a power cut may undo the step.
             growing: The step makes the file grow, so it is refused where space is short.
         """
+        if self._torn:
+            raise QueueError(
+                "this process was forked amid a step on the SQLite queue, past os.fork: it cannot use it"
+            )
         with self._mutex:
             self.lock.acquire()
+            self._stepping = True
             try:
                 try:
                     return self._attempt(step, durable=durable, growing=growing)
@@ -102,6 +108,7 @@ class SQLiteFile:
                     "the SQLite queue's files cannot be used: check their folder"
                 ) from None
             finally:
+                self._stepping = False
                 self.lock.release()
 
     def close(self) -> None:
@@ -111,11 +118,12 @@ class SQLiteFile:
             self.lock.close()
 
     def abandon(self) -> None:
-        """In a forked child: drop what the parent owns."""
+        """In a forked child: drop what the parent owns. See the end of this module."""
         self._mutex = threading.Lock()
         if self._connection is not None:
-            _inherited.append(self._connection)
-            self._connection = None
+            self._inherited, self._connection = self._connection, None
+            self._torn = self._stepping
+        self._stepping = False
         self.lock.close()
 
     def _attempt(self, step: Callable[[sqlite3.Connection], T], *, durable: bool, growing: bool) -> T:
@@ -152,6 +160,8 @@ class SQLiteFile:
 
     def _connected(self) -> sqlite3.Connection:
         """Return the connection, to the file that bears the name now."""
+        if self._inherited is not None:
+            self._disinherit()
         try:
             there = os.stat(self.path)
         except FileNotFoundError:
@@ -244,16 +254,18 @@ class SQLiteFile:
         try:
             self.lock.acquire()
         except QueueUnavailable:
-            log.warning(
-                "the SQLite queue is held by another process: its log is left for the next one to recover"
-            )
-            _inherited.append(self._connection)
-            self._connection = None
+            log.warning("the SQLite queue is held by another process: it is left open until this one ends")
             return
         try:
             self._drop()
         finally:
             self.lock.release()
+
+    def _disinherit(self) -> None:
+        """Close the parent's connection in the child. The parent was not using it when it forked."""
+        connection, self._inherited = self._inherited, None
+        if connection is not None:
+            connection.close()
 
 
 class _Damaged(sqlite3.DatabaseError):
@@ -277,8 +289,11 @@ def _lenient_text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-# A connection that is open during a fork would leave the child with SQLite's belief that it holds locks which only
-# the parent has. So there is none: it is closed before, and each side opens its own when it next needs one.
+# SQLite notes in memory which locks its process holds on a file. A child that inherits a connection inherits the note
+# without the locks: it would go on with a log that the parent, closing "last", has deleted. So no connection is open
+# while Python forks; each side opens its own when it next needs one. Where a server forks past Python (uWSGI), the
+# child closes the inherited connection first. That is harmless while no step is under way: it fails to become the
+# last one as long as the parent lives, and it clears the note.
 
 
 def _watch_forks(file: SQLiteFile) -> None:
