@@ -135,17 +135,20 @@ def run_kills(
         child.kill()
         account.kills += 1
         account.kills_amid_leases += store.leased_jobs() > 0
+    drain(plane, store, account, **opts)
+    return account
+
+
+def drain(plane: DataPlane, store: Store, account: Account, **opts: object) -> None:
+    """Let a last process deliver what is left, now that the data plane works."""
     plane.script()
     drainer = Child(plane, store, account, "drain", "drain", **opts)
     drainer.listen(START_PATIENCE, until_line=True)
     deadline = time.monotonic() + DRAIN_PATIENCE
-    while store.stored_events():
-        assert time.monotonic() < deadline, (
-            f"the queue does not drain: {store.stored_events()} events are left"
-        )
+    while left := store.stored_events():
+        assert time.monotonic() < deadline, f"the queue does not drain: {left} events are left"
         plane.wait_for(lambda _: False, timeout=0.05)
     drainer.end()
-    return account
 
 
 def check(account: Account, plane: DataPlane, store: Store, *, kills: int, note: str) -> None:
@@ -258,12 +261,6 @@ def test_a_kill_of_the_redis_server_too_loses_nothing(plane, durable_redis_store
         redis_server.start()
         child.listen(0.2)
         child.kill()
-    drainer = Child(plane, durable_redis_store, account, "drain", "drain", **SHARED)
-    drainer.listen(START_PATIENCE, until_line=True)
-    deadline = time.monotonic() + DRAIN_PATIENCE
-    while durable_redis_store.stored_events():
-        assert time.monotonic() < deadline
-        plane.wait_for(lambda _: False, timeout=0.05)
-    drainer.end()
+    drain(plane, durable_redis_store, account, **SHARED)
     assert account.acked
     assert account.acked <= set(plane.unique_ids()) <= set(account.issued)
