@@ -417,6 +417,12 @@ class Client:
                 trying in the background and keeps events in memory meanwhile.
         """
         opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
+        if self._closed:
+            closed = QueueError("the client is closed: it takes no queue any more")
+            if callback is None:
+                raise closed
+            self._pipe().callbacks.submit(callback, closed)
+            return
         import_driver(opts)
         with self._lock:
             again = self._queue_opts is not None
