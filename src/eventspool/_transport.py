@@ -31,11 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["HTTPTransport", "Transport"]
 
 _MAX_ANSWER_BYTES = 65_536
+_MAX_RAW_BYTES = 1 << 20
+"""Most that is read of one answer, with its headers and the framing of its chunks."""
 _CONNECTION_LOST = (
     http.client.RemoteDisconnected,
     ConnectionResetError,
     ConnectionAbortedError,
     BrokenPipeError,
+    ssl.SSLEOFError,
 )
 
 
@@ -56,6 +59,7 @@ class _DeadlineReader(io.RawIOBase):
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
+        self._read = 0
         self.ended = False
         """The other side has closed the connection."""
 
@@ -66,6 +70,11 @@ class _DeadlineReader(io.RawIOBase):
         _limit(self._sock, self._deadline)
         count = self._raw.readinto(buffer)
         self.ended = count == 0
+        self._read += count or 0
+        if (
+            self._read > _MAX_RAW_BYTES
+        ):  # such as a chunk of a negative size, which http.client reads to its end
+            raise http.client.HTTPException
         return count
 
     def close(self) -> None:
@@ -85,6 +94,22 @@ class _Answer(http.client.HTTPResponse):
         super().begin()
         if self._reader.ended:  # http.client takes headers that are cut off for complete
             raise http.client.IncompleteRead(b"")
+
+
+def _dial(address: tuple[str, int], *_: object, deadline: float) -> socket.socket:
+    """Return a connection to one of the addresses behind a name; all of them share the deadline."""
+    failure = OSError()
+    for family, kind, protocol, _name, target in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            _limit(sock, deadline)
+            sock.connect(target)
+            _limit(sock, deadline)  # for the TLS handshake
+            return sock
+        except OSError as error:
+            sock.close()
+            failure = error
+    raise failure
 
 
 def _limit(sock: socket.socket, deadline: float) -> None:
@@ -115,7 +140,7 @@ class HTTPTransport:
             "User-Agent": f"eventspool/{__version__}",
             "Accept-Encoding": "identity",
         }
-        self._proxy = _find_proxy(parts.scheme, self._host)
+        self._proxy = _find_proxy(parts.scheme, self._host, self._port)
         if self._proxy and not self._tls:
             self._path = f"http://{parts.netloc}{self._path}"
             self._headers.update(_proxy_headers(self._proxy))
@@ -152,12 +177,12 @@ class HTTPTransport:
         self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str], deadline: float
     ) -> DeliveryResult:
         try:
-            if connection.sock is None:
-                connection.timeout = max(deadline - time.monotonic(), 0.001)
-                connection.connect()
-                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _limit(connection.sock, deadline)
             connection.response_class = functools.partial(_Answer, deadline=deadline)  # type: ignore[assignment]
+            if connection.sock is None:
+                # A proxy's answer to CONNECT is an answer, too.
+                connection._create_connection = functools.partial(_dial, deadline=deadline)  # type: ignore[attr-defined] # noqa: SLF001
+                connection.connect()
+            _limit(connection.sock, deadline)
             connection.request("POST", self._path, body, headers)
             answer = connection.getresponse()
             content = answer.read(_MAX_ANSWER_BYTES)
@@ -165,9 +190,8 @@ class HTTPTransport:
                 # The missing half may name events that were rejected.
                 raise http.client.IncompleteRead(b"")  # noqa: TRY301 - one place closes the connection
             retry_after = parse_retry_after(answer.getheader("Retry-After"), time.time())
-            reusable = not answer.will_close and answer.isclosed()
-            if not reusable and not answer.will_close:
-                reusable = answer.read(1) == b""
+            # Behind an interim answer (1xx) that we do not know comes the real one: it must not answer the next request.
+            reusable = answer.status >= 200 and answer.isclosed() and not answer.will_close
         except BaseException:
             connection.close()
             raise
@@ -199,9 +223,10 @@ def _was_dropped(connection: http.client.HTTPConnection) -> bool:
     return bool(poll.poll(0))
 
 
-def _find_proxy(scheme: str, host: str) -> Any:
-    if urllib.request.proxy_bypass_environment(host):  # type: ignore[attr-defined]
-        return None
+def _find_proxy(scheme: str, host: str, port: int) -> Any:
+    for name in (host, f"{host}:{port}"):  # NO_PROXY may name the port
+        if urllib.request.proxy_bypass_environment(name):  # type: ignore[attr-defined]
+            return None
     url = urllib.request.getproxies_environment().get(scheme)
     return urlsplit(url if "://" in url else f"http://{url}") if url else None
 
@@ -219,14 +244,14 @@ def _explain(error: Exception) -> str:
         return "the data plane did not answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the data plane's certificate was not accepted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return "TLS with the data plane failed"
     if isinstance(error, socket.gaierror):
         return "the data plane's name was not resolved"
     if isinstance(error, ConnectionRefusedError):
         return "the data plane refused the connection"
     if isinstance(error, (*_CONNECTION_LOST, http.client.IncompleteRead)):
         return "the data plane broke the connection off"
+    if isinstance(error, ssl.SSLError):
+        return "TLS with the data plane failed"
     if isinstance(error, http.client.HTTPException):
         return "the data plane did not speak HTTP"
     return f"the data plane was not reachable ({type(error).__name__})"

@@ -1,0 +1,193 @@
+"""One deadline for the whole request, whatever the other side does with its bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+
+import pytest
+
+TIMEOUT = 0.3
+SLACK = 0.7
+"""How much later than its deadline a request may return on a busy machine."""
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n"
+
+
+def _after_request(act):
+    def script(connection):
+        connection.request()
+        act(connection)
+
+    return script
+
+
+def _flood(data):
+    def act(connection):
+        while True:
+            connection.send(data * 1_000)
+
+    return act
+
+
+STALLS = {
+    "hangs after accepting": lambda c: c.wait(),
+    "hangs after the request": _after_request(lambda c: c.wait()),
+    "drips its status line": _after_request(lambda c: c.drip(b"HTTP/1.1 200 " + b"x" * 10_000)),
+    "drips its headers": _after_request(lambda c: (c.send(b"HTTP/1.1 200 OK\r\n"), c.drip(b"A: b\r\n"))),
+    "drips its body": _after_request(lambda c: (c.send(HEAD), c.drip(b"x"))),
+    "drips its chunks": _after_request(
+        lambda c: (c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), c.drip(b"1\r\nx\r\n"))
+    ),
+    "drips its trailers": _after_request(
+        lambda c: (c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"), c.drip(b"A: b\r\n"))
+    ),
+    "drips 100-continue": _after_request(lambda c: c.drip(b"HTTP/1.1 100 Continue\r\n\r\n", 0.002)),
+    "stops in its headers": _after_request(lambda c: (c.send(b"HTTP/1.1 200 OK\r\nA: b"), c.wait())),
+    "stops in its body": _after_request(lambda c: (c.send(HEAD + b"x"), c.wait())),
+    "stops in a chunk": _after_request(
+        lambda c: (c.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"), c.wait())
+    ),
+}
+
+
+def _timed(transport, body=b"{}"):
+    began = time.monotonic()
+    result = transport.send(body, gzip=False)
+    return result, time.monotonic() - began
+
+
+@pytest.mark.parametrize("stall", list(STALLS))
+def test_a_server_that_stalls_holds_a_request_no_longer_than_its_deadline(serve, transport, stall):
+    result, took = _timed(transport(serve(STALLS[stall]).url, timeout=TIMEOUT))
+    assert (result.status, result.error) == (None, "the data plane did not answer in time")
+    assert TIMEOUT * 0.9 < took < TIMEOUT + SLACK
+
+
+@pytest.mark.parametrize(
+    "flood", [b"HTTP/1.1 100 Continue\r\n\r\n", b"A: b\r\n", b"x" * 100, b"HTTP/1.1 200 OK\r\n"]
+)
+def test_a_server_that_floods_is_cut_off_by_then(serve, transport, flood):
+    result, took = _timed(transport(serve(_after_request(_flood(flood))).url, timeout=TIMEOUT))
+    assert result.status is None
+    assert took < TIMEOUT + SLACK
+
+
+def test_a_server_that_never_reads_holds_a_large_body_no_longer(serve, transport):
+    result, took = _timed(transport(serve(lambda c: c.wait()).url, timeout=TIMEOUT), b"x" * 30_000_000)
+    assert result.error == "the data plane did not answer in time"
+    assert took < TIMEOUT + SLACK
+
+
+def test_a_black_hole_holds_a_connection_attempt_no_longer(transport):
+    """A full backlog drops the SYN: nothing answers, nothing refuses."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        result, took = _timed(transport(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=TIMEOUT))
+    assert result.error == "the data plane did not answer in time"
+    assert took < TIMEOUT + SLACK
+
+
+def test_the_addresses_of_one_name_share_the_deadline(transport, monkeypatch):
+    """Were each given the whole of it, three dead addresses would take three times as long."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        one = (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: [one] * 3)
+        result, took = _timed(transport("http://three.example", timeout=TIMEOUT))
+    assert result.error == "the data plane did not answer in time"
+    assert took < TIMEOUT + SLACK
+
+
+def test_the_next_address_of_a_name_is_tried_when_one_refuses(serve, transport, monkeypatch):
+    server = serve()
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        dead = closed.getsockname()
+    answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", at) for at in (dead, ("127.0.0.1", server.port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answers)
+    assert transport("http://two.example").send(b"{}", gzip=False).status == 200
+
+
+@pytest.mark.parametrize(
+    "stall",
+    [lambda c: c.wait(), lambda c: c.drip(b"\x16\x03\x01\x40\x00" + b"\0" * 99)],
+    ids=["silence", "drip"],
+)
+def test_a_tls_handshake_is_part_of_the_deadline(serve, transport, stall):
+    result, took = _timed(transport(f"https://127.0.0.1:{serve(stall).port}", timeout=TIMEOUT))
+    assert result.status is None
+    assert took < TIMEOUT + SLACK
+
+
+@pytest.mark.parametrize(
+    "stall",
+    [
+        _after_request(lambda c: c.wait()),
+        _after_request(lambda c: c.drip(b"HTTP/1.1 200 " + b"x" * 10_000)),
+        _after_request(lambda c: (c.send(b"HTTP/1.1 200 OK\r\n"), c.drip(b"A: b\r\n"))),
+        _after_request(lambda c: (c.send(b"HTTP/1.1 200 OK\r\n\r\n"), c.wait())),
+    ],
+    ids=["silence", "status line", "headers", "handshake"],
+)
+def test_so_is_a_proxys_answer_to_connect(serve, transport, monkeypatch, stall):
+    monkeypatch.setenv("HTTPS_PROXY", serve(stall).url)
+    result, took = _timed(transport("https://data-plane.example", timeout=TIMEOUT))
+    assert result.error == "the data plane did not answer in time"
+    assert took < TIMEOUT + SLACK
+
+
+def test_a_second_try_on_a_fresh_connection_has_what_is_left_of_the_deadline(serve, transport):
+    def script(connection):
+        if connection.number == 1:
+            connection.request()
+            connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            connection.request()
+            time.sleep(TIMEOUT * 0.7)
+            connection.reset()
+        else:
+            connection.wait()
+
+    sender = transport(serve(script).url, timeout=TIMEOUT)
+    assert sender.send(b"{}", gzip=False).status == 200
+    result, took = _timed(sender)
+    assert result.error == "the data plane did not answer in time"
+    assert took < TIMEOUT + SLACK
+
+
+def test_a_name_that_does_not_resolve_is_an_outage_like_any_other(transport, monkeypatch):
+    def fail(*args, **kwargs):
+        raise socket.gaierror(-2, "Name or service not known: secret.example")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    assert (
+        transport("http://secret.example").send(b"{}", gzip=False).error
+        == "the data plane's name was not resolved"
+    )
+
+
+def test_nobody_listening_is_an_outage_like_any_other(transport):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    result = transport(f"http://127.0.0.1:{port}").send(b"{}", gzip=False)
+    assert (result.status, result.error) == (None, "the data plane refused the connection")
+
+
+def test_plain_http_where_tls_was_expected_is_no_answer(serve, transport):
+    def script(connection):
+        connection.sock.recv(10)
+        connection.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+    result = transport(f"https://127.0.0.1:{serve(script).port}").send(b"{}", gzip=False)
+    assert result.status is None
+    assert "TLS" in result.error or "broke" in result.error
+    assert not isinstance(result.error, ssl.SSLError)
