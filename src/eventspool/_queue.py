@@ -160,7 +160,7 @@ def open_queue(url: str, queue_name: str = "hightouchEventsQueue", prefix: str =
         ConfigError: The URL or a name is wrong.
         QueueUnavailable: The queue cannot be reached.
     """
-    backend = create_backend(QueueOpts(url=url, queue_name=queue_name, prefix=prefix))
+    backend = create_backend(QueueOpts(url=url, queue_name=queue_name, prefix=prefix), observe=True)
     backend.open()
     return Queue(backend)
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from eventspool._contract_tools import LONG, SOON, claim_soon, ids_of, new_jobs, release, retry
+from eventspool._job import JobState
 
 PRODUCER = textwrap.dedent("""
     import sys
@@ -217,3 +218,18 @@ def test_a_change_of_mode_loses_nothing(make, fifo):
     assert claimed.keys() == set(ids_of(jobs))
     assert claimed[leased[0]] == 1
     assert new.stats().waiting.jobs == new.stats().leased.jobs == new.stats().delayed.jobs == 0
+
+
+@pytest.mark.parametrize("fifo", [False, True])
+def test_an_observer_sees_the_queue_as_its_producers_have_it(make, fifo):
+    """Where a job waits for its retry is kept differently in the two modes; `open_queue` is not told which."""
+    producer = make(fifo=fifo)
+    producer.commit(new_jobs(2))
+    [job] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
+    producer.settle("t", [retry(job.id, delay=LONG)])
+    observer = make(fifo=None)
+
+    stats = observer.stats()
+
+    assert (stats.waiting.jobs, stats.delayed.jobs, stats.leased.jobs) == (1, 1, 0)
+    assert [found.id for found in observer.jobs(JobState.DELAYED, limit=9)] == [job.id]

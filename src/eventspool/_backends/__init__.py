@@ -120,8 +120,14 @@ def import_driver(opts: QueueOpts) -> None:
             import redis  # noqa: F401
 
 
-def create_backend(opts: QueueOpts) -> Backend:
-    """Return the durable backend that *opts* ask for, unopened. Imports only what that one needs."""
+def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:
+    """
+    Return the durable backend that *opts* ask for, unopened. Imports only what that one needs.
+
+    Args:
+        opts: The queue.
+        observe: To look and steer only: single- or multi-processor as its producers have it, whatever *opts* say.
+    """
     from eventspool._config import SQLiteOpts
 
     target = opts.target
@@ -143,7 +149,7 @@ def create_backend(opts: QueueOpts) -> Backend:
         target,
         queue_name=opts.queue_name,
         prefix=opts.prefix,
-        fifo=fifo,
+        fifo=None if observe else fifo,
         max_jobs=opts.max_jobs,
         max_bytes=opts.max_bytes,
     )

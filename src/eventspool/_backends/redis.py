@@ -12,7 +12,7 @@ All keys of a queue carry one hash tag, so that they live in one cluster slot::
       o  HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
       f  ZSET    id -> failed at, microseconds
       i  HASH    id -> why it failed, as JSON
-      m  HASH    totals, and the last place given out
+      m  HASH    totals, the last place given out, and whether its producers keep it in FIFO order
       w  LIST    at most one wake token, for processors;  s  the same for FIFO stand-bys
       l  STRING  token of the processor that has the FIFO queue, with its lease as expiry
       p  HASH    token -> last seen, microseconds
@@ -80,7 +80,7 @@ class RedisBackend:
         opts: Where Redis is.
         queue_name: Name of the queue.
         prefix: Put before every key.
-        fifo: One processor at a time, in strict order.
+        fifo: One processor at a time, in strict order. ``None``, to look and steer only: as its producers have it.
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
         partition: Which of several independent queues of this name.
@@ -96,7 +96,7 @@ class RedisBackend:
         *,
         queue_name: str,
         prefix: str,
-        fifo: bool,
+        fifo: bool | None,
         max_jobs: int,
         max_bytes: int,
         partition: int = 0,
@@ -105,7 +105,8 @@ class RedisBackend:
         self._name = f"queue {queue_name!r}"
         self._prefix = f"{prefix}:{{{queue_name}:{partition}}}:"
         self._payloads = f"{self._prefix}d"
-        self._fifo = int(fifo)
+        self._fifo = int(bool(fifo))
+        self._follows = fifo is None
         self._bounds = (max_jobs, max_bytes)
         self._connection = Connection(opts, client, [self._prefix + key for key in _KEYS], self._name)
         self._standby = False
@@ -123,6 +124,10 @@ class RedisBackend:
             return str(client.info("memory").get("maxmemory_policy", ""))
 
         policy = self._connection.call(prepare)
+        if self._follows:
+            self._fifo = int(
+                decode_text(self._connection.execute("HGET", self._prefix + "m", "fifo") or b"") == "1"
+            )
         if policy.startswith("allkeys") and not self._warned:
             self._warned = True
             _log.warning(

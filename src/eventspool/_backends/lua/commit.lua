@@ -29,7 +29,7 @@ for i = 4, #ARGV, 2 do
 end
 
 if accepted > 0 then
-  call('HSET', M, 'last', text(last))
+  call('HSET', M, 'last', text(last), 'fifo', ARGV[1])
   add_totals(new_events, new_bytes, 0, 0)
   wake(W)
 end
