@@ -76,5 +76,5 @@ class QueueError(EventSpoolError):
     """The queue cannot be used. The message says what to do; the driver's own text never appears in it."""
 
 
-class QueueUnavailable(QueueError):
+class QueueUnavailable(QueueError):  # noqa: N818 - it says what is the case
     """The queue cannot be used right now. Nothing was lost and no attempt was spent: try again later."""

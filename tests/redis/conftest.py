@@ -5,8 +5,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-
 import redis
+
 from redis_servers import available_servers, make_backend, new_queue_name, running
 
 

@@ -7,10 +7,10 @@ import re
 import sys
 
 import pytest
+import redis
 import valkey
 
 import eventspool._backends.redis as module
-import redis
 from eventspool import QueueError
 from eventspool._backends._redis_connection import connect
 from eventspool._config import RedisOpts

@@ -10,8 +10,8 @@ import time
 import traceback
 
 import pytest
-
 import redis
+
 from eventspool import QueueError
 from eventspool._config import RedisOpts
 from eventspool._contract_tools import (

@@ -11,8 +11,8 @@ import threading
 from pathlib import Path
 
 import pytest
-
 import redis
+
 from eventspool import QueueError
 from eventspool._contract_tools import eventually, ids_of, new_jobs
 from eventspool._job import JobState

@@ -32,10 +32,9 @@ def connect(opts: RedisOpts) -> Any:
         QueueError: redis-py is missing, or does not understand the options. The message repeats no value.
     """
     try:
+        import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
-
-        import redis
     except ImportError:
         raise QueueError(_MISSING) from None
     kwargs: dict[str, Any] = {
