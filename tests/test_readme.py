@@ -21,8 +21,11 @@ def test_the_python_code_delivers(tmp_path: Path, eventspool_dataplane: DataPlan
     from eventspool._redis_server import RedisServer
 
     with RedisServer() as server:
-        code = "\n".join(BLOCKS).replace('redis_opts={"host": "localhost"}', f'redis_opts={{"url": "{server.url}"}}')
-        code = code.replace('Client("WRITE_KEY"', f'Client("{eventspool_dataplane.write_key}", data_plane_url="{eventspool_dataplane.url}"')
+        code = "\n".join(BLOCKS).replace(
+            'redis_opts={"host": "localhost"}', f'redis_opts={{"url": "{server.url}"}}'
+        )
+        key, url = eventspool_dataplane.write_key, eventspool_dataplane.url
+        code = code.replace('Client("WRITE_KEY"', f'Client("{key}", data_plane_url="{url}"')
         code += "\nassert client.stats().delivered == 1, client.stats()\n"
         subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)
 
