@@ -60,14 +60,12 @@ def read_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
     """Yield ``(size, line, whole)``: bytes read, the line without its end, False where it was too long and was cut."""
     first = True
     while line := stream.readline(MAX_LINE_BYTES + 1):
-        size, whole = len(line), True
-        while not line.endswith(b"\n") and size > MAX_LINE_BYTES:
-            rest = stream.readline(MAX_LINE_BYTES)
-            if not rest:
-                break
-            size, whole, line = size + len(rest), False, rest
-        if size > MAX_LINE_BYTES:
-            whole = False
+        piece, size = line, len(line)
+        while (
+            size > MAX_LINE_BYTES and not piece.endswith(b"\n") and (piece := stream.readline(MAX_LINE_BYTES))
+        ):
+            size += len(piece)
+        whole = size <= MAX_LINE_BYTES or line.endswith(b"\n")
         if first:
             line, first = line.removeprefix(b"\xef\xbb\xbf"), False
         yield size, line.strip(), whole

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 __all__ = [
     "console",
@@ -57,7 +57,7 @@ def err_console() -> Console:
 def _console(file: TextIO) -> Console:
     if file.isatty() or "COLUMNS" in os.environ:
         return Console(file=file, highlight=False)
-    return Console(file=file, highlight=False, soft_wrap=True, width=_WIDTH_ELSEWHERE)
+    return Console(file=file, highlight=False, width=_WIDTH_ELSEWHERE)
 
 
 def on_terminal() -> bool:
@@ -67,12 +67,17 @@ def on_terminal() -> bool:
 
 def say(text: str) -> None:
     """Tell people something that is no data."""
-    err_console().print(escape(text))
+    _print_unbroken(err_console(), escape(text))
 
 
 def say_error(text: str) -> None:
     """Tell people what went wrong and what to do."""
-    err_console().print(f"[bold red]error:[/] {escape(text)}")
+    _print_unbroken(err_console(), f"[bold red]error:[/] {escape(text)}")
+
+
+def _print_unbroken(target: Console, markup: str) -> None:
+    """Print a sentence: wrapped on a terminal, one line elsewhere."""
+    target.print(markup, soft_wrap=not target.is_terminal)
 
 
 def print_json(data: Any) -> None:
@@ -81,13 +86,13 @@ def print_json(data: Any) -> None:
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table; the columns named in *right* hold numbers."""
+    """Return an empty table; the columns named in *right* hold numbers. The first one is never broken."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         if column in right:
             made.add_column(column, justify="right", no_wrap=True)
         else:
-            made.add_column(column, overflow="fold")
+            made.add_column(column, overflow="fold", no_wrap=column == columns[0])
     return made
 
 
@@ -136,19 +141,20 @@ def format_moment(moment: float | None) -> str:
 
 
 class _ToConsole(logging.Handler):
-    def __init__(self, show: Callable[[str], object]) -> None:
+    def __init__(self, target: Console) -> None:
         super().__init__(logging.WARNING)
-        self._show = show
+        self._target = target
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
-            self._show(f"[yellow]{record.levelname.lower()}:[/] {escape(record.getMessage())}")
+            level = record.levelname.lower()
+            _print_unbroken(self._target, f"[yellow]{level}:[/] {escape(record.getMessage())}")
 
 
 @contextlib.contextmanager
 def show_warnings(target: Console) -> Iterator[None]:
     """Show the library's own warnings on *target* while this lasts."""
-    handler = _ToConsole(target.print)
+    handler = _ToConsole(target)
     logger = logging.getLogger("eventspool")
     logger.addHandler(handler)
     try:

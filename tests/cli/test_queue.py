@@ -1,0 +1,175 @@
+"""``eventspool queue``: what operators see and do, on both kinds of queue."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import subprocess
+import sys
+import time
+
+import pytest
+
+KEY = "canary-write-key"
+
+
+def ids(run, queue, state="failed"):
+    return [job["id"] for job in run("queue", "list", "--state", state, "--json", **queue).json]
+
+
+def test_status_counts_by_state(run, failed, enqueue):
+    enqueue("good")
+    done = run("queue", "status", "--json", **failed)
+
+    assert done.status == 0
+    assert (done.json["failed"]["jobs"], done.json["failed"]["events"]) == (2, 2)
+    assert (done.json["waiting"]["jobs"], done.json["leased"]["jobs"]) == (1, 0)
+    assert done.json["oldest_age"] > 0
+    assert [row.split()[:2] for row in run("queue", "status", **failed).out.splitlines()[2:6]] == [
+        ["waiting", "1"],
+        ["delayed", "0"],
+        ["leased", "0"],
+        ["failed", "2"],
+    ]
+
+
+def test_list_shows_jobs_page_by_page(run, failed):
+    first, second = run("queue", "list", "--json", **failed).json
+    page = run("queue", "list", "--limit", "1", "--after", first["id"], "--json", **failed).json
+
+    assert [job["id"] for job in page] == [second["id"]]
+    assert (first["state"], first["reason"], first["events"]) == ("failed", "rejected", 1)
+    done = run("queue", "list", "--limit", "1", **failed)
+    assert first["id"] in done.out
+    assert "404" in done.out
+    assert f"--after {first['id']}" in done.err
+
+
+def test_list_says_when_there_is_nothing(run, failed):
+    done = run("queue", "list", "--state", "delayed", **failed)
+
+    assert (done.status, done.out) == (0, "")
+    assert "No delayed jobs" in done.err
+    assert run("queue", "list", "--state", "delayed", "--json", **failed).json == []
+
+
+def test_show_shows_a_job_and_its_events(run, failed):
+    [job, _] = ids(run, failed)
+    shown = run("queue", "show", job, "--json", **failed).json
+
+    assert (shown["id"], shown["reason"]) == (job, "rejected")
+    assert [event["event"] for event in shown["payload"]] == ["bad-0"]
+    assert "bad-0" in run("queue", "show", job, **failed).out
+
+
+def test_a_job_that_is_not_there_is_an_error(run, failed):
+    for command in ("show", "retry", "purge"):
+        option = [] if command == "show" else ["--id"]
+        done = run("queue", command, *option, "nope", *(["--yes"] if command == "purge" else []), **failed)
+        assert done.status == 1
+        assert "there" in done.err
+
+
+def test_retry_takes_ids_a_reason_or_all(run, failed):
+    [job, _] = ids(run, failed)
+
+    assert run("queue", "retry", "--reason", "other", "--json", **failed).json == {"retried": 0}
+    assert run("queue", "retry", "--id", job, "--json", **failed).json == {"retried": 1}
+    assert ids(run, failed, "waiting") == [job]
+    assert run("queue", "retry", "--all", "--json", **failed).json == {"retried": 1}
+    assert ids(run, failed) == []
+
+
+def test_what_was_retried_is_delivered(run, failed, target, plane):
+    run("queue", "retry", "--all", **failed)
+
+    assert run("worker", "--once", **target, **failed).status == 0
+    assert set(plane.unique_ids()) == {"id-bad-0", "id-bad-1"}
+
+
+def test_purge_refuses_where_nobody_can_confirm(run, failed):
+    done = run("queue", "purge", **failed)
+
+    assert done.status == 2
+    assert "--yes" in done.err
+    assert len(ids(run, failed)) == 2
+
+
+def test_purge_deletes_what_was_chosen(run, failed, enqueue):
+    enqueue("good")
+    [job, _] = ids(run, failed)
+
+    assert run("queue", "purge", "--yes", "--id", job, "--json", **failed).json == {"purged": 1}
+    assert run("queue", "purge", "--yes", "--reason", "rejected", "--json", **failed).json == {"purged": 1}
+    assert run("queue", "purge", "--yes", "--state", "waiting", "--json", **failed).json == {"purged": 1}
+    assert run("queue", "purge", "--yes", "--state", "leased", **failed).status == 2
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 2), ("\x03", 130, 2)])
+def test_purge_asks_on_a_terminal(run, failed, answer, status, left):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eventspool", "queue", "purge"],
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, **failed},
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(theirs, __import__("termios").TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    asked = b""
+    while b"[y/N]" not in asked:
+        asked += os.read(ours, 1024)
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        os.write(
+            ours, answer.encode()
+        )  # a Ctrl-C between the question and the read is only seen with the next key
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
+
+    assert process.poll() == status
+    os.close(ours)
+    assert b"all 2 jobs (2 events) that are failed" in asked
+    assert len(ids(run, failed)) == left
+
+
+def test_export_writes_lines_and_leaves_the_queue_alone(run, failed, tmp_path):
+    assert run("queue", "export", "out.jsonl", "--json", **failed).json == {
+        "exported": 2,
+        "file": "out.jsonl",
+    }
+    written = (tmp_path / "out.jsonl").read_text()
+
+    assert [json.loads(line)["messageId"] for line in written.splitlines()] == ["id-bad-0", "id-bad-1"]
+    assert run("queue", "export", "-", **failed).out == written
+    assert len(ids(run, failed)) == 2
+
+
+def test_export_into_a_missing_folder_says_so(run, failed):
+    done = run("queue", "export", "missing/out.jsonl", **failed)
+
+    assert done.status == 2
+    assert "missing" in done.err
+
+
+def test_no_command_ever_shows_the_write_key(run, failed):
+    [job, _] = ids(run, failed)
+    for arguments in (
+        ["status"],
+        ["list"],
+        ["show", job],
+        ["export", "-"],
+        ["list", "--json"],
+        ["show", job, "--json"],
+    ):
+        done = run("queue", *arguments, EVENTSPOOL_WRITE_KEY=KEY, **failed)
+        assert done.status == 0
+        assert KEY not in done.out + done.err
+
+
+def test_tables_are_plain_where_nobody_watches(run, failed):
+    assert "\x1b" not in run("queue", "status", **failed).out + run("queue", "list", **failed).out
