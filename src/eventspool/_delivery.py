@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
-from eventspool._envelope import Envelope, EnvelopeError, open_envelope, seal
+from eventspool._envelope import Envelope, EnvelopeError, count_events, open_envelope, seal
 from eventspool._job import Failure
 from eventspool._plan import Plan
 from eventspool._verdict import DeliveryResult, Verdict, judge, parse_rejections
@@ -55,6 +55,7 @@ class Outcome:
     retry_after: float | None = None
     error: str = ""
     progress: str = ""
+    _held: int = 0
     _plan: Plan | None = None
     _events: list[bytes] | None = None
     _status: int | None = None
@@ -63,7 +64,7 @@ class Outcome:
         """Return the failure of everything that was not delivered, after *attempts* attempts."""
         plan, error = self._plan, f"given up after {attempts} attempts: {self.error}"
         if plan is None or self._events is None:  # never cut: nothing of it was delivered
-            return Failure("max_attempts", error, plan.events if plan else 0, status=self._status)
+            return Failure("max_attempts", error, self._held, status=self._status)
         left = sorted({*plan.unsent(), *plan.rejected})
         return _fail_part("max_attempts", error, left, plan, self._events, self._status)
 
@@ -84,7 +85,13 @@ def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: thre
         # Junk, foreign, truncated, newer: parked where an operator sees it, and delivery goes on.
         return Outcome(job.id, answered=False, interrupted=True, failure=Failure(error.reason, str(error), 0))
     except Exception as error:  # noqa: BLE001 - a bug on this side must not kill the sender, nor lose the job
-        return Outcome(job.id, interrupted=True, error=f"sending met {type(error).__name__}")
+        return Outcome(
+            job.id,
+            interrupted=True,
+            error=f"sending met {type(error).__name__}",
+            progress=job.progress,
+            _held=count_events(job.payload or b""),
+        )
 
 
 class _Delivery:
@@ -126,6 +133,7 @@ class _Delivery:
                     retry_after=result.retry_after,
                     error=result.describe(),
                     progress=plan.progress,
+                    _held=plan.events,
                     _plan=plan,
                     _events=self._events,
                     _status=result.status,

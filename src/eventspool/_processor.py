@@ -109,6 +109,7 @@ class Processor:
         self._stopping = threading.Event()
         self._stopped = threading.Event()
         self._idle = threading.Event()
+        self._held_up = threading.Event()  # told to stay away: begin nothing before the breaker has opened
         self._claim_at = 0.0
         self._renew_at = 0.0
         self._repair_at = 0.0
@@ -175,7 +176,13 @@ class Processor:
 
     def _send(self) -> None:
         while (job := self._outbox.get()) is not None:
-            self._inbox.put(deliver(job, self._transport, gzip=self._gzip, stopping=self._stopping))
+            if self._held_up.is_set():
+                self._inbox.put(Outcome(job.id, counts=False, interrupted=True, progress=job.progress))
+                continue
+            outcome = deliver(job, self._transport, gzip=self._gzip, stopping=self._stopping)
+            if outcome.retry_after or outcome.unauthorized:
+                self._held_up.set()
+            self._inbox.put(outcome)
 
     def _listen(self) -> None:
         """While the loop is idle, wait for the queue to say that somebody produced."""
@@ -200,6 +207,7 @@ class Processor:
                 except Exception as error:  # noqa: BLE001 - a bug must not stop delivery for ever
                     _log.error("the processor met %s and goes on", type(error).__name__)
                     self._stopping.wait(1.0)
+                    self._claim_at = 0.0
             self._leave()
         finally:
             self._stopped.set()
@@ -233,7 +241,6 @@ class Processor:
             self._renew(now)
         if not self._stopping.is_set() and now >= self._claim_at:
             self._claim(now)
-        self._trouble = 0
 
     def _patience(self, now: float) -> float:
         """Return how long the next turn may wait for an outcome or a wake-up."""
@@ -276,6 +283,7 @@ class Processor:
             visibility_timeout=self._opts.visibility_timeout,
             probe=probe,
         )
+        self._trouble = 0
         if claim.jobs:
             self._idle.clear()
             if probe:
@@ -387,7 +395,7 @@ class Processor:
                     job.id, SettlementKind.RELEASE, 0.0, job.progress
                 )
         except queue.Empty:
-            pass
+            self._held_up.clear()  # what comes now is a probe
 
     # -- queue traffic -------------------------------------------------------------------------------------------------------
 
@@ -413,6 +421,7 @@ class Processor:
         self._backend.renew(
             self._token, list(self._in_flight), visibility_timeout=self._opts.visibility_timeout
         )
+        self._trouble = 0
         self._renew_at = now + self._renew_interval
         if now >= self._repair_at:
             self._repair_at = now + _REPAIR_INTERVAL

@@ -1,0 +1,221 @@
+"""Leases: kept while a request lasts, lost without harm, given back at the end."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from eventspool._job import JobState
+
+from .conftest import DOWN, OK, make_job, until
+
+
+class Held:
+    """An answer that waits until it is released."""
+
+    def __init__(self, answer=OK):
+        self.began = threading.Event()
+        self.release = threading.Event()
+        self._answer = answer
+
+    def __call__(self, names):
+        self.began.set()
+        self.release.wait(10.0)
+        return self._answer
+
+
+@pytest.fixture
+def held():
+    held = Held()
+    yield held
+    held.release.set()
+
+
+@pytest.mark.parametrize("fifo", [True, False])
+def test_a_request_that_outlasts_the_visibility_timeout_keeps_its_lease(rig, held, fifo):
+    rig = rig(held, fifo=fifo, visibility_timeout=0.2).start()
+    rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    deadline = time.monotonic() + 0.7
+    while time.monotonic() < deadline:
+        assert rig.backend.claim("other", limit=1, visibility_timeout=60.0).jobs == ()
+        time.sleep(0.01)
+    held.release.set()
+    rig.empty()
+    assert rig.plane.sent == [["slow"]]
+
+
+def test_a_job_whose_lease_was_lost_is_acknowledged_when_it_was_delivered(rig, held):
+    """Delivered is delivered, whoever holds it by now."""
+    rig = rig(held).start()
+    [job] = rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    rig.clock.ahead = 1_000.0
+    [stolen] = rig.backend.claim("other", limit=1, visibility_timeout=60.0).jobs
+    assert (stolen.id, stolen.stalled, stolen.attempts) == (job.id, True, 1)
+    held.release.set()
+    rig.empty()
+    assert rig.settled == [(job.id, None, None, None)]
+
+
+def test_a_job_whose_lease_was_lost_is_its_new_holders_when_the_request_failed(rig):
+    held = Held(DOWN)
+    rig = rig(held).start()
+    [job] = rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    rig.clock.ahead = 1_000.0
+    rig.backend.claim("other", limit=1, visibility_timeout=60.0)
+    held.release.set()
+    until(lambda: rig.processor.in_flight == 0)
+    rig.processor.stop(5.0)
+    [leased] = rig.backend.jobs(JobState.LEASED, limit=10)
+    assert (leased.id, leased.attempts) == (job.id, 1), "the attempt is the stolen lease's, and only that"
+    assert rig.settled == []
+
+
+def test_a_job_that_gives_up_after_its_lease_was_lost_is_not_reported_as_failed(rig):
+    held = Held(DOWN)
+    rig = rig(held, max_attempts=1).start()
+    rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    rig.clock.ahead = 1_000.0
+    rig.backend.claim("other", limit=1, visibility_timeout=60.0)
+    held.release.set()
+    until(lambda: rig.processor.in_flight == 0)
+    rig.processor.stop(5.0)
+    assert rig.settled == []
+    assert rig.failed == []
+
+
+def test_our_own_job_that_comes_back_to_us_is_not_sent_a_second_time(rig, held):
+    """The lease ran out while we were too busy to renew, and our own claim got it back."""
+    rig = rig(held).start()
+    rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    rig.clock.ahead = 1_000.0
+    rig.processor.wake()
+    until(lambda: set(rig.attempts.values()) == {1})
+    held.release.set()
+    rig.empty()
+    assert rig.plane.sent == [["slow"]]
+
+
+def _stall(rig, times):
+    for _ in range(times):
+        assert rig.backend.claim("dead", limit=10, visibility_timeout=60.0).jobs
+        rig.clock.ahead += 100.0
+
+
+def test_a_job_that_never_comes_back_is_parked_as_stalled(rig):
+    """It may be what kills its processors; after max_attempts nobody is risked for it any more."""
+    rig = rig(max_attempts=3)
+    [job] = rig.commit(make_job("killer", "victim"))
+    _stall(rig, 3)
+    rig.start().empty()
+    assert rig.plane.sent == []
+    [failed] = rig.failed
+    assert (failed.reason, failed.events) == ("stalled", 2)
+    assert rig.backend.payload(job.id) == job.payload
+    [(job_id, error, indices, _)] = rig.settled
+    assert (job_id, error.reason, indices) == (job.id, "stalled", None)
+
+
+def test_a_job_that_stalled_less_often_is_sent(rig):
+    rig = rig(max_attempts=3)
+    rig.commit(make_job("unlucky"))
+    _stall(rig, 2)
+    rig.start().empty()
+    assert rig.plane.sent == [["unlucky"]]
+
+
+def test_stop_returns_within_its_timeout_while_a_request_hangs(rig, held):
+    rig = rig(held).start()
+    rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    began = time.monotonic()
+    rig.processor.stop(0.1)
+    assert 0.09 < time.monotonic() - began < 1.0
+    rig.processor.give_back()
+    [again] = rig.backend.claim("other", limit=10, visibility_timeout=60.0).jobs
+    assert (again.attempts, again.stalled) == (0, False)
+
+
+def test_what_a_hanging_request_delivered_after_stop_is_still_acknowledged(rig, held):
+    rig = rig(held).start()
+    rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    rig.processor.stop(0.0)
+    rig.processor.give_back()
+    held.release.set()
+    rig.empty()
+
+
+def test_stop_gives_back_what_was_not_begun_without_an_attempt(rig, held):
+    rig = rig(held, concurrency=1).start()
+    rig.commit(*[make_job(f"j{i}") for i in range(4)])
+    assert held.began.wait(5.0)
+    rig.processor.stop(0.0)
+    held.release.set()
+    rig.processor.stop(5.0)
+    assert list(rig.attempts.values()) == [0] * (4 - len(rig.plane.accepted))
+    assert rig.backend.stats().leased.jobs == 0
+
+
+def _count_turns(processor):
+    turns, step = [], processor._step
+
+    def counted():
+        turns.append(None)
+        step()
+
+    processor._step = counted
+    return turns
+
+
+def test_waiting_for_a_request_during_stop_takes_no_turns(rig, held):
+    rig = rig(held)
+    turns = _count_turns(rig.processor)
+    rig.start()
+    rig.commit(make_job("slow"))
+    assert held.began.wait(5.0)
+    rig.processor.stop(0.3)
+    assert len(turns) < 50
+
+
+def test_a_probe_that_is_due_while_an_old_request_hangs_takes_no_turns(rig, held):
+    """The breaker is open and its pause is over, but what is under way must end first."""
+    rig = rig([held, *[DOWN] * 50], concurrency=2, max_attempts=1_000)
+    turns = _count_turns(rig.processor)
+    rig.commit(*[make_job(f"j{i}") for i in range(8)])
+    rig.start()
+    assert held.began.wait(5.0)
+    until(lambda: rig.processor.is_paused)
+    until(lambda: rig.processor.in_flight == 1)
+    before = len(turns)
+    time.sleep(0.3)
+    assert len(turns) - before < 50
+    rig.plane.answer = OK
+    held.release.set()
+    rig.empty()
+
+
+@pytest.mark.parametrize("fifo", [True, False])
+def test_an_idle_processor_takes_no_turns_and_wakes_for_a_foreign_producer(rig, fifo):
+    """A queue that other processes fill has a listener; it must neither sleep through a job nor spin."""
+    from eventspool._backends.memory import MemoryBackend
+
+    class Shared(MemoryBackend):
+        shared = True
+
+    rig = rig(fifo=fifo, backend=Shared(fifo=fifo))
+    turns = _count_turns(rig.processor)
+    rig.start()
+    for i in range(3):
+        rig.backend.commit([make_job(f"j{i}")])  # nobody says so to the processor
+        until(lambda i=i: len(rig.plane.accepted) == i + 1, timeout=2.0)
+    until(lambda: rig.unfinished == 0)
+    before = len(turns)
+    time.sleep(0.3)
+    assert len(turns) - before < 20
