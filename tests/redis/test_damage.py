@@ -187,6 +187,9 @@ def test_in_order_nothing_overtakes_a_rejected_job(make):
     backend = make(fifo=True, max_bytes=1000)
     jobs = [NewJob(new_job_id(), bytes(size), 1) for size in (600, 600, 10)]
     assert backend.commit(jobs).rejected == tuple(ids_of(jobs[1:]))
+    backend.ack(ids_of(jobs))
+    many = [NewJob(new_job_id(), bytes(2000 if n == 50 else 1), 1) for n in range(1100)]
+    assert backend.commit(many).rejected == tuple(ids_of(many[50:])), "nor in the next transaction"
 
 
 def test_a_reduced_failed_job_is_not_restored_by_its_producer(backend):
@@ -218,9 +221,10 @@ def test_a_list_goes_on_when_its_cursor_has_gone(backend):
 
 def test_a_clock_set_back_does_not_hold_up_new_jobs(make, raw):
     future = int((time.time() + 3600) * 1e6)
-    for fifo in (False, True):
+    soon = int((time.time() + 0.5) * 1e6)
+    for fifo, last in ((False, future), (True, future), (False, soon)):
         backend = make(fifo=fifo)
-        raw.hset(make.prefix + "m", "last", future)
+        raw.hset(make.prefix + "m", "last", last)
         job = new_job()
         backend.commit([job])
         assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]

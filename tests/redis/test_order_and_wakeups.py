@@ -121,8 +121,9 @@ def test_a_standby_does_not_take_the_holders_wakeups(make):
     hush(standby)
     hush(holder)
     with ThreadPoolExecutor(2) as pool:
+        idle = pool.submit(standby.wait, 0.5)
+        time.sleep(0.1)  # it would be served first
         waiting = pool.submit(holder.wait, 30.0)
-        idle = pool.submit(standby.wait, 0.3)
         time.sleep(0.1)
         holder.commit(new_jobs(1))
         assert waiting.result() is True
@@ -151,6 +152,31 @@ def test_a_standby_is_woken_when_the_queue_is_given_back(make):
         woken, seconds = waiting.result()
     assert (woken, seconds < SOON) == (True, True)
     assert len(standby.claim("u", limit=1, visibility_timeout=LONG).jobs) == 1
+
+
+def test_a_standby_that_becomes_the_holder_waits_for_jobs_from_then_on(make, raw):
+    holder, standby = make(fifo=True), make(fifo=True)
+    holder.claim("t", limit=1, visibility_timeout=LONG)
+    standby.claim("u", limit=1, visibility_timeout=LONG)
+    hush(standby)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(waited, standby, 2 * SOON)
+        time.sleep(0.1)
+        raw.delete(make.prefix + "l")
+        assert not standby.claim("u", limit=1, visibility_timeout=LONG).stand_by
+        assert waiting.result()[1] < SOON, "it must not go on waiting as a stand-by"
+
+
+def test_in_order_a_job_in_flight_holds_up_those_before_it_too(make):
+    backend = make(fifo=True)
+    jobs = new_jobs(3)
+    backend.commit(jobs)
+    claim_soon(backend, "t", limit=2)
+    backend.settle("t", [release(jobs[0].id)])
+    for probe in (False, True):
+        assert backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe).jobs == ()
+    backend.settle("t", [release(jobs[1].id)])
+    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == ids_of(jobs)
 
 
 def test_a_holder_that_loses_the_queue_can_neither_settle_nor_renew(make, raw):

@@ -22,7 +22,7 @@ if #ids > 0 then
     if ours or (held_back and not probe) then
       -- In flight, or waiting for its retry: strict order means that nothing behind it may start.
       wait = held_till - now
-      if ours and probe then found = {} end
+      if ours then found = {} end
       break
     else
       -- A lease of another token is void: its holder has lost the queue.
