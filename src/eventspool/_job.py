@@ -128,12 +128,10 @@ class Claim:
         jobs: Jobs now leased to the caller, oldest first.
         wait: Where *jobs* is empty: seconds until the next job comes due or the queue's lease ends;
             ``None`` when nothing is stored that time alone would make claimable.
-        stand_by: Another processor holds this first-in-first-out queue as a whole.
     """
 
     jobs: tuple[ClaimedJob, ...] = ()
     wait: float | None = None
-    stand_by: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -295,9 +295,7 @@ class Processor:
                 self._add_sender()
             return
         self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
-        if (
-            self._backend.shared and not claim.stand_by
-        ):  # a stand-by would catch wake-ups meant for the holder
+        if self._backend.shared:
             self._idle.set()
 
     def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:

@@ -117,7 +117,7 @@ def test_a_job_put_back_wakes_another_processor(make):
 def test_a_standby_does_not_take_the_holders_wakeups(make):
     holder, standby = make(fifo=True), make(fifo=True)
     holder.claim("t", limit=1, visibility_timeout=LONG)
-    assert standby.claim("u", limit=1, visibility_timeout=LONG).stand_by
+    assert standby.claim("u", limit=1, visibility_timeout=LONG).wait, "until the holder's lease ends"
     hush(standby)
     hush(holder)
     with ThreadPoolExecutor(2) as pool:
@@ -163,7 +163,7 @@ def test_a_standby_that_becomes_the_holder_waits_for_jobs_from_then_on(make, raw
         waiting = pool.submit(waited, standby, 2 * SOON)
         time.sleep(0.1)
         raw.delete(make.prefix + "l")
-        assert not standby.claim("u", limit=1, visibility_timeout=LONG).stand_by
+        assert standby.claim("u", limit=1, visibility_timeout=LONG).wait is None, "it holds an empty queue"
         assert waiting.result()[1] < SOON, "it must not go on waiting as a stand-by"
 
 

@@ -192,7 +192,7 @@ class RedisBackend:
         else:
             wait, *found = self._connection.run("claim", *args)
         if not found:
-            return Claim(wait=None if wait < 0 else wait / 1e6, stand_by=self._standby)
+            return Claim(wait=None if wait < 0 else wait / 1e6)
         ids = [decode_text(job_id) for job_id in found[::4]]
         payloads = self._fetch(ids)
         return Claim(
