@@ -65,7 +65,13 @@ class LiveNarrator(QuietNarrator):
 
     def __init__(self, target: Console) -> None:
         self._target = target
-        self._live = Live(console=target, refresh_per_second=10, transient=True)
+        self._live = Live(
+            console=target,
+            refresh_per_second=10,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> Self:
         self._live.start()

@@ -50,14 +50,18 @@ def console() -> Console:
 
 
 def err_console() -> Console:
-    """Return the console of the standard error, as it is now."""
+    """Return the console of the standard error. All share it, so that lines and what moves do not collide."""
     return _console(sys.stderr)
 
 
+_consoles: dict[TextIO, Console] = {}
+
+
 def _console(file: TextIO) -> Console:
-    if file.isatty() or "COLUMNS" in os.environ:
-        return Console(file=file, highlight=False)
-    return Console(file=file, highlight=False, width=_WIDTH_ELSEWHERE)
+    if file not in _consoles:
+        width = None if file.isatty() or "COLUMNS" in os.environ else _WIDTH_ELSEWHERE
+        _consoles[file] = Console(file=file, highlight=False, width=width)
+    return _consoles[file]
 
 
 def on_terminal() -> bool:

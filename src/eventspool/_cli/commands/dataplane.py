@@ -138,7 +138,13 @@ def _live() -> Iterator[Live | None]:
     if not on_terminal():
         yield None
         return
-    with Live(console=err_console(), refresh_per_second=4, transient=True) as live:
+    with Live(
+        console=err_console(),
+        refresh_per_second=4,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as live:
         yield live
 
 

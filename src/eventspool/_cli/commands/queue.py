@@ -120,19 +120,14 @@ def list_jobs(
     if not jobs:
         say(f"No {state} jobs{' behind that one' if after else ''}.")
         return
-    last = "why" if state == "failed" else "due"
-    numbers = ("events", "size", "attempts")
-    shown = table("job", "age", *numbers, last, right=("age", *numbers))
+    failed = state == "failed"
+    numbers = ("age", "events", "size") if failed else ("age", "events", "size", "attempts")
+    shown = table("job", *numbers, "why" if failed else "due", right=numbers)
     now = time.time()
     for job in jobs:
-        shown.add_row(
-            job.id,
-            format_age(max(now - job.created_at, 0.0)),
-            f"{job.events:,}",
-            format_bytes(job.bytes),
-            f"{job.attempts:,}",
-            f"{job.reason}: {job.error}" if state == "failed" else _due(job, now),
-        )
+        age = format_age(max(now - job.created_at, 0.0))
+        last = (f"{job.reason}: {job.error}",) if failed else (f"{job.attempts:,}", _due(job, now))
+        shown.add_row(job.id, age, f"{job.events:,}", format_bytes(job.bytes), *last)
     console().print(shown)
     if len(jobs) == limit:
         say(f"\nThere may be more: --after {jobs[-1].id}")

@@ -225,7 +225,9 @@ def _progress(file: IO[bytes]) -> Iterator[Any]:
         yield lambda size: None  # noqa: ARG005
         return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=err_console(), transient=True) as bar:
+    with Progress(
+        *columns, console=err_console(), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
         task = bar.add_task("sending", total=_size(file))
         yield lambda size: bar.advance(task, size)
 

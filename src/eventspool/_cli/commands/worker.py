@@ -247,7 +247,9 @@ def _shown(*, quiet: bool) -> Iterator[tuple[Callable[[_Status], None], Console]
     """Yield what shows a status: one live line on a terminal, a line now and then elsewhere."""
     target = err_console()
     if on_terminal():
-        with Live(console=target, refresh_per_second=4, transient=True) as live:
+        with Live(
+            console=target, refresh_per_second=4, transient=True, redirect_stdout=False, redirect_stderr=False
+        ) as live:
             yield lambda status: live.update(Text(str(status))), live.console
         return
     told, again_at = "", 0.0
