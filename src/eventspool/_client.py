@@ -19,7 +19,7 @@ from eventspool._exceptions import (
     QueueError,
     RefusedError,
 )
-from eventspool._lifecycle import close_on_sigterm, is_exiting, keep, register, release
+from eventspool._lifecycle import close_on_sigterm, importing, is_exiting, keep, register, release
 from eventspool._stats import ClientStats
 from eventspool._throttle import Throttle
 
@@ -96,7 +96,8 @@ class Client:
         self._on_error = on_error
         self._queue_opts = read_queue_opts(persistence)
         if self._queue_opts is not None and self._opts.enable:
-            import_driver(self._queue_opts)
+            with importing:
+                import_driver(self._queue_opts)
         self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
         self._closed = is_exiting()
         self._begin()
@@ -423,7 +424,8 @@ class Client:
                 raise closed
             self._pipe().callbacks.submit(callback, closed)
             return
-        import_driver(opts)
+        with importing:
+            import_driver(opts)
         with self._lock:
             again = self._queue_opts is not None
             if not again:
@@ -538,7 +540,8 @@ class Client:
         """Return this process's pipeline; make it, and with *start* set it going, where it is not there yet."""
         pipeline = self._pipeline
         if pipeline is None:
-            from eventspool._pipeline import Pipeline
+            with importing:
+                from eventspool._pipeline import Pipeline
 
             with self._lock:
                 pipeline = self._pipeline

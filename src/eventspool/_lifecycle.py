@@ -15,7 +15,7 @@ from eventspool._exceptions import ConfigError
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["close_on_sigterm", "is_exiting", "keep", "register", "release"]
+__all__ = ["close_on_sigterm", "importing", "is_exiting", "keep", "register", "release"]
 
 
 class _Closable(Protocol):
@@ -30,6 +30,9 @@ _clients: weakref.WeakSet[_Closable] = weakref.WeakSet()
 _open: set[_Closable] = set()
 """Clients that may hold events: they are kept until they are closed, whether or not the host still holds them."""
 _exiting = False
+importing = threading.RLock()
+"""Held while we import on first use, and by every fork: a child forked in the midst of an import waits for ever for the
+module's lock, whose holder it does not have."""
 
 
 def register(client: _Closable) -> None:
@@ -59,6 +62,9 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=importing.acquire, after_in_parent=importing.release, after_in_child=importing.release
+    )
 
 
 def _close_all(budget: float = 5.0) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends import create_backend
+from eventspool._backends.memory import MemoryBackend
 from eventspool._buffer import Buffer
 from eventspool._callbacks import CallbackThread
 from eventspool._config import JobOpts
@@ -92,8 +93,6 @@ class Pipeline:
     def _make_engine(self, queue_opts: QueueOpts | None) -> _Engine:
         backend: Backend
         if queue_opts is None:
-            from eventspool._backends.memory import MemoryBackend
-
             backend = self._memory = MemoryBackend()
             jobs, fifo = JobOpts(), False
         else:

@@ -11,6 +11,7 @@ from the system (or ``SSL_CERT_FILE``).
 from __future__ import annotations
 
 import base64
+import encodings.idna  # noqa: F401 - the first lookup of a name would import it, perhaps while another thread forks
 import functools
 import http.client
 import io

@@ -113,9 +113,13 @@ def import_driver(opts: QueueOpts) -> None:
     Left to the background threads, a program of a few lines would be exiting by then, and redis-py can no longer be
     imported while the interpreter exits.
     """
-    from eventspool._config import RedisOpts
+    from eventspool._config import SQLiteOpts
 
-    if isinstance(opts.target, RedisOpts):
+    if isinstance(opts.target, SQLiteOpts):
+        import eventspool._backends.sqlite
+    else:
+        import eventspool._backends.redis  # noqa: F401
+
         with contextlib.suppress(ImportError):  # the backend says so when it connects
             import redis  # noqa: F401
 
