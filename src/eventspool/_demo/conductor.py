@@ -202,10 +202,9 @@ class _Conductor:
         self._kills += self._child.kill()
         while (message := self._child.hear(0.0)) is not None:  # acknowledged before it died
             self._stored = max(self._stored, message["stored"])
-        self._tell(
-            "kill", f"SIGKILL {self._kills} of {self._options.kills}, {when} ({self._stored:,} stored)"
-        )
         self._show(is_down=True)
+        standing = f"{self._queued:,} of {self._stored:,} stored events are in the queue"
+        self._tell("kill", f"SIGKILL {self._kills} of {self._options.kills}, {when}: {standing}")
 
     def _replace_crashed(self) -> None:
         assert self._child is not None  # noqa: S101
