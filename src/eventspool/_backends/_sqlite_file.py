@@ -76,6 +76,7 @@ class SQLiteFile:
         self._torn = False
         self._inode = (0, 0)
         self._level = ""
+        _watch_forks(self)  # before there is a connection: a fork must not come amid the first opening either
 
     def run(self, step: Callable[[sqlite3.Connection], T], *, durable: bool, growing: bool = False) -> T:
         """
@@ -188,7 +189,6 @@ class SQLiteFile:
         there = os.stat(self.path)
         self._inode, self._level = (there.st_dev, there.st_ino), ""
         self._connection = connection
-        _watch_forks(self)
         return connection
 
     def _adopt(self, connection: sqlite3.Connection) -> None:
