@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -43,6 +44,7 @@ def register(client: _Closable) -> None:
 def keep(client: _Closable) -> None:
     """Keep *client* alive, so that it is closed when the process exits even if the host has dropped it."""
     _open.add(client)
+    _close_with_multiprocessing()
 
 
 def release(client: _Closable) -> None:
@@ -79,6 +81,20 @@ def _exit() -> None:
     global _exiting  # noqa: PLW0603 - there is one process, and it exits once
     _exiting = True
     _close_all()
+
+
+_registered_in = 0
+
+
+def _close_with_multiprocessing() -> None:
+    """Register with ``multiprocessing`` in its children: before Python 3.13 a forked one runs no exit handlers."""
+    global _registered_in  # noqa: PLW0603 - once per process
+    util = sys.modules.get("multiprocessing.util")
+    process = sys.modules.get("multiprocessing.process")
+    if util is None or process is None or process.parent_process() is None or _registered_in == os.getpid():
+        return
+    _registered_in = os.getpid()
+    util.Finalize(None, _close_all, exitpriority=100)
 
 
 def close_on_sigterm() -> None:
