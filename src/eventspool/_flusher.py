@@ -86,6 +86,7 @@ class Flusher:
         """Move every event numbered below *upto* now, without waiting for ``flush_at`` or ``flush_interval``."""
         self._urgent_upto = max(self._urgent_upto, upto)
         self._retry_at = 0.0
+        self._lookup_at = 0.0  # somebody waits now: the next look-up may be seconds away
         self._buffer.alarm()
 
     def switch(self, backend: Backend) -> None:
