@@ -242,6 +242,16 @@ class LeaseContract:
         assert backend.stats().waiting == Depth(1, 2, len(rest.payload))
         assert claim_soon(backend, "t")[0].payload == rest.payload
 
+    def test_a_job_that_could_not_be_read_keeps_its_number_of_events(self, backend: Backend) -> None:
+        job = new_job(5)
+        backend.commit([job])
+        claim_soon(backend, "t")
+        backend.settle("t", [fail(job.id, reason="corrupt", events=0)])
+        assert backend.stats().failed == Depth(1, 5, len(job.payload))
+        failure = backend.lookup([job.id])[job.id]
+        assert failure is not None
+        assert failure.events == 5
+
     def test_settlements_are_answered_one_by_one(self, backend: Backend) -> None:
         jobs = new_jobs(3)
         backend.commit(jobs)

@@ -142,8 +142,10 @@ class Failure:
     Args:
         reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``,
             ``corrupt``, ``missing``.
-        error: One sentence for people, at most 500 characters, never an event's content.
-        events: How many events the failed job holds.
+        error: One sentence for people, at most 500 characters. May quote up to 200 of what the data plane answered,
+            so it is shown to operators and never logged.
+        events: How many events the failed job holds. Counts only together with *payload*: otherwise it is what
+            was stored, where that is known.
         payload: A smaller envelope that replaces the stored one because the other events were delivered.
         indices: Positions, in the batch as first committed, of the events that failed; ``None`` means all.
         status: The HTTP status, where there was one.

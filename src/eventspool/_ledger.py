@@ -113,6 +113,8 @@ class Ledger:
     def open_job(self, job_id: str, first: int, events: int) -> None:
         """Note that events from number *first* on travel as *job_id*. Jobs are opened in the order of their events."""
         with self._lock:
+            if first < self._batched:  # given up as lost while it was being made: the client has closed
+                return
             self._open[job_id] = _OpenJob(first, events, time.monotonic())
             self._unstored[job_id] = first
             self._batched = first + events

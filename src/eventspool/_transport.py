@@ -3,7 +3,7 @@ HTTP to the data plane: one POST, one deadline, no redirects, connections kept a
 
 Built on ``http.client`` so that a request is bounded as a whole: every read gets what is left of one
 deadline, which a per-read timeout does not give (a data plane that drips one byte a second would hold it for
-ever). The answer's body is read up to 64 KiB and never decompressed: ``Accept-Encoding: identity`` is sent.
+ever). The answer's body is read up to 256 KiB and never decompressed: ``Accept-Encoding: identity`` is sent.
 Proxies come from the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), certificate authorities
 from the system (or ``SSL_CERT_FILE``).
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HTTPTransport", "Transport"]
 
-_MAX_ANSWER_BYTES = 65_536
+_MAX_ANSWER_BYTES = 256 << 10
 _MAX_RAW_BYTES = 1 << 20
 """Most that is read of one answer, with its headers and the framing of its chunks."""
 _CONNECTION_LOST = (

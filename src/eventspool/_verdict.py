@@ -40,7 +40,7 @@ class DeliveryResult:
         status: The HTTP status, or ``None`` when no complete answer came.
         error: Why not, in our own words; "" with a status.
         retry_after: Seconds that the data plane asked us to wait, already clamped.
-        body: The first 64 KiB of the answer's body.
+        body: The first 256 KiB of the answer's body.
     """
 
     status: int | None = None

@@ -10,7 +10,7 @@ from eventspool._verdict import MAX_RETRY_AFTER
 
 from .conftest import OK, WRITE_KEY
 
-LIMIT = 65_536
+LIMIT = 256 << 10
 
 
 def _answering(data, *, then="keep"):
@@ -58,7 +58,7 @@ COMPLETE = {
 
 
 @pytest.mark.parametrize("answer", list(COMPLETE))
-def test_an_answer_is_read_up_to_64_kib_and_its_connection_reused_only_when_it_is_clean(
+def test_an_answer_is_read_up_to_the_limit_and_its_connection_reused_only_when_it_is_clean(
     serve, transport, answer
 ):
     data, body, reused = COMPLETE[answer]
@@ -84,7 +84,7 @@ def test_a_body_that_ends_with_the_connection_is_complete(serve, transport):
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n",
     ],
 )
-def test_of_a_body_without_end_64_kib_are_read(serve, transport, head):
+def test_of_a_body_without_end_the_limit_are_read(serve, transport, head):
     def script(connection):
         while connection.request():
             connection.send(head)
@@ -99,7 +99,7 @@ def test_of_a_body_without_end_64_kib_are_read(serve, transport, head):
     assert len(server.connections) == 2
 
 
-def test_a_server_that_stalls_behind_the_64_kib_does_not_hold_the_request(serve, transport):
+def test_a_server_that_stalls_behind_the_the_limit_does_not_hold_the_request(serve, transport):
     def script(connection):
         connection.request()
         connection.send(_sized(b"x" * (LIMIT + 100))[:-100])

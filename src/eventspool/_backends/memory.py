@@ -229,9 +229,9 @@ class MemoryBackend:
             self._forget(entry.id)
             failure = settlement.failure or Failure("unknown", "", entry.events)
             if failure.payload is not None:
-                entry.payload = failure.payload
-            entry.failure = replace(failure, payload=None)
-            entry.events, entry.due, entry.progress = failure.events, now, ""
+                entry.payload, entry.events = failure.payload, failure.events
+            entry.failure = replace(failure, payload=None, events=entry.events)
+            entry.due, entry.progress = now, ""
             self._failed[entry.id] = entry
             self._buried = _grow(self._buried, entry, 1)
         else:

@@ -17,7 +17,8 @@ local function fail(id, attempts, info, new_events, payload)
   else
     call('HSETNX', D, id, '') -- a missing payload gets a stand-in, so that D and the indices stay equally long
   end
-  e, b = number(new_events), call('HSTRLEN', D, id)
+  if payload ~= '' or e == 0 then e = number(new_events) end
+  b = call('HSTRLEN', D, id)
   call('HSET', N, id, text(e) .. ':' .. text(b))
   events, bytes = events + e, bytes + b
   failed_events, failed_bytes = failed_events + e, failed_bytes + b
@@ -25,7 +26,7 @@ local function fail(id, attempts, info, new_events, payload)
   call('HDEL', T, id)
   call('HDEL', O, id)
   call('ZADD', F, text(now), id)
-  call('HSET', I, id, info .. ',"attempts":' .. text(attempts) .. ',"bytes":' .. text(b) .. ',"at":' .. text(now) .. '}')
+  call('HSET', I, id, info .. ',"events":' .. text(e) .. ',"attempts":' .. text(attempts) .. ',"bytes":' .. text(b) .. ',"at":' .. text(now) .. '}')
 end
 
 for i = 3, #ARGV, 7 do
