@@ -113,8 +113,8 @@ def bury(db: sqlite3.Connection, queue: Queue, seq: int, attempts: int, failure:
     if failure.payload is not None:
         db.execute("update payloads set payload = ? where seq = ?", (failure.payload, seq))
     db.execute(
-        "insert into failed select seq, queue, id, iif(:bytes is null, max(events, 0), :events), coalesce(:bytes, bytes), :at, :attempts, :reason, :error,"
-        " :indices, :status from jobs where seq = :seq",
+        "insert into failed select seq, queue, id, iif(:bytes is null, max(events, 0), :events),"
+        " coalesce(:bytes, bytes), :at, :attempts, :reason, :error, :indices, :status from jobs where seq = :seq",
         {
             "events": failure.events,
             "bytes": None if failure.payload is None else len(failure.payload),
