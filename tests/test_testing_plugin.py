@@ -80,7 +80,7 @@ def test_everything_but_the_fixtures_works_without_pytest(tmp_path):
 
 
 def test_the_lazy_names_are_there_and_no_others():
-    from eventspool._contract import QueueContract
+    from eventspool._contract.suite import QueueContract
     from eventspool._dataplane import Rule
 
     assert plugin.QueueContract is QueueContract

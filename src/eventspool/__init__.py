@@ -9,6 +9,7 @@ has it.
 """
 
 from eventspool._aio import AsyncClient
+from eventspool._buffering.ledger import FlushResult
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts, RedisOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
@@ -22,7 +23,6 @@ from eventspool._exceptions import (
     RefusedError,
 )
 from eventspool._job import Depth, Job, QueueStats
-from eventspool._ledger import FlushResult
 from eventspool._queue import Queue, open_queue
 from eventspool._stats import ClientStats
 from eventspool._version import __version__

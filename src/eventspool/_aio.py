@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from eventspool._buffering.ledger import FlushResult
     from eventspool._config import QueueOpts, RedisOpts
-    from eventspool._ledger import FlushResult
     from eventspool._queue import Queue
     from eventspool._stats import ClientStats
 

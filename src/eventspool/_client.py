@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from eventspool._backends import import_driver
 from eventspool._config import ClientOpts, QueueOpts, read_queue_opts, reject_unknown
-from eventspool._event import EventEncoder
+from eventspool._events.event import EventEncoder
 from eventspool._exceptions import (
     ConfigError,
     DeliveryError,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from eventspool._buffering.ledger import FlushResult
     from eventspool._config import RedisOpts
-    from eventspool._ledger import FlushResult
     from eventspool._pipeline import Pipeline
     from eventspool._queue import Queue
 

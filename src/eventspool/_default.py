@@ -9,7 +9,7 @@ from eventspool._client import Client
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from eventspool._ledger import FlushResult
+    from eventspool._buffering.ledger import FlushResult
     from eventspool._stats import ClientStats
 
 __all__ = ["alias", "close", "flush", "group", "identify", "init", "page", "screen", "stats", "track"]

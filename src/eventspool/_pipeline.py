@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from eventspool._backends import create_backend
 from eventspool._backends.memory import MemoryBackend
-from eventspool._buffer import Buffer
-from eventspool._callbacks import CallbackThread
+from eventspool._buffering.buffer import Buffer
+from eventspool._buffering.callbacks import CallbackThread
+from eventspool._buffering.flusher import Flusher
+from eventspool._buffering.ledger import FlushResult, Ledger, Waiter
 from eventspool._config import JobOpts
+from eventspool._delivery.processor import Processor
+from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._exceptions import DeliveryError, QueueError
-from eventspool._flusher import Flusher
 from eventspool._job import JobState, NewJob
-from eventspool._ledger import FlushResult, Ledger, Waiter
-from eventspool._processor import Processor
-from eventspool._transport import HTTPTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from eventspool._contract import QueueContract
+    from eventspool._contract.suite import QueueContract
     from eventspool._dataplane import DataPlane, Rule
 
 __all__ = ["Capture", "DataPlane", "QueueContract", "Rule", "capture_events"]
@@ -28,7 +28,7 @@ __all__ = ["Capture", "DataPlane", "QueueContract", "Rule", "capture_events"]
 _LAZY = {
     "DataPlane": "eventspool._dataplane",
     "Rule": "eventspool._dataplane",
-    "QueueContract": "eventspool._contract",
+    "QueueContract": "eventspool._contract.suite",
 }
 
 

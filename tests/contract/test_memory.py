@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._contract import QueueContract
-from eventspool._contract_tools import new_job, release
+from eventspool._contract.suite import QueueContract
+from eventspool._contract.tools import new_job, release
 
 
 class TestMemory(QueueContract):

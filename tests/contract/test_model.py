@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.sqlite import SQLiteBackend
 from eventspool._config import SQLiteOpts
-from eventspool._contract_tools import ids_of, new_jobs, retry
+from eventspool._contract.tools import ids_of, new_jobs, retry
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind
 
 IDS = [f"{n:028x}" for n in range(1, 13)]

@@ -6,7 +6,7 @@ import pytest
 
 from eventspool._backends.sqlite import SQLiteBackend
 from eventspool._config import SQLiteOpts
-from eventspool._contract import QueueContract
+from eventspool._contract.suite import QueueContract
 
 
 class TestSQLite(QueueContract):

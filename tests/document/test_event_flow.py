@@ -12,7 +12,7 @@ import pytest
 
 from e2e.harness import PATIENCE, Calls, eventually
 from eventspool import DeliveryError, QueueOpts, QueueUnavailable, RedisOpts, RefusedError
-from eventspool._processor import Processor
+from eventspool._delivery.processor import Processor
 
 LONG = 3600.0
 MANY = 10_000

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eventspool._encoding import dumps_fast
-from eventspool._event import Event, EventEncoder
+from eventspool._events.encoding import dumps_fast
+from eventspool._events.event import Event, EventEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

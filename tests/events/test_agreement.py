@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventspool._encoding import dumps_fast
-from eventspool._event import EventEncoder
+from eventspool._events.encoding import dumps_fast
+from eventspool._events.event import EventEncoder
 from eventspool._exceptions import EventError
 
 FAST, EXACT = EventEncoder(), EventEncoder(_fast=False)
@@ -101,7 +101,7 @@ def test_dates_right_among_the_properties_are_left_to_the_fast_encoder(monkeypat
     def never(*_: object) -> bytes:
         raise AssertionError("the exact encoder was asked")
 
-    monkeypatch.setattr("eventspool._event.encode_exactly", never)
+    monkeypatch.setattr("eventspool._events.event.encode_exactly", never)
     values = {
         "a": datetime.now(UTC),
         "b": date.today(),
@@ -125,7 +125,7 @@ def test_everything_holds_without_orjson_and_uuid_utils(tmp_path):
         sys.modules["orjson"] = sys.modules["uuid_utils"] = None
         import pytest
         failed = pytest.main(["-q", "-p", "no:cacheprovider", "-n0", *sys.argv[1:]])
-        from eventspool import _clock, _encoding
+        from eventspool._events import clock as _clock, encoding as _encoding
         assert _encoding.dumps_fast is None and _clock.new_message_id is _clock._new_message_id
         sys.exit(failed)
         """
@@ -164,7 +164,7 @@ def test_no_optional_library_is_imported_by_encoding():
         """
         import sys
         from decimal import Decimal
-        from eventspool._event import EventEncoder
+        from eventspool._events.event import EventEncoder
         class Odd: pass
         try:
             EventEncoder().track("u", "e", {"a": Decimal(1), "b": [Odd()]})

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from eventspool import _clock
-from eventspool._event import EventEncoder
+from eventspool._events import clock as _clock
+from eventspool._events.event import EventEncoder
 from eventspool._exceptions import EventError
 from eventspool._version import __version__
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eventspool._event import Event, EventEncoder
+from eventspool._events.event import Event, EventEncoder
 from eventspool._exceptions import EventError
 
 if TYPE_CHECKING:

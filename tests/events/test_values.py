@@ -25,8 +25,8 @@ import pydantic.v1
 import pytest
 import uuid_utils
 
-from eventspool._encoding import MAX_DEPTH, without_surrogates
-from eventspool._event import EventEncoder
+from eventspool._events.encoding import MAX_DEPTH, without_surrogates
+from eventspool._events.event import EventEncoder
 from eventspool._exceptions import EventError
 
 AT = datetime(2026, 11, 23, 17, 26, 0, 123456, UTC)

@@ -13,10 +13,10 @@ import pytest
 
 from eventspool._backends.memory import MemoryBackend
 from eventspool._config import JobOpts
+from eventspool._delivery.processor import Processor
+from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import open_envelope, seal
 from eventspool._job import JobState, NewJob, new_job_id
-from eventspool._processor import Processor
-from eventspool._verdict import DeliveryResult
 
 FAST = {"backoff_initial": 0.001, "backoff_max": 0.004}
 OK = DeliveryResult(200)

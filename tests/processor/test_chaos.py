@@ -11,7 +11,7 @@ import pytest
 
 from eventspool import QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
-from eventspool._verdict import DeliveryResult
+from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import OK, Clock, make_job, names_of, until
 
@@ -68,7 +68,7 @@ class Moody:
 @pytest.mark.parametrize("fifo", [True, False])
 @pytest.mark.parametrize("seed", range(6))
 def test_every_event_is_delivered_once_or_in_the_failed_queue(rig, monkeypatch, fifo, seed):
-    monkeypatch.setattr("eventspool._processor.compute_backoff", lambda *args: 0.001)
+    monkeypatch.setattr("eventspool._delivery.processor.compute_backoff", lambda *args: 0.001)
     chance, mood, clock = random.Random(seed), Moody(seed), Clock()
     backend = Shaky(seed, fifo=fifo, clock=clock)
     rig = rig(mood, fifo=fifo, backend=backend, max_attempts=10_000)

@@ -9,7 +9,7 @@ import pytest
 
 from eventspool import QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
-from eventspool._verdict import DeliveryResult
+from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import DOWN, OK, Clock, make_job, until
 

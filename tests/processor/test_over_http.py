@@ -8,9 +8,9 @@ import pytest
 
 from eventspool._config import ClientOpts
 from eventspool._dataplane import DataPlane
+from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import seal
 from eventspool._job import NewJob
-from eventspool._transport import HTTPTransport
 
 from .conftest import make_job, names_of, until
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from eventspool._verdict import DeliveryResult
+from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import DOWN, OK, make_job, until
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import seal
 from eventspool._job import NewJob, new_job_id
-from eventspool._verdict import DeliveryResult
 
 from .conftest import DOWN, OK, make_job, names_of, until
 

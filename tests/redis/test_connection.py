@@ -14,7 +14,7 @@ import eventspool._backends.redis as module
 from eventspool import QueueError
 from eventspool._backends._redis_connection import connect
 from eventspool._config import RedisOpts
-from eventspool._contract_tools import (
+from eventspool._contract.tools import (
     LONG,
     claim_soon,
     drain,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventspool._contract import QueueContract
+from eventspool._contract.suite import QueueContract
 from redis_servers import make_backend, new_queue_name
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from eventspool._contract_tools import LONG, bury, claim_soon, drain, fail, ids_of, new_job, new_jobs, retry
+from eventspool._contract.tools import LONG, bury, claim_soon, drain, fail, ids_of, new_job, new_jobs, retry
 from eventspool._job import Depth, JobState, NewJob, Settlement, SettlementKind, new_job_id
 
 JUNK = [

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventspool._contract_tools import LONG, SOON, claim_soon, ids_of, new_jobs, release, retry
+from eventspool._contract.tools import LONG, SOON, claim_soon, ids_of, new_jobs, release, retry
 from eventspool._job import JobState
 
 PRODUCER = textwrap.dedent("""

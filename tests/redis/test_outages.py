@@ -14,7 +14,7 @@ import redis
 
 from eventspool import QueueError
 from eventspool._config import RedisOpts
-from eventspool._contract_tools import (
+from eventspool._contract.tools import (
     bury,
     claim_soon,
     eventually,

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from eventspool import QueueError
-from eventspool._contract_tools import eventually, ids_of, new_jobs
+from eventspool._contract.tools import eventually, ids_of, new_jobs
 from eventspool._job import JobState
 from eventspool._redis_server import RedisServer, find_server
 from redis_servers import NEWEST, available_servers, make_backend, running

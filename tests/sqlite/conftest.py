@@ -15,7 +15,7 @@ PRELUDE = """
 import os, sys, time
 from eventspool._backends.sqlite import SQLiteBackend
 from eventspool._config import SQLiteOpts
-from eventspool._contract_tools import *
+from eventspool._contract.tools import *
 from eventspool._exceptions import *
 from eventspool._job import *
 

@@ -8,7 +8,7 @@ import sqlite3
 
 import pytest
 
-from eventspool._contract_tools import LONG, claim_soon, depth, drain, ids_of, new_job, new_jobs, release
+from eventspool._contract.tools import LONG, claim_soon, depth, drain, ids_of, new_job, new_jobs, release
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import Depth, JobState
 

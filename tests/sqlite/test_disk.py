@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from eventspool._contract_tools import LONG, claim_soon, ids_of, new_job, new_jobs, retry
+from eventspool._contract.tools import LONG, claim_soon, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import QueueError, QueueUnavailable
 
 

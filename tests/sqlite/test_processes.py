@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from eventspool._contract_tools import LONG, SOON, claim_soon, drain, eventually, ids_of, new_job, new_jobs
+from eventspool._contract.tools import LONG, SOON, claim_soon, drain, eventually, ids_of, new_job, new_jobs
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
 

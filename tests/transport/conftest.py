@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from eventspool._config import ClientOpts
-from eventspool._transport import HTTPTransport
+from eventspool._delivery.transport import HTTPTransport
 
 WRITE_KEY = "write-key-that-is-secret"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b'{"ok":true}'

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from eventspool._verdict import MAX_RETRY_AFTER
+from eventspool._delivery.verdict import MAX_RETRY_AFTER
 
 from .conftest import OK, WRITE_KEY
 

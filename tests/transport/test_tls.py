@@ -43,7 +43,7 @@ def serve_tls(serve, authority):
 _SEND = """
 import sys
 from eventspool._config import ClientOpts
-from eventspool._transport import HTTPTransport
+from eventspool._delivery.transport import HTTPTransport
 sender = HTTPTransport(ClientOpts(write_key=sys.argv[2], data_plane_url=sys.argv[1], timeout=10.0))
 for _ in range(int(sys.argv[3])):
     result = sender.send(b"{}", gzip=False)

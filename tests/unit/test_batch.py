@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._batch import cut_batches
+from eventspool._buffering.batch import cut_batches
 from eventspool._envelope import open_envelope, seal
 
 SENT_AT = "2026-11-23T17:26:00.123Z"

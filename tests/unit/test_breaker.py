@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._breaker import Breaker, Permission
+from eventspool._delivery.breaker import Breaker, Permission
 
 FLOW, PROBE, HOLD = Permission.FLOW, Permission.PROBE, Permission.HOLD
 

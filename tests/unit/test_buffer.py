@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._buffer import Buffer
+from eventspool._buffering.buffer import Buffer
 
 
 def _buffer(capacity=100, flush_at=5, flush_bytes=1_000):

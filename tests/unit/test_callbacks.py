@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from eventspool._callbacks import CallbackThread
+from eventspool._buffering.callbacks import CallbackThread
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eventspool._buffering.ledger import FlushResult, Ledger
 from eventspool._exceptions import DeliveryError
-from eventspool._ledger import FlushResult, Ledger
 
 REJECTED = DeliveryError("no", "rejected")
 LOST = DeliveryError("closed", "lost")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._plan import Plan
+from eventspool._delivery.plan import Plan
 
 
 @st.composite

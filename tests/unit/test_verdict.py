@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._verdict import (
+from eventspool._delivery.verdict import (
     MAX_RETRY_AFTER,
     DeliveryResult,
     Verdict,

@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from eventspool._batch import cut_batches
+from eventspool._buffering.batch import cut_batches
 from eventspool._envelope import seal
 from eventspool._exceptions import QueueError
 from eventspool._job import NewJob, new_job_id
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eventspool._backends import Backend
-    from eventspool._buffer import Buffer
+    from eventspool._buffering.buffer import Buffer
+    from eventspool._buffering.ledger import Ledger
     from eventspool._config import ClientOpts
     from eventspool._job import Failure
-    from eventspool._ledger import Ledger
 
 __all__ = ["Flusher"]
 

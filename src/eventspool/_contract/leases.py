@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from eventspool._contract_tools import (
+from eventspool._contract.tools import (
     LONG,
     SHORT,
     SOON,

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eventspool._contract_fifo import FIFOContract
-from eventspool._contract_leases import LeaseContract
-from eventspool._contract_tools import (
+from eventspool._contract.fifo import FIFOContract
+from eventspool._contract.leases import LeaseContract
+from eventspool._contract.tools import (
     LONG,
     SOON,
     BackendFactory,

@@ -27,7 +27,7 @@ from types import NoneType
 from typing import Any, NoReturn
 from uuid import UUID
 
-from eventspool._clock import instant_text
+from eventspool._events.clock import instant_text
 from eventspool._exceptions import EventError
 
 try:

@@ -23,7 +23,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote, urlsplit
 
-from eventspool._verdict import DeliveryResult, parse_retry_after
+from eventspool._delivery.verdict import DeliveryResult, parse_retry_after
 from eventspool._version import __version__
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eventspool._breaker import Breaker, Permission
-from eventspool._delivery import Outcome, deliver
+from eventspool._delivery.attempt import Outcome, deliver
+from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._envelope import count_events
 from eventspool._exceptions import DeliveryError, QueueError
 from eventspool._job import ClaimedJob, Failure, Settlement, SettlementKind, new_token
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
     from eventspool._config import JobOpts
-    from eventspool._transport import Transport
+    from eventspool._delivery.transport import Transport
 
 __all__ = ["Processor"]
 

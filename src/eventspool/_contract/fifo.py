@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eventspool._contract_tools import (
+from eventspool._contract.tools import (
     LONG,
     SHORT,
     SOON,

@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
+from eventspool._delivery.plan import Plan
+from eventspool._delivery.verdict import DeliveryResult, Verdict, judge, parse_rejections
 from eventspool._envelope import Envelope, EnvelopeError, count_events, open_envelope, seal
 from eventspool._job import Failure
-from eventspool._plan import Plan
-from eventspool._verdict import DeliveryResult, Verdict, judge, parse_rejections
 
 if TYPE_CHECKING:
     import threading
 
+    from eventspool._delivery.transport import Transport
     from eventspool._job import ClaimedJob
-    from eventspool._transport import Transport
 
 __all__ = ["Outcome", "deliver"]
 

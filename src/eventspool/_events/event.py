@@ -16,8 +16,8 @@ from itertools import islice
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 from uuid import UUID
 
-from eventspool._clock import instant_text, moment_of, new_message_id, now_text
-from eventspool._encoding import (
+from eventspool._events.clock import instant_text, moment_of, new_message_id, now_text
+from eventspool._events.encoding import (
     FAST_OPTIONS,
     Fragment,
     dumps_fast,
