@@ -119,7 +119,9 @@ def import_driver(opts: QueueOpts) -> None:
         import eventspool._backends.sqlite
     else:
         import eventspool._backends.redis  # noqa: F401
+        from eventspool._backends._redis_scripts import scripts
 
+        scripts()  # importlib imports on first use, too
         with contextlib.suppress(ImportError):  # the backend says so when it connects
             import redis  # noqa: F401
 
