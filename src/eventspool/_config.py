@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -33,6 +32,8 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
     """Raise ``ConfigError`` for the first key of *given* that is not *known*, naming the nearest one."""
     for name in given:
         if name not in known:
+            import difflib  # an option is seldom wrong
+
             snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", str(name)).lower()
             near = [snake] if snake in known else difflib.get_close_matches(snake, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"

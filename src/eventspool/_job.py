@@ -15,7 +15,7 @@ A lease that runs out puts its job back to *waiting* and costs one attempt: whoe
 from __future__ import annotations
 
 import enum
-import secrets
+import os
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -56,7 +56,7 @@ def new_job_id() -> str:
 
     The producer makes the id, which is what lets it commit the same job again after an unknown outcome.
     """
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
+    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
 
 
 def created_at_from_id(job_id: str) -> float:
@@ -69,7 +69,7 @@ def created_at_from_id(job_id: str) -> float:
 
 def new_token() -> str:
     """Return a fresh lease token. One processor uses one token for its whole life."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from eventspool._backends import create_backend
@@ -98,6 +96,9 @@ class Queue:
         The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back
         in. Jobs whose payload cannot be read are left out; they stay where they are.
         """
+        import tempfile
+        from pathlib import Path
+
         target = Path(path)
         count = 0
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
