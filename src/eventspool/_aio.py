@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from eventspool._client import Client
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventspool._buffering.ledger import FlushResult
-    from eventspool._config import QueueOpts, RedisOpts
+    from eventspool._config import ClientOptions, QueueOpts, RedisOpts
     from eventspool._queue import Queue
     from eventspool._stats import ClientStats
 
@@ -27,7 +27,7 @@ class AsyncClient:
     event is stored: use ``await flush(until="persisted")`` instead.
     """
 
-    def __init__(self, write_key: str, **options: Any) -> None:
+    def __init__(self, write_key: str, **options: Unpack[ClientOptions]) -> None:
         self._client = Client(write_key, **options)
         self.identify = self._client.identify
         self.track = self._client.track

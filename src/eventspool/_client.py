@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from eventspool._backends import import_driver
-from eventspool._config import ClientOpts, QueueOpts, read_queue_opts, reject_unknown
+from eventspool._config import ClientOptions, ClientOpts, QueueOpts, read_queue_opts, reject_unknown
 from eventspool._events.event import EventEncoder
 from eventspool._exceptions import (
     ConfigError,
@@ -80,21 +79,13 @@ class Client:
         ConfigError: An option is unknown or wrong.
     """
 
-    def __init__(
-        self,
-        write_key: str,
-        *,
-        persistence: str | QueueOpts | Mapping[str, Any] | None = None,
-        on_error: OnError | None = None,
-        **options: Any,
-    ) -> None:
-        known = [f.name for f in fields(ClientOpts)]
-        reject_unknown(options, [*known, "persistence", "on_error"], "Client")
-        self._opts = ClientOpts(write_key=write_key, **options)
-        if on_error is not None and not callable(on_error):
+    def __init__(self, write_key: str, **options: Unpack[ClientOptions]) -> None:
+        reject_unknown(options, list(ClientOptions.__annotations__), "Client")
+        self._on_error = options.pop("on_error", None)
+        self._queue_opts = read_queue_opts(options.pop("persistence", None))
+        self._opts = ClientOpts(write_key=write_key, **options)  # type: ignore[misc]
+        if self._on_error is not None and not callable(self._on_error):
             raise ConfigError("on_error must be callable")
-        self._on_error = on_error
-        self._queue_opts = read_queue_opts(persistence)
         if self._queue_opts is not None and self._opts.enable:
             with importing:
                 import_driver(self._queue_opts)
@@ -463,6 +454,24 @@ class Client:
         return Queue(self._pipe().backend, owns_backend=False)
 
     # -- flush and close ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def flush(
+        self,
+        callback: None = None,
+        *,
+        until: Literal["delivered", "persisted"] = "delivered",
+        timeout: float | None = None,
+    ) -> FlushResult: ...
+
+    @overload
+    def flush(
+        self,
+        callback: Callable[[Exception | None, FlushResult], object],
+        *,
+        until: Literal["delivered", "persisted"] = "delivered",
+        timeout: float | None = None,
+    ) -> None: ...
 
     def flush(
         self,

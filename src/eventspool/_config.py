@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypedDict
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from eventspool._exceptions import ConfigError
 
 __all__ = [
     "DEFAULT_DATA_PLANE_URL",
+    "ClientOptions",
     "ClientOpts",
     "JobOpts",
     "QueueOpts",
@@ -35,8 +36,14 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
             import difflib  # an option is seldom wrong
 
             snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", str(name)).lower()
-            near = [snake] if snake in known else difflib.get_close_matches(snake, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+            home = next((h for h, kind in _HOMES.items() if snake in {f.name for f in fields(kind)}), None)
+            near = [snake] if snake in known else difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
+            if home and snake not in known:
+                hint = f"{snake!r} is one of {home}"
+            elif near:
+                hint = f"did you mean {near[0]!r}?"
+            else:
+                hint = f"known are {', '.join(sorted(known))}"
             raise ConfigError(f"unknown option {name!r} in {where}: {hint}")
 
 
@@ -326,6 +333,31 @@ def read_queue_opts(
             raise ConfigError("redis_opts is given twice")
         plain["redis_opts"] = redis_opts
     return QueueOpts.of(plain, "queue_opts")
+
+
+_HOMES = {"queue_opts": QueueOpts, "job_opts": JobOpts, "redis_opts": RedisOpts}
+"""Where to look for an option that was given in the wrong place."""
+
+
+class ClientOptions(TypedDict, total=False):
+    """The keyword arguments of ``Client``, ``AsyncClient`` and ``init``, for type checkers."""
+
+    persistence: str | QueueOpts | Mapping[str, Any] | None
+    on_error: Callable[[Exception, list[dict[str, Any]]], object] | None
+    data_plane_url: str
+    path: str
+    flush_at: int
+    flush_interval: float
+    max_internal_queue_size: int
+    max_batch_bytes: int
+    max_event_bytes: int
+    gzip: bool
+    timeout: float
+    enable: bool
+    strict: bool
+    durability: Literal["buffered", "persisted"]
+    process: bool
+    handle_sigterm: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

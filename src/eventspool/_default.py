@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from eventspool._client import Client
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from eventspool._buffering.ledger import FlushResult
-    from eventspool._stats import ClientStats
+    from collections.abc import Callable
+    from typing import Unpack
+
+    from eventspool._config import ClientOptions
 
 __all__ = ["alias", "close", "flush", "group", "identify", "init", "page", "screen", "stats", "track"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _lock = threading.Lock()
 _client: Client | None = None
 
 
-def init(write_key: str, **options: Any) -> Client:
+def init(write_key: str, **options: Unpack[ClientOptions]) -> Client:
     """
     Make the default client and return it. A default client that was there is closed.
 
@@ -44,47 +50,27 @@ def _default() -> Client:
     return client
 
 
-def identify(*args: Any, **kwargs: Any) -> str | None:
-    """Call ``Client.identify`` on the default client."""
-    return _default().identify(*args, **kwargs)
+def _on_default(method: Callable[Concatenate[Client, P], R]) -> Callable[P, R]:
+    """Return *method* of whatever client is the default one when it is called."""
+
+    @wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        return method(_default(), *args, **kwargs)
+
+    return call
 
 
-def track(*args: Any, **kwargs: Any) -> str | None:
-    """Call ``Client.track`` on the default client."""
-    return _default().track(*args, **kwargs)
-
-
-def page(*args: Any, **kwargs: Any) -> str | None:
-    """Call ``Client.page`` on the default client."""
-    return _default().page(*args, **kwargs)
-
-
-def screen(*args: Any, **kwargs: Any) -> str | None:
-    """Call ``Client.screen`` on the default client."""
-    return _default().screen(*args, **kwargs)
-
-
-def group(*args: Any, **kwargs: Any) -> str | None:
-    """Call ``Client.group`` on the default client."""
-    return _default().group(*args, **kwargs)
-
-
-def alias(*args: Any, **kwargs: Any) -> str | None:
-    """Call ``Client.alias`` on the default client."""
-    return _default().alias(*args, **kwargs)
-
-
-def flush(*args: Any, **kwargs: Any) -> FlushResult | None:
-    """Call ``Client.flush`` on the default client."""
-    return _default().flush(*args, **kwargs)
+identify = _on_default(Client.identify)
+track = _on_default(Client.track)
+page = _on_default(Client.page)
+screen = _on_default(Client.screen)
+group = _on_default(Client.group)
+alias = _on_default(Client.alias)
+flush = _on_default(Client.flush)
+stats = _on_default(Client.stats)
 
 
 def close(timeout: float = 5.0) -> None:
     """Close the default client, where there is one."""
     if _client is not None:
         _client.close(timeout)
-
-
-def stats() -> ClientStats:
-    """Call ``Client.stats`` on the default client."""
-    return _default().stats()

@@ -33,15 +33,18 @@ def the_client() -> None:
         assert_type(client.group("user", "team"), str | None)
         assert_type(client.alias("old", "new"), str | None)
         client.flush(on_flushed, until="persisted", timeout=1.5)
+        assert_type(client.flush(timeout=1.5), eventspool.FlushResult)
         assert_type(client.stats(), eventspool.ClientStats)
         assert_type(client.stats().accepted, int)
         assert_type(client.queue, eventspool.Queue)
 
-    client.flush(until="later")  # type: ignore[arg-type]
+    client.flush(until="later")  # type: ignore[call-overload]
     client.track("user", "Order Completed", ["not", "a", "mapping"])  # type: ignore[arg-type]
     client.track("user", "Order Completed", callback=on_ready)  # type: ignore[arg-type]
     eventspool.Client("key", on_error=on_ready)  # type: ignore[arg-type]
     eventspool.Client()  # type: ignore[call-arg]
+    eventspool.Client("key", queueName="orders")  # type: ignore[call-arg]
+    eventspool.AsyncClient("key", flush_at="20")  # type: ignore[arg-type]
 
 
 def the_persistence_queue(client: eventspool.Client) -> None:
@@ -81,6 +84,11 @@ async def the_same_for_asyncio() -> None:
 
 
 def the_default_client() -> None:
+    assert_type(eventspool.track("user", "Order Completed", {"total": 9.99}), str | None)
+    assert_type(eventspool.flush(timeout=1.5), eventspool.FlushResult)
+    eventspool.flush(on_flushed)
+
+    eventspool.track("user", "Order Completed", callback=on_ready)  # type: ignore[arg-type]
     assert_type(eventspool.init("key"), eventspool.Client)
     assert_type(eventspool.track("user", "Order Completed"), str | None)
     assert_type(eventspool.identify("user"), str | None)

@@ -17,6 +17,7 @@ from eventspool._config import (
     SQLiteOpts,
     parse_queue_url,
     read_queue_opts,
+    reject_unknown,
 )
 
 NAN, INF = float("nan"), float("inf")
@@ -301,3 +302,11 @@ def test_an_event_must_leave_room_for_its_batch():
     ClientOpts(write_key="k", max_batch_bytes=1_024, max_event_bytes=896)
     with pytest.raises(ConfigError, match="max_event_bytes"):
         ClientOpts(write_key="k", max_batch_bytes=1_024, max_event_bytes=897)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("queueName", "queue_opts"), ("max_attempts", "job_opts"), ("host", "redis_opts")]
+)
+def test_an_option_in_the_wrong_place_is_told_its_right_one(name, hint):
+    with pytest.raises(ConfigError, match=f"is one of {hint}"):
+        reject_unknown({name: 1}, ["flush_at", "max_batch_bytes"], "Client")

@@ -196,7 +196,7 @@ def _await_room(client: Client, timeout: float) -> None:
 
 def _settle(client: Client, until: Any, timeout: float) -> None:
     patience = _Patience(timeout)
-    while (result := client.flush(until=until, timeout=0.25)) is not None and result.pending:
+    while (result := client.flush(until=until, timeout=0.25)).pending:
         patience.check(result.pending)
 
 
