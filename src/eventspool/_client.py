@@ -538,6 +538,7 @@ class Client:
             failed=failed,
             lost=lost,
             unconfirmed=self._unconfirmed,
+            sent=processor.sent if processor else 0,
             retried=processor.retried if processor else 0,
             in_flight=processor.in_flight if processor else 0,
             paused=processor.is_paused if processor else False,

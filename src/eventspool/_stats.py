@@ -27,6 +27,7 @@ class ClientStats:
         lost: Neither stored nor delivered when the client closed.
         unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too
             long. The event is still on its way and may arrive.
+        sent: Batches that this process's processor delivered, whoever produced them.
         retried: Attempts of this process's processor that ended in a retry.
         in_flight: Batches that this process's processor holds now.
         paused: The data plane is down or refuses the write key; only probes are sent.
@@ -40,6 +41,7 @@ class ClientStats:
     failed: int = 0
     lost: int = 0
     unconfirmed: int = 0
+    sent: int = 0
     retried: int = 0
     in_flight: int = 0
     paused: bool = False

@@ -205,3 +205,12 @@ def test_no_proxy_is_obeyed(serve, transport, monkeypatch, value):
     monkeypatch.setenv("NO_PROXY", value.format(port=server.port))
     assert transport(server.url).send(b"{}", gzip=False).status == 200
     assert (len(proxy.connections), len(server.connections)) == (0, 1)
+
+
+def test_a_socks_proxy_is_named_and_not_spoken_to(serve, transport, monkeypatch):
+    """Talking HTTP to it would only look like a data plane that is down."""
+    proxy = serve()
+    monkeypatch.setenv("HTTP_PROXY", f"socks5://127.0.0.1:{proxy.port}")
+    result = transport("http://data-plane.invalid").send(b"{}", gzip=False)
+    assert (result.status, "'socks5'" in result.error) == (None, True)
+    assert len(proxy.connections) == 0

@@ -152,6 +152,8 @@ class HTTPTransport:
         """POST *body* within the timeout and return the outcome. Never raises."""
         deadline = time.monotonic() + self._timeout
         headers = {**self._headers, "Content-Encoding": "gzip"} if gzip else self._headers
+        if self._proxy and self._proxy.scheme != "http":
+            return DeliveryResult(error=f"a proxy of kind {self._proxy.scheme!r} is not supported, only HTTP")
         try:
             while self._idle:
                 try:

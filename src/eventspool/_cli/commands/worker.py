@@ -210,8 +210,8 @@ def _work(client: Client, stop: _Stop, show: Callable[[_Status], None], *, once:
 
 def _look(client: Client, last: _Status | None = None) -> _Status:
     """Ask the client and the queue how things stand."""
-    processor = client._pipe().processor  # noqa: SLF001 - what it sent for other producers is in no public count
-    batches, paused = (processor.sent, processor.is_paused) if processor else (0, False)
+    own = client.stats()
+    batches, paused = own.sent, own.paused
     try:
         stats: QueueStats = client.queue.stats()
     except QueueError:
