@@ -111,19 +111,21 @@ def import_driver(opts: QueueOpts) -> None:
     Import what the queue of *opts* needs, where it is there.
 
     Left to the background threads, a program of a few lines would be exiting by then, and redis-py can no longer be
-    imported while the interpreter exits.
+    imported while the interpreter exits; and a child forked in the midst of an import cannot finish it.
     """
     from eventspool._config import SQLiteOpts
+    from eventspool._exceptions import QueueError
 
     if isinstance(opts.target, SQLiteOpts):
         import eventspool._backends.sqlite
     else:
         import eventspool._backends.redis  # noqa: F401
+        from eventspool._backends._redis_connection import connect
         from eventspool._backends._redis_scripts import scripts
 
         scripts()  # importlib imports on first use, too
-        with contextlib.suppress(ImportError):  # the backend says so when it connects
-            import redis  # noqa: F401
+        with contextlib.suppress(QueueError):  # the backend says so when it connects
+            connect(opts.target)  # as does redis-py; this opens no connection
 
 
 def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:
