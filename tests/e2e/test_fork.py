@@ -238,6 +238,23 @@ client.close(10)
     assert_once(plane, parents + children)
 
 
+def test_nothing_is_imported_on_a_background_thread(plane, args):
+    """A fork in the midst of such an import would leave the child with a module that is never finished."""
+    code = """
+late = []
+def hook(event, details):
+    if event == "import" and threading.current_thread() is not threading.main_thread():
+        late.append(details[0])
+sys.addaudithook(hook)
+client.track("u1", "E", callback=lambda *_: None)
+assert client.flush(timeout=20).delivered == 1
+client.track("u1", "E", callback=lambda *_: None)
+client.close(10)
+assert late == [], late
+"""
+    run(code, args)
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_of_multiprocessing_deliver_at_their_end(plane, tmp_path, args, method):
     """Neither flush nor close is called in them; a forked one runs no exit handlers of ours before Python 3.13."""
