@@ -38,8 +38,8 @@ class Waiter:
                         return False
                     if self._client is None:
                         self._client = self._driver(connection_pool=self._pool, single_connection_client=True)
-                    # Zero would block for ever.
-                    if self._client.blpop([key], timeout=max(0.001, min(left, self._slice))):
+                    # Zero would block for ever, and Redis 6.2 cuts 0.001 down to it.
+                    if self._client.blpop([key], timeout=max(0.01, min(left, self._slice))):
                         return True
             except Exception:
                 self._drop()
