@@ -157,13 +157,13 @@ class Pipeline:
             old.processor.stop(_HANDOVER_POLL)
             while old.processor.in_flight and not self._closed and time.monotonic() < deadline:
                 old.processor.stop(_HANDOVER_POLL)
-        left: list[NewJob] = []
+        left: dict[str, NewJob] = {}  # one that comes due meanwhile is listed as delayed, and again as waiting
         for state in (JobState.LEASED, JobState.DELAYED, JobState.WAITING):
             for job in old.backend.jobs(state, limit=1 << 30):
                 payload = old.backend.payload(job.id)
                 if payload is not None:
-                    left.append(NewJob(job.id, payload, job.events))
-        self._flusher.adopt(sorted(left, key=lambda job: self.ledger.position(job.id)))
+                    left[job.id] = NewJob(job.id, payload, job.events)
+        self._flusher.adopt(sorted(left.values(), key=lambda job: self.ledger.position(job.id)))
 
     def close(self, timeout: float) -> int:
         """
