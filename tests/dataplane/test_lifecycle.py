@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -61,23 +62,55 @@ def test_ipv6_is_served(start_plane, call, event):
 def test_serve_forever_ends_when_it_is_stopped(call, event):
     plane = DataPlane()
     thread = threading.Thread(target=plane.serve_forever)
-    plane.start()
     thread.start()
+    deadline = time.monotonic() + 10
+    while not plane.port and time.monotonic() < deadline:
+        time.sleep(0.005)
     assert call(plane).post(event())[0] == 200
     plane.stop()
-    thread.join(5)
+    thread.join(10)
 
     assert not thread.is_alive()
 
 
+def test_a_stop_within_serve_forever_leaves_the_rest_to_it():
+    """A signal handler runs in the thread that it interrupts: whatever it waits for might never come."""
+    plane = DataPlane()
+    start = plane.start
+
+    def start_and_be_interrupted():
+        start()
+        plane.stop()
+        assert plane._acceptor is not None, "the handler has returned, and nothing was joined"
+
+    plane.start = start_and_be_interrupted
+    thread = threading.Thread(target=plane.serve_forever)
+    thread.start()
+    thread.join(10)
+
+    assert not thread.is_alive()
+    assert plane._acceptor is None
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_it_runs_as_a_process_of_its_own_until_a_signal(signum):
-    """What the command line does: SIGTERM calls stop, Ctrl-C needs no handler."""
-    script = (
-        "import signal; from eventspool._dataplane import DataPlane; plane = DataPlane().start();"
-        "signal.signal(signal.SIGTERM, lambda *_: plane.stop());"
-        "print(plane.port, flush=True); plane.serve_forever(); print('ended')"
-    )
+    """What a program does: SIGTERM calls stop, Ctrl-C needs no handler."""
+    script = """
+import signal, threading, time
+from eventspool._dataplane import DataPlane
+
+plane = DataPlane()
+
+def tell():  # once it serves: a signal that comes before that ends the process as it ends any other
+    while not plane.port:
+        time.sleep(0.005)
+    print(plane.port, flush=True)
+
+signal.signal(signal.SIGTERM, lambda *_: plane.stop())
+threading.Thread(target=tell).start()
+plane.serve_forever()
+print("ended")
+"""
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         try:
             port = int(process.stdout.readline())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import selectors
 import socket
 import threading
@@ -110,7 +111,11 @@ class DataPlane:
         self._controlling: set[socket.socket] = set()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._life = threading.RLock()  # a signal handler may stop what its own thread is stopping
+        self._life = (
+            threading.RLock()
+        )  # a signal handler may stop what its own thread is starting or stopping
+        self._ending = False
+        self._serving: tuple[int, queue.SimpleQueue[None]] | None = None
         self._stopping = threading.Event()
         self._stopping.set()
         self._acceptor: threading.Thread | None = None
@@ -143,32 +148,52 @@ class DataPlane:
         return self
 
     def stop(self) -> None:
-        """End every connection and thread. Safe to call twice; ``start`` begins anew on the same port."""
-        self._stopping.set()
+        """
+        End every connection and thread. Safe to call twice; ``start`` begins anew on the same port.
+
+        A signal handler that has interrupted ``serve_forever`` returns at once, and ``serve_forever`` does the rest.
+        """
+        if (serving := self._serving) is not None:
+            thread, asked = serving
+            asked.put(None)
+            if thread == threading.get_ident():
+                return
+        self._end()
+
+    def _end(self) -> None:
         with self._life:
             acceptor, wake = self._acceptor, self._wake
-            if acceptor is None or wake is None:
+            if acceptor is None or wake is None or self._ending:
                 return
-            self._wake_acceptor()
-            acceptor.join()
-            self._break_connections()
-            deadline = time.monotonic() + _STOP_SECONDS
-            with self._lock:
-                threads = list(self._connections.values())
-            for thread in threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
-            wake.close()
-            self._acceptor = self._wake = None
+            self._ending = True
+            try:
+                self._stopping.set()
+                self._wake_acceptor()
+                acceptor.join()
+                self._break_connections()
+                deadline = time.monotonic() + _STOP_SECONDS
+                with self._lock:
+                    threads = list(self._connections.values())
+                for thread in threads:
+                    thread.join(max(0.0, deadline - time.monotonic()))
+                wake.close()
+                self._acceptor = self._wake = None
+            finally:
+                self._ending = False
 
     def serve_forever(self) -> None:
         """Start, and block until ``stop`` is called from another thread or a signal handler, or on Ctrl-C."""
-        self.start()
+        # Not an Event: its set() needs the lock that wait() holds now and then, also when a signal handler interrupts it.
+        asked: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
-            self._stopping.wait()
+            self._serving = (threading.get_ident(), asked)
+            self.start()
+            asked.get()
         except KeyboardInterrupt:
             pass
         finally:
-            self.stop()
+            self._end()
+            self._serving = None
 
     def __enter__(self) -> Self:
         return self.start()
