@@ -6,6 +6,10 @@ import os
 
 import pytest
 import redis
+from hypothesis import settings
+
+# The same examples in every run, and no deadline: how long one takes on a busy machine says nothing about the code.
+settings.load_profile("ci")  # Hypothesis' own; `--hypothesis-profile=default` looks for new examples
 
 
 def pytest_report_header() -> str:
