@@ -146,8 +146,13 @@ class Rig:
 
     @property
     def attempts(self):
-        states = (JobState.WAITING, JobState.DELAYED, JobState.LEASED)
-        jobs = [job for state in states for job in self.backend.jobs(state, limit=1_000)]
+        states = (
+            JobState.LEASED,
+            JobState.DELAYED,
+            JobState.WAITING,
+        )  # time moves jobs in this direction only
+        with self.backend._lock:
+            jobs = [job for state in states for job in self.backend.jobs(state, limit=1_000)]
         return {job.id: job.attempts for job in jobs}
 
     def failure(self, job_id):

@@ -80,8 +80,8 @@ def test_every_event_is_delivered_once_or_in_the_failed_queue(rig, monkeypatch, 
     backend.odds = 0.3
     rig.start()
     rig.commit(*jobs)
-    until(lambda: rig.unfinished < len(jobs) / 2)
-    assert backend.refused > 5
+    # How many calls the deliveries take depends on the threads; once all are made, what is refused are claims.
+    until(lambda: rig.processor.wake() or (rig.unfinished < len(jobs) / 2 and backend.refused > 5))
     backend.odds = 0.0
     until(lambda: rig.processor.wake() or rig.unfinished == 0, timeout=20.0)
     wanted = [name for job in jobs for name in names_of(job.payload)]
