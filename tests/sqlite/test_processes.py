@@ -33,6 +33,7 @@ def check_integrity(path):
     db.close()
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("size", [8_000, 60_000])
 def test_four_committing_processes_do_not_stall_each_other(path, make, spawn, size):
     processes = [spawn(COMMITTER, 2.0, size) for _ in range(4)]
