@@ -118,7 +118,8 @@ class JobOpts(_FromMapping):
         retry_for: ... and the age that it must have reached besides. 0.0 means that attempts alone decide.
         backoff_initial: Upper bound of the first wait; doubled with every attempt, drawn with full jitter.
         backoff_max: Largest upper bound of a wait.
-        concurrency: Requests in flight at once. ``None`` means 8, and 1 where order must be kept.
+        concurrency: Requests in flight at once; ``None`` means 8. In single-processor mode it is always 1,
+            for the order.
         visibility_timeout: How long a lease lasts; renewed while a request is under way.
     """
 
