@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-import threading
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -102,25 +102,25 @@ def command(
 
 def _serve(plane: DataPlane, *, as_json: bool) -> int:
     """Serve until a signal comes; return its number."""
-    stopped = threading.Event()
-    received: list[int] = []
+    # Not an Event: its set() needs the lock that wait() holds now and then, also when the signal interrupts it.
+    received: SimpleQueue[int] = SimpleQueue()
 
     def stop(number: int, frame: object) -> None:  # noqa: ARG001
-        received.append(number)
-        stopped.set()
+        received.put(number)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         _introduce(plane, as_json=as_json)
         with _live() as live:
-            while not stopped.wait(0.25):
+            while True:
+                with contextlib.suppress(Empty):
+                    return received.get(timeout=0.25)
                 if live is not None:
                     live.update(_line(plane.stats()))
     finally:
         plane.stop()
         for number, handler in before.items():
             signal.signal(number, handler)
-    return received[0]
 
 
 def _introduce(plane: DataPlane, *, as_json: bool) -> None:

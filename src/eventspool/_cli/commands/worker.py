@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -72,12 +73,24 @@ class _Status:
 
 
 class _Stop:
-    """Signals, as the worker sees them: the first asks it to stop, the second makes it."""
+    """
+    Signals, as the worker sees them: the first asks it to stop, the second makes it.
+
+    Not an Event: its ``set()`` needs the lock that ``wait()`` holds now and then, also when the signal interrupts it.
+    """
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
-        self.at_once = threading.Event()
+        self.asked = False
+        self.at_once = False
         self.signal = 0
+        self._came: SimpleQueue[None] = SimpleQueue()
+
+    def wait(self, seconds: float) -> bool:
+        """Block until the first signal (True) or for so many *seconds* (False)."""
+        if not self.asked:
+            with contextlib.suppress(Empty):
+                self._came.get(timeout=seconds)
+        return self.asked
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
@@ -89,10 +102,10 @@ class _Stop:
                 signal.signal(number, handler)
 
     def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
-        if self.asked.is_set():
-            self.at_once.set()
+        self.at_once = self.asked
         self.signal = number
-        self.asked.set()
+        self.asked = True
+        self._came.put(None)
 
 
 @click.command()
@@ -174,8 +187,8 @@ def command(
         except QueueError as error:
             say(f"{error}; trying again until it works")
         status = _work(client, stop, show, once=once)
-        closed = _close(client, stop, 0.5 if once and not stop.asked.is_set() else grace)
-        status = _look(client, status) if closed else status
+        closed = _close(client, stop, 0.5 if once and not stop.asked else grace)
+        status = _look(client, status, queue) if closed else status
     if as_json:
         print_json(asdict(status))
     else:
@@ -185,22 +198,25 @@ def command(
         os._exit(128 + stop.signal)
     if stop.signal == signal.SIGINT:
         sys.exit(130)
-    sys.exit(1 if once and not stop.asked.is_set() and status.failed > failed_before else 0)
+    sys.exit(1 if once and not stop.asked and status.failed > failed_before else 0)
+
+
+def _count(queue: QueueOpts) -> QueueStats:
+    """Ask the queue on a connection of our own."""
+    with open_queue(queue.url or "", queue.queue_name, queue.prefix) as found:
+        return found.stats()
 
 
 def _count_failed(queue: QueueOpts) -> int:
     """Count the failed events that are there before this worker adds any."""
-    with (
-        contextlib.suppress(QueueError),
-        open_queue(queue.url or "", queue.queue_name, queue.prefix) as found,
-    ):
-        return found.stats().failed.events
+    with contextlib.suppress(QueueError):
+        return _count(queue).failed.events
     return 0
 
 
 def _work(client: Client, stop: _Stop, show: Callable[[_Status], None], *, once: bool) -> _Status:
     status = _Status()
-    while not stop.asked.wait(_ONCE_LOOK_EVERY if once else _LOOK_EVERY):
+    while not stop.wait(_ONCE_LOOK_EVERY if once else _LOOK_EVERY):
         status = _look(client, status)
         show(status)
         if once and status.is_empty:
@@ -208,12 +224,12 @@ def _work(client: Client, stop: _Stop, show: Callable[[_Status], None], *, once:
     return status
 
 
-def _look(client: Client, last: _Status | None = None) -> _Status:
-    """Ask the client and the queue how things stand."""
+def _look(client: Client, last: _Status | None = None, closed: QueueOpts | None = None) -> _Status:
+    """Ask the client and the queue how things stand. A *closed* client's own connection is going down."""
     own = client.stats()
     batches, paused = own.sent, own.paused
     try:
-        stats: QueueStats = client.queue.stats()
+        stats = _count(closed) if closed else client.queue.stats()
     except QueueError:
         last = last or _Status()
         return _Status(batches, last.waiting, last.leased, last.failed, paused, reachable=False)
@@ -223,14 +239,14 @@ def _look(client: Client, last: _Status | None = None) -> _Status:
 
 def _close(client: Client, stop: _Stop, grace: float) -> bool:
     """Stop within *grace* seconds, or at once at a second signal. Return whether it was in good order."""
-    if stop.asked.is_set():
+    if stop.asked:
         say(f"stopping; requests under way have {grace:g} seconds (a second signal stops at once)")
     closer = threading.Thread(target=client.close, args=(grace,), daemon=True)
     closer.start()
     deadline = time.monotonic() + grace + 5.0
     while closer.is_alive() and time.monotonic() < deadline:
         closer.join(0.05)
-        if stop.at_once.is_set():
+        if stop.at_once:
             break
     if closer.is_alive():
         processor = client._pipe().processor  # noqa: SLF001
