@@ -11,6 +11,7 @@ import pytest
 import eventspool
 from e2e.harness import PATIENCE, Calls, Store, eventually, new_queue_name, run_python
 from eventspool import AsyncClient, ConfigError, QueueError, QueueUnavailable
+from eventspool._job import JobState
 
 LONG = 3600.0
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
@@ -199,6 +200,29 @@ def test_a_close_during_the_hand_over_saves_the_events(clients, plane, store):
     client.close(timeout=1.5)
     assert store.stored_events() == 10
     assert (client.stats().persisted, client.stats().lost) == (10, 0)
+
+
+def test_a_job_that_comes_due_during_the_hand_over_is_taken_once(clients, plane, store, monkeypatch):
+    """It is listed as delayed, and a moment later as waiting; its events hold their room in memory once."""
+    plane.script({"status": 503})
+    client = clients(flush_at=5, flush_interval=LONG)
+    for n in range(5):
+        client.track("u1", "E", {"n": n})
+    memory = client._pipe().backend
+    eventually(lambda: memory.stats().delayed.jobs, "it waits for its retry")
+    list_jobs = memory.jobs
+
+    def jobs(state, **options):
+        listed = list_jobs(state, **options)
+        if state is JobState.DELAYED:
+            memory._clock = lambda: time.time() + 60.0
+        return listed
+
+    monkeypatch.setattr(memory, "jobs", jobs)
+    client.create_persistence_queue(store.opts())
+    assert client.flush(until="persisted", timeout=PATIENCE).pending == 0
+    eventually(lambda: client._pipe().buffer.held <= 0)
+    assert client._pipe().buffer.held == 0
 
 
 def test_order_is_kept_over_the_hand_over(clients, plane, store):

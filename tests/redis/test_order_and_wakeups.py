@@ -70,10 +70,18 @@ def test_an_idle_wait_does_not_poll(backend, raw):
 
 
 def test_a_short_socket_timeout_does_not_cut_a_wait_short(make):
-    backend = make(socket_timeout=0.2)
-    woken, seconds = waited(backend, 0.7)
+    backend = make(socket_timeout=0.8)  # and long enough for a busy server
+    woken, seconds = waited(backend, 1.2)
     assert woken is False
-    assert 0.6 < seconds < SOON
+    assert 1.1 < seconds < SOON
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.0001, 0.001])
+def test_a_wait_of_no_time_ends(backend, timeout):
+    """A server takes zero for ever, and the oldest one rounds down."""
+    woken, seconds = waited(backend, timeout)
+    assert woken is False
+    assert seconds < SOON
 
 
 def test_an_interrupt_is_prompt_and_the_next_wait_works(backend):
