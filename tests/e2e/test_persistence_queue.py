@@ -225,6 +225,28 @@ def test_a_job_that_comes_due_during_the_hand_over_is_taken_once(clients, plane,
     assert client._pipe().buffer.held == 0
 
 
+def test_a_look_up_amid_the_change_of_queues_takes_nothing_for_delivered(clients, plane, store, monkeypatch):
+    """The durable queue does not know the jobs yet: they are only on their way."""
+    plane.script({"status": 503})
+    callback = Calls()
+    client = clients(flush_at=5, flush_interval=LONG)
+    for n in range(5):
+        client.track("u1", "E", {"n": n}, callback=callback)
+    pipeline = client._pipe()
+    eventually(lambda: pipeline.ledger.stale_jobs(0.5, 9), "a look-up would ask for it")
+    forget_stored = pipeline.ledger.forget_stored
+
+    def look_up_and_forget():
+        pipeline._flusher._turn(time.monotonic())
+        forget_stored()
+
+    monkeypatch.setattr(pipeline.ledger, "forget_stored", look_up_and_forget)
+    client.create_persistence_queue(store.opts())
+    assert client.flush(until="persisted", timeout=PATIENCE).pending == 0
+    assert client.stats().persisted == 5
+    assert callback == []
+
+
 def test_order_is_kept_over_the_hand_over(clients, plane, store):
     """In single-processor mode, what memory held comes first, in its own order."""
     plane.script({"status": 503})

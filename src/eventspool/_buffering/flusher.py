@@ -92,8 +92,8 @@ class Flusher:
     def switch(self, backend: Backend) -> None:
         """Commit to *backend* from now on. When this returns, no commit to the one before is under way."""
         with self._committing:
+            self._ledger.forget_stored()  # first: a look-up in the new queue must not miss them there
             self.backend = backend
-            self._ledger.forget_stored()
 
     def adopt(self, jobs: list[NewJob]) -> None:
         """Take over jobs that the backend before held and commit them before anything else."""
