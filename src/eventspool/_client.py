@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 from eventspool._backends import import_driver
 from eventspool._config import ClientOptions, ClientOpts, QueueOpts, read_queue_opts, reject_unknown
 from eventspool._events.event import EventEncoder
+from eventspool._events.methods import EventMethods
 from eventspool._exceptions import (
     ConfigError,
     DeliveryError,
@@ -28,11 +29,11 @@ if TYPE_CHECKING:
 
     from eventspool._buffering.ledger import FlushResult
     from eventspool._config import RedisOpts
+    from eventspool._events.methods import Callback
     from eventspool._pipeline import Pipeline
     from eventspool._queue import Queue
 
     OnError = Callable[[Exception, list[dict[str, Any]]], object]
-    Callback = Callable[[Exception | None, str], object]
 
 __all__ = ["Client"]
 
@@ -48,7 +49,7 @@ capture: Callable[[bytes], object] | None = None
 """Set by ``eventspool.testing``: takes every encoded event in place of the pipeline."""
 
 
-class Client:
+class Client(EventMethods):
     """
     Takes events, keeps them safe, delivers them at least once (contract, section 1).
 
@@ -109,212 +110,6 @@ class Client:
         return f"<eventspool.Client {self._opts.data_plane_url}{self._opts.path}>"
 
     # -- events ----------------------------------------------------------------------------------------------------------
-
-    def identify(
-        self,
-        user_id: Any = None,
-        traits: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        timestamp: Any = None,
-        anonymous_id: Any = None,
-        integrations: Mapping[str, Any] | None = None,
-        message_id: str | None = None,
-        callback: Callback | None = None,
-    ) -> str | None:
-        """Say who a user is. Return the message id, or ``None`` when the event was refused."""
-        try:
-            encoded, message_id = self._encoder.identify(
-                user_id, traits, context, timestamp, anonymous_id, integrations, message_id
-            )
-        except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="identify",
-                userId=user_id,
-                traits=traits,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
-        return self._accept(encoded, message_id, callback)
-
-    def track(
-        self,
-        user_id: Any = None,
-        event: Any = None,
-        properties: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        timestamp: Any = None,
-        anonymous_id: Any = None,
-        integrations: Mapping[str, Any] | None = None,
-        message_id: str | None = None,
-        callback: Callback | None = None,
-    ) -> str | None:
-        """Record what a user did. Return the message id, or ``None`` when the event was refused."""
-        try:
-            encoded, message_id = self._encoder.track(
-                user_id, event, properties, context, timestamp, anonymous_id, integrations, message_id
-            )
-        except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="track",
-                userId=user_id,
-                event=event,
-                properties=properties,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
-        return self._accept(encoded, message_id, callback)
-
-    def page(
-        self,
-        user_id: Any = None,
-        category: str | None = None,
-        name: str | None = None,
-        properties: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        timestamp: Any = None,
-        anonymous_id: Any = None,
-        integrations: Mapping[str, Any] | None = None,
-        message_id: str | None = None,
-        callback: Callback | None = None,
-    ) -> str | None:
-        """Record a page view. Return the message id, or ``None`` when the event was refused."""
-        try:
-            encoded, message_id = self._encoder.page(
-                user_id,
-                category,
-                name,
-                properties,
-                context,
-                timestamp,
-                anonymous_id,
-                integrations,
-                message_id,
-            )
-        except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="page",
-                userId=user_id,
-                category=category,
-                name=name,
-                properties=properties,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
-        return self._accept(encoded, message_id, callback)
-
-    def screen(
-        self,
-        user_id: Any = None,
-        category: str | None = None,
-        name: str | None = None,
-        properties: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        timestamp: Any = None,
-        anonymous_id: Any = None,
-        integrations: Mapping[str, Any] | None = None,
-        message_id: str | None = None,
-        callback: Callback | None = None,
-    ) -> str | None:
-        """Record a view of an app's screen. Return the message id, or ``None`` when the event was refused."""
-        try:
-            encoded, message_id = self._encoder.screen(
-                user_id,
-                category,
-                name,
-                properties,
-                context,
-                timestamp,
-                anonymous_id,
-                integrations,
-                message_id,
-            )
-        except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="screen",
-                userId=user_id,
-                category=category,
-                name=name,
-                properties=properties,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
-        return self._accept(encoded, message_id, callback)
-
-    def group(
-        self,
-        user_id: Any = None,
-        group_id: Any = None,
-        traits: Mapping[str, Any] | None = None,
-        context: Mapping[str, Any] | None = None,
-        timestamp: Any = None,
-        anonymous_id: Any = None,
-        integrations: Mapping[str, Any] | None = None,
-        message_id: str | None = None,
-        callback: Callback | None = None,
-    ) -> str | None:
-        """Put a user into a group. Return the message id, or ``None`` when the event was refused."""
-        try:
-            encoded, message_id = self._encoder.group(
-                user_id, group_id, traits, context, timestamp, anonymous_id, integrations, message_id
-            )
-        except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="group",
-                userId=user_id,
-                groupId=group_id,
-                traits=traits,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
-        return self._accept(encoded, message_id, callback)
-
-    def alias(
-        self,
-        previous_id: Any = None,
-        user_id: Any = None,
-        context: Mapping[str, Any] | None = None,
-        timestamp: Any = None,
-        integrations: Mapping[str, Any] | None = None,
-        message_id: str | None = None,
-        callback: Callback | None = None,
-    ) -> str | None:
-        """Say that two ids are one user. Return the message id, or ``None`` when the event was refused."""
-        try:
-            encoded, message_id = self._encoder.alias(
-                previous_id, user_id, context, timestamp, integrations, message_id
-            )
-        except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="alias",
-                previousId=previous_id,
-                userId=user_id,
-                context=context,
-                timestamp=timestamp,
-                integrations=integrations,
-                messageId=message_id,
-            )
-        return self._accept(encoded, message_id, callback)
 
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         if capture is not None:
