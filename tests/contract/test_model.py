@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,6 +16,9 @@ from eventspool._config import SQLiteOpts
 from eventspool._contract.tools import ids_of, new_jobs, retry
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind
 
+MEMORY = (
+    "/dev/shm" if Path("/dev/shm").is_dir() else None
+)  # thousands of syncs: a busy disk took minutes for them
 IDS = [f"{n:028x}" for n in range(1, 13)]
 ids = st.lists(st.sampled_from(IDS), min_size=1, max_size=4)
 tokens = st.sampled_from(["a", "b"])
@@ -25,7 +29,7 @@ class SameAnswers(RuleBasedStateMachine):
     @initialize(fifo=st.booleans())
     def begin(self, fifo):
         self.now = 1_000_000.0
-        self.folder = tempfile.TemporaryDirectory()
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY)
         opts = SQLiteOpts(path=f"{self.folder.name}/queue.db", synchronous="normal")
         limits = {"fifo": fifo, "max_jobs": 8, "max_bytes": 60, "clock": lambda: self.now}
         self.backends = [MemoryBackend(**limits), SQLiteBackend(opts, queue_name="q", prefix="p", **limits)]
