@@ -69,7 +69,7 @@ def main(settings: dict[str, object]) -> None:
                 )
                 if accepted:
                     group.append(accepted)
-            time.sleep(0.002)  # leave some of the machine to the deliveries
+            time.sleep(float(str(settings["pause"])))  # leave some of the machine to the deliveries
             if settings["mode"] == "persisted" or not client.flush(until="persisted", timeout=10.0).pending:
                 os.write(1, "".join(f"a {message_id}\n" for message_id in group).encode())
 

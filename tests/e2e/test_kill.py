@@ -59,7 +59,15 @@ class Child:
     """One process that tracks and delivers."""
 
     def __init__(
-        self, plane: DataPlane, store: Store, account: Account, mode: str, seed: str, **opts: object
+        self,
+        plane: DataPlane,
+        store: Store,
+        account: Account,
+        mode: str,
+        seed: str,
+        *,
+        pause: float = 0.002,
+        **opts: object,
     ) -> None:
         settings = {
             "write_key": plane.write_key,
@@ -68,6 +76,7 @@ class Child:
             "mode": mode,
             "seed": seed,
             "threads": 3,
+            "pause": pause,
         }
         self._account = account
         self._rest = b""
@@ -202,6 +211,7 @@ IN_ORDER = {
     "is_multi_processor": False,
     "job_opts": {"visibility_timeout": 0.5, "max_attempts": 1000},
     "latest": 1.6,
+    "pause": 0.01,  # one sender at a time: it need not catch up for long in the end
 }
 
 

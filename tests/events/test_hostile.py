@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CANARY = "s3cr3t-canary"
-FUZZED_CALLS = int(os.environ.get("EVENTSPOOL_FUZZED_CALLS", "20000"))
+FUZZED_CALLS = int(os.environ.get("EVENTSPOOL_FUZZED_CALLS", "6000"))
 
 
 class TrapError(Exception):
