@@ -42,6 +42,12 @@ def assert_balanced(stats: ClientStats) -> None:
     assert stats.accepted == sum(places), stats
 
 
+def assert_delivered(client: Client, count: int) -> None:
+    """Fail unless a flush leaves nothing pending and *count* events were delivered: by then, or before it began."""
+    assert client.flush(timeout=PATIENCE).pending == 0
+    assert client.stats().delivered == count, client.stats()
+
+
 class Calls(list):
     """The arguments of every call to it, as tuples. Serves as any callback."""
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from e2e.harness import PATIENCE, SLACK, Calls, assert_balanced, eventually
+from e2e.harness import PATIENCE, SLACK, Calls, assert_balanced, assert_delivered, eventually
 from eventspool import ConfigError, DeliveryError, EventError, FlushResult, RefusedError
 
 LONG = 3600.0
@@ -228,7 +228,7 @@ def test_an_on_error_that_raises_harms_nothing(clients, plane, caplog):
     client = clients(on_error=on_error)
     assert client.track("u1", "") is None
     assert client.track("u1", "E")
-    assert client.flush(timeout=PATIENCE).delivered == 1
+    assert_delivered(client, 1)
     eventually(lambda: "RuntimeError" in caplog.text)
 
 

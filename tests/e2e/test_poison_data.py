@@ -10,7 +10,7 @@ import time
 import pytest
 import redis
 
-from e2e.harness import PATIENCE, Calls, eventually
+from e2e.harness import PATIENCE, Calls, assert_delivered, eventually
 from eventspool import QueueError
 from eventspool._envelope import seal
 from eventspool._job import new_job_id
@@ -90,7 +90,7 @@ def test_poison_is_parked_with_a_reason_and_delivery_goes_on(clients, plane, sto
     on_error, callback = Calls(), Calls()
     client = clients(persistence=store.opts(is_multi_processor=is_multi_processor), on_error=on_error)
     message_id = client.track("u1", "E", callback=callback)
-    assert client.flush(timeout=PATIENCE).delivered == 1
+    assert_delivered(client, 1)
     eventually(lambda: plane.received("stored-1"), "the good batch among the poison arrives")
     eventually(lambda: client.queue.stats().failed.jobs == len(POISON) + 2, "all poison is parked")
     assert set(plane.unique_ids()) == {"stored-1", message_id}
@@ -122,7 +122,7 @@ def test_poison_can_be_looked_at_exported_around_retried_and_purged(clients, pla
     assert client.queue.purge() == 2
     assert client.queue.stats().failed.jobs == 0
     client.track("u1", "E")
-    assert client.flush(timeout=PATIENCE).delivered == 1
+    assert_delivered(client, 1)
 
 
 def test_a_payload_that_no_index_knows_is_found_and_delivered(clients, plane, redis_store):
