@@ -101,6 +101,7 @@ def test_once_max_internal_queue_size_is_reached_new_events_are_not_accepted(cli
     assert plane.stats().unique == 101
 
 
+@pytest.mark.alone
 def test_new_events_are_not_accepted_while_a_slow_redis_keeps_the_array_full(clients, plane, redis_server):
     """ "... cases where Redis connection is slow": the server hangs, track() does not."""
     client = clients(
@@ -146,6 +147,7 @@ def test_batches_are_retrieved_from_redis_and_sent_simultaneously(clients, plane
     assert plane.stats().unique == client.stats().accepted
 
 
+@pytest.mark.alone
 def test_several_batches_are_on_their_way_at_once(clients, plane, redis_store):
     """Simultaneously also means that one slow answer holds up nobody else: eight answers of 0.4 s take no 3.2 s."""
     plane.script({"latency": 0.4})

@@ -134,6 +134,7 @@ def test_a_callback_may_track_and_flush(clients, plane):
 # -- flush --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_flush_timeout_is_no_error_but_pending(clients, plane, store):
     """Also in the callback's form; what is pending is delivered later."""
     plane.script("outage")

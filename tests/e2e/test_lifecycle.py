@@ -42,6 +42,7 @@ def test_close_delivers_what_is_left(clients, plane, store):
     assert client.stats().delivered == 50
 
 
+@pytest.mark.alone
 def test_close_twice_is_harmless(clients, plane):
     """The second call returns at once and settles nothing twice."""
     client, callback = clients(), Calls()
@@ -104,6 +105,7 @@ def test_close_with_a_black_holed_data_plane_keeps_its_timeout_and_the_events(cl
         assert set(plane.unique_ids()) == set(ids)
 
 
+@pytest.mark.alone
 def test_close_without_persistence_reports_what_is_lost(clients, plane, caplog):
     """By count, to the log, to on_error, and to every callback."""
     plane.script(BLACK_HOLE)
@@ -232,6 +234,7 @@ def test_exit_with_a_black_holed_data_plane_ends_in_time(plane, request, tmp_pat
         assert store.leased_jobs() == 0
 
 
+@pytest.mark.alone
 def test_exit_with_an_unreachable_redis_ends_in_time(plane, tmp_path):
     """Within 5.5 s: what only memory holds is reported, not waited for."""
     store = Store("redis", f"unix://{tmp_path}/nobody", new_queue_name())
