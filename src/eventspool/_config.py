@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Self, TypedDict
+from dataclasses import dataclass, field, fields, replace
+from functools import wraps
+from typing import Any, Literal, Self, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from eventspool._exceptions import ConfigError
@@ -24,6 +25,7 @@ __all__ = [
 DEFAULT_DATA_PLANE_URL = "https://us-east-1.hightouch-events.com"
 """The document's default data plane."""
 
+_T = TypeVar("_T")
 _NAME = re.compile(r"[^\s{}:]+")
 _LONGEST_SECONDS = 1e9
 """About 31 years. Longer waits overflow the operating system's timers."""
@@ -107,6 +109,20 @@ class _FromMapping:
         return cls(**given)
 
 
+def _naming_unknown(cls: type[_T]) -> type[_T]:
+    """Have the constructor of *cls* raise ``ConfigError`` for an unknown option, too, as for one in a mapping."""
+    make = cls.__init__
+
+    @wraps(make)
+    def init(self: _T, *args: Any, **given: Any) -> None:
+        reject_unknown(given, [f.name for f in fields(cls)], cls.__name__)  # type: ignore[arg-type]
+        make(self, *args, **given)
+
+    cls.__init__ = init  # type: ignore[assignment]
+    return cls
+
+
+@_naming_unknown
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobOpts(_FromMapping):
     """
@@ -142,6 +158,7 @@ class JobOpts(_FromMapping):
             raise ConfigError("backoff_max must not be less than backoff_initial")
 
 
+@_naming_unknown
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisOpts(_FromMapping):
     """
@@ -211,6 +228,7 @@ class SQLiteOpts(_FromMapping):
             raise ConfigError(f"synchronous must be 'full' or 'normal', not {self.synchronous!r}")
 
 
+@_naming_unknown
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueOpts(_FromMapping):
     """
@@ -318,9 +336,11 @@ def read_queue_opts(
         parse_queue_url(given)
         given = {"url": given}
     if isinstance(given, QueueOpts):
-        if redis_opts is not None:
-            raise ConfigError("give redis_opts inside QueueOpts")
-        return given
+        if redis_opts is None:
+            return given
+        if given.redis_opts is not None:
+            raise ConfigError("redis_opts is given twice")
+        return replace(given, redis_opts=redis_opts)
     if given is not None and not isinstance(given, Mapping):
         raise ConfigError(f"queue_opts must be a mapping, QueueOpts or a URL, not {type(given).__name__}")
     plain = dict(given) if given is not None else {}

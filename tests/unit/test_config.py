@@ -174,6 +174,19 @@ def test_an_unknown_option_like_no_other_is_answered_with_all_of_them(name):
         JobOpts.of({name: 1}, "job_opts")
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "near"),
+    [
+        (QueueOpts, "queueName", "queue_name"),
+        (JobOpts, "maxAttempts", "max_attempts"),
+        (RedisOpts, "hots", "host"),
+    ],
+)
+def test_the_dataclasses_answer_likewise(kind, given, near):
+    with pytest.raises(ConfigError, match=f"{given}.*{kind.__name__}: did you mean '{near}'"):
+        kind(**{given: 1})
+
+
 def test_nested_options_say_where_they_are():
     with pytest.raises(ConfigError, match="'maxAttempts' in job_opts: did you mean 'max_attempts'"):
         read_queue_opts({"job_opts": {"maxAttempts": 3}})
@@ -262,6 +275,9 @@ def test_the_forms_of_the_document_all_mean_the_same():
         ({"queue_name": "q", "redis_opts": {"host": "h"}}, None),
         ({"queue_name": "q"}, {"host": "h"}),
         ({"queue_name": "q"}, RedisOpts(host="h")),
+        (QueueOpts(queue_name="q"), {"host": "h"}),
+        (QueueOpts(queue_name="q"), RedisOpts(host="h")),
+        ({"queue_opts": QueueOpts(queue_name="q"), "redis_opts": {"host": "h"}}, None),
         ({"queue_opts": {"queue_name": "q"}, "redis_opts": {"host": "h"}}, None),
         ({"queue_opts": QueueOpts(queue_name="q", redis_opts={"host": "h"})}, None),
         (wanted, None),
@@ -277,7 +293,8 @@ def test_the_forms_of_the_document_all_mean_the_same():
     ("queue_opts", "redis_opts"),
     [
         ({"redis_opts": {"host": "a"}}, {"host": "b"}),
-        (QueueOpts(), {"host": "b"}),
+        (QueueOpts(redis_opts={"host": "a"}), {"host": "b"}),
+        (QueueOpts(url="redis://a"), {"host": "b"}),
         ({"url": "redis://a"}, {"host": "b"}),
         ("redis://a", {"host": "b"}),
         (5, None),
