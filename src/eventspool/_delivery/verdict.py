@@ -78,9 +78,9 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
     Return which events a 2xx answer rejected: position -> the data plane's word for it, at most 200
     characters.
 
-    Understood are ``errors`` as a list of objects with an ``index``, a list of positions, or a mapping from
-    position to message. ``None`` means that the answer says ``"ok": false`` and names no event: the batch as
-    a whole was refused.
+    Understood are ``errors`` as a list of objects with an ``index``, a list of positions, a list with one
+    error or null for each event, or a mapping from position to message. ``None`` means that the answer says
+    ``"ok": false`` and names no event: the batch as a whole was refused.
     """
     if b'"errors"' not in body and b'"ok"' not in body:
         return {}
@@ -94,11 +94,10 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
     pairs: list[tuple[object, object]] = []
     if isinstance(errors, dict):
         pairs = list(errors.items())
+    elif isinstance(errors, list) and None in errors and len(errors) == events:  # one entry for each event
+        pairs = [(position, _said(e)) for position, e in enumerate(errors) if e is not None]
     elif isinstance(errors, list):
-        pairs = [
-            (e.get("index"), e.get("message") or e.get("error") or "") if isinstance(e, dict) else (e, "")
-            for e in errors
-        ]
+        pairs = [(e.get("index"), _said(e)) if isinstance(e, dict) else (e, "") for e in errors]
     found: dict[int, str] = {}
     for given, message in pairs:
         position = int(given) if isinstance(given, str) and given.isdecimal() and len(given) < 10 else given
@@ -107,6 +106,10 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
     if not found and answer.get("ok") is False:
         return None
     return found
+
+
+def _said(error: object) -> object:
+    return error.get("message") or error.get("error") or "" if isinstance(error, dict) else error
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:
