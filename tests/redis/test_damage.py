@@ -60,6 +60,19 @@ def test_a_payload_without_an_index_is_queued_again(make, raw, caplog):
     assert backend.lookup([failed])[failed] is not None
 
 
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_a_job_whose_id_is_no_text_is_parked_like_any_other(make, raw, fifo):
+    backend = make(fifo=fifo)
+    raw.zadd(make.prefix + "q", {b"\xff\xfe": 1})
+    [job] = claim_soon(backend, "t", limit=1)
+    assert backend.settle("t", [fail(job.id)]) == [True]
+    assert ids_of(backend.jobs(JobState.FAILED, limit=9)) == [job.id]
+    assert backend.purge(JobState.FAILED, [job.id]) == 1
+    stored = new_jobs(2)
+    backend.commit(stored)
+    assert ids_of(drain(backend, "t")) == ids_of(stored)
+
+
 def test_a_resent_job_completes_its_orphan(backend, raw):
     job = new_job()
     raw.hset(backend._payloads, job.id, job.payload)

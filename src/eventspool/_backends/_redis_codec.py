@@ -10,8 +10,8 @@ __all__ = ["decode_failure", "decode_job", "decode_text", "encode_failure"]
 
 
 def decode_text(value: bytes | str) -> str:
-    """Return *value* as text."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    """Return *value* as text, from which the connection makes the same bytes again, whatever they are."""
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
 def encode_failure(failure: Failure) -> str:

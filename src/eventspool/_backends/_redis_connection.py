@@ -105,7 +105,8 @@ class Connection:
 
     def execute(self, *command: Any) -> Any:
         """Return the reply to a plain command."""
-        return self.call(lambda client: client.execute_command(*command))
+        name, *args = command  # by its name as text the driver knows how to read the reply
+        return self.call(lambda client: client.execute_command(name, *map(_raw, args)))
 
     def run(self, name: str, *args: Any) -> Any:
         """Return the reply of the script *name*."""
@@ -120,7 +121,7 @@ class Connection:
         The second time the command carries the source. So whatever *send* sends along must bear repeating.
         """
         code = script(name)
-        tail = (len(self._keys), *self._keys, *args)
+        tail = (len(self._keys), *self._keys, *map(_raw, args))
         try:
             return send(("EVALSHA", code.sha, *tail))
         except Exception as error:
@@ -175,6 +176,11 @@ class Connection:
             with contextlib.suppress(Exception):
                 self._client.connection_pool.disconnect(inuse_connections=False)
         raise failure  # outside of `except`, so that not even its context leads to the driver's error
+
+
+def _raw(part: Any) -> Any:
+    """Return *part* of a command, text as bytes: a job id of somebody else's may be no text, and must find its job."""
+    return part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part
 
 
 def _checked(client: Any) -> Any:

@@ -10,6 +10,7 @@ import importlib
 import os
 import pkgutil
 import sys
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -70,6 +71,11 @@ def cli() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command that *arguments* name and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, TextIOWrapper
+        ):  # what cannot be written is escaped: the id of a foreign job may be no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(list(arguments), prog_name="eventspool", standalone_mode=False)
     except click.exceptions.Exit as done:
