@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
@@ -297,6 +298,7 @@ class Client(EventMethods):
 
         Safe to call twice. Without persistence, what is left at the deadline is reported as lost, by count.
         """
+        deadline = time.monotonic() + timeout
         self._closed = True
         with self._lock:
             pipeline = self._pipeline
@@ -306,7 +308,7 @@ class Client(EventMethods):
                 pipeline.callbacks.submit(
                     self._on_error, DeliveryError(f"{lost} events are lost", "lost"), []
                 )
-                pipeline.callbacks.drain(1.0)
+                pipeline.callbacks.drain(max(deadline - time.monotonic(), 0.1))
         release(self)
 
     def __enter__(self) -> Self:

@@ -122,6 +122,19 @@ def test_close_without_persistence_reports_what_is_lost(clients, plane, caplog):
     assert sum("7 events are lost" in str(error) for error, _ in on_error.await_calls(1)) == 1
 
 
+def test_close_keeps_its_timeout_while_on_error_hangs(clients, plane):
+    plane.script(BLACK_HOLE)
+    hold = threading.Event()
+    client = clients(on_error=lambda error, events: hold.wait(PATIENCE))
+    client.track("u1", "E")
+    client.track("u1", None)
+    began = time.monotonic()
+    client.close(timeout=0.3)
+    took = time.monotonic() - began
+    hold.set()
+    assert took < 1.0
+
+
 def test_flush_after_a_close_returns_at_once(clients, plane, store):
     """Nothing will be settled any more, so nothing is waited for."""
     plane.script("outage")
