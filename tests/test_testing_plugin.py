@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import subprocess
 import sys
 import threading
+import urllib.parse
 
 import pytest
 
@@ -184,3 +187,23 @@ def test_the_data_plane_fixture_is_started_and_accepts_its_own_key(eventspool_da
     assert eventspool_dataplane.url.startswith("http://127.0.0.1:")
     with pytest.raises(ConfigError):
         eventspool_dataplane.script("stauts=503")
+
+
+def test_the_data_plane_fixture_takes_any_write_key_but_not_none(eventspool_dataplane):
+    """A test's code has its own write key, and the fixture cannot know it."""
+    url = urllib.parse.urlsplit(eventspool_dataplane.url)
+    answers = []
+    for login in (b"whatever:", b":"):
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+        headers = {
+            "Authorization": "Basic " + base64.b64encode(login).decode(),
+            "Content-Type": "application/json",
+        }
+        connection.request(
+            "POST", "/v1/batch", b'{"batch": [], "sentAt": "2026-11-23T17:26:00.123Z"}', headers
+        )
+        answers.append(connection.getresponse().status)
+        connection.close()
+
+    assert answers[1] == 401
+    assert answers[0] != 401

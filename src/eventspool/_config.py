@@ -42,6 +42,8 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
             near = [snake] if snake in known else difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
             if home and snake not in known:
                 hint = f"{snake!r} is one of {home}"
+            elif snake in (*_HOMES, "queue") and "persistence" in known:
+                hint = "give it as persistence=…, or to create_persistence_queue()"
             elif near:
                 hint = f"did you mean {near[0]!r}?"
             else:
@@ -353,6 +355,7 @@ def read_queue_opts(
         if plain.get("redis_opts") is not None:
             raise ConfigError("redis_opts is given twice")
         plain["redis_opts"] = redis_opts
+    reject_unknown(plain, [*(f.name for f in fields(QueueOpts)), "queue_opts"], "queue_opts")
     return QueueOpts.of(plain, "queue_opts")
 
 

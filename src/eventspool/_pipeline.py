@@ -157,7 +157,7 @@ class Pipeline:
             old.processor.stop(_HANDOVER_POLL)
             while old.processor.in_flight and not self._closed and time.monotonic() < deadline:
                 old.processor.stop(_HANDOVER_POLL)
-        left: dict[str, NewJob] = {}  # one that comes due meanwhile is listed as delayed, and again as waiting
+        left: dict[str, NewJob] = {}  # by id: one that comes due meanwhile is listed twice
         for state in (JobState.LEASED, JobState.DELAYED, JobState.WAITING):
             for job in old.backend.jobs(state, limit=1 << 30):
                 payload = old.backend.payload(job.id)

@@ -121,8 +121,8 @@ else:
 
     @pytest.fixture
     def eventspool_dataplane() -> Iterator[DataPlane]:
-        """A local data plane: ``Client(plane.write_key, data_plane_url=plane.url)``."""
+        """A local data plane: ``Client("any key", data_plane_url=plane.url)``."""
         from eventspool._dataplane import DataPlane
 
-        with DataPlane() as plane:
+        with DataPlane(None) as plane:
             yield plane

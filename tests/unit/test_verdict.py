@@ -65,6 +65,8 @@ def test_a_result_describes_itself_without_the_answers_body():
         ({"errors": [None, "bad", {"message": "worse"}]}, {1: "bad", 2: "worse"}),
         ({"ok": False, "errors": [None, None, 0]}, {2: "0"}),
         ({"errors": [None, None, None]}, {}),
+        ({"results": [{"ok": True}, {"ok": False, "error": "bad"}, {"ok": True}]}, {1: "bad"}),
+        ({"results": [{"ok": False}]}, {}),
         ({"errors": [None, 2]}, {2: ""}),
         ({"ok": True, "errors": [{"index": 0, "message": "bad"}]}, {0: "bad"}),
         ({"errors": [True, False, None, 1.0, -1, 3, [1], {"index": True}, {"index": "-1"}]}, {}),

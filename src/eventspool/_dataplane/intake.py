@@ -42,15 +42,19 @@ class Batch:
 
 
 def authorize(headers: Mapping[str, str], write_key: str | None) -> None:
-    """Raise ``Refused`` (401) unless *headers* carry *write_key* by Basic auth; ``None`` accepts all."""
-    if write_key is None:
-        return
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    expected = b64encode(f"{write_key}:".encode()).decode()
-    if scheme.lower() != "basic" or not hmac.compare_digest(
-        given.strip().encode("latin-1"), expected.encode()
-    ):
-        raise Refused(401, "the write key is missing or wrong")
+    """Raise ``Refused`` (401) unless *headers* carry *write_key* by Basic auth; for ``None``, any write key."""
+    scheme, _, given = headers.get("authorization", "").strip().partition(" ")
+    if scheme.lower() == "basic":
+        login = given.strip().encode("latin-1")
+        no_key = b64encode(b":")
+        accepted = login not in (b"", no_key) if write_key is None else _same(login, write_key)
+        if accepted:
+            return
+    raise Refused(401, "the write key is missing or wrong")
+
+
+def _same(login: bytes, write_key: str) -> bool:
+    return hmac.compare_digest(login, b64encode(f"{write_key}:".encode()))
 
 
 def read_batch(headers: Mapping[str, str], body: bytes, max_inflated_bytes: int) -> Batch:

@@ -42,7 +42,7 @@ class DataPlane:
     ...     assert plane.wait_for(10, timeout=5)
 
     Args:
-        write_key: The one accepted; ``None`` accepts every request.
+        write_key: The one accepted; ``None`` accepts any, and ``plane.write_key`` is one to use.
         host: Where to listen.
         port: 0 takes a free one, and keeps it over ``stop`` and ``start``.
         path: Where batches are posted.
@@ -97,7 +97,7 @@ class DataPlane:
             require_number(name, value, minimum, integer=True)
         require_number("read_timeout", read_timeout, 0, exclusive=True)
         require_number("idle_timeout", idle_timeout, 0, exclusive=True)
-        self.write_key = write_key
+        self.write_key = write_key if write_key is not None else DEFAULT_WRITE_KEY
         self.host = host
         self.port = port
         self._settings = Settings(write_key, path, partial_failures, max_body_bytes, max_inflated_bytes)

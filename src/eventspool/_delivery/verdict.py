@@ -79,8 +79,9 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
     characters.
 
     Understood are ``errors`` as a list of objects with an ``index``, a list of positions, a list with one
-    error or null for each event, or a mapping from position to message. ``None`` means that the answer says
-    ``"ok": false`` and names no event: the batch as a whole was refused.
+    error or null for each event, or a mapping from position to message; and ``results`` as a list with an
+    object for each event, some of them ``"ok": false``. ``None`` means that the answer as a whole says
+    ``"ok": false`` and names no event.
     """
     if b'"errors"' not in body and b'"ok"' not in body:
         return {}
@@ -90,7 +91,7 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
         return {}
     if not isinstance(answer, dict):
         return {}
-    errors = answer.get("errors")
+    errors, results = answer.get("errors"), answer.get("results")
     pairs: list[tuple[object, object]] = []
     if isinstance(errors, dict):
         pairs = list(errors.items())
@@ -98,6 +99,8 @@ def parse_rejections(body: bytes, events: int) -> dict[int, str] | None:
         pairs = [(position, _said(e)) for position, e in enumerate(errors) if e is not None]
     elif isinstance(errors, list):
         pairs = [(e.get("index"), _said(e)) if isinstance(e, dict) else (e, "") for e in errors]
+    elif isinstance(results, list) and len(results) == events:  # one entry for each event
+        pairs = [(i, _said(r)) for i, r in enumerate(results) if isinstance(r, dict) and r.get("ok") is False]
     found: dict[int, str] = {}
     for given, message in pairs:
         position = int(given) if isinstance(given, str) and given.isdecimal() and len(given) < 10 else given

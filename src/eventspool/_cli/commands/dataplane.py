@@ -37,7 +37,15 @@ __all__ = ["command"]
 @click.option(
     "--port", "-p", type=click.IntRange(0, 65535), default=8123, show_default=True, help="0 takes a free one."
 )
-@click.option("--write-key", "-k", metavar="KEY", default="dev", show_default=True, help="The one accepted.")
+@click.option(
+    "--write-key",
+    "-k",
+    metavar="KEY",
+    envvar="EVENTSPOOL_WRITE_KEY",
+    default="dev",
+    show_default=True,
+    help="The one accepted.",
+)
 @click.option(
     "--fault",
     "-f",
