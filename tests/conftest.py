@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 import redis
@@ -18,6 +19,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background jobs ignore Ctrl-C, and so would every process that a test starts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     wanted = os.environ.get("EVENTSPOOL_TEST_REDIS_PY", redis.__version__)
     if not redis.__version__.startswith(wanted):
         pytest.exit(f"redis-py {wanted} was to be tested, but {redis.__version__} was imported", returncode=4)
