@@ -44,8 +44,8 @@ class Backend(Protocol):
         """
         Store *jobs*, in order, due at once. A job whose id is stored already (also as failed) is left alone.
 
-        The first job that does not fit into the queue's bounds (jobs or bytes) is rejected with all that
-        follow it, so order is kept.
+        Jobs that do not fit into the queue's bounds (jobs or bytes) are rejected. In a first-in-first-out queue so
+        are all that follow one: nothing overtakes it.
         """
 
     def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
