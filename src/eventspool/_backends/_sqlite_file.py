@@ -76,7 +76,7 @@ class SQLiteFile:
         self._torn = False
         self._inode = (0, 0)
         self._level = ""
-        _watch_forks(self)  # before there is a connection: a fork must not come amid the first opening either
+        _files.add(self)  # before there is a connection: a fork must not come amid the first opening either
 
     def run(self, step: Callable[[sqlite3.Connection], T], *, durable: bool, growing: bool = False) -> T:
         """
@@ -91,6 +91,8 @@ class SQLiteFile:
             raise QueueError(
                 "this process was forked amid a step on the SQLite queue, past os.fork: it cannot use it"
             )
+        if not _gate.is_set():
+            _gate.wait(_BUSY_TIMEOUT)
         with self._mutex:
             self.lock.acquire()
             self._stepping = True
@@ -296,19 +298,14 @@ def _lenient_text(raw: bytes) -> str:
 # last one as long as the parent lives, and it clears the note.
 
 
-def _watch_forks(file: SQLiteFile) -> None:
-    global _watching  # noqa: PLW0603 - the interpreter's list of hooks is just as global
-    _files.add(file)
-    if not _watching and hasattr(os, "register_at_fork"):
-        _watching = True
-        os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
-
-
-_watching = False
 _paused: list[SQLiteFile] = []
+_gate = threading.Event()
+"""Closed while this process forks: a file that is first used after its turn in ``_before_fork`` has to wait."""
+_gate.set()
 
 
 def _before_fork() -> None:
+    _gate.clear()
     for file in list(_files):
         if file._mutex.acquire(timeout=_BUSY_TIMEOUT):  # noqa: SLF001
             _paused.append(file)
@@ -318,9 +315,18 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     while _paused:
         _paused.pop()._mutex.release()  # noqa: SLF001
+    _gate.set()
 
 
 def _in_child() -> None:
+    global _gate  # noqa: PLW0603 - the parent's may be locked inside
+    _gate = threading.Event()
+    _gate.set()
     _paused.clear()
     for file in list(_files):
         file.abandon()
+
+
+# At import, which is long before the first connection: a hook that is added while a fork begins is not called for it.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
