@@ -1,0 +1,37 @@
+"""A worker that produces nothing and delivers what is stored: ``drain.py QUEUE_URL SINK_URL JOBS``."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+import eventspool
+
+
+def cpu_seconds() -> float:
+    """Return the processor time that this process has used."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def main(queue_url: str, sink_url: str, jobs: int) -> None:
+    """Drain the queue and print how long that took, from making the client until the queue was empty."""
+    cpu, begin = cpu_seconds(), time.perf_counter()
+    client = eventspool.Client(
+        "key", data_plane_url=sink_url, persistence={"url": queue_url, "is_multi_processor": True}
+    )
+    client.flush(timeout=0)  # starts it, for there will be no event that does
+    while client.stats().sent < jobs:
+        time.sleep(0.005)
+    assert client.queue is not None
+    while (stats := client.queue.stats()).waiting.jobs + stats.delayed.jobs + stats.leased.jobs:
+        time.sleep(0.001)  # the last acknowledgements
+    seconds, used = time.perf_counter() - begin, cpu_seconds() - cpu
+    client.close()
+    print(json.dumps({"seconds": seconds, "cpu_seconds": used, "failed": stats.failed.jobs}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,93 @@
+"""
+Fill a queue with batches that nobody delivers yet: ``fill.py QUEUE_URL EVENTS EVENTS_A_BATCH``; 0 for full batches.
+
+The batches are put together as a client would. That it goes through the backend is only to be quick about it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING
+
+import orjson
+from benchmarks.event import CONTEXT, EVENT, USER, varied_properties
+
+from eventspool._backends import create_backend
+from eventspool._buffering.batch import fill_batch
+from eventspool._config import QueueOpts
+from eventspool._envelope import seal
+from eventspool._job import NewJob, new_job_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MAX_BATCH_BYTES = 460_800
+"""The client's default."""
+_COMMIT_JOBS = 64
+_RUN = 20_000
+"""Events that are encoded before batches are cut from them; what remains is cut together with the next ones."""
+_FULL = 2000
+"""More events than fit into a batch."""
+_VARIED = varied_properties(2000)
+_random = random.Random(7)
+
+
+def encoded_events(first: int, end: int) -> list[bytes]:
+    """Return the events of the orders from *first* to *end* (exclusive) as they go over the wire."""
+    return [
+        orjson.dumps(
+            {
+                "type": "track",
+                "messageId": str(uuid.UUID(int=_random.getrandbits(128), version=4)),
+                "timestamp": "2026-11-23T17:26:00.123Z",
+                "originalTimestamp": "2026-11-23T17:26:00.123Z",
+                "channel": "server",
+                "context": {"library": {"name": "eventspool", "version": "0"}, **CONTEXT},
+                "userId": USER,
+                "event": EVENT,
+                "properties": {**_VARIED[number % len(_VARIED)], "order_id": f"o-{number:08d}"},
+            }
+        )
+        for number in range(first, end)
+    ]
+
+
+def batches(events: int, size: int) -> Iterator[list[bytes]]:
+    """Yield all events in batches of *size*, or in batches as full as they get."""
+    pending: deque[bytes] = deque()
+    for first in range(0, events, _RUN):
+        end = min(first + _RUN, events)
+        pending.extend(encoded_events(first, end))
+        while len(pending) >= (size or _FULL) or (pending and end == events):
+            if size:
+                yield [pending.popleft() for _ in range(min(size, len(pending)))]
+            else:
+                yield fill_batch(pending, _MAX_BATCH_BYTES)
+
+
+def main(url: str, events: int, size: int) -> None:
+    """Fill, and print how many jobs that makes."""
+    backend = create_backend(QueueOpts(url=url, is_multi_processor=True))
+    backend.open()
+    jobs = 0
+    group: list[NewJob] = []
+    for batch in batches(events, size):
+        group.append(NewJob(new_job_id(), seal(batch), len(batch)))
+        jobs += 1
+        if len(group) == _COMMIT_JOBS:
+            backend.commit(group)
+            group = []
+    backend.commit(group)
+    stored = backend.stats().waiting
+    if (stored.jobs, stored.events) != (jobs, events):
+        sys.exit(f"the queue holds {stored.events} of {events} events")
+    backend.close()
+    print(json.dumps({"jobs": jobs, "bytes": stored.bytes}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
