@@ -105,7 +105,7 @@ class Client(EventMethods):
         self._pipeline: Pipeline | None = None
         self._refused: Counter[str] = Counter()
         self._unconfirmed = 0
-        self._put: Callable[[bytes], int] | None = None
+        self._put: Callable[[bytes], bool] | None = None  # the short way of events that nobody waits for
 
     def __repr__(self) -> str:
         return f"<eventspool.Client {self._opts.data_plane_url}{self._opts.path}>"
@@ -119,10 +119,9 @@ class Client(EventMethods):
                 self._pipe().callbacks.submit(callback, None, message_id)
             return message_id
         put = self._put
-        if put is None or callback is not None or self._opts.durability == "persisted":
+        if put is None or callback is not None:
             return self._accept_slowly(encoded, message_id, callback)
-        number = put(encoded)
-        return message_id if number >= 0 else self._refuse_full(encoded)
+        return message_id if put(encoded) else self._refuse_full(encoded)
 
     def _accept_slowly(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         """Accept the first event of a process, one with a callback, or one that must be stored before we return."""
@@ -140,13 +139,11 @@ class Client(EventMethods):
             message = "durability='persisted' needs persistence=… or create_persistence_queue()"
             return self._refuse(RefusedError(message, "no_queue"), encoded)
         if callback is not None:
-            number = pipeline.ledger.accept(pipeline.buffer.put, encoded, callback, message_id)
-        else:
-            number = pipeline.buffer.put(encoded)
-        if number < 0:
+            encoded = pipeline.ledger.watch(encoded, callback, message_id)
+        if not pipeline.buffer.put(encoded):
             return self._refuse_full(encoded)
         if self._opts.durability == "persisted" and not pipeline.ledger.await_stored(
-            number + 1, self._opts.timeout
+            pipeline.buffer.accepted, self._opts.timeout
         ):
             with self._lock:
                 self._unconfirmed += 1
@@ -360,7 +357,7 @@ class Client(EventMethods):
         if start and self._put is None and not self._closed:
             keep(self)
             pipeline.start()
-            if self._opts.enable:
+            if self._opts.enable and self._opts.durability == "buffered":
                 self._put = pipeline.buffer.put
         return pipeline
 

@@ -22,14 +22,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import ModuleType
 
 _deflate: ModuleType
-try:  # ISA-L deflates several times faster; the format is the same.
+try:  # ISA-L deflates several times faster, and sums ten times faster; the formats are the same.
     from isal import isal_zlib as _deflate
 except ImportError:
     _deflate = zlib
+_crc32: Callable[..., int] = _deflate.crc32
 
 __all__ = ["Envelope", "EnvelopeError", "count_events", "open_envelope", "seal"]
 
@@ -60,9 +61,9 @@ def seal(events: Sequence[bytes], *, compress: bool = True) -> bytes:
         stream: bytes = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
     else:
         stream = text
-    rest = struct.pack("<III", len(events), zlib.crc32(text), len(text)) + stream
+    rest = struct.pack("<III", len(events), _crc32(text), len(text)) + stream
     head = struct.pack("<2sBB", _MAGIC, _VERSION, _DEFLATE if compress else 0)
-    return head + struct.pack("<I", zlib.crc32(rest, zlib.crc32(head))) + rest
+    return head + struct.pack("<I", _crc32(rest, _crc32(head))) + rest
 
 
 def count_events(payload: bytes) -> int:
@@ -91,7 +92,7 @@ class Envelope:
             return zlib.compress(self._text() + tail, 1, 31)
         size = len(tail)
         block = struct.pack("<BHH", 1, size, size ^ 0xFFFF) + tail
-        trailer = struct.pack("<II", zlib.crc32(tail, self.text_crc), (self.text_bytes + size) & 0xFFFFFFFF)
+        trailer = struct.pack("<II", _crc32(tail, self.text_crc), (self.text_bytes + size) & 0xFFFFFFFF)
         return b"".join((_GZIP_HEADER, self.stream, block, trailer))
 
     def split(self) -> list[bytes]:
@@ -113,7 +114,7 @@ class Envelope:
             text = inflater.decompress(self.stream, self.text_bytes + 1)
         except zlib.error:
             raise EnvelopeError("the batch cannot be inflated") from None
-        if len(text) != self.text_bytes or zlib.crc32(text) != self.text_crc:
+        if len(text) != self.text_bytes or _crc32(text) != self.text_crc:
             raise EnvelopeError("the batch inflates to something else than was stored")
         return text
 
@@ -132,7 +133,7 @@ def open_envelope(payload: bytes) -> Envelope:
         raise EnvelopeError(
             f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
         )
-    if zlib.crc32(memoryview(payload)[8:], zlib.crc32(payload[:4])) != crc:
+    if _crc32(memoryview(payload)[8:], _crc32(payload[:4])) != crc:
         raise EnvelopeError("the payload's checksum is wrong")
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")

@@ -71,9 +71,7 @@ class Pipeline:
         self._opts = opts
         self._on_error = on_error
         self.callbacks = CallbackThread()
-        self.buffer = Buffer(
-            capacity=opts.max_internal_queue_size, flush_at=opts.flush_at, flush_bytes=opts.max_batch_bytes
-        )
+        self.buffer = Buffer(capacity=opts.max_internal_queue_size, flush_at=opts.flush_at)
         self.ledger = Ledger(self.callbacks.submit)
         self._transport = HTTPTransport(opts)
         self._engine = self._make_engine(queue_opts)
@@ -190,8 +188,8 @@ class Pipeline:
             self._flusher.stop()
             if engine.processor is not None:
                 self._stop_processor(engine, deadline)
+        self._flusher.abandon_buffer()
         lost = self.ledger.lose(
-            self.buffer.accepted,
             stored_too=not engine.backend.durable,
             error=DeliveryError("the process closed before this event was stored or delivered", "lost"),
         )

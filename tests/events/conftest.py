@@ -35,8 +35,8 @@ def decode() -> Callable[[Event], dict[str, Any]]:
         def refuse(name: str) -> None:
             pytest.fail(f"{name} is not JSON")
 
-        assert b"\n" not in event.encoded
-        text = event.encoded.decode()
+        assert b"\n" not in event[0]
+        text = event[0].decode()
         return json.loads(text, object_pairs_hook=unique, parse_constant=refuse, parse_float=Decimal)
 
     return decode

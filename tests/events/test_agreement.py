@@ -148,14 +148,14 @@ def test_children_of_a_fork_draw_different_message_ids():
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            ids = [FAST.track("u", "e").message_id for _ in range(50)]
+            ids = [FAST.track("u", "e")[1] for _ in range(50)]
             os.write(writer, " ".join(ids).encode())
             os._exit(0)
         os.close(writer)
         with os.fdopen(reader) as stream:
             drawn += stream.read().split()
         os.waitpid(child, 0)
-    drawn += [FAST.track("u", "e").message_id for _ in range(50)]
+    drawn += [FAST.track("u", "e")[1] for _ in range(50)]
     assert len(set(drawn)) == len(drawn) == 150
 
 

@@ -1,13 +1,13 @@
-"""Cutting a run of encoded events into batches. Pure."""
+"""Cutting a run of encoded events into batches. No I/O, no clock."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections import deque
 
-__all__ = ["cut_batches"]
+__all__ = ["fill_batch"]
 
 _SEPARATOR_BYTES = 2
 _FRAME_BYTES = (
@@ -15,20 +15,23 @@ _FRAME_BYTES = (
 )  # the first has none
 
 
-def cut_batches(events: Sequence[bytes], max_batch_bytes: int) -> Iterator[tuple[int, int]]:
+def fill_batch(events: deque[bytes], max_batch_bytes: int) -> list[bytes]:
     """
-    Yield half-open ranges of *events*, in order, each the largest whose request body fits into
-    *max_batch_bytes*.
+    Move events from the left of *events* into a batch: as many as make a request body of *max_batch_bytes*.
 
-    Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is
-    larger than a batch may be stands alone.
+    Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is larger
+    than a batch may be stands alone. Other threads may append meanwhile.
     """
-    start, size = 0, _FRAME_BYTES
-    for position, event in enumerate(events):
-        grown = size + len(event) + _SEPARATOR_BYTES
-        if grown > max_batch_bytes and position > start:
-            yield start, position
-            start, grown = position, _FRAME_BYTES + len(event) + _SEPARATOR_BYTES
-        size = grown
-    if start < len(events):
-        yield start, len(events)
+    batch: list[bytes] = []
+    size = _FRAME_BYTES
+    pop, add = events.popleft, batch.append
+    try:
+        while True:
+            event = pop()
+            size += len(event) + _SEPARATOR_BYTES
+            if size > max_batch_bytes and batch:
+                events.appendleft(event)
+                return batch
+            add(event)
+    except IndexError:
+        return batch

@@ -1,15 +1,22 @@
 """
-The bounded buffer between the caller's thread and the flusher: the first, and in memory the only, home of an
+The bounded buffer between the callers' threads and the flusher: the first, and in memory the only, home of an
 event.
 
-The caller pays for one short lock, an append and a comparison. The flusher takes the whole list by swapping
-it, so the lock is never held longer than that. A wake-up is raised once per flush, not once per event.
+``put`` takes no lock. It relies on ``deque.append`` and ``len`` being atomic, as they are with and without the
+GIL, and on the order of its steps: first the event, then the question whether to wake the flusher. So callers
+never wait for each other or for the flusher, and ``track()`` may be called from a signal handler that
+interrupts ``track()``. A wake-up is raised once per flush, not once per event.
 """
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+from collections import deque
 from dataclasses import dataclass
+
+from eventspool._buffering.batch import fill_batch
 
 __all__ = ["Buffer", "Taken"]
 
@@ -29,84 +36,121 @@ class Buffer:
     Events that were accepted and are not in the queue yet.
 
     Args:
-        capacity: Events held in memory at most, in here or on their way into the queue.
+        capacity: Events held in memory at most, in here or on their way into the queue. Threads that put at the same
+            instant may each exceed it by one event.
         flush_at: Events that trigger a flush. No cap: a flush takes what there is.
-        flush_bytes: Bytes that trigger one.
     """
 
-    def __init__(self, *, capacity: int, flush_at: int, flush_bytes: int) -> None:
+    def __init__(self, *, capacity: int, flush_at: int) -> None:
         self._capacity = capacity
+        self._room = capacity
         self._flush_at = min(flush_at, capacity)
-        self._flush_bytes = flush_bytes
-        self._lock = threading.Lock()
-        self._events: list[bytes] = []
-        self._bytes = 0
+        self._events: deque[bytes] = deque()
+        self._wake_at = 1  # the first event starts the clock
+        self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() may interrupt itself
+        self._ended = False
+        self._lock = threading.Lock()  # of those who take and count; never of those who put
+        self._taken = 0
         self._outside = 0  # taken, but still only in memory
-        self._wake_count = 1  # the first event starts the clock
-        self._wake_bytes = flush_bytes
-        self._wake = threading.Event()
-        self.accepted = 0
-        """Events ever accepted; the number of the next one."""
 
-    def put(self, event: bytes) -> int:
-        """Append *event*. Return its number, or -1 when the buffer is full or closed."""
-        with self._lock:
-            events = self._events
-            count = len(events)
-            if count + self._outside >= self._capacity:
-                return -1
-            events.append(event)
-            size = self._bytes = self._bytes + len(event)
-            number = self.accepted
-            self.accepted = number + 1
-            if count + 1 < self._wake_count and size < self._wake_bytes:
-                return number
-            self._wake_count = self._wake_bytes = _NEVER
-        self._wake.set()
-        return number
+    def put(self, event: bytes) -> bool:
+        """Append *event*. Return False when the buffer is full or closed."""
+        events = self._events
+        if len(events) >= self._room:
+            return False
+        events.append(event)
+        return len(events) < self._wake_at or self._wake(event)
 
-    def take(self) -> Taken:
-        """Take everything. What was taken counts against the capacity until it is released."""
+    def _wake(self, event: bytes) -> bool:
+        if self._ended:
+            return not self._take_back(event)
+        self._wake_at = _NEVER
+        self._wakeups.put(None)
+        return True
+
+    def _take_back(self, event: bytes) -> bool:
+        """Remove an event that slipped in after the end. Return whether it was still there."""
+        while True:
+            try:
+                self._events.remove(event)
+            except ValueError:
+                return False
+            except IndexError:  # another thread changed the deque meanwhile
+                continue
+            return True
+
+    def take(self, max_batch_bytes: int) -> Taken:
+        """Take one batch. What was taken counts against the capacity until it is released."""
         with self._lock:
-            events, self._events = self._events, []
-            self._bytes = 0
-            self._outside += len(events)
-            self._wake_count, self._wake_bytes = 1, self._flush_bytes
-            return Taken(self.accepted - len(events), events)
+            return self._count(fill_batch(self._events, max_batch_bytes))
+
+    def end(self) -> Taken:
+        """Take everything that is left, and refuse even events whose ``put`` is under way."""
+        with self._lock:
+            self._capacity, self._ended, self._wake_at = -1, True, 0
+            left = list(self._events)
+            self._events.clear()
+            return self._count(left)
+
+    def _count(self, events: list[bytes]) -> Taken:
+        first = self._taken
+        self._taken += len(events)
+        self._move(len(events))
+        return Taken(first, events)
+
+    def _move(self, events: int) -> None:
+        self._outside += events
+        self._room = self._capacity - self._outside
 
     def release(self, events: int) -> None:
         """Give back room for *events* that were taken: they are stored or settled."""
         with self._lock:
-            self._outside -= events
+            self._move(-events)
 
     def await_trigger(self, timeout: float | None) -> bool:
         """Wait until a flush is due or somebody raises the alarm. Return whether the alarm went."""
-        went = self._wake.wait(timeout)
-        self._wake.clear()
-        return went
+        try:
+            self._wakeups.get(timeout=timeout)
+        except queue.Empty:
+            return False
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._wakeups.get_nowait()
+        return True
 
     def arm(self, *, immediate: bool = False) -> bool:
         """
-        Set when to wake next: at ``flush_at`` events, or, with *immediate* or an empty buffer, at the next
-        one.
+        Set when to wake next: at ``flush_at`` events, or, with *immediate* or an empty buffer, at the next one.
 
         Return whether that is reached already.
         """
-        with self._lock:
-            self._wake_count = 1 if immediate or not self._events else self._flush_at
-            self._wake_bytes = self._flush_bytes
-            return bool(self._events) and (
-                len(self._events) >= self._wake_count or self._bytes >= self._wake_bytes
-            )
+        wake_at = 1 if immediate or not self._events else self._flush_at
+        self._wake_at = wake_at
+        with (
+            self._lock
+        ):  # whoever appended before this instant is seen here; whoever does later sees the new mark
+            return len(self._events) >= wake_at
 
     def alarm(self) -> None:
         """Wake the flusher now."""
-        self._wake.set()
+        self._wakeups.put(None)
 
     def close(self) -> None:
-        """Refuse everything from now on."""
+        """Refuse new events from now on."""
         with self._lock:
             self._capacity = -1
+            self._move(0)
+
+    @property
+    def taken(self) -> int:
+        """Events ever taken; the number of the next one to be."""
+        return self._taken
+
+    @property
+    def accepted(self) -> int:
+        """Events ever accepted; the number of the next one."""
+        with self._lock:
+            return self._taken + len(self._events)
 
     @property
     def waiting(self) -> int:
@@ -116,4 +160,5 @@ class Buffer:
     @property
     def held(self) -> int:
         """Events that only memory holds."""
-        return len(self._events) + self._outside
+        with self._lock:
+            return len(self._events) + self._outside

@@ -14,7 +14,6 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from eventspool._buffering.batch import cut_batches
 from eventspool._envelope import seal
 from eventspool._exceptions import QueueError
 from eventspool._job import NewJob, new_job_id
@@ -36,6 +35,7 @@ _log = logging.getLogger("eventspool")
 
 _JOBS_PER_COMMIT = 8
 _FULL_PAUSE = 0.25
+_NEVER_STORED = "closed"
 
 
 class Flusher:
@@ -75,6 +75,7 @@ class Flusher:
         self._lookup_at = 0.0
         self._failures = 0
         self._committing = threading.Lock()
+        self._taking = threading.Lock()  # what leaves the buffer is in the ledger before anybody else looks
         self._closing = threading.Event()
         self._throttle = Throttle(_log)
 
@@ -138,9 +139,12 @@ class Flusher:
                 return
             self._commit()
         while not self._made and self._is_due(time.monotonic()):
-            self._flush_by = None
-            self._make_batches()
-            self._commit()
+            upto = self._buffer.accepted
+            while not self._made and self._buffer.taken < upto:
+                self._make_batches(upto)
+                self._commit()
+            if not self._made:
+                self._flush_by = None  # the clock of whatever came meanwhile starts with the next turn
 
     def _is_due(self, now: float) -> bool:
         reached = self._buffer.arm(immediate=self._opts.durability == "persisted")
@@ -149,17 +153,25 @@ class Flusher:
             return False
         if self._flush_by is None:
             self._flush_by = now + self._opts.flush_interval
-        # What is still in the buffer has the highest numbers, so an urgent number below them was moved already.
-        urgent = self._urgent_upto > self._buffer.accepted - self._buffer.waiting
-        return reached or urgent or now >= self._flush_by
+        return reached or self._urgent_upto > self._buffer.taken or now >= self._flush_by
 
-    def _make_batches(self) -> None:
-        taken = self._buffer.take()
-        for start, end in cut_batches(taken.events, self._opts.max_batch_bytes):
+    def _make_batches(self, upto: int) -> None:
+        compress = self._opts.gzip or self.backend.durable
+        while len(self._made) < _JOBS_PER_COMMIT and self._buffer.taken < upto:
             job_id = new_job_id()
-            payload = seal(taken.events[start:end], compress=self._opts.gzip or self.backend.durable)
-            self._ledger.open_job(job_id, taken.first + start, end - start)
-            self._made.append(NewJob(job_id, payload, end - start))
+            with self._taking:
+                taken = self._buffer.take(self._opts.max_batch_bytes)
+                if not taken.events:  # the client has closed meanwhile
+                    return
+                self._ledger.open_job(job_id, taken.first, taken.events)
+            self._made.append(NewJob(job_id, seal(taken.events, compress=compress), len(taken.events)))
+
+    def abandon_buffer(self) -> None:
+        """Open what is left in the buffer as a job that will never be stored: the client has closed."""
+        with self._taking:
+            left = self._buffer.end()
+            if left.events:
+                self._ledger.open_job(_NEVER_STORED, left.first, left.events)
 
     def _commit(self) -> None:
         with self._committing:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Self
 
     from eventspool._exceptions import DeliveryError
 
-__all__ = ["FlushResult", "Ledger", "Waiter"]
+__all__ = ["FlushResult", "Ledger", "Waiter", "WatchedEvent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,20 @@ class FlushResult:
     delivered: int = 0
     failed: int = 0
     pending: int = 0
+
+
+class WatchedEvent(bytes):
+    """An encoded event whose end somebody wants to be told of. In every other respect it is its bytes."""
+
+    callback: Callable[..., object]
+    message_id: str
+
+    @classmethod
+    def make(cls, encoded: bytes, callback: Callable[..., object], message_id: str) -> Self:
+        """Return *encoded* with its *callback*."""
+        event = cls(encoded)
+        event.callback, event.message_id = callback, message_id
+        return event
 
 
 class _OpenJob(NamedTuple):
@@ -92,6 +107,7 @@ class Ledger:
         ] = {}  # open jobs that are not in the queue, and their first events, in order
         self._stored_changed = threading.Condition(self._lock)
         self._ended = False
+        self._watching = False  # events with a callback are looked for only where there ever was one
         self.delivered = 0
         self.failed = 0
         self.lost = 0
@@ -100,24 +116,21 @@ class Ledger:
 
     # -- the way in ------------------------------------------------------------------------------------------------
 
-    def accept(
-        self, put: Callable[[bytes], int], encoded: bytes, callback: Callable[..., object], message_id: str
-    ) -> int:
-        """Put an event with a *callback* into the buffer and return its number; nothing can settle it in between."""
+    def open_job(self, job_id: str, first: int, events: Sequence[bytes]) -> None:
+        """Note that *events*, from number *first* on, travel as *job_id*. Jobs are opened in the order of their events."""
         with self._lock:
-            number = put(encoded)
-            if number >= 0:
-                self._callbacks[number] = (callback, message_id)
-            return number
-
-    def open_job(self, job_id: str, first: int, events: int) -> None:
-        """Note that events from number *first* on travel as *job_id*. Jobs are opened in the order of their events."""
-        with self._lock:
-            if first < self._batched:  # given up as lost while it was being made: the client has closed
-                return
-            self._open[job_id] = _OpenJob(first, events, time.monotonic())
+            if self._watching:
+                for number, event in enumerate(events, first):
+                    if type(event) is WatchedEvent:
+                        self._callbacks[number] = (event.callback, event.message_id)
+            self._open[job_id] = _OpenJob(first, len(events), time.monotonic())
             self._unstored[job_id] = first
-            self._batched = first + events
+            self._batched = first + len(events)
+
+    def watch(self, encoded: bytes, callback: Callable[..., object], message_id: str) -> bytes:
+        """Return *encoded* as an event whose end is told to ``callback(error, message_id)``."""
+        self._watching = True
+        return WatchedEvent.make(encoded, callback, message_id)
 
     def note_stored(self, ids: Iterable[str]) -> None:
         """Note that these jobs are in the queue."""
@@ -200,23 +213,17 @@ class Ledger:
             self._waiters.remove(waiter)
             return waiter.result()
 
-    def lose(self, accepted: int, *, stored_too: bool, error: DeliveryError) -> int:
+    def lose(self, *, stored_too: bool, error: DeliveryError) -> int:
         """
-        Settle with *error* every event numbered below *accepted* that only memory held: the process is
-        closing.
+        Settle with *error* every open job that only memory holds: the process is closing.
 
         Args:
-            accepted: Events ever accepted.
             stored_too: The queue itself is only memory.
             error: Given to the callbacks.
 
         Return how many events that were.
         """
         with self._lock:
-            if accepted > self._batched:
-                self._open[""] = _OpenJob(self._batched, accepted - self._batched, 0.0)
-                self._unstored[""] = self._batched
-                self._batched = accepted
             doomed = list(self._open if stored_too else self._unstored)
         return sum(self.settle(job_id, error) for job_id in doomed)
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import wraps
 from itertools import islice
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from eventspool._events.clock import instant_text, moment_of, new_message_id, now_text
@@ -36,15 +36,8 @@ _MAX_MESSAGE_ID_CHARS = 255
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-
-class Event(NamedTuple):
-    """An event in its final form. *encoded* is compact JSON without a raw newline."""
-
-    encoded: bytes
-    message_id: str
-
-
-_new_event = tuple.__new__  # a named tuple's own constructor is a Python call more
+Event = tuple[bytes, str]
+"""An event in its final form, compact JSON without a raw newline, and its message id. A plain tuple is the cheapest."""
 
 
 def _no_other_error(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -237,7 +230,7 @@ class EventEncoder:
             raise EventError(f"the event has {size}", "too_large")
         if 10 in encoded:  # a newline; asking for the byte is five times as fast as for b"\n"
             raise EventError("an orjson.Fragment must not hold a raw newline", "unencodable")
-        return _new_event(Event, (encoded, identity))
+        return encoded, identity
 
     def _once_more(self, event: dict[str, Any]) -> bytes:
         """
