@@ -1,0 +1,268 @@
+"""
+Load for the web application: ``web_load.py SERVER SLICES SECONDS VARIANTS``. Prints one JSON object.
+
+SERVER is ``uvicorn`` or ``gunicorn``. VARIANTS is a JSON object: each name's ``BENCH_WEB`` (see web_app.py); the first
+tracks nothing. Every variant has a server process of its own, all are up at once, and they take turns in SLICES slices of
+SECONDS: what the machine does in between, it does to all of them.
+
+The load is open: requests leave on a fixed schedule, evenly spaced, at half of what the first variant can do. Latency counts
+from the scheduled moment: a request that had to wait for an earlier one did wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).parent
+_CONNECTIONS = 16
+_LOAD = 0.5
+_orders = count()
+
+
+class Connection:
+    """One keep-alive connection that sends a request and waits for its answer."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60.0)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def post(self, path: str, body: bytes) -> bytes:
+        """Return the answer's body. Raises ``RuntimeError`` for any other answer than 200."""
+        self._socket.sendall(
+            b"POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+            % (path.encode(), len(body), body)
+        )
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            received += self._receive()
+        head = received[:end].lower()
+        size = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
+        while len(received) < end + 4 + size:
+            received += self._receive()
+        if not head.startswith(b"http/1.1 200"):
+            raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
+        return received[end + 4 :]
+
+    def _receive(self) -> bytes:
+        data = self._socket.recv(65_536)
+        if not data:
+            raise RuntimeError("the server closed the connection")
+        return data
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+
+class Server:
+    """A server process with the application, the connections to it, and the latencies seen so far."""
+
+    def __init__(self, kind: str, options: dict[str, Any]) -> None:
+        self.orders: list[int] = []
+        self.latencies: list[float] = []
+        self.cpu_seconds = 0.0
+        port = _free_port()
+        paths = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]])
+        environment = {**os.environ, "BENCH_WEB": json.dumps(options), "PYTHONPATH": paths}
+        self._process = subprocess.Popen(_command(kind, port), env=environment, stdout=subprocess.DEVNULL)
+        try:
+            self._wait_for(port)
+            self.connections = [Connection(port) for _ in range(_CONNECTIONS)]
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_for(self, port: int) -> None:
+        deadline = time.monotonic() + 30
+        while self._process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port)).close()
+                return
+            time.sleep(0.02)
+        raise RuntimeError("the server did not start")
+
+    def next_order(self) -> int:
+        """Return a number that no order of any server has."""
+        order = next(_orders)
+        self.orders.append(order)
+        return order
+
+    def flush(self) -> float:
+        """Wait until its events are delivered: they shall not burden the next one's turn. Return its CPU seconds so far."""
+        cpu: float = json.loads(self.connections[0].post("/flush", b"{}"))["cpu_seconds"]
+        return cpu
+
+    def stop(self) -> None:
+        """End the process as a deployment would."""
+        for connection in getattr(self, "connections", ()):
+            connection.close()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def _command(kind: str, port: int) -> list[str]:
+    start = [sys.executable, "-m", kind]
+    if kind == "uvicorn":
+        return [
+            *start,
+            "web_app:asgi",
+            "--port",
+            str(port),
+            "--log-level",
+            "warning",
+            "--timeout-keep-alive",
+            "300",
+        ]
+    options = [
+        "--worker-class",
+        "gthread",
+        "--workers",
+        "1",
+        "--threads",
+        "4",
+        "--keep-alive",
+        "300",
+        "--graceful-timeout",
+        "1",
+    ]
+    return [
+        *start,
+        "web_app:wsgi",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "warning",
+        "--no-control-socket",
+        *options,
+    ]
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _cart(order: int) -> bytes:
+    lines = [{"sku": f"A-{(order * 7 + n * 13) % 500}", "quantity": 1 + n % 4} for n in range(400)]
+    return json.dumps({"order": order, "lines": lines}).encode()
+
+
+def _in_threads(connections: Sequence[Connection], work: Any) -> None:
+    """Run ``work(connection)`` in a thread for each of *connections*. Raises what one of them raised."""
+    errors: list[BaseException] = []
+
+    def run(connection: Connection) -> None:
+        try:
+            work(connection)
+        except BaseException as error:  # noqa: BLE001 - raised below, in the caller's thread
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(connection,)) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def saturate(server: Server, seconds: float) -> float:
+    """Keep four connections busy. Return the requests answered per second."""
+    begin = time.perf_counter()
+    answered: list[int] = []
+
+    def work(connection: Connection) -> None:
+        done = 0
+        while time.perf_counter() - begin < seconds:
+            connection.post("/", _cart(server.next_order()))
+            done += 1
+        answered.append(done)
+
+    _in_threads(server.connections[:4], work)
+    return sum(answered) / (time.perf_counter() - begin)
+
+
+def send_on_schedule(server: Server, moments: Sequence[float]) -> None:
+    """Send a request at each of *moments* (seconds from now, ascending), on whichever connection is free first."""
+    requests = [(moment, _cart(server.next_order())) for moment in moments]
+    turn = count()
+    begin = time.perf_counter() + 0.05
+
+    def work(connection: Connection) -> None:
+        while (number := next(turn)) < len(requests):
+            moment, cart = requests[number]
+            wait = begin + moment - time.perf_counter()
+            if wait > 0:
+                time.sleep(wait)
+            connection.post("/", cart)
+            server.latencies.append(time.perf_counter() - begin - moment)
+
+    _in_threads(server.connections, work)
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that *share* of *values* do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+
+
+def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, Any]]) -> None:
+    """Measure and print."""
+    with contextlib.ExitStack() as stack:
+        servers: dict[str, Server] = {}
+        for name, options in variants.items():
+            servers[name] = Server(kind, options)
+            stack.callback(servers[name].stop)
+        for server in servers.values():
+            saturate(server, 1.0)
+            server.flush()
+        names = list(servers)
+        maximum = saturate(servers[names[0]], max(seconds, 2.0))
+        rate = maximum * _LOAD
+        moments = [turn / rate for turn in range(int(rate * seconds))]
+        for number in range(slices):
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                server = servers[name]
+                before = server.flush()
+                send_on_schedule(server, moments)
+                server.cpu_seconds += server.flush() - before
+    print(
+        json.dumps(
+            {
+                "maximum": maximum,
+                "orders": {name: server.orders for name, server in servers.items()},
+                "variants": {
+                    name: {
+                        "requests": len(server.latencies),
+                        "cpu_ms": server.cpu_seconds / len(server.latencies) * 1000,
+                        "p50_ms": percentile(server.latencies, 0.5) * 1000,
+                        "p99_ms": percentile(server.latencies, 0.99) * 1000,
+                    }
+                    for name, server in servers.items()
+                },
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), json.loads(sys.argv[4]))

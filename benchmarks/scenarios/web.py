@@ -1,0 +1,110 @@
+"""What a web request pays for five events, in a small ASGI and a small WSGI application at half of their maximum load."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.errors import BenchmarkError
+from benchmarks.measurement import Bar, Figure, Measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from benchmarks.place import Place
+
+NAME = "web"
+TITLE = "What a web request pays for five events"
+FIGURES = (
+    Figure("p50_ms", "p50", "ms", "lower"),
+    Figure("p99_ms", "p99", "ms", "lower"),
+    Figure("added_p50_ms", "added p50", "ms", "lower"),
+    Figure("added_p99_ms", "added p99", "ms", "lower"),
+    Figure("p99_growth_percent", "growth of p99", "%", "lower"),
+    Figure("added_cpu_ms", "added CPU time a request", "ms", "lower"),
+)
+SERVERS = {"uvicorn": "ASGI", "gunicorn": "WSGI"}
+BASE = "no tracking"
+EVENTS_A_REQUEST = 5
+GROWTH_PERCENT = 5.0
+TURNS, SECONDS = 20, 1.0
+"""Each variant's slices of the load in a round, and their length: some thousand requests a round."""
+
+
+def measure(place: Place, *, rounds: int, quick: bool) -> Iterator[Measurement]:
+    """Run all variants of one server side by side, slice by slice in turns: figures are compared within one round only."""
+    turns = 2 if quick else TURNS
+    for number in range(rounds):
+        for server in SERVERS:
+            place.sink.reset()
+            variants = _variants(place)
+            result = place.run("web_load.py", server, str(turns), str(SECONDS), json.dumps(variants))
+            _check(server, place.sink.orders(), result["orders"])
+            place.sink.reset()
+            yield from _measurements(server, number, result)
+
+
+def judge(measurements: Sequence[Measurement]) -> Sequence[Bar]:
+    """See that the slowest requests hardly grow."""
+    bars = []
+    for candidate in dict.fromkeys(m.candidate for m in measurements if m.candidate.startswith("eventspool")):
+        growth = median(m.figures["p99_growth_percent"] for m in measurements if m.candidate == candidate)
+        claim = f"{candidate}: a request's p99 grows by less than {GROWTH_PERCENT:g} % at 5 events a request"
+        bars.append(Bar(claim, growth, GROWTH_PERCENT, growth < GROWTH_PERCENT))
+    return bars
+
+
+def _variants(place: Place) -> dict[str, dict[str, Any]]:
+    """Return the environment of each variant's server, see candidates/web_app.py."""
+    plain = {"url": place.sink.url, "queue": None}
+    redis = {"url": place.queue_url("redis"), "is_multi_processor": True}
+    variants = {
+        BASE: {**plain, "tracker": "none"},
+        "eventspool, memory": {**plain, "tracker": "eventspool"},
+        "eventspool, Redis": {**plain, "tracker": "eventspool", "queue": redis},
+    }
+    if place.peers_python is not None:
+        # In the web server's own environment, last on its path: the peers' environment has no web server.
+        folder = _site_packages(place.peers_python)
+        variants["segment-analytics-python"] = {**plain, "tracker": "segment", "path": [folder]}
+    return variants
+
+
+def _site_packages(python: Path) -> str:
+    command = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def _check(server: str, stored: set[int], sent: Mapping[str, Sequence[int]]) -> None:
+    """Raise where an event of a request that was answered is missing."""
+    for name, orders in sent.items():
+        if name == BASE:
+            continue
+        events = {order * EVENTS_A_REQUEST + n for order in orders for n in range(EVENTS_A_REQUEST)}
+        if not events <= stored:
+            missing = len(events - stored)
+            raise BenchmarkError(f"web, {server}, {name}: {missing} of {len(events)} events did not arrive")
+
+
+def _measurements(server: str, number: int, result: Mapping[str, Any]) -> Iterator[Measurement]:
+    base = result["variants"][BASE]
+    for name, found in result["variants"].items():
+        figures = {
+            "p50_ms": found["p50_ms"],
+            "p99_ms": found["p99_ms"],
+            "added_p50_ms": found["p50_ms"] - base["p50_ms"],
+            "added_p99_ms": found["p99_ms"] - base["p99_ms"],
+            "p99_growth_percent": (found["p99_ms"] / base["p99_ms"] - 1) * 100,
+            "added_cpu_ms": found["cpu_ms"] - base["cpu_ms"],
+        }
+        notes = {
+            "server": server,
+            "requests": found["requests"],
+            "requests_per_second": round(result["maximum"] / 2),
+            "events_a_request": EVENTS_A_REQUEST,
+            "cpu_ms": found["cpu_ms"],
+        }
+        yield Measurement(f"{name}, {SERVERS[server]}", number, figures, notes)
