@@ -1,0 +1,87 @@
+"""The command line: ``python -m torture [--backend redis|sqlite|all] [--seconds 600] [--seed N]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from torture.driver import Plan, narrate, play
+from torture.report import as_table
+
+_BACKENDS = ("redis", "sqlite")
+
+
+def main() -> int:
+    """Play what the arguments ask for. 0: everything held; 1: it did not, or the run proved too little."""
+    options = _parse()
+    if options.seed is None:
+        options.seed = random.SystemRandom().randrange(1 << 30)
+    if options.backend == "all":
+        return max([_play_apart(backend, options.seed) for backend in _BACKENDS])
+    plan = Plan(
+        backend=options.backend,
+        seconds=options.seconds,
+        seed=options.seed,
+        only=tuple(filter(None, options.only.split(","))),
+        kill_rate=options.kill_rate,
+        pause=options.pause,
+        in_order=options.in_order,
+    )
+    figures = _play(plan, quiet=options.quiet)
+    if options.json:
+        with Path(options.json).open("a") as file:
+            file.write(json.dumps(figures) + "\n")
+    return 0 if figures["verdict"]["passed"] else 1
+
+
+def _play_apart(backend: str, seed: int) -> int:
+    """Play one backend in a process of its own: its private disk goes with it."""
+    arguments = [*sys.argv[1:], "--backend", backend, "--seed", str(seed)]  # the last of a name counts
+    return subprocess.run([sys.executable, "-m", "torture", *arguments], check=False).returncode
+
+
+def _play(plan: Plan, *, quiet: bool) -> dict[str, Any]:
+    narrate(f"playing: {plan.command}")
+    result = play(plan, (lambda _: None) if quiet else narrate)
+    figures = result.json
+    print(f"## {plan.backend}, {plan.seconds:g} s, seed {plan.seed}\n\n{as_table(result.rows)}\n")
+    print(
+        f"{figures['issued']} issued, {figures['acknowledged']} acknowledged, {figures['arrivals']} arrivals, "
+        f"{figures['verdict']['duplicates']} duplicates, {figures['run']['kills']} kills, {figures['forks']} forks; "
+        f"{figures['verdict']['places']}; drained {figures['run']['drained after']} s after the last fault"
+    )
+    if result.verdict.passed:
+        print("Everything held.")
+    else:
+        for kind, found in figures["verdict"]["violations"].items():
+            print(f"VIOLATED: {found['count']} {kind}: {found['first']}")
+        for reason in result.verdict.vacuous:
+            print(f"PROVES TOO LITTLE: {reason}")
+        print(f"Play it again: {plan.command}\nWhat was written down: {result.folder}")
+    sys.stdout.flush()
+    return figures
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="torture", description=__doc__)
+    parser.add_argument("--backend", choices=(*_BACKENDS, "all"), default="all")
+    parser.add_argument("--seconds", type=float, default=600.0, help="of faults, for each backend")
+    parser.add_argument("--seed", type=int, help="default: a fresh one")
+    parser.add_argument("--only", default="", metavar="FAULT,…", help="deal only these fault classes")
+    parser.add_argument("--kill-rate", type=float, default=1.5, help="kills per second of fault")
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds between two events of a thread")
+    order = parser.add_mutually_exclusive_group()
+    order.add_argument("--in-order", action="store_true", default=None, help="one processor at a time")
+    order.add_argument("--shared", dest="in_order", action="store_false", help="all workers share the queue")
+    parser.add_argument("--json", metavar="FILE", help="append the figures there, a line for each backend")
+    parser.add_argument("--quiet", action="store_true", help="no line for each fault")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""
+Plays one run: deals faults by seed, kills all the while, heals, and hands everything to the verdict.
+
+The schedule is the seed's alone. What a fault meets is up to the machine, so a failing seed fails often, not always.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from torture import faults
+from torture.processes import HarnessError, Process
+from torture.report import Row, as_json, rows_of
+from torture.verdict import LIVENESS_SECONDS, Remains, Window, judge
+from torture.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torture.faults import Fault
+    from torture.verdict import Verdict
+
+__all__ = ["Plan", "Result", "play"]
+
+_TICK = 0.02
+_START_SECONDS = 30.0
+_RECOVERY_SECONDS = 15.0
+"""So long a recovery is waited for: one that takes longer than allowed shall be told apart from one that never comes."""
+_CALM = (0.05, 0.3)
+_PAIRS = 0.25
+_IN_ORDER_SHARE = 0.25
+_FINISH_SECONDS = 30.0
+_DRAIN_SECONDS = 60.0
+_STATES = ("waiting", "delayed", "leased")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    One run.
+
+    Args:
+        backend: ``redis`` or ``sqlite``.
+        seconds: How long faults are dealt.
+        seed: Decides everything that the machine does not.
+        only: Fault classes to deal; empty for all.
+        kill_rate: Kills of producers and workers per second of fault.
+        pause: Seconds between two events of a producer's thread, on average.
+        in_order: First in, first out; ``None`` draws it.
+    """
+
+    backend: str
+    seconds: float
+    seed: int
+    only: tuple[str, ...] = ()
+    kill_rate: float = 1.5
+    pause: float = 0.02
+    in_order: bool | None = None
+
+    @property
+    def command(self) -> str:
+        """How to play it again."""
+        return " ".join(
+            [
+                f"./run torture --backend {self.backend} --seconds {self.seconds:g} --seed {self.seed}",
+                f"--kill-rate {self.kill_rate:g} --pause {self.pause:g}",
+                *(["--in-order" if self.in_order else "--shared"] if self.in_order is not None else []),
+                *(["--only " + ",".join(self.only)] if self.only else []),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """
+    A run's end.
+
+    Args:
+        verdict: Whether everything held.
+        rows: The figures of each fault class.
+        json: Everything, as plain values.
+        folder: Where its files are, when it failed.
+    """
+
+    verdict: Verdict
+    rows: list[Row]
+    json: dict[str, Any]
+    folder: str | None
+
+
+def play(plan: Plan, say: Callable[[str], object] = lambda _: None) -> Result:
+    """
+    Play *plan* and return how it ended. *say* is told of every fault.
+
+    Raises:
+        HarnessError: The harness itself could not go on.
+    """
+    faults.load()
+    dice = random.Random(plan.seed)
+    in_order = dice.random() < _IN_ORDER_SHARE if plan.in_order is None else plan.in_order
+    world = World(plan.backend, random.Random(dice.random()), in_order=in_order, pause=plan.pause)
+    with world:
+        return _Driver(plan, world, dice, say, in_order=in_order).play()
+
+
+class _Driver:
+    def __init__(
+        self,
+        plan: Plan,
+        world: World,
+        dice: random.Random,
+        say: Callable[[str], object],
+        *,
+        in_order: bool,
+    ) -> None:
+        self._plan = plan
+        self._world = world
+        self._dice = dice
+        self._chance = random.Random(
+            dice.random()
+        )  # what depends on how long things take must not move the deck
+        self._say = say
+        self._in_order = in_order
+        self._windows: list[Window] = []
+        self._began = time.monotonic()
+
+    def play(self) -> Result:
+        world = self._world
+        deck = self._deck()
+        self._await(
+            lambda: world.history.acked and world.history.arrivals, _START_SECONDS, "the first delivery"
+        )
+        self._began = time.monotonic()
+        hands = faults.deal(deck, self._dice, _PAIRS)
+        for number in count():
+            if time.monotonic() - self._began > self._plan.seconds:
+                break
+            self._strike(number, next(hands))
+        final, remains = self._end()
+        verdict = judge(world.history, remains, self._windows, must_hit=self._must_hit(), final=final)
+        rows = rows_of(self._windows, world.history, verdict)
+        run = asdict(self._plan) | {
+            "in_order": self._in_order,
+            "command": self._plan.command,
+            "left out": [
+                name
+                for name, f in faults.FAULTS.items()
+                if self._plan.backend in f.backends and f not in deck
+            ],
+            "kills": sum(w.fault.startswith("kill-") for w in self._windows),
+            "drained after": remains.backlog_seconds,
+            "recovered after": final,
+        }
+        if verdict.passed:
+            world.forget()
+        folder = None if verdict.passed else str(world.folder)
+        return Result(verdict, rows, as_json(run, rows, world.history, verdict), folder)
+
+    def _deck(self) -> list[Fault]:
+        unknown = set(self._plan.only) - faults.FAULTS.keys()
+        if unknown:
+            raise HarnessError(
+                f"no such fault: {', '.join(sorted(unknown))}; known are {', '.join(faults.FAULTS)}"
+            )
+        return [
+            fault
+            for name, fault in sorted(faults.FAULTS.items())
+            if self._plan.backend in fault.backends
+            and (not self._plan.only or name in self._plan.only)
+            and fault.possible(self._world)
+        ]
+
+    # -- faults ----------------------------------------------------------------------------------------------------------
+
+    def _strike(self, number: int, hand: tuple[Fault, ...]) -> None:
+        """Inject, let it last, heal, and wait for recovery."""
+        seconds = max(self._dice.uniform(*fault.seconds) for fault in hand)
+        pause = self._dice.uniform(*_CALM)
+        courses = [(fault, fault.run(self._world, random.Random(self._dice.random()))) for fault in hand]
+        begin = time.monotonic()
+        for _, course in courses:
+            next(course)
+        self._last(seconds)
+        hits = {}
+        for fault, course in reversed(courses):
+            try:
+                next(course)
+            except StopIteration as healed:
+                hits[fault.name] = int(healed.value)
+            else:
+                raise HarnessError(f"{fault.name} does not end")
+        end = time.monotonic()
+        acked, delivered = self._recover(end)
+        self._windows += [
+            Window(fault.name, begin, end, hits[fault.name], acked, delivered) for fault in hand
+        ]
+        what = ", ".join(f"{name} ({n} hits)" for name, n in hits.items())
+        self._say(
+            f"{begin - self._began:6.1f} s  {number:4}  {what}  for {seconds:.1f} s, recovered in {delivered:.2f} s"
+        )
+        self._tick(pause)
+
+    def _last(self, seconds: float) -> None:
+        """Let the faults last, and kill in the meantime."""
+        until = time.monotonic() + seconds
+        rate = self._plan.kill_rate
+        next_kill = time.monotonic() + (self._chance.expovariate(rate) if rate else seconds + 1)
+        while (now := time.monotonic()) < until:
+            if now >= next_kill:
+                self._kill()
+                next_kill = now + self._chance.expovariate(rate)
+            self._step()
+
+    def _kill(self) -> None:
+        role = self._chance.choice(("producer", "worker"))
+        victims = [p for p in self._world.actors(role) if not p.stopped and p.exit_status is None]
+        at_work = [p for p in victims if p.name in self._world.history.working]
+        if victims:
+            victim: Process = self._chance.choice(at_work or victims)
+            victim.signal(signal.SIGKILL)
+            now = time.monotonic()
+            self._windows.append(Window(f"kill-{role}", now, now, int(bool(at_work))))
+
+    def _recover(self, since: float) -> tuple[float | None, float]:
+        """Wait until a new event was acknowledged and delivered, and return how long each took."""
+        recovery: tuple[float | None, float | None] = (None, None)
+        deadline = time.monotonic() + _RECOVERY_SECONDS
+        while None in recovery and time.monotonic() < deadline:
+            self._step()
+            recovery = self._world.history.recovery(since)
+        acked, delivered = recovery
+        return acked, _RECOVERY_SECONDS if delivered is None else delivered
+
+    # -- the end ---------------------------------------------------------------------------------------------------------
+
+    def _end(self) -> tuple[tuple[float | None, float | None], Remains]:
+        world = self._world
+        healed = time.monotonic()
+        self._tick(0.0)
+        while None in world.history.recovery(healed) and time.monotonic() - healed < _RECOVERY_SECONDS:
+            self._step()
+        final = world.history.recovery(healed)
+        world.dismiss("producer", _FINISH_SECONDS)
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        drained = None
+        while drained is None and time.monotonic() < deadline:
+            if not world.undelivered():
+                drained = time.monotonic() - healed
+            self._step()
+        world.dismiss("worker", _FINISH_SECONDS)
+        world.end_ledger()
+        return final, Remains(
+            stored={i: digest for i, (digest, _) in world.stored(*_STATES).items()},
+            failed=world.stored("failed"),
+            crashes=world.crashes,
+            notes=[f"set aside as damaged: {name}" for name in world.damage()],
+            backlog_seconds=drained,
+        )
+
+    def _must_hit(self) -> dict[str, int]:
+        """Return the least hits for each class: of several tries one must have hit, of a single one it may be bad luck."""
+        runs: dict[str, int] = {}
+        for window in self._windows:
+            runs[window.fault] = runs.get(window.fault, 0) + 1
+        needed = {fault: max(1, runs[fault] // 2) for fault in runs if runs[fault] > 1}
+        if self._plan.kill_rate and self._plan.seconds > LIVENESS_SECONDS:
+            needed |= {"kill-producer": 1, "kill-worker": 1}
+        return needed
+
+    # -- time ------------------------------------------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        time.sleep(_TICK)
+        self._world.tend()
+        self._world.poll()
+
+    def _tick(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        self._step()
+        while time.monotonic() < until:
+            self._step()
+
+    def _await(self, condition: Callable[[], object], seconds: float, what: str) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                words = "; ".join(p.last_words() for p in self._world.actors())
+                raise HarnessError(f"{what} did not come: {words or 'nobody says why'}")
+            self._step()
+
+
+def narrate(line: str) -> None:
+    """Write one line of progress to the standard error."""
+    print(line, file=sys.stderr, flush=True)

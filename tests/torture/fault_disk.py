@@ -1,0 +1,114 @@
+"""The disk under SQLite: full, limited, broken, locked."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from torture.faults import fault
+from torture.processes import HarnessError
+
+if TYPE_CHECKING:
+    import random
+
+    from torture.faults import Course
+    from torture.world import World
+
+_SQLITE = ("sqlite",)
+_KEPT_FREE_BYTES = (0, 0, 4 << 20)
+"""With 4 MiB left only new jobs are refused; with nothing left, nothing can be written down any more."""
+_FILE_LIMIT_BYTES = 8_192
+_ATTACH_SECONDS = 5.0
+_LEAST_SECONDS = 0.4
+_CALLS = "pwrite64,fdatasync,fsync,ftruncate"
+
+
+def _stalled(world: World, since: float) -> int:
+    """Return the evidence that nothing could be stored *since* then: calls that gave up, or that nobody got through."""
+    world.poll()
+    gave_up = sum(world.history.issued[i].moment > since - 2.0 for i in world.history.unconfirmed)
+    acked = any(moment > since + _LEAST_SECONDS for moment in world.history.acked.values())
+    return gave_up or int(not acked)
+
+
+@fault("disk-full", "disk", (0.8, 3.0), backends=_SQLITE, possible=lambda world: world.has_own_disk)
+def disk_full(world: World, dice: random.Random) -> Course:
+    """Somebody else fills the disk."""
+    filler = world.disk / "filler"
+    space = os.statvfs(world.disk)
+    kept = dice.choice(_KEPT_FREE_BYTES)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_frsize - kept, 4096))
+    since = time.monotonic()
+    yield
+    hits = _stalled(world, since)
+    filler.unlink()
+    return hits
+
+
+@fault("file-limit", "disk", (0.8, 3.0), backends=_SQLITE)
+def file_limit(world: World, dice: random.Random) -> Course:
+    """A limit on the size of files, for the processes that run now: EFBIG."""
+    chosen = [process for process in world.actors() if process.exit_status is None]
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    since = time.monotonic()
+    for process in chosen:
+        _limit(process.pid, (_FILE_LIMIT_BYTES, hard))
+    yield
+    hits = _stalled(world, since)
+    for process in chosen:
+        _limit(process.pid, (hard, hard))
+    return hits
+
+
+def _limit(pid: int, limits: tuple[int, int]) -> None:
+    try:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+    except ProcessLookupError:  # killed meanwhile
+        return
+
+
+@fault("disk-error", "process", (0.8, 2.0), backends=_SQLITE, possible=lambda _: bool(shutil.which("strace")))
+def disk_error(world: World, dice: random.Random) -> Course:
+    """One process's writes and syncs fail now and then with EIO."""
+    chosen = dice.choice(world.actors())
+    log = world.folder / f"strace-{chosen.name}"
+    when = f"{dice.randint(1, 4)}+{dice.randint(2, 5)}"
+    tracer = subprocess.Popen(
+        [
+            *("strace", "-f", "-qq", "-p", str(chosen.pid), "-o", str(log)),
+            *("-e", f"trace={_CALLS}", "-e", f"inject={_CALLS}:error=EIO:when={when}"),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield
+    tracer.send_signal(signal.SIGINT)  # it lets go of the process
+    try:
+        tracer.wait(_ATTACH_SECONDS)
+    except subprocess.TimeoutExpired:
+        tracer.kill()
+        tracer.wait()
+        raise HarnessError("strace does not let go") from None
+    return log.read_text(errors="replace").count("(INJECTED)") if log.exists() else 0
+
+
+@fault("file-locked", "disk", (0.5, 2.0), backends=_SQLITE)
+def file_locked(world: World, dice: random.Random) -> Course:
+    """Another program holds the database's write lock."""
+    connection = sqlite3.connect(world.database, timeout=5.0, isolation_level=None)
+    connection.execute("pragma wal_autocheckpoint = 0")
+    connection.execute("begin immediate")
+    since = time.monotonic()
+    yield
+    hits = _stalled(world, since)
+    connection.execute("rollback")
+    connection.close()
+    return hits

@@ -1,0 +1,55 @@
+"""Processes that stand still, clocks that step, storms of forks. Kills come all the time (see ``driver``)."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+from torture.faults import fault
+from torture.processes import state_of
+
+if TYPE_CHECKING:
+    import random
+
+    from torture.faults import Course
+    from torture.world import World
+
+_STEPS = (3600.0, -3600.0, 31_536_000.0, -31_536_000.0, 5.0, -5.0, 0.3, -0.3)
+
+
+def _register_stop(role: str) -> None:
+    @fault(f"stop-{role}", "process", (0.5, 3.0))
+    def run(world: World, dice: random.Random) -> Course:
+        chosen = dice.choice(world.actors(role))
+        at_work = chosen.name in world.history.working
+        chosen.signal(signal.SIGSTOP)
+        yield
+        hits = int(at_work and state_of(chosen.pid) == "T")
+        chosen.signal(signal.SIGCONT)
+        return hits
+
+
+for _role in ("producer", "worker"):
+    _register_stop(_role)
+
+
+@fault("clock-step", "clock")
+def step_clock(world: World, dice: random.Random) -> Course:
+    """Every wall clock steps by seconds, an hour or a year, and back."""
+    before = world.clock.reads
+    world.clock.offset = dice.choice(_STEPS)
+    yield
+    hits = world.clock.reads - before
+    world.clock.offset = 0.0
+    return hits
+
+
+@fault("fork-storm", "process", (0.8, 1.5))
+def storm(world: World, dice: random.Random) -> Course:
+    """Producers fork children amid everything, which track with the client that they inherit."""
+    before = world.history.forks
+    for producer in world.actors("producer"):
+        producer.tell(f"storm {dice.randint(2, 6)}")
+    yield
+    world.poll()
+    return world.history.forks - before

@@ -1,0 +1,213 @@
+"""
+What a run must show. Pure: from what was written down to a verdict.
+
+Every issued event is in exactly one place: delivered, stored, failed, refused, or unknown (its producer was killed or its call
+gave up before an answer). An acknowledged one is never refused or unknown: it would be lost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torture.events import is_poison
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torture.history import History
+
+__all__ = ["LIVENESS_SECONDS", "Remains", "Verdict", "Window", "judge"]
+
+LIVENESS_SECONDS = 5.0
+"""The longest that a new event may take, from the end of a fault to the data plane."""
+_NAMED = 5
+_LEAST_ACKED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """
+    One fault: what, from when to when (monotonic seconds), and how often it is known to have hit.
+
+    Args:
+        fault: Its class.
+        begin: When it was injected.
+        end: When it was healed.
+        hits: The evidence; 0 means that it may have harmed nobody.
+        acked_after: Seconds from its end to the acknowledgement of a new event; ``None`` when not waited for.
+        delivered_after: The same to the delivery of a new event.
+    """
+
+    fault: str
+    begin: float
+    end: float
+    hits: int
+    acked_after: float | None = None
+    delivered_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """
+    What was found when everything had ended.
+
+    Args:
+        stored: Digests by id of events still in the queue.
+        failed: Digests and reasons by id of events in the failed queue.
+        crashes: Processes that ended by themselves, and how.
+        notes: Other things that must not be: files set aside as damaged, processes that would not finish.
+        backlog_seconds: From the end of the last fault to an empty queue; ``None``: it never was.
+    """
+
+    stored: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    crashes: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    backlog_seconds: float | None = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    The outcome of a run.
+
+    Args:
+        violations: What broke a promise, by kind: ids, or descriptions.
+        vacuous: Why the run proves too little, if so.
+        places: How many issued events are where.
+        acked: Acknowledged events.
+        duplicates: Arrivals beyond the first of each event.
+    """
+
+    violations: Mapping[str, list[str]]
+    vacuous: list[str]
+    places: Mapping[str, int]
+    acked: int
+    duplicates: int
+
+    @property
+    def passed(self) -> bool:
+        """Nothing was violated, and enough was tried."""
+        return not self.violations and not self.vacuous
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain values, violations counted and the first few named."""
+        return asdict(self) | {
+            "passed": self.passed,
+            "violations": {
+                kind: {"count": len(found), "first": found[:_NAMED]}
+                for kind, found in self.violations.items()
+            },
+        }
+
+
+def judge(
+    history: History,
+    remains: Remains,
+    windows: Sequence[Window],
+    *,
+    must_hit: Mapping[str, int],
+    final: tuple[float | None, float | None],
+) -> Verdict:
+    """
+    Return the verdict.
+
+    Args:
+        history: What the ledger and the data plane wrote down.
+        remains: What was left.
+        windows: The faults.
+        must_hit: Least hits by fault class.
+        final: Seconds from the end of all faults to the first new acknowledgement and delivery.
+    """
+    found = {
+        "lost": _lost(history, remains),
+        "given up": [i for i in remains.failed if not is_poison(i)],
+        "refused but sent": [i for i in history.refused if i in history.arrivals or i in remains.stored],
+        "acknowledged and refused": [i for i in history.refused if i in history.acked],
+        "changed": _changed(history, remains),
+        "invented": [
+            i
+            for place in (history.arrivals, remains.stored, remains.failed, history.acked)
+            for i in place
+            if i not in history.issued
+        ],
+        "not live": _not_live(windows, final),
+        "stuck": [] if remains.backlog_seconds is not None else ["the queue did not drain"],
+        "crashed": list(remains.crashes),
+        "deadlocked": list(history.deadlocked),
+        "other": list(remains.notes),
+    }
+    duplicates = sum(len(arrival.moments) - 1 for arrival in history.arrivals.values())
+    return Verdict(
+        violations={kind: list(ids) for kind, ids in found.items() if ids},
+        vacuous=_vacuous(history, windows, must_hit),
+        places=_places(history, remains),
+        acked=len(history.acked),
+        duplicates=duplicates,
+    )
+
+
+def _lost(history: History, remains: Remains) -> list[str]:
+    safe = (history.arrivals, remains.stored, remains.failed)
+    return [i for i in history.acked if not any(i in place for place in safe)]
+
+
+def _changed(history: History, remains: Remains) -> list[str]:
+    def differs(message_id: str, digests: set[str]) -> bool:
+        issue = history.issued.get(message_id)
+        return issue is not None and digests != {issue.digest}
+
+    arrived = [
+        i for i, arrival in history.arrivals.items() if differs(i, arrival.digests) or len(arrival.bytes) > 1
+    ]
+    stored = [i for i, digest in remains.stored.items() if differs(i, {digest})]
+    return arrived + stored + [i for i, (digest, _) in remains.failed.items() if differs(i, {digest})]
+
+
+def _not_live(windows: Sequence[Window], final: tuple[float | None, float | None]) -> list[str]:
+    late = [
+        f"{seconds:.1f} s after {window.fault}"
+        for window in windows
+        if (seconds := window.delivered_after) is not None and seconds > LIVENESS_SECONDS
+    ]
+    late += [
+        f"no new event was {what} within {LIVENESS_SECONDS:g} s of the last fault"
+        for what, seconds in zip(("acknowledged", "delivered"), final, strict=True)
+        if seconds is None or seconds > LIVENESS_SECONDS
+    ]
+    return late
+
+
+def _places(history: History, remains: Remains) -> dict[str, int]:
+    """Count each issued event in one place. The counts sum up to what was issued."""
+    places: Counter[str] = Counter()
+    for message_id in history.issued:
+        if message_id in history.arrivals:
+            places["delivered"] += 1
+        elif message_id in remains.stored:
+            places["stored"] += 1
+        elif message_id in remains.failed:
+            places["failed"] += 1
+        elif message_id in history.refused:
+            places[f"refused: {history.refused[message_id]}"] += 1
+        elif message_id in history.acked:
+            places["lost"] += 1
+        else:
+            places["unknown"] += 1
+    return dict(places)
+
+
+def _vacuous(history: History, windows: Sequence[Window], must_hit: Mapping[str, int]) -> list[str]:
+    hits: Counter[str] = Counter()
+    for window in windows:
+        hits[window.fault] += window.hits
+    poor = [
+        f"{name} hit {hits[name]} times, not {least}"
+        for name, least in must_hit.items()
+        if hits[name] < least
+    ]
+    if len(history.acked) < _LEAST_ACKED:
+        poor.append(f"only {len(history.acked)} events were acknowledged")
+    return poor

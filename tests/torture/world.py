@@ -1,0 +1,284 @@
+"""
+The world of one run: every process in it, the way between them, and what was written down so far.
+
+    producers --+--> [proxy] --> Redis    (or the SQLite file, on a small disk of its own)
+      |         |
+      |  workers+--> [proxy] --> sink (the data plane) --> arrivals
+      +--> ledger --> said
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from eventspool import open_queue
+from torture.clock import SteppedClock
+from torture.disk import mount_private_disk
+from torture.events import digest_of
+from torture.history import History, Tail
+from torture.processes import HarnessError, Process, ProxyProcess
+from torture.redis_process import PRODUCER_PASSWORD, PRODUCER_USER, RedisProcess, free_port
+
+if TYPE_CHECKING:
+    import random
+
+    from eventspool import Queue
+
+__all__ = ["World"]
+
+_WRITE_KEY = "torture"
+_QUEUE = "torture"
+_DISK_BYTES = 64 << 20
+_JOB_OPTS = {
+    "max_attempts": 1_000_000,  # nothing is given up for being unlucky
+    "backoff_initial": 0.05,
+    "backoff_max": 0.5,
+    "visibility_timeout": 1.5,
+    "concurrency": 4,
+}
+_SOCKET_TIMEOUT = 1.0
+_MOST_CRASHES = 20
+_END_SECONDS = 10.0
+_PAGE = 500
+
+
+class World:
+    """
+    Everything there is, as a context manager.
+
+    Args:
+        backend: ``redis`` or ``sqlite``.
+        dice: For seeds of its own.
+        in_order: One processor at a time, first in, first out.
+        producers: How many at once.
+        workers: How many at once.
+        pause: Seconds between two events of a producer's thread, on average.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        dice: random.Random,
+        *,
+        in_order: bool = False,
+        producers: int = 2,
+        workers: int = 2,
+        pause: float = 0.02,
+    ) -> None:
+        self.backend = backend
+        self.history = History()
+        self.crashes: list[str] = []
+        self.folder = Path(tempfile.mkdtemp(prefix="torture-"))
+        self.disk = self.folder / "disk"
+        self.links: dict[str, ProxyProcess] = {}
+        self._dice = dice
+        self._in_order = in_order
+        self._pause = pause
+        self._wanted = {"producer": producers, "worker": workers}
+        self._cast: dict[str, list[Process]] = {role: [] for role in self._wanted}
+        self._born = 0
+        self._redis: RedisProcess | None = None
+        self._said = Tail(self.folder / "said")
+        self._arrived = Tail(self.folder / "arrivals")
+        self._sink_port = free_port()
+        self.clock = SteppedClock(self.folder / "clock")
+        self.has_own_disk = False
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self.disk.mkdir()
+        if self.backend == "redis":
+            self._redis = RedisProcess()
+            self.links["redis"] = self._proxy("redis-link", self._redis.port)
+        else:
+            self.has_own_disk = mount_private_disk(self.disk, _DISK_BYTES)
+        paths = (str(self.folder / "ledger"), str(self.folder / "said"))
+        self.ledger = Process("ledger", *paths, name="ledger", errors=self._errors("ledger"), talks=True)
+        self.start_sink()
+        self.links["plane"] = self._proxy("plane-link", self._sink_port)
+        self.tend()
+
+    def __exit__(self, *_: object) -> None:
+        everybody = [
+            *self.actors(),
+            *self.links.values(),
+            *(getattr(self, n, None) for n in ("sink", "ledger")),
+        ]
+        for process in everybody:
+            if process is not None and process.exit_status is None:
+                process.signal(signal.SIGKILL)
+        if self._redis is not None:
+            self._redis.stop()
+
+    def forget(self) -> None:
+        """Delete every file."""
+        shutil.rmtree(self.folder, ignore_errors=True)  # what is mounted on it goes with this process
+
+    def _errors(self, name: str) -> Path:
+        return self.folder / f"errors-{name}"
+
+    def _proxy(self, name: str, upstream: int) -> ProxyProcess:
+        seed = self._dice.randrange(1 << 30)
+        return ProxyProcess(upstream, seed=seed, name=name, errors=self._errors(name))
+
+    # -- those who work ------------------------------------------------------------------------------------------------
+
+    def actors(self, role: str | None = None) -> list[Process]:
+        """Return the present producers, workers, or both."""
+        return [process for name, cast in self._cast.items() if role in (None, name) for process in cast]
+
+    def tend(self) -> None:
+        """Start a successor for everyone who is gone. One who ended by itself is noted."""
+        for role, cast in self._cast.items():
+            for process in [p for p in cast if p.exit_status is not None]:
+                cast.remove(process)
+                if not process.killed:
+                    words = process.last_words()
+                    self.crashes.append(f"{process.name} ended with {process.exit_status}: {words}")
+                process.end(0.0)
+            if len(self.crashes) > _MOST_CRASHES:
+                raise HarnessError(f"too many processes end by themselves: {self.crashes[-1]}")
+            while len(cast) < self._wanted[role]:
+                cast.append(self._bear(role))
+
+    def dismiss(self, role: str, timeout: float) -> None:
+        """Tell all of a role to finish, and wait. Those who do not, or not in good order, are noted."""
+        self._wanted[role] = 0
+        leaving, self._cast[role] = self._cast[role], []
+        for process in leaving:
+            process.tell("finish")
+        deadline = time.monotonic() + timeout
+        for process in leaving:
+            status = process.end(max(deadline - time.monotonic(), 0.1))
+            if status is None:
+                self.crashes.append(f"{process.name} would not finish")
+                process.signal(signal.SIGABRT)
+                process.signal(signal.SIGKILL)
+            elif status:
+                self.crashes.append(f"{process.name} finished with {status}: {process.last_words()}")
+
+    def _bear(self, role: str) -> Process:
+        self._born += 1
+        name = f"{role[0]}{self._born}"
+        settings = {
+            "name": name,
+            "seed": self._dice.randrange(1 << 30),
+            "write_key": _WRITE_KEY,
+            "data_plane_url": f"http://127.0.0.1:{self.links['plane'].port}",
+            "queue_opts": self._queue_opts(role),
+            "ledger": str(self.folder / "ledger"),
+            "clock": str(self.folder / "clock"),
+            "threads": 2,
+            "pause": self._pause,
+        }
+        return Process(role, json.dumps(settings), name=name, errors=self._errors(name))
+
+    def _queue_opts(self, role: str) -> dict[str, Any]:
+        opts: dict[str, Any] = {
+            "queue_name": _QUEUE,
+            "is_multi_processor": not self._in_order,
+            "job_opts": _JOB_OPTS,
+        }
+        if self._redis is None:
+            return opts | {"url": self._url}
+        login = f"{PRODUCER_USER}:{PRODUCER_PASSWORD}@" if role == "producer" else ""
+        url = f"redis://{login}127.0.0.1:{self.links['redis'].port}/0"
+        timeouts = {"socket_timeout": _SOCKET_TIMEOUT, "socket_connect_timeout": _SOCKET_TIMEOUT}
+        return opts | {"redis_opts": {"url": url, **timeouts}}
+
+    # -- servers and files ---------------------------------------------------------------------------------------------
+
+    @property
+    def redis(self) -> RedisProcess:
+        """The Redis server."""
+        assert self._redis is not None
+        return self._redis
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.disk / "queue.db"
+
+    @property
+    def _url(self) -> str:
+        """The queue, past all proxies."""
+        return f"redis://127.0.0.1:{self._redis.port}/0" if self._redis else f"sqlite:///{self.database}"
+
+    def start_sink(self) -> None:
+        """Start the data plane, or a successor of it."""
+        args = (_WRITE_KEY, str(self._sink_port), str(self.folder / "arrivals"))
+        self.sink = Process("sink", *args, name="sink", errors=self._errors("sink"), talks=True)
+
+    def script_sink(self, rules: list[dict[str, Any]], seed: int) -> None:
+        """Replace the data plane's faults."""
+        self._ask_sink("/__faults", json.dumps({"rules": rules, "seed": seed}).encode())
+
+    def sink_stats(self) -> dict[str, Any]:
+        """Return the data plane's counts."""
+        stats: dict[str, Any] = json.loads(self._ask_sink("/__stats"))
+        return stats
+
+    def _ask_sink(self, path: str, body: bytes | None = None) -> bytes:
+        url = f"http://127.0.0.1:{self._sink_port}{path}"
+        with urllib.request.urlopen(url, body, timeout=_END_SECONDS) as answer:
+            content: bytes = answer.read()
+            return content
+
+    # -- what happened -------------------------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """Take in what was written down since the last time."""
+        for line in self._said.lines():
+            if line:
+                self.history.hear(line)
+        for line in self._arrived.lines():
+            self.history.arrive(line)
+
+    def end_ledger(self) -> None:
+        """Have the ledger write the rest down, and take that in."""
+        if self.ledger.end(_END_SECONDS) != 0:
+            raise HarnessError(f"the ledger failed: {self.ledger.last_words()}")
+        self.poll()
+
+    def open_queue(self) -> Queue:
+        """Return an independent look at the queue."""
+        return open_queue(self._url, queue_name=_QUEUE)
+
+    def undelivered(self) -> int:
+        """Return how many events wait, are delayed or leased."""
+        with self.open_queue() as queue:
+            stats = queue.stats()
+        return stats.waiting.events + stats.delayed.events + stats.leased.events
+
+    def stored(self, *states: str) -> dict[str, tuple[str, str]]:
+        """Return digest and reason of every event in *states* of the queue, by id."""
+        found = {}
+        with self.open_queue() as queue:
+            for state in states:
+                after = None
+                while page := queue.jobs(state, limit=_PAGE, after=after):
+                    for job in page:
+                        for event in queue.events(job.id):
+                            found[event["messageId"]] = (digest_of(event), job.reason or "")
+                    after = page[-1].id
+        return found
+
+    def damage(self) -> list[str]:
+        """Return the names of files that were set aside as damaged."""
+        return sorted(path.name for path in self.disk.glob("*.corrupt-*"))
