@@ -71,7 +71,7 @@ class Pipeline:
         self._opts = opts
         self._on_error = on_error
         self.callbacks = CallbackThread()
-        self.buffer = Buffer(capacity=opts.max_internal_queue_size, flush_at=opts.flush_at)
+        self.buffer = Buffer(opts.max_internal_queue_size)
         self.ledger = Ledger(self.callbacks.submit)
         self._transport = HTTPTransport(opts)
         self._engine = self._make_engine(queue_opts)

@@ -16,8 +16,8 @@ from eventspool._buffering.buffer import Buffer
 ALL = 1 << 40
 
 
-def _buffer(capacity=100, flush_at=5):
-    return Buffer(capacity=capacity, flush_at=flush_at)
+def _buffer(capacity=100):
+    return Buffer(capacity)
 
 
 def _take(buffer):
@@ -40,7 +40,7 @@ def test_events_are_numbered_in_the_order_of_acceptance():
 
 def test_eight_threads_lose_and_double_nothing_and_keep_the_bound():
     """Also while somebody takes: what was taken is still only in memory. Each thread may exceed the bound by one."""
-    buffer, barrier = _buffer(capacity=1_000), threading.Barrier(9)
+    buffer, barrier = _buffer(1_000), threading.Barrier(9)
     accepted, taken = [[] for _ in range(8)], []
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
@@ -84,7 +84,7 @@ def test_eight_threads_lose_and_double_nothing_and_keep_the_bound():
 
 def test_a_signal_handler_may_put_while_it_interrupts_a_put():
     """``put`` holds no lock that the handler could wait for."""
-    buffer, rounds = _buffer(capacity=1 << 30, flush_at=1), 0
+    buffer, rounds = _buffer(1 << 30), 0
 
     def handle(*_):
         nonlocal rounds
@@ -97,7 +97,7 @@ def test_a_signal_handler_may_put_while_it_interrupts_a_put():
         while rounds < 200:
             assert time.monotonic() < deadline
             puts += buffer.put(b"x")
-            buffer.arm()
+            buffer.arm(1)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
@@ -105,7 +105,7 @@ def test_a_signal_handler_may_put_while_it_interrupts_a_put():
 
 
 def test_what_was_taken_counts_until_it_is_released():
-    buffer = _buffer(capacity=3)
+    buffer = _buffer(3)
     for _ in range(3):
         buffer.put(b"x")
     assert not buffer.put(b"x")
@@ -124,10 +124,10 @@ def test_the_first_event_wakes_so_that_the_clock_can_start():
 
 
 def test_there_is_one_wake_up_per_flush_however_many_events_come():
-    buffer = _buffer(flush_at=5)
+    buffer = _buffer()
     buffer.put(b"x")
     assert _woken(buffer)
-    assert not buffer.arm()
+    assert not buffer.arm(5)
     for _ in range(3):
         buffer.put(b"x")
     assert not _woken(buffer)
@@ -136,32 +136,11 @@ def test_there_is_one_wake_up_per_flush_however_many_events_come():
     for _ in range(50):
         buffer.put(b"x")
     assert not _woken(buffer), "raised once already"
-    assert buffer.arm()
+    assert buffer.arm(5)
     _take(buffer)
-    assert not buffer.arm()
+    assert not buffer.arm(1)
     buffer.put(b"x")
     assert _woken(buffer), "the first event of the next flush"
-
-
-def test_a_buffer_smaller_than_flush_at_flushes_when_it_is_full():
-    buffer = _buffer(capacity=2, flush_at=20)
-    buffer.put(b"x")
-    _woken(buffer)
-    buffer.arm()
-    buffer.put(b"x")
-    assert _woken(buffer)
-    assert buffer.arm()
-
-
-def test_immediate_wakes_for_every_event():
-    buffer = _buffer()
-    buffer.put(b"x")
-    assert _woken(buffer)
-    assert buffer.arm(immediate=True)
-    _take(buffer)
-    assert not buffer.arm(immediate=True)
-    buffer.put(b"x")
-    assert _woken(buffer)
 
 
 def test_an_alarm_wakes_an_empty_buffer():
@@ -183,7 +162,7 @@ def test_a_closed_buffer_takes_nothing_and_gives_what_it_has():
 
 def test_an_event_that_slips_in_at_the_end_is_taken_or_refused_but_never_forgotten():
     for _ in range(200):
-        buffer, accepted = _buffer(capacity=1 << 30), []
+        buffer, accepted = _buffer(1 << 30), []
 
         def produce(buffer=buffer, accepted=accepted):
             accepted.extend([buffer.put(b"%d" % number) for number in range(50)])
@@ -215,7 +194,7 @@ def test_a_put_that_passed_the_check_before_the_end_is_taken_back():
 )
 def test_no_sequence_of_calls_loses_counts_or_wake_ups(capacity, flush_at, steps):
     """Whenever a flush is due and nobody was woken for it, the next ``arm`` says so."""
-    buffer = _buffer(capacity=capacity, flush_at=flush_at)
+    buffer = _buffer(capacity)
     waiting = outside = accepted = 0
     pending = False
     for step in steps:
@@ -231,8 +210,8 @@ def test_no_sequence_of_calls_loses_counts_or_wake_ups(capacity, flush_at, steps
             buffer.release(1)
             outside -= 1
         else:
-            pending = buffer.arm()
-            assert pending is (waiting >= min(flush_at, capacity) and waiting > 0)
+            pending = buffer.arm(flush_at)
+            assert pending is (waiting >= flush_at)
         assert (buffer.waiting, buffer.held, buffer.accepted) == (waiting, waiting + outside, accepted)
     if waiting and not pending:
         assert not buffer._wakeups.empty() or buffer.waiting < buffer._wake_at
@@ -241,7 +220,7 @@ def test_no_sequence_of_calls_loses_counts_or_wake_ups(capacity, flush_at, steps
 @pytest.mark.parametrize("delay_alarm", [False, True])
 def test_a_wake_up_from_another_thread_is_not_missed(delay_alarm):
     """Each round the consumer sleeps until it is woken; a missed wake-up would end in the timeout."""
-    buffer, rounds = _buffer(flush_at=1), 300
+    buffer, rounds = _buffer(), 300
     seen = 0
     handed = threading.Semaphore(0)
 
@@ -256,7 +235,7 @@ def test_a_wake_up_from_another_thread_is_not_missed(delay_alarm):
     producer.start()
     while seen < rounds:
         assert buffer.await_trigger(5.0), "slept through an event"
-        if buffer.arm():
+        if buffer.arm(1):
             count = len(_take(buffer).events)
             seen += count
             buffer.release(count)

@@ -38,13 +38,11 @@ class Buffer:
     Args:
         capacity: Events held in memory at most, in here or on their way into the queue. Threads that put at the same
             instant may each exceed it by one event.
-        flush_at: Events that trigger a flush. No cap: a flush takes what there is.
     """
 
-    def __init__(self, *, capacity: int, flush_at: int) -> None:
+    def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._room = capacity
-        self._flush_at = min(flush_at, capacity)
         self._events: deque[bytes] = deque()
         self._wake_at = 1  # the first event starts the clock
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() may interrupt itself
@@ -118,18 +116,13 @@ class Buffer:
                 self._wakeups.get_nowait()
         return True
 
-    def arm(self, *, immediate: bool = False) -> bool:
-        """
-        Set when to wake next: at ``flush_at`` events, or, with *immediate* or an empty buffer, at the next one.
-
-        Return whether that is reached already.
-        """
-        wake_at = 1 if immediate or not self._events else self._flush_at
-        self._wake_at = wake_at
+    def arm(self, events: int) -> bool:
+        """Raise the next wake-up when there are this many *events*. Return whether there are already."""
+        self._wake_at = events
         with (
             self._lock
         ):  # whoever appended before this instant is seen here; whoever does later sees the new mark
-            return len(self._events) >= wake_at
+            return len(self._events) >= events
 
     def alarm(self) -> None:
         """Wake the flusher now."""

@@ -35,6 +35,9 @@ _log = logging.getLogger("eventspool")
 
 _JOBS_PER_COMMIT = 8
 _FULL_PAUSE = 0.25
+_PACE = 0.05
+"""Seconds between flushes under load, unless ``_PLENTY`` events wait: batches grow instead of coming more often."""
+_PLENTY = 1000
 _NEVER_STORED = "closed"
 
 
@@ -71,6 +74,8 @@ class Flusher:
         self._adopted: list[NewJob] = []
         self._urgent_upto = 0
         self._flush_by: float | None = None
+        self._paced_until = 0.0
+        self._flush_at, self._plenty = _thresholds(opts)
         self._retry_at = 0.0
         self._lookup_at = 0.0
         self._failures = 0
@@ -126,7 +131,8 @@ class Flusher:
         if self._made or self._adopted:
             moments.append(self._retry_at)
         elif self._flush_by is not None:
-            moments.append(self._flush_by)
+            paced = now < self._paced_until < self._flush_by
+            moments.append(self._paced_until if paced else self._flush_by)
         if self._ledger.open_jobs and self.backend.shared:
             moments.append(self._lookup_at)
         return max(min(moments) - now, 0.0) if moments else None
@@ -139,6 +145,7 @@ class Flusher:
                 return
             self._commit()
         while not self._made and self._is_due(time.monotonic()):
+            self._paced_until = time.monotonic() + _PACE
             upto = self._buffer.accepted
             while not self._made and self._buffer.taken < upto:
                 self._make_batches(upto)
@@ -147,13 +154,13 @@ class Flusher:
                 self._flush_by = None  # the clock of whatever came meanwhile starts with the next turn
 
     def _is_due(self, now: float) -> bool:
-        reached = self._buffer.arm(immediate=self._opts.durability == "persisted")
-        if not self._buffer.waiting:
+        if not (self._buffer.waiting or self._buffer.arm(1)):
             self._flush_by = None
             return False
         if self._flush_by is None:
             self._flush_by = now + self._opts.flush_interval
-        return reached or self._urgent_upto > self._buffer.taken or now >= self._flush_by
+        enough = self._plenty if now < self._paced_until else self._flush_at
+        return self._buffer.arm(enough) or self._urgent_upto > self._buffer.taken or now >= self._flush_by
 
     def _make_batches(self, upto: int) -> None:
         compress = self._opts.gzip or self.backend.durable
@@ -204,3 +211,11 @@ class Flusher:
         ids = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
         if ids:
             self._on_lookup(ids, self.backend.lookup(ids))
+
+
+def _thresholds(opts: ClientOpts) -> tuple[int, int]:
+    """Return how many events trigger a flush, and how many do so soon after another one."""
+    if opts.durability == "persisted":  # somebody waits for each
+        return 1, 1
+    flush_at = min(opts.flush_at, opts.max_internal_queue_size)
+    return flush_at, max(flush_at, min(_PLENTY, opts.max_internal_queue_size // 4))
