@@ -10,14 +10,12 @@ import json
 import random
 import sys
 import uuid
-from collections import deque
 from typing import TYPE_CHECKING
 
 import orjson
-from benchmarks.event import CONTEXT, EVENT, USER, varied_properties
 
+from benchmarks.event import CONTEXT, EVENT, USER, varied_properties
 from eventspool._backends import create_backend
-from eventspool._buffering.batch import fill_batch
 from eventspool._config import QueueOpts
 from eventspool._envelope import seal
 from eventspool._job import NewJob, new_job_id
@@ -25,13 +23,11 @@ from eventspool._job import NewJob, new_job_id
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MAX_BATCH_BYTES = 460_800
-"""The client's default."""
+_BODY_BYTES = 460_800 - 50
+"""The client's default ``max_batch_bytes``, less what stands around the events."""
 _COMMIT_JOBS = 64
 _RUN = 20_000
-"""Events that are encoded before batches are cut from them; what remains is cut together with the next ones."""
-_FULL = 2000
-"""More events than fit into a batch."""
+"""Events that are encoded at a time."""
 _VARIED = varied_properties(2000)
 _random = random.Random(7)
 
@@ -57,16 +53,17 @@ def encoded_events(first: int, end: int) -> list[bytes]:
 
 
 def batches(events: int, size: int) -> Iterator[list[bytes]]:
-    """Yield all events in batches of *size*, or in batches as full as they get."""
-    pending: deque[bytes] = deque()
+    """Yield all events in batches of *size*, or of as many as make a request body of the default size."""
+    batch: list[bytes] = []
+    body_bytes = 0
     for first in range(0, events, _RUN):
-        end = min(first + _RUN, events)
-        pending.extend(encoded_events(first, end))
-        while len(pending) >= (size or _FULL) or (pending and end == events):
-            if size:
-                yield [pending.popleft() for _ in range(min(size, len(pending)))]
-            else:
-                yield fill_batch(pending, _MAX_BATCH_BYTES)
+        for event in encoded_events(first, min(first + _RUN, events)):
+            body_bytes += len(event) + 2
+            if len(batch) == size if size else body_bytes > _BODY_BYTES:
+                yield batch
+                batch, body_bytes = [], len(event) + 2
+            batch.append(event)
+    yield batch
 
 
 def main(url: str, events: int, size: int) -> None:

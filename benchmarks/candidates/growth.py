@@ -79,6 +79,7 @@ def measure(backend: Backend, size: int, steps: int, token: str) -> Costs:
             sys.exit(f"a queue of {size} jobs is not as it was: {found}")
     jobs_done = steps * STEP_JOBS
     return {
+        "job_us": (enqueue + claim + ack) / jobs_done * 1e6,
         "enqueue_us": enqueue / jobs_done * 1e6,
         "claim_us": claim / jobs_done * 1e6,
         "ack_us": ack / jobs_done * 1e6,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 NAME = "slow"
 TITLE = "A data plane that answers after 50 ms, default options"
 FIGURES = (
-    Figure("events_per_second", "events/s", "events/s", "higher"),
-    Figure("cpu_seconds_per_100k", "CPU s per 100,000 events", "s", "lower"),
+    Figure("events_per_second", "events/s", "1/s", "higher"),
+    Figure("cpu_seconds_per_100k", "CPU per 100,000 events", "s", "lower"),
 )
 DELAY = 0.05
 KINDS: dict[Literal["memory", "sqlite", "redis"], str] = {
@@ -37,24 +37,38 @@ def measure(place: Place, *, rounds: int, quick: bool) -> Iterator[Measurement]:
     share = 20 if quick else 1
     for number in range(rounds):
         for kind, label in KINDS.items():
-            figures = _track(place, "eventspool", EVENTS // share, place.queue_url(kind))
-            yield Measurement(_candidate(label), number, figures, {"events": EVENTS // share})
-        for name, label in PEERS.items() if place.peers_python else ():
-            figures = _track(place, name, PEER_EVENTS // share, None)
-            yield Measurement(label, number, figures, {"events": PEER_EVENTS // share})
+            yield _track(place, _candidate(label), number, EVENTS // share, queue_url=place.queue_url(kind))
+        for peer, label in PEERS.items() if place.peers_python else ():
+            yield _track(place, label, number, PEER_EVENTS // share, peer=peer)
 
 
-def _track(place: Place, name: str, events: int, queue_url: str | None) -> dict[str, float]:
+def _track(
+    place: Place,
+    label: str,
+    number: int,
+    events: int,
+    *,
+    queue_url: str | None = None,
+    peer: str | None = None,
+) -> Measurement:
     place.sink.reset()
     place.sink.delay(DELAY)
-    arguments = [name, str(events), place.sink.url, *([queue_url] if queue_url else [])]
-    python = place.python if name == "eventspool" else place.peers_python
-    figures = place.run("slow.py", *arguments, python=python)
-    orders = place.sink.orders()
+    arguments = ["flat-out", str(events), place.sink.url]
+    if peer:
+        result = place.run("segment_family.py", *arguments, "--name", peer, python=place.peers_python)
+    else:
+        queue = ["--queue", queue_url] if queue_url else []
+        result = place.run("eventspool_client.py", *arguments, *queue)
+    requests = place.sink.stats()["requests"]
+    missing = set(range(events)) - place.sink.orders()
     place.sink.reset()
-    if orders != set(range(events + 1)):  # and the one that made the connections
-        raise BenchmarkError(f"slow, {name}: {len(orders) - 1} of {events} events arrived")
-    return figures
+    if missing:
+        raise BenchmarkError(f"{label}: {len(missing):,} of {events:,} events did not arrive")
+    figures = {
+        "events_per_second": events / result["seconds"],
+        "cpu_seconds_per_100k": result["cpu_seconds"] / events * 1e5,
+    }
+    return Measurement(label, number, figures, {"events": events, "requests": requests})
 
 
 def judge(measurements: Sequence[Measurement]) -> Sequence[Bar]:
