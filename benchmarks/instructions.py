@@ -8,10 +8,11 @@ Valgrind counts a process that calls ``track()`` and a fixed reference (see ``ca
 and once more with more calls of either: the difference has nothing of starting and importing in it. Counts repeat
 within 0.1 %.
 
-Counts depend on how the interpreter was compiled and on the libraries: from 25,200 to 30,000 for one ``track()`` on
+Counts depend on how the interpreter was compiled and on the libraries: from 23,900 to 27,700 for one ``track()`` on
 four CPythons from 3.11 to 3.13. Where exactly these are recorded, counts are compared. Elsewhere it is what ``track()``
-costs in units of the reference, counted in the same run: there the four are between 1.56 and 1.63, so another machine
-is held almost as tightly. Where nothing can be counted the answer is a failure and never a pass.
+costs in units of the reference, counted in the same run: there the four are between 1.44 and 1.55, and those of one
+Python closer still, so another machine is held almost as tightly. Where nothing can be counted the answer is a failure
+and never a pass.
 
 Valgrind announces no AVX-512 to the program, so libraries that choose their code at run time, as orjson and isal do,
 choose code that Valgrind understands, whatever the processor could do.
@@ -221,6 +222,7 @@ def _finish(process: subprocess.Popen[str]) -> str:
     try:
         _, errors = process.communicate(timeout=_DEADLINE)
     except subprocess.TimeoutExpired:
+        process.kill()
         raise CountingError(f"counting takes more than {_DEADLINE:.0f} seconds") from None
     if process.returncode != 0:
         raise CountingError(f"counted.py ended with {process.returncode}:\n{errors[-2000:]}")

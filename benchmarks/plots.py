@@ -81,7 +81,7 @@ def draw(scenario: Scenario, measurements: Sequence[Measurement]) -> str | None:
                 _draw_bars(axis, figure, summary)
         for axis in axes.flat[len(figures) :]:
             axis.set_visible(False)
-        if over and len(over) > 1:
+        if over:
             handles, labels = axes.flat[0].get_legend_handles_labels()
             picture.legend(handles, labels, loc="outside upper right", ncols=len(over))
         output = io.StringIO()

@@ -60,11 +60,14 @@ def print_tables(results: Results, about: Mapping[str, object]) -> None:
     console = Console()
 
     def show(title: str, rows: Rows, styles: Sequence[str] = ()) -> None:
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        table = Table(box=SIMPLE_HEAD)
         for number, heading in enumerate(rows[0]):
             table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
         for row, style in zip(rows[1:], styles or [""] * len(rows), strict=False):
             table.add_row(*map(escape, row), style=style)
+        console.print(
+            escape(title), style="bold", highlight=False
+        )  # a table's own title would wrap at its width
         console.print(table)
 
     for scenario, found in results:
@@ -72,9 +75,9 @@ def print_tables(results: Results, about: Mapping[str, object]) -> None:
         if not summary:
             continue
         ours = ["bold" if is_ours(candidate) else "" for candidate in summary]
-        show(escape(scenario.TITLE), _figures_table(scenario.FIGURES, summary, _short_spread_text), ours)
+        show(scenario.TITLE, _figures_table(scenario.FIGURES, summary, _short_spread_text), ours)
         for candidate, rows in _comparisons(scenario.FIGURES, summary):
-            show(f"{escape(candidate)} is so many times better than", rows)
+            show(f"{candidate} is so many times better than", rows)
     bars = [bar for scenario, found in results for bar in scenario.judge(found)]
     if bars:
         show(_score(bars), _bars_table(bars), ["" if bar.passed else "bold red" for bar in bars])
