@@ -15,7 +15,7 @@ from benchmarks.event import CONTEXT, EVENT, USER, varied_properties
 from benchmarks.measurement import Bar, Figure, Measurement
 from eventspool import Client
 from eventspool._backends.memory import MemoryBackend
-from eventspool._buffering.batch import fill_batch
+from eventspool._buffering.batch import count_fitting
 from eventspool._envelope import open_envelope, seal
 from eventspool._events.clock import new_message_id, now_text
 from eventspool._events.event import EventEncoder
@@ -76,7 +76,7 @@ def _put(calls: int) -> Callable[[], object]:
 
 def _fill(calls: int) -> Callable[[], object]:
     events = _encoded(BATCH_EVENTS)
-    return _each(lambda waiting: fill_batch(waiting, 1 << 40), [deque(events) for _ in range(calls)])
+    return _each(lambda waiting: count_fitting(waiting, 1 << 40), [deque(events) for _ in range(calls)])
 
 
 def _seal(_: int) -> Callable[[], object]:
@@ -125,7 +125,7 @@ FUNCTIONS = (
     Function("now_text", lambda _: now_text, 20_000),
     Function("new_message_id", lambda _: new_message_id, 20_000),
     Function("Buffer.put", _put, 20_000),
-    Function(f"fill_batch, {BATCH_EVENTS} events", _fill, 100),
+    Function(f"count_fitting, {BATCH_EVENTS} events", _fill, 100),
     Function(f"seal, {BATCH_EVENTS} events", _seal, 10),
     Function(f"open_envelope, {BATCH_EVENTS} events", _open, 400),
     Function(f"Envelope.body, {BATCH_EVENTS} events", _body, 400),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from typing import Any, Literal, Self, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from eventspool._encryption import parse_keys
 from eventspool._exceptions import ConfigError
 
 __all__ = [
@@ -247,6 +248,9 @@ class QueueOpts(_FromMapping):
             path).
         max_jobs: Most jobs that the queue holds, failed ones included; beyond it events wait in memory.
         max_bytes: Most payload bytes that the queue holds.
+        encryption_key: Encrypt payloads at rest: 32 random bytes as base64 text (``openssl rand -base64 32``), or
+            several of them in a list or with commas between: the first encrypts, all decrypt. Needs
+            ``eventspool[encryption]``. ``None`` stores payloads readable.
     """
 
     queue_name: str = "hightouchEventsQueue"
@@ -257,6 +261,7 @@ class QueueOpts(_FromMapping):
     url: str | None = field(default=None, repr=False)
     max_jobs: int = 1_000_000
     max_bytes: int = 1 << 30
+    encryption_key: str | Sequence[str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("queue_name", "prefix"):
@@ -274,6 +279,12 @@ class QueueOpts(_FromMapping):
             if self.redis_opts is not None:
                 raise ConfigError("give either url or redis_opts, not both")
             parse_queue_url(self.url)
+        _ = self.keys
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """The encryption keys: the first encrypts."""
+        return () if self.encryption_key is None else parse_keys(self.encryption_key)
 
     @property
     def jobs(self) -> JobOpts:

@@ -12,6 +12,10 @@ and ``sentAt`` is still the moment of sending, days later.
 
 Layout: ``"ES"``, version, flags (1 = deflate), then four little-endian u32: CRC-32 of all else, number of
 events, CRC-32 of the text, length of the text; then the stream.
+
+An *encrypted* envelope (flags = 2) holds a whole one: ``"ES"``, version, flags, CRC-32, number of events, the key's
+id (8 bytes), the nonce (12 bytes), the encrypted envelope, the tag (16 bytes). All before the nonce, but for the CRC,
+is vouched for by the tag, too.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,12 +36,16 @@ except ImportError:
     _deflate = zlib
 _crc32: Callable[..., int] = _deflate.crc32
 
-__all__ = ["Envelope", "EnvelopeError", "count_events", "open_envelope", "seal"]
+__all__ = ["Cipher", "Envelope", "EnvelopeError", "count_events", "decrypt", "encrypt", "open_envelope", "seal"]
 
 _MAGIC = b"ES"
 _VERSION = 1
 _DEFLATE = 1
+_ENCRYPTED = 2
 _HEADER = struct.Struct("<2sBBIIII")
+_ENCRYPTED_HEAD = struct.pack("<2sBB", _MAGIC, _VERSION, _ENCRYPTED)
+_KEY_ID = slice(12, 20)
+_MAGIC_AND_CRC_BYTES = 8
 _HEAD = b'{"batch":['
 _SEPARATOR = b",\n"
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
@@ -46,11 +54,24 @@ MAX_TEXT_BYTES = 64 * 1024 * 1024
 
 
 class EnvelopeError(ValueError):
-    """A stored payload cannot be read. ``reason`` is ``corrupt`` or ``unsupported``."""
+    """A stored payload cannot be read. ``reason`` is ``corrupt``, ``unsupported`` or ``encrypted``."""
 
     def __init__(self, message: str, reason: str = "corrupt") -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class Cipher(Protocol):
+    """Keys: one that encrypts, several that decrypt."""
+
+    key_id: bytes
+    """Names, in 8 bytes, the key that encrypts."""
+
+    def encrypt(self, plain: bytes, header: bytes) -> bytes:
+        """Return *plain*, encrypted together with a nonce and bound to *header*."""
+
+    def decrypt(self, key_id: bytes, encrypted: bytes, header: bytes) -> bytes | None:
+        """Return what ``encrypt`` was given, or ``None``."""
 
 
 def seal(events: Sequence[bytes], *, compress: bool = True) -> bytes:
@@ -71,6 +92,22 @@ def count_events(payload: bytes) -> int:
     if len(payload) < _HEADER.size or payload[:3] != _MAGIC + bytes([_VERSION]):
         return 0
     return int(_HEADER.unpack_from(payload)[4])
+
+
+def encrypt(payload: bytes, cipher: Cipher) -> bytes:
+    """Return *payload*, whatever it is, in an encrypted envelope."""
+    rest = struct.pack("<I8s", count_events(payload), cipher.key_id)
+    rest += cipher.encrypt(payload, _ENCRYPTED_HEAD + rest)
+    return _ENCRYPTED_HEAD + struct.pack("<I", _crc32(rest, _crc32(_ENCRYPTED_HEAD))) + rest
+
+
+def decrypt(payload: bytes, cipher: Cipher) -> bytes:
+    """Return what is in an encrypted *payload*; *payload* where it is not encrypted, or *cipher* does not open it."""
+    if payload[:4] != _ENCRYPTED_HEAD:
+        return payload
+    header = _ENCRYPTED_HEAD + payload[_MAGIC_AND_CRC_BYTES : _KEY_ID.stop]
+    opened = cipher.decrypt(payload[_KEY_ID], payload[_KEY_ID.stop :], header)
+    return payload if opened is None else opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +161,20 @@ def open_envelope(payload: bytes) -> Envelope:
     Check *payload* and return what is in it.
 
     Raises:
-        EnvelopeError: It is foreign, truncated, damaged, or of a newer version.
+        EnvelopeError: It is foreign, truncated, damaged, of a newer version, or (still) encrypted.
     """
     if len(payload) < _HEADER.size or payload[:2] != _MAGIC:
         raise EnvelopeError("the payload is not an eventspool batch")
     _, version, flags, crc, events, text_crc, text_bytes = _HEADER.unpack_from(payload)
-    if version != _VERSION or flags not in (0, _DEFLATE):
+    encrypted = payload[:4] == _ENCRYPTED_HEAD
+    if version != _VERSION or (flags not in (0, _DEFLATE) and not encrypted):
         raise EnvelopeError(
             f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
         )
     if _crc32(memoryview(payload)[8:], _crc32(payload[:4])) != crc:
         raise EnvelopeError("the payload's checksum is wrong")
+    if encrypted:
+        raise EnvelopeError("the batch is encrypted, and no key given here opens it", "encrypted")
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")
     return Envelope(events, bool(flags), text_crc, text_bytes, payload[_HEADER.size :])

@@ -61,8 +61,8 @@ class DeliveryError(EventSpoolError):
 
     Args:
         message: What the data plane answered or why no answer came.
-        reason: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``, ``corrupt``, ``missing``,
-            ``lost``.
+        reason: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``, ``corrupt``, ``unsupported``,
+            ``encrypted``, ``missing``, ``lost``.
         status: The HTTP status, where there was one.
     """
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._buffering.batch import fill_batch
+from eventspool._buffering.batch import count_fitting
 from eventspool._envelope import open_envelope, seal
 
 SENT_AT = "2026-11-23T17:26:00.123Z"
@@ -20,9 +19,11 @@ def _body_bytes(events):
 
 
 def _batches(events, limit):
-    left, batches = deque(events), []
-    while left:
-        batches.append(fill_batch(left, limit))
+    batches = []
+    while events:
+        count = count_fitting(events, limit)
+        batches.append(events[:count])
+        events = events[count:]
     return batches
 
 
@@ -49,4 +50,4 @@ def test_an_event_larger_than_a_batch_stands_alone():
 
 
 def test_nothing_makes_no_batch():
-    assert fill_batch(deque(), 1_024) == []
+    assert count_fitting([], 1_024) == 0

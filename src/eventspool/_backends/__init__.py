@@ -108,7 +108,7 @@ class Backend(Protocol):
 
 def import_driver(opts: QueueOpts) -> None:
     """
-    Import what the queue of *opts* needs, where it is there.
+    Import what the queue of *opts* needs, where it is there. Raises ``ConfigError`` where encryption is not.
 
     Left to the background threads, a program of a few lines would be exiting by then, and redis-py can no longer be
     imported while the interpreter exits; and a child forked in the midst of an import cannot finish it.
@@ -116,6 +116,11 @@ def import_driver(opts: QueueOpts) -> None:
     from eventspool._config import SQLiteOpts
     from eventspool._exceptions import QueueError
 
+    if opts.encryption_key is not None:
+        import eventspool._backends.encrypted  # noqa: F401
+        from eventspool._encryption import Keyring
+
+        Keyring(opts.keys)  # says at once what is missing
     if isinstance(opts.target, SQLiteOpts):
         import eventspool._backends.sqlite
     else:
@@ -135,7 +140,20 @@ def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:
     Args:
         opts: The queue.
         observe: To look and steer only: single- or multi-processor as its producers have it, whatever *opts* say.
+
+    Raises:
+        ConfigError: Payloads are to be encrypted, and the package that does it is missing.
     """
+    backend = _create_plain(opts, observe=observe)
+    if opts.encryption_key is None:
+        return backend
+    from eventspool._backends.encrypted import EncryptedBackend
+    from eventspool._encryption import Keyring
+
+    return EncryptedBackend(backend, Keyring(opts.keys))
+
+
+def _create_plain(opts: QueueOpts, *, observe: bool) -> Backend:
     from eventspool._config import SQLiteOpts
 
     target = opts.target

@@ -1,13 +1,13 @@
-"""Cutting a run of encoded events into batches. No I/O, no clock."""
+"""Cutting a run of encoded events into batches. Pure."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections import deque
+    from collections.abc import Sequence
 
-__all__ = ["fill_batch"]
+__all__ = ["count_fitting"]
 
 _SEPARATOR_BYTES = 2
 _FRAME_BYTES = (
@@ -15,23 +15,17 @@ _FRAME_BYTES = (
 )  # the first has none
 
 
-def fill_batch(events: deque[bytes], max_batch_bytes: int) -> list[bytes]:
+def count_fitting(events: Sequence[bytes], max_batch_bytes: int) -> int:
     """
-    Move events from the left of *events* into a batch: as many as make a request body of *max_batch_bytes*.
+    Return how many of the first *events* make a request body of at most *max_batch_bytes*.
 
     Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is larger
     than a batch may be stands alone. Other threads may append meanwhile.
     """
-    batch: list[bytes] = []
     size = _FRAME_BYTES
-    pop, add = events.popleft, batch.append
-    try:
-        while True:
-            event = pop()
-            size += len(event) + _SEPARATOR_BYTES
-            if size > max_batch_bytes and batch:
-                events.appendleft(event)
-                return batch
-            add(event)
-    except IndexError:
-        return batch
+    total = len(events)
+    for count in range(total):
+        size += len(events[count]) + _SEPARATOR_BYTES
+        if size > max_batch_bytes and count:
+            return count
+    return total

@@ -16,7 +16,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from eventspool._buffering.batch import fill_batch
+from eventspool._buffering.batch import count_fitting
 
 __all__ = ["Buffer", "Taken"]
 
@@ -80,21 +80,20 @@ class Buffer:
     def take(self, max_batch_bytes: int) -> Taken:
         """Take one batch. What was taken counts against the capacity until it is released."""
         with self._lock:
-            return self._count(fill_batch(self._events, max_batch_bytes))
+            return self._take(count_fitting(self._events, max_batch_bytes))
 
     def end(self) -> Taken:
         """Take everything that is left, and refuse even events whose ``put`` is under way."""
         with self._lock:
             self._capacity, self._ended, self._wake_at = -1, True, 0
-            left = list(self._events)
-            self._events.clear()
-            return self._count(left)
+            return self._take(len(self._events))
 
-    def _count(self, events: list[bytes]) -> Taken:
+    def _take(self, events: int) -> Taken:
         first = self._taken
-        self._taken += len(events)
-        self._move(len(events))
-        return Taken(first, events)
+        self._taken += events
+        self._move(events)  # before they leave the deque, so that nobody sees room that is not there
+        pop = self._events.popleft
+        return Taken(first, [pop() for _ in range(events)])
 
     def _move(self, events: int) -> None:
         self._outside += events

@@ -41,6 +41,7 @@ class Outcome:
         interrupted: Nothing was learnt: we were asked to stop.
         unauthorized: The write key was refused.
         retry_after: Seconds that the data plane asked for.
+        reason: Why it is given up, should this have been its last attempt.
         error: What went wrong, for people.
         progress: The plan so far, as text.
     """
@@ -53,6 +54,7 @@ class Outcome:
     interrupted: bool = False
     unauthorized: bool = False
     retry_after: float | None = None
+    reason: str = "max_attempts"
     error: str = ""
     progress: str = ""
     _held: int = 0
@@ -64,9 +66,9 @@ class Outcome:
         """Return the failure of everything that was not delivered, after *attempts* attempts."""
         plan, error = self._plan, f"given up after {attempts} attempts: {self.error}"
         if plan is None or self._events is None:  # never cut: nothing of it was delivered
-            return Failure("max_attempts", error, self._held, status=self._status)
+            return Failure(self.reason, error, self._held, status=self._status)
         left = sorted({*plan.unsent(), *plan.rejected})
-        return _fail_part("max_attempts", error, left, plan, self._events, self._status)
+        return _fail_part(self.reason, error, left, plan, self._events, self._status)
 
 
 def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: threading.Event) -> Outcome:
@@ -82,6 +84,15 @@ def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: thre
     try:
         return _Delivery(job, transport, gzip, stopping).run()
     except EnvelopeError as error:
+        if error.reason == "encrypted":  # whoever has the key may be next, or this process after its next start
+            return Outcome(
+                job.id,
+                interrupted=True,
+                reason=error.reason,
+                error=str(error),
+                progress=job.progress,
+                _held=count_events(job.payload or b""),
+            )
         # Junk, foreign, truncated, newer: parked where an operator sees it, and delivery goes on.
         return Outcome(job.id, answered=False, interrupted=True, failure=Failure(error.reason, str(error), 0))
     except Exception as error:  # noqa: BLE001 - a bug on this side must not kill the sender, nor lose the job

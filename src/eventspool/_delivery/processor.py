@@ -356,6 +356,8 @@ class Processor:
 
     def _judge(self, outcome: Outcome, probe: bool, now: float) -> None:  # noqa: FBT001
         was_open = self._breaker.is_open
+        if outcome.reason == "encrypted":
+            self._throttle.error("%s: check encryption_key. It is kept", outcome.error)
         if outcome.interrupted:
             if probe:
                 self._breaker.cancel_probe()
