@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torture.faults import Course
     from torture.world import World
 
-_SECONDS = {"refuse": (0.3, 1.0), "blackhole": (0.5, 2.5), "slowloris": (0.8, 2.0)}
+_SECONDS = {"refuse": (0.3, 1.0), "blackhole": (0.5, 2.5), "slowloris": (0.8, 2.0), "latency": (0.8, 1.6)}
 
 
 def _register(link: str, mode: str) -> None:

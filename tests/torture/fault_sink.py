@@ -38,9 +38,9 @@ def _register(name: str, rules: list[dict[str, Any]]) -> None:
         try:
             yield
         finally:
-            hits = sum(world.sink_stats()["faults"].values())
+            hits = world.sink_faults()
             world.script_sink([], 0)
-        return int(hits)
+        return hits
 
 
 for _name, _rules in _RULES.items():

@@ -49,6 +49,10 @@ class Scribe:
         """Write down that all *ids* were acknowledged."""
         self._send("".join(f"a {message_id}\n" for message_id in ids))
 
+    def close(self) -> None:
+        """Say no more."""
+        self._socket.close()
+
     def _send(self, text: str) -> None:
         with self._lock:
             self._socket.sendall(text.encode())

@@ -43,6 +43,10 @@ _JOB_OPTS = {
     "visibility_timeout": 1.5,
     "concurrency": 4,
 }
+_LATENCY = (0.0, 0.06)
+"""Of the data plane, always: so that a kill finds requests under way."""
+_SLOWER_IN_ORDER = 5.0
+"""One request at a time carries less: so much faster must it be, and so much less may come."""
 _SOCKET_TIMEOUT = 1.0
 _MOST_CRASHES = 20
 _END_SECONDS = 10.0
@@ -80,7 +84,9 @@ class World:
         self.links: dict[str, ProxyProcess] = {}
         self._dice = dice
         self._in_order = in_order
-        self._pause = pause
+        burden = _SLOWER_IN_ORDER if in_order else 1.0
+        self._pause = pause * burden
+        self._latency = [bound / burden for bound in _LATENCY]
         self._wanted = {"producer": producers, "worker": workers}
         self._cast: dict[str, list[Process]] = {role: [] for role in self._wanted}
         self._born = 0
@@ -224,15 +230,18 @@ class World:
         """Start the data plane, or a successor of it."""
         args = (_WRITE_KEY, str(self._sink_port), str(self.folder / "arrivals"))
         self.sink = Process("sink", *args, name="sink", errors=self._errors("sink"), talks=True)
+        self.script_sink([], 0)
 
     def script_sink(self, rules: list[dict[str, Any]], seed: int) -> None:
         """Replace the data plane's faults."""
-        self._ask_sink("/__faults", json.dumps({"rules": rules, "seed": seed}).encode())
+        self._ask_sink(
+            "/__faults", json.dumps({"rules": [{"latency": self._latency}, *rules], "seed": seed}).encode()
+        )
 
-    def sink_stats(self) -> dict[str, Any]:
-        """Return the data plane's counts."""
-        stats: dict[str, Any] = json.loads(self._ask_sink("/__stats"))
-        return stats
+    def sink_faults(self) -> int:
+        """Return how often the present faults have hit."""
+        fired: dict[str, int] = json.loads(self._ask_sink("/__stats"))["faults"]
+        return sum(count for rule, count in fired.items() if not rule.startswith("latency"))
 
     def _ask_sink(self, path: str, body: bytes | None = None) -> bytes:
         url = f"http://127.0.0.1:{self._sink_port}{path}"
