@@ -279,10 +279,10 @@ class QueueOpts(_FromMapping):
             if self.redis_opts is not None:
                 raise ConfigError("give either url or redis_opts, not both")
             parse_queue_url(self.url)
-        _ = self.keys
+        _ = self.encryption_keys
 
     @property
-    def keys(self) -> tuple[bytes, ...]:
+    def encryption_keys(self) -> tuple[bytes, ...]:
         """The encryption keys: the first encrypts."""
         return () if self.encryption_key is None else parse_keys(self.encryption_key)
 

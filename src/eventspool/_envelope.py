@@ -36,7 +36,16 @@ except ImportError:
     _deflate = zlib
 _crc32: Callable[..., int] = _deflate.crc32
 
-__all__ = ["Cipher", "Envelope", "EnvelopeError", "count_events", "decrypt", "encrypt", "open_envelope", "seal"]
+__all__ = [
+    "Cipher",
+    "Envelope",
+    "EnvelopeError",
+    "count_events",
+    "decrypt",
+    "encrypt",
+    "open_envelope",
+    "seal",
+]
 
 _MAGIC = b"ES"
 _VERSION = 1
@@ -166,14 +175,13 @@ def open_envelope(payload: bytes) -> Envelope:
     if len(payload) < _HEADER.size or payload[:2] != _MAGIC:
         raise EnvelopeError("the payload is not an eventspool batch")
     _, version, flags, crc, events, text_crc, text_bytes = _HEADER.unpack_from(payload)
-    encrypted = payload[:4] == _ENCRYPTED_HEAD
-    if version != _VERSION or (flags not in (0, _DEFLATE) and not encrypted):
+    if version != _VERSION or flags not in (0, _DEFLATE, _ENCRYPTED):
         raise EnvelopeError(
             f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
         )
     if _crc32(memoryview(payload)[8:], _crc32(payload[:4])) != crc:
         raise EnvelopeError("the payload's checksum is wrong")
-    if encrypted:
+    if flags == _ENCRYPTED:
         raise EnvelopeError("the batch is encrypted, and no key given here opens it", "encrypted")
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")

@@ -328,5 +328,5 @@ def decode_events(payload: bytes) -> list[dict[str, Any]]:
 
     try:
         return [json.loads(event) for event in open_envelope(payload).split()]
-    except (EnvelopeError, ValueError):
+    except (EnvelopeError, ValueError, RecursionError):
         return []

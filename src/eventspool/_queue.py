@@ -74,7 +74,12 @@ class Queue:
         """
         import json
 
-        return [json.loads(event) for event in self._open(job_id)]
+        try:
+            return [json.loads(event) for event in self._open(job_id)]
+        except (ValueError, RecursionError):  # which no encoder of ours wrote
+            raise QueueError(
+                f"job {job_id!r} cannot be read: an event in it is no JSON, or too deep"
+            ) from None
 
     def retry_failed(self, ids: Sequence[str] | None = None, reason: str | None = None) -> int:
         """Put failed jobs back into the queue with no attempts counted: *ids*, those with *reason*, or all."""
@@ -148,7 +153,13 @@ class Queue:
                 return
 
 
-def open_queue(url: str, queue_name: str = "hightouchEventsQueue", prefix: str = "hightouch") -> Queue:
+def open_queue(
+    url: str,
+    queue_name: str = "hightouchEventsQueue",
+    prefix: str = "hightouch",
+    *,
+    encryption_key: str | Sequence[str] | None = None,
+) -> Queue:
     """
     Open a queue to look into it (contract, section 3).
 
@@ -156,12 +167,14 @@ def open_queue(url: str, queue_name: str = "hightouchEventsQueue", prefix: str =
         url: ``redis://…``, ``rediss://…``, ``unix://…``, ``valkey://…`` or ``sqlite:///path``.
         queue_name: The queue's name.
         prefix: What its keys begin with.
+        encryption_key: What opens its payloads, as in ``QueueOpts``. Without it everything but the events can be seen.
 
     Raises:
-        ConfigError: The URL or a name is wrong.
+        ConfigError: The URL, a name or the key is wrong.
         QueueUnavailable: The queue cannot be reached.
     """
-    backend = create_backend(QueueOpts(url=url, queue_name=queue_name, prefix=prefix), observe=True)
+    opts = QueueOpts(url=url, queue_name=queue_name, prefix=prefix, encryption_key=encryption_key)
+    backend = create_backend(opts, observe=True)
     backend.open()
     return Queue(backend)
 

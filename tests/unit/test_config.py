@@ -84,6 +84,8 @@ REDIS = {
     "socket_timeout": NO_SECONDS,
     "socket_connect_timeout": NO_SECONDS,
 }
+KEY = "c2VjcmV0" * 5 + "c2U="
+"""32 bytes, which say "secret" in base64."""
 QUEUE = {
     "queue_name": [*NO_TEXT, "a b", "a:b", "{a}"],
     "prefix": [*NO_TEXT, "a b", "a:b", "{a}"],
@@ -93,6 +95,19 @@ QUEUE = {
     "url": ["", 5],
     "max_jobs": NO_COUNT,
     "max_bytes": NO_COUNT,
+    "encryption_key": [
+        "",
+        ",",
+        [],
+        [""],
+        5,
+        b"x" * 44,
+        "c2VjcmV0",
+        f"{KEY},c2VjcmV0",
+        [KEY, None],
+        KEY + "\n=",
+        "secret key",
+    ],
 }
 SQLITE = {"path": NO_TEXT, "synchronous": ["", "off", None, 1, []]}
 
@@ -115,6 +130,7 @@ def test_a_wrong_option_raises_and_is_named(kind, base, name, value):
     with pytest.raises(ConfigError, match=name if name != "url" else "(?i)url") as caught:
         kind(**{**base, name: value})
     assert "secret" not in str(caught.value)
+    assert "c2VjcmV0" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -205,9 +221,11 @@ def test_no_secret_is_in_a_repr():
         QueueOpts(redis_opts={"password": "pass-secret"}),
         QueueOpts(url="redis://user:url-secret@host/0"),
         QueueOpts(url="redis://user:url-secret@host/0").target,
+        QueueOpts(encryption_key=[KEY]),
     ):
-        assert "secret" not in repr(opts)
-        assert "secret" not in str(opts)
+        for secret in ("secret", "c2VjcmV0"):
+            assert secret not in repr(opts)
+            assert secret not in str(opts)
 
 
 @pytest.mark.parametrize(

@@ -117,10 +117,10 @@ def import_driver(opts: QueueOpts) -> None:
     from eventspool._exceptions import QueueError
 
     if opts.encryption_key is not None:
-        import eventspool._backends.encrypted  # noqa: F401
+        import eventspool._backends.encrypted
         from eventspool._encryption import Keyring
 
-        Keyring(opts.keys)  # says at once what is missing
+        Keyring(opts.encryption_keys)  # says at once what is missing
     if isinstance(opts.target, SQLiteOpts):
         import eventspool._backends.sqlite
     else:
@@ -150,7 +150,7 @@ def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:
     from eventspool._backends.encrypted import EncryptedBackend
     from eventspool._encryption import Keyring
 
-    return EncryptedBackend(backend, Keyring(opts.keys))
+    return EncryptedBackend(backend, Keyring(opts.encryption_keys))
 
 
 def _create_plain(opts: QueueOpts, *, observe: bool) -> Backend:

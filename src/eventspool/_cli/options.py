@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ from eventspool._exceptions import QueueError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["data_plane_options", "json_option", "queue_options", "require_existing"]
+__all__ = ["data_plane_options", "encryption_key", "json_option", "queue_options", "require_existing"]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -51,10 +52,16 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
             envvar="EVENTSPOOL_QUEUE",
             required=required,
             show_envvar=True,
-            help="The queue: redis://HOST:PORT/DB, unix://PATH or sqlite:///PATH.",
+            help="The queue: redis://HOST:PORT/DB, unix://PATH or sqlite:///PATH. What is stored encrypted needs "
+            "EVENTSPOOL_ENCRYPTION_KEY, too.",
         )(function)
 
     return add
+
+
+def encryption_key() -> str | None:
+    """Return the keys of ``EVENTSPOOL_ENCRYPTION_KEY``. There is no option for them: others can read a command line."""
+    return os.environ.get("EVENTSPOOL_ENCRYPTION_KEY") or None
 
 
 def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:

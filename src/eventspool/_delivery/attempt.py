@@ -84,7 +84,8 @@ def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: thre
     try:
         return _Delivery(job, transport, gzip, stopping).run()
     except EnvelopeError as error:
-        if error.reason == "encrypted":  # whoever has the key may be next, or this process after its next start
+        if error.reason == "encrypted":
+            # Tried again: another processor may have the key, or the next release of this one.
             return Outcome(
                 job.id,
                 interrupted=True,

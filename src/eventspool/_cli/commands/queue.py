@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eventspool._cli.options import json_option, queue_options, require_existing
+from eventspool._cli.options import encryption_key, json_option, queue_options, require_existing
 from eventspool._cli.output import (
     console,
     format_age,
@@ -56,7 +56,7 @@ def command() -> None:
 @contextlib.contextmanager
 def _opened(queue_url: str, queue_name: str, prefix: str) -> Iterator[Queue]:
     require_existing(queue_url)
-    with open_queue(queue_url, queue_name, prefix) as queue:
+    with open_queue(queue_url, queue_name, prefix, encryption_key=encryption_key()) as queue:
         yield queue
 
 

@@ -15,7 +15,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventspool._cli.lines import LineError, LineReader, read_lines
-from eventspool._cli.options import data_plane_options, json_option, queue_options
+from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
 from eventspool._cli.output import (
     console,
     err_console,
@@ -139,7 +139,13 @@ def command(
         max_internal_queue_size=_BUFFER_EVENTS,
         strict=True,
         process=not enqueue_only,
-        persistence=QueueOpts(url=queue_url, queue_name=queue_name, prefix=prefix, is_multi_processor=multi)
+        persistence=QueueOpts(
+            url=queue_url,
+            queue_name=queue_name,
+            prefix=prefix,
+            is_multi_processor=multi,
+            encryption_key=encryption_key(),
+        )
         if queue_url
         else None,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),

@@ -16,7 +16,7 @@ import click
 from rich.live import Live
 from rich.text import Text
 
-from eventspool._cli.options import data_plane_options, json_option, queue_options
+from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
 from eventspool._cli.output import err_console, format_count, on_terminal, print_json, say, show_warnings
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts
@@ -176,7 +176,12 @@ def command(
     """
     jobs = JobOpts(max_attempts=max_attempts, retry_for=retry_for, concurrency=concurrency)
     queue = QueueOpts(
-        url=queue_url, queue_name=queue_name, prefix=prefix, is_multi_processor=multi, job_opts=jobs
+        url=queue_url,
+        queue_name=queue_name,
+        prefix=prefix,
+        is_multi_processor=multi,
+        job_opts=jobs,
+        encryption_key=encryption_key(),
     )
     client = Client(write_key, data_plane_url=data_plane_url)
     failed_before = _count_failed(queue)

@@ -1,0 +1,121 @@
+"""
+A backend whose payloads are encrypted on their way in and decrypted on their way out.
+
+Standing between the pipeline and the storage it covers every way there: new batches, the rest of a batch of which a part
+failed, events handed over from memory, and the error texts, which may quote what the data plane said of an event. Ids,
+times, sizes, numbers of events, reasons and positions stay readable: the queue works by them.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from eventspool._envelope import decrypt, encrypt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eventspool._backends import Backend
+    from eventspool._envelope import Cipher
+    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Settlement
+
+__all__ = ["EncryptedBackend"]
+
+_ERROR = "encrypted:"
+_ERROR_BYTES = 300
+"""Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
+
+
+class EncryptedBackend:
+    """
+    Keeps *inner*'s payloads encrypted (see ``Backend`` for what each method promises).
+
+    A payload that is not encrypted is handed out as it is: it was stored before there was a key. So is one that no
+    key opens: ``open_envelope`` says so, and it stays in the queue.
+
+    Args:
+        inner: Where the jobs are.
+        cipher: The keys.
+    """
+
+    def __init__(self, inner: Backend, cipher: Cipher) -> None:
+        self._inner = inner
+        self._cipher = cipher
+        self.durable = inner.durable
+        self.shared = inner.shared
+        self.open = inner.open
+        self.ack = inner.ack
+        self.renew = inner.renew
+        self.leave = inner.leave
+        self.wait = inner.wait
+        self.interrupt = inner.interrupt
+        self.stats = inner.stats
+        self.replay = inner.replay
+        self.purge = inner.purge
+        self.repair = inner.repair
+        self.close = inner.close
+        self.abandon = inner.abandon
+
+    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """Store *jobs*, encrypted."""
+        return self._inner.commit([replace(job, payload=encrypt(job.payload, self._cipher)) for job in jobs])
+
+    def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
+        """Lease jobs, and decrypt them."""
+        claim = self._inner.claim(token, limit=limit, visibility_timeout=visibility_timeout, probe=probe)
+        if not claim.jobs:
+            return claim
+        return replace(
+            claim, jobs=tuple(replace(job, payload=self._decrypt(job.payload)) for job in claim.jobs)
+        )
+
+    def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """End leases; what is stored of a failure is encrypted."""
+        return self._inner.settle(
+            token,
+            [
+                replace(each, failure=self._encrypt_failure(each.failure)) if each.failure else each
+                for each in settlements
+            ],
+        )
+
+    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+        """Say which of *ids* are stored, and why those failed that did."""
+        return {
+            job_id: failure
+            and replace(
+                failure, error=self._decrypt_error(failure.error), payload=self._decrypt(failure.payload)
+            )
+            for job_id, failure in self._inner.lookup(ids).items()
+        }
+
+    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+        """List jobs, with readable errors."""
+        return [
+            replace(job, error=self._decrypt_error(job.error)) if job.error else job
+            for job in self._inner.jobs(state, limit=limit, after=after)
+        ]
+
+    def payload(self, job_id: str) -> bytes | None:
+        """Return one job's envelope, decrypted."""
+        return self._decrypt(self._inner.payload(job_id))
+
+    def _decrypt(self, payload: bytes | None) -> bytes | None:
+        return None if payload is None else decrypt(payload, self._cipher)
+
+    def _encrypt_failure(self, failure: Failure) -> Failure:
+        payload = None if failure.payload is None else encrypt(failure.payload, self._cipher)
+        error = encrypt(failure.error.encode(errors="replace")[:_ERROR_BYTES], self._cipher)
+        return replace(failure, payload=payload, error=_ERROR + base64.b64encode(error).decode())
+
+    def _decrypt_error(self, error: str) -> str:
+        if not error.startswith(_ERROR):
+            return error
+        try:
+            stored = base64.b64decode(error.removeprefix(_ERROR))
+        except ValueError:
+            return error
+        opened = decrypt(stored, self._cipher)
+        return error if opened is stored else opened.decode(errors="ignore")
