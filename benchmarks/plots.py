@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.summary import Line, is_ours, lines, number_text, spreads
+from benchmarks.summary import Line, heading, is_ours, lines, number_text, spreads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,7 @@ def draw(scenario: Scenario, measurements: Sequence[Measurement]) -> str | None:
         axes = picture.subplots(rows, columns, squeeze=False, sharey=not over)
         for axis, figure in zip(axes.flat, figures, strict=False):
             way = "more" if figure.better == "higher" else "less"
-            axis.set_title(f"{figure.label} ({way} is better)")
+            axis.set_title(f"{heading(figure)} ({way} is better)")
             if over:
                 _draw_lines(axis, figure, summary, over)
             else:

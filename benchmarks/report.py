@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from benchmarks import plots
-from benchmarks.summary import advantage, is_ours, number_text, spreads, times_text
+from benchmarks.summary import advantage, heading, is_ours, number_text, spreads, times_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,8 +61,11 @@ def print_tables(results: Results, about: Mapping[str, object]) -> None:
 
     def show(title: str, rows: Rows, styles: Sequence[str] = ()) -> None:
         table = Table(box=SIMPLE_HEAD)
-        for number, heading in enumerate(rows[0]):
-            table.add_column(escape(heading), justify="right" if number else "left", no_wrap=not number)
+        first, *others = zip(*rows, strict=True)
+        table.add_column(escape(first[0]), overflow="fold", min_width=min(20, max(map(len, first))))
+        for name, *cells in others:  # where room is short, names and headings wrap, and figures stay whole
+            width = max((len(word) for cell in cells for word in cell.split()), default=1)
+            table.add_column(escape(name), justify="right", min_width=width)
         for row, style in zip(rows[1:], styles or [""] * len(rows), strict=False):
             table.add_row(*map(escape, row), style=style)
         console.print(
@@ -109,7 +112,7 @@ def _figures_table(
     figures: Sequence[Figure], summary: Summary, text: Callable[[Spread], str] = _spread_text
 ) -> Rows:
     shown = _measured(figures, summary)
-    rows = [["", *(figure.label for figure in shown)]]
+    rows = [["", *map(heading, shown)]]
     for candidate, values in summary.items():
         rows.append([candidate, *(text(values[f.name]) if f.name in values else "-" for f in shown)])
     return rows
@@ -123,7 +126,7 @@ def _comparisons(figures: Sequence[Figure], summary: Summary) -> list[tuple[str,
         return []
     tables = []
     for ours in filter(is_ours, summary):
-        rows = [["", *(figure.label for figure in shown)]]
+        rows = [["", *map(heading, shown)]]
         for other in others:
             ratios = [advantage(f, summary[ours].get(f.name), summary[other].get(f.name)) for f in shown]
             if any(ratio is not None for ratio in ratios):
@@ -204,9 +207,9 @@ def _plain(value: object) -> str:
 
 
 def _table(rows: Rows) -> str:
-    heading, *body = ([_cell(cell) for cell in row] for row in rows)
-    rule = ["---", *("---:" for _ in heading[1:])]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (heading, rule, *body))
+    names, *body = ([_cell(cell) for cell in row] for row in rows)
+    rule = ["---", *("---:" for _ in names[1:])]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (names, rule, *body))
 
 
 def _cell(text: str) -> str:

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
 
     from benchmarks.measurement import Figure, Measurement
 
-__all__ = ["Line", "Spread", "advantage", "is_ours", "lines", "number_text", "spreads", "times_text"]
+__all__ = [
+    "Line",
+    "Spread",
+    "advantage",
+    "heading",
+    "is_ours",
+    "lines",
+    "number_text",
+    "spreads",
+    "times_text",
+]
 
 Summary = dict[str, dict[str, "Spread"]]
 """Spreads by candidate and by the figure's name, in the order of measuring."""
@@ -82,6 +92,15 @@ def lines(candidates: Sequence[str]) -> list[Line]:
     if len(units) != 1 or any(len(line.candidates) < 2 for line in found.values()):
         return []
     return list(found.values())
+
+
+def heading(figure: Figure) -> str:
+    """Return the figure's label, with its unit where the label does not say it."""
+    unit = figure.unit.removeprefix("1")  # 1/s is said by events/s
+    before = r"\w" if unit.startswith("/") else r"(?<!\w)"
+    if not unit or re.search(rf"{before}{re.escape(unit)}(?!\w)", figure.label):
+        return figure.label
+    return f"{figure.label}, {figure.unit}"
 
 
 def number_text(value: float) -> str:

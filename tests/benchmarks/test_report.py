@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import plots, report
 from benchmarks.measurement import Bar, Figure, Measurement
-from benchmarks.summary import Spread, advantage, lines, number_text, spreads
+from benchmarks.summary import Spread, advantage, heading, lines, number_text, spreads
 
 RATE = Figure("rate", "events/s", "events/s", "higher")
 COST = Figure("cost", "track(), µs", "µs", "lower")
@@ -87,6 +87,19 @@ def test_numbers_show_the_digits_that_mean_something(value, text):
     assert number_text(value) == text
 
 
+@pytest.mark.parametrize(
+    ("label", "unit", "text"),
+    [
+        ("CPU per job", "s", "CPU per job, s"),
+        ("CPU s a job", "s", "CPU s a job"),
+        ("jobs/s", "1/s", "jobs/s"),
+        ("growth", "", "growth"),
+    ],
+)
+def test_a_heading_says_its_unit_once(label, unit, text):
+    assert heading(Figure("x", label, unit, "lower")) == text
+
+
 @pytest.mark.usefixtures("without_matplotlib")
 def test_json_holds_everything_and_needs_no_matplotlib(tmp_path, capsys):
     report.write([scenario()], tmp_path / "new", about={"rounds": 3})
@@ -120,6 +133,15 @@ def test_the_terminal_shows_the_same(capsys, monkeypatch):
     shown = capsys.readouterr().out
     for text in ("A load", "121,000 ±26%", "12.1x", "1 of 2 bars met", "MISSED"):
         assert text in shown
+
+
+def test_a_narrow_terminal_shows_whole_figures(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "48")
+    report.print_tables([scenario()], {})
+    shown = capsys.readouterr().out
+    assert "121,000" in shown
+    assert "MISSED" in shown
+    assert "…" not in shown
 
 
 @pytest.mark.parametrize("over", [False, True])
