@@ -149,6 +149,7 @@ def _draw_lines(axis: Any, figure: Figure, summary: Summary, over: Sequence[Line
     axis.set_xscale("log")
     if _needs_logarithm(medians):
         axis.set_yscale("log")
+        axis.yaxis.set_minor_formatter(lambda *_: "")
     else:
         axis.set_ylim(bottom=min(0, *medians))
     axis.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")

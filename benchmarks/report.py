@@ -6,13 +6,14 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from benchmarks import plots
 from benchmarks.summary import advantage, heading, is_ours, number_text, spreads, times_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from benchmarks.measurement import Bar, Figure, Measurement, Scenario
@@ -60,18 +61,18 @@ def print_tables(results: Results, about: Mapping[str, object]) -> None:
     console = Console()
 
     def show(title: str, rows: Rows, styles: Sequence[str] = ()) -> None:
-        table = Table(box=SIMPLE_HEAD)
-        first, *others = zip(*rows, strict=True)
-        table.add_column(escape(first[0]), overflow="fold", min_width=min(20, max(map(len, first))))
-        for name, *cells in others:  # where room is short, names and headings wrap, and figures stay whole
-            width = max((len(word) for cell in cells for word in cell.split()), default=1)
-            table.add_column(escape(name), justify="right", min_width=width)
-        for row, style in zip(rows[1:], styles or [""] * len(rows), strict=False):
-            table.add_row(*map(escape, row), style=style)
         console.print(
             escape(title), style="bold", highlight=False
         )  # a table's own title would wrap at its width
-        console.print(table)
+        for widths, piece in _pieces(rows, console.width):
+            table = Table(box=SIMPLE_HEAD)
+            for number, (width, name) in enumerate(zip(widths, piece[0], strict=True)):
+                table.add_column(
+                    escape(name), justify="right" if number else "left", width=width, overflow="fold"
+                )
+            for row, style in zip(piece[1:], styles or [""] * len(rows), strict=False):
+                table.add_row(*map(escape, row), style=style)
+            console.print(table)
 
     for scenario, found in results:
         summary = spreads(found)
@@ -89,6 +90,26 @@ def print_tables(results: Results, about: Mapping[str, object]) -> None:
 
 
 _QUICK = "A quick run, to see that everything works: no figure of it counts."
+
+
+_GAP = 3
+"""Characters that a column takes besides its text; the table's edges take as many."""
+_NAME_WIDTH = 12
+"""Least width of the column of names, which wrap where room is short. Headings wrap as well; figures stay whole."""
+
+
+def _pieces(rows: Rows, room: int) -> Iterator[tuple[list[int], Rows]]:
+    """Cut a table into such as fit into *room* characters, each with its columns' widths and the first column."""
+    names, *columns = [list(column) for column in zip(*rows, strict=True)]
+    room -= 2 * _GAP + max(map(len, names))
+    while columns:
+        widths = [max(len(word) for word in [*column[0].split(), *column[1:], "-"]) for column in columns]
+        fitting = max(1, sum(used <= room for used in accumulate(width + _GAP for width in widths)))
+        short = max(0, sum(widths[:fitting]) + _GAP * fitting - room)
+        name_width = max(_NAME_WIDTH, max(map(len, names)) - short)
+        piece = [list(row) for row in zip(names, *columns[:fitting], strict=True)]
+        yield [name_width, *widths[:fitting]], piece
+        columns = columns[fitting:]
 
 
 # -- tables: a list of rows, the first of which is the heading ---------------------------------------------------------
