@@ -48,7 +48,7 @@ class State(NamedTuple):
     faults: int
 
 
-class Found(AssertionError):
+class BrokenInvariantError(AssertionError):
     """An invariant is broken; the message tells the steps to it."""
 
 
@@ -70,7 +70,7 @@ class Search:
         self._index = {job_id: n for n, job_id in enumerate(JOBS)}
 
     def run(self) -> tuple[int, int]:
-        """Return the numbers of states and of ends. Raises ``Found``."""
+        """Return the numbers of states and of ends. Raises ``BrokenInvariantError``."""
         model = self._make(fifo=self._fifo)
         model.commit([(job_id, 1, 1) for job_id in JOBS])
         workers = (Worker("a"), Worker("b"))
@@ -81,7 +81,7 @@ class Search:
         for state in queue:  # grows meanwhile
             broken = self._judge(state)
             if broken:
-                raise Found(f"{broken}: {' > '.join(self._path(came, state))}")
+                raise BrokenInvariantError(f"{broken}: {' > '.join(self._path(came, state))}")
             if self._is_end(state):
                 ends.append(state)
             for action, following in self._steps(state):
@@ -102,7 +102,9 @@ class Search:
                     queue.append(earlier)
         for state in came:
             if state not in ending:
-                raise Found(f"no end can be reached any more: {' > '.join(self._path(came, state))}")
+                raise BrokenInvariantError(
+                    f"no end can be reached any more: {' > '.join(self._path(came, state))}"
+                )
 
     @staticmethod
     def _path(came, state) -> list[str]:
@@ -142,7 +144,8 @@ class Search:
             if job.due and not job.failed:
                 model, seen = self._thaw(state), list(state.seen)
                 model.jobs[job_id] = job._replace(due=0.0)
-                self._mark(seen, job_id, live=frozenset())
+                if job.token:  # otherwise it is a wait for a retry that ends
+                    self._mark(seen, job_id, live=frozenset())
                 yield f"time of {job_id}", self._freeze(model, state.workers, seen, state.faults)
         if state.holder[1]:
             model = self._thaw(state)

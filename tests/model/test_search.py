@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .reference import Model
-from .search import Found, Search
+from .search import BrokenInvariantError, Search
 
 
 class TakesStaleSettlements(Model):
@@ -60,6 +60,6 @@ def test_no_order_of_steps_loses_a_job_or_leases_it_twice(fifo, capsys):
     ids=["stale-settle", "leased-twice", "uncounted", "never-returned", "ack-first"],
 )
 def test_a_planted_fault_is_found(planted, finding):
-    with pytest.raises(Found, match=finding) as found:
+    with pytest.raises(BrokenInvariantError, match=finding) as found:
         Search(fifo=False, faults=2, **planted).run()
     assert " > " in str(found.value), "with the way to it"
