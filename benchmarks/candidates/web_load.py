@@ -69,12 +69,11 @@ class Connection:
 
 
 class Server:
-    """A server process with the application, the connections to it, and the latencies seen so far."""
+    """A server process with the application, the connections to it, and what its slices showed."""
 
     def __init__(self, kind: str, options: dict[str, Any]) -> None:
         self.orders: list[int] = []
-        self.latencies: list[float] = []
-        self.cpu_seconds = 0.0
+        self.slices: list[dict[str, float]] = []
         port = _free_port()
         paths = os.pathsep.join([str(HERE), os.environ["PYTHONPATH"]])
         environment = {**os.environ, "BENCH_WEB": json.dumps(options), "PYTHONPATH": paths}
@@ -201,28 +200,38 @@ def saturate(server: Server, seconds: float) -> float:
     return sum(answered) / (time.perf_counter() - begin)
 
 
-def send_on_schedule(server: Server, moments: Sequence[float]) -> None:
-    """Send a request at each of *moments* (seconds from now, ascending), on whichever connection is free first."""
-    requests = [(moment, _cart(server.next_order())) for moment in moments]
+def send_on_schedule(server: Server, rate: float, seconds: float) -> list[float]:
+    """Send *rate* requests a second, each on whichever connection is free first. Return their latencies in ms, sorted."""
+    carts = [_cart(server.next_order()) for _ in range(int(rate * seconds))]
     turn = count()
+    latencies: list[float] = []
     begin = time.perf_counter() + 0.05
 
     def work(connection: Connection) -> None:
-        while (number := next(turn)) < len(requests):
-            moment, cart = requests[number]
-            wait = begin + moment - time.perf_counter()
+        while (number := next(turn)) < len(carts):
+            moment = begin + number / rate
+            wait = moment - time.perf_counter()
             if wait > 0:
                 time.sleep(wait)
-            connection.post("/", cart)
-            server.latencies.append(time.perf_counter() - begin - moment)
+            connection.post("/", carts[number])
+            latencies.append((time.perf_counter() - moment) * 1000)
 
     _in_threads(server.connections, work)
+    return sorted(latencies)
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that *share* of *values* do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
+def run_slice(server: Server, rate: float, seconds: float) -> dict[str, float]:
+    """Load *server* for *seconds* and return what one slice shows."""
+    before = server.flush()
+    latencies = send_on_schedule(server, rate, seconds)
+    cpu_seconds = server.flush() - before
+    requests = len(latencies)
+    return {
+        "requests": requests,
+        "p50_ms": latencies[requests // 2],
+        "p99_ms": latencies[int(requests * 0.99)],
+        "cpu_ms": cpu_seconds / requests * 1000,
+    }
 
 
 def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, Any]]) -> None:
@@ -236,32 +245,13 @@ def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, A
             saturate(server, 1.0)
             server.flush()
         names = list(servers)
-        maximum = saturate(servers[names[0]], max(seconds, 2.0))
-        rate = maximum * _LOAD
-        moments = [turn / rate for turn in range(int(rate * seconds))]
-        for number in range(slices):
-            for name in names[number % len(names) :] + names[: number % len(names)]:
-                server = servers[name]
-                before = server.flush()
-                send_on_schedule(server, moments)
-                server.cpu_seconds += server.flush() - before
-    print(
-        json.dumps(
-            {
-                "maximum": maximum,
-                "orders": {name: server.orders for name, server in servers.items()},
-                "variants": {
-                    name: {
-                        "requests": len(server.latencies),
-                        "cpu_ms": server.cpu_seconds / len(server.latencies) * 1000,
-                        "p50_ms": percentile(server.latencies, 0.5) * 1000,
-                        "p99_ms": percentile(server.latencies, 0.99) * 1000,
-                    }
-                    for name, server in servers.items()
-                },
-            }
-        )
-    )
+        maximum = saturate(servers[names[0]], 3.0)
+        for turn in range(slices):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                servers[name].slices.append(run_slice(servers[name], maximum * _LOAD, seconds))
+    found = {name: {"slices": server.slices, "orders": server.orders} for name, server in servers.items()}
+    print(json.dumps({"maximum": maximum, "variants": found}))
 
 
 if __name__ == "__main__":
