@@ -153,7 +153,7 @@ class _Driver:
                 for name, f in faults.FAULTS.items()
                 if self._plan.backend in f.backends and f not in deck
             ],
-            "kills": sum(w.fault.startswith("kill-") for w in self._windows),
+            "kills": sum(w.fault in ("kill-producer", "kill-worker") for w in self._windows),
             "drained after": remains.backlog_seconds,
             "recovered after": final,
         }

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _SQLITE = ("sqlite",)
 _KEPT_FREE_BYTES = (0, 0, 4 << 20)
 """With 4 MiB left only new jobs are refused; with nothing left, nothing can be written down any more."""
-_FILE_LIMIT_BYTES = 8_192
+_FILE_LIMITS_BYTES = (0, 8_192)
+_OUTAGE = (1.8, 3.2)
+"""Longer than a producer's call may take, so that the calls say that it hit."""
 _ATTACH_SECONDS = 5.0
 _LEAST_SECONDS = 0.4
 _CALLS = "pwrite64,fdatasync,fsync,ftruncate"
@@ -37,7 +39,7 @@ def _stalled(world: World, since: float) -> int:
     return gave_up or int(not acked)
 
 
-@fault("disk-full", "disk", (0.8, 3.0), backends=_SQLITE, possible=lambda world: world.has_own_disk)
+@fault("disk-full", "disk", _OUTAGE, backends=_SQLITE, possible=lambda world: world.has_own_disk)
 def disk_full(world: World, dice: random.Random) -> Course:
     """Somebody else fills the disk."""
     filler = world.disk / "filler"
@@ -52,14 +54,15 @@ def disk_full(world: World, dice: random.Random) -> Course:
     return hits
 
 
-@fault("file-limit", "disk", (0.8, 3.0), backends=_SQLITE)
+@fault("file-limit", "disk", _OUTAGE, backends=_SQLITE)
 def file_limit(world: World, dice: random.Random) -> Course:
     """A limit on the size of files, for the processes that run now: EFBIG."""
     chosen = [process for process in world.actors() if process.exit_status is None]
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    limit = dice.choice(_FILE_LIMITS_BYTES)
     since = time.monotonic()
     for process in chosen:
-        _limit(process.pid, (_FILE_LIMIT_BYTES, hard))
+        _limit(process.pid, (limit, hard))
     yield
     hits = _stalled(world, since)
     for process in chosen:
@@ -100,7 +103,7 @@ def disk_error(world: World, dice: random.Random) -> Course:
     return log.read_text(errors="replace").count("(INJECTED)") if log.exists() else 0
 
 
-@fault("file-locked", "disk", (0.5, 2.0), backends=_SQLITE)
+@fault("file-locked", "disk", _OUTAGE, backends=_SQLITE)
 def file_locked(world: World, dice: random.Random) -> Course:
     """Another program holds the database's write lock."""
     connection = sqlite3.connect(world.database, timeout=5.0, isolation_level=None)

@@ -33,6 +33,16 @@ for _role in ("producer", "worker"):
     _register_stop(_role)
 
 
+@fault("kill-everyone", "process", (0.0, 0.3))
+def kill_everyone(world: World, dice: random.Random) -> Course:
+    """SIGKILL for every producer and worker at once, as when a machine's memory runs out."""
+    victims = world.actors()
+    for victim in victims:
+        victim.signal(signal.SIGKILL)
+    yield
+    return sum(victim.name in world.history.working for victim in victims)
+
+
 @fault("clock-step", "clock")
 def step_clock(world: World, dice: random.Random) -> Course:
     """Every wall clock steps by seconds, an hour or a year, and back."""

@@ -60,13 +60,21 @@ def stop(world: World, dice: random.Random) -> Course:
 
 @fault("redis-pause", "redis", (0.5, 2.0), backends=_REDIS)
 def pause(world: World, dice: random.Random) -> Course:
-    """CLIENT PAUSE, all commands or writes only."""
-    mode = dice.choice(("ALL", "WRITE"))
-    world.redis.admin.execute_command("CLIENT", "PAUSE", "10000", mode)
+    """CLIENT PAUSE: writes, until told otherwise, or all commands, for a time: even its end would have to wait."""
+    admin = world.redis.admin
+    everything = dice.random() < 0.5
+    admin.execute_command("CLIENT", "PAUSE", dice.randint(500, 2000), "ALL" if everything else "WRITE")
+    hits = (
+        not world.redis.answers()
+        if everything
+        else admin.info("clients").get("paused_actions", "write") == "write"
+    )
     yield
-    paused = world.redis.admin.info("clients").get("paused_reason", "client_pause")
-    world.redis.admin.execute_command("CLIENT", "UNPAUSE")
-    return int(paused not in ("none", ""))
+    if everything:
+        world.redis.await_loaded()
+    else:
+        admin.execute_command("CLIENT", "UNPAUSE")
+    return int(hits)
 
 
 @fault("redis-oom", "redis", backends=_REDIS)

@@ -59,7 +59,7 @@ class Producer:
             process=dice.random() < 0.3,
             flush_at=dice.choice((1, 5, 20)),
             flush_interval=0.02,
-            max_internal_queue_size=300,
+            max_internal_queue_size=dice.choice((30, 300)),
             timeout=CALL_SECONDS,
             on_error=self._on_error,
         )

@@ -119,7 +119,7 @@ def test_events_of_one_seed_are_the_same_and_few_are_poison():
     events = draw()
     assert events == draw()
     poison = [event for event in events if is_poison(event["messageId"])]
-    assert 1 <= len(poison) <= 100
+    assert 20 <= len(poison) <= 100
     assert all(event["event"] == POISON for event in poison)
     json.dumps(events, allow_nan=False)
 

@@ -146,6 +146,11 @@ def test_a_run_whose_faults_did_not_hit_proves_too_little():
     assert len(verdict.vacuous) == 2
 
 
+def test_a_run_most_of_whose_faults_missed_proves_too_little():
+    missed = [Window(f"fault-{number}", 1.0, 2.0, hits=0) for number in range(2)]
+    assert verdict_on(make_history(), windows=[WINDOW, *missed]).vacuous == ["only 1 of 3 faults hit"]
+
+
 def test_a_run_in_which_next_to_nothing_was_acknowledged_proves_too_little():
     assert verdict_on(make_history(5)).vacuous == ["only 5 events were acknowledged"]
 

@@ -24,6 +24,8 @@ LIVENESS_SECONDS = 5.0
 """The longest that a new event may take, from the end of a fault to the data plane."""
 _NAMED = 5
 _LEAST_ACKED = 20
+_LEAST_SHARE = 2 / 3
+"""Of all faults, so many must have hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,9 @@ def _vacuous(history: History, windows: Sequence[Window], must_hit: Mapping[str,
         for name, least in must_hit.items()
         if hits[name] < least
     ]
+    hit = sum(window.hits > 0 for window in windows)
+    if hit < _LEAST_SHARE * len(windows):
+        poor.append(f"only {hit} of {len(windows)} faults hit")
     if len(history.acked) < _LEAST_ACKED:
         poor.append(f"only {len(history.acked)} events were acknowledged")
     return poor
