@@ -72,6 +72,7 @@ class Server:
     """A server process with the application, the connections to it, and what its slices showed."""
 
     def __init__(self, kind: str, options: dict[str, Any]) -> None:
+        self.connections: list[Connection] = []
         self.orders: list[int] = []
         self.slices: list[dict[str, float]] = []
         port = _free_port()
@@ -80,7 +81,10 @@ class Server:
         self._process = subprocess.Popen(_command(kind, port), env=environment, stdout=subprocess.DEVNULL)
         try:
             self._wait_for(port)
-            self.connections = [Connection(port) for _ in range(_CONNECTIONS)]
+            for _ in range(_CONNECTIONS):
+                # One by one: gunicorn's threads wait for the first request of a new connection.
+                self.connections.append(Connection(port))
+                self.connections[-1].post("/", _cart(self.next_order()))
         except BaseException:
             self.stop()
             raise
@@ -107,7 +111,7 @@ class Server:
 
     def stop(self) -> None:
         """End the process as a deployment would."""
-        for connection in getattr(self, "connections", ()):
+        for connection in self.connections:
             connection.close()
         self._process.send_signal(signal.SIGTERM)
         try:
