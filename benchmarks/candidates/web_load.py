@@ -50,11 +50,11 @@ class Connection:
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._receive()
         head = received[:end].lower()
+        if not head.startswith(b"http/1.1 200"):
+            raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
         size = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
         while len(received) < end + 4 + size:
             received += self._receive()
-        if not head.startswith(b"http/1.1 200"):
-            raise RuntimeError(head.split(b"\r\n", 1)[0].decode())
         return received[end + 4 :]
 
     def _receive(self) -> bytes:
