@@ -200,20 +200,23 @@ class Processor:
     def _run(self) -> None:
         try:
             while not (self._stopping.is_set() and not self._in_flight):
-                try:
-                    self._step()
-                except QueueError as error:
-                    self._wait_out(error)
-                except Exception as error:  # noqa: BLE001 - a bug must not stop delivery for ever
-                    _log.error("the processor met %s and goes on", type(error).__name__)
-                    self._stopping.wait(1.0)
-                    self._claim_at = 0.0
+                self._turn()
             self._leave()
         finally:
             self._stopped.set()
             self._idle.set()
             for _ in range(self._senders):
                 self._outbox.put(None)
+
+    def _turn(self) -> None:
+        try:
+            self._step()
+        except QueueError as error:
+            self._wait_out(error)
+        except Exception as error:  # noqa: BLE001 - a bug must not stop delivery for ever
+            _log.error("the processor met %s and goes on", type(error).__name__)
+            self._stopping.wait(1.0)
+            self._claim_at = 0.0
 
     def _leave(self) -> None:
         try:
