@@ -11,7 +11,7 @@ has it.
 from eventspool._aio import AsyncClient
 from eventspool._buffering.ledger import FlushResult
 from eventspool._client import Client
-from eventspool._config import JobOpts, QueueOpts, RedisOpts
+from eventspool._config import JobOpts, QueueOpts, RedisOpts, SpillOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
 from eventspool._exceptions import (
     ConfigError,
@@ -46,6 +46,7 @@ __all__ = [
     "QueueUnavailable",
     "RedisOpts",
     "RefusedError",
+    "SpillOpts",
     "__version__",
     "alias",
     "close",

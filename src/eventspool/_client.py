@@ -76,6 +76,9 @@ class Client(EventMethods):
         on_error: Called as ``on_error(error, events)`` for every event that is given up or refused.
         process: ``False``: only enqueue; a worker elsewhere delivers.
         handle_sigterm: Close on SIGTERM, then do what would have been done without us.
+        spill: For a queue in Redis: ``sqlite:///path`` (or ``SpillOpts``, or a mapping of its fields), a local file that
+            takes events while Redis is not available for longer than a second. They are as safe as in the queue,
+            and go into it, in order, when Redis is back: from this process or the next one with the same file.
 
     Raises:
         ConfigError: An option is unknown or wrong.
@@ -88,15 +91,21 @@ class Client(EventMethods):
         self._opts = ClientOpts(write_key=write_key, **options)  # type: ignore[misc]
         if self._on_error is not None and not callable(self._on_error):
             raise ConfigError("on_error must be callable")
-        if self._queue_opts is not None and self._opts.enable:
-            with importing:
-                import_driver(self._queue_opts)
+        self._import_drivers(self._queue_opts)
         self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
         self._closed = is_exiting()
         self._begin()
         register(self)
         if self._opts.handle_sigterm:
             close_on_sigterm()
+
+    def _import_drivers(self, queue_opts: QueueOpts | None) -> None:
+        spill = self._opts.spill_beside(queue_opts)
+        if queue_opts is not None and self._opts.enable:
+            with importing:
+                import_driver(queue_opts)
+                if spill is not None:
+                    import_driver(spill)
 
     def _begin(self) -> None:
         """Set up what belongs to one process."""
@@ -202,14 +211,14 @@ class Client(EventMethods):
                 trying in the background and keeps events in memory meanwhile.
         """
         opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
+        self._opts.spill_beside(opts)
         if self._closed:
             closed = QueueError("the client is closed: it takes no queue any more")
             if callback is None:
                 raise closed
             self._pipe().callbacks.submit(callback, closed)
             return
-        with importing:
-            import_driver(opts)
+        self._import_drivers(opts)
         with self._lock:
             again = self._queue_opts is not None
             if not again:
@@ -320,7 +329,7 @@ class Client(EventMethods):
         """Return what became of this client's events in this process."""
         pipeline = self._pipe()
         processor = pipeline.processor
-        delivered, failed, lost, stored = pipeline.ledger.counts()
+        delivered, failed, lost, stored, spilled = pipeline.ledger.counts()
         accepted = pipeline.buffer.accepted  # read last, so that it covers whatever was settled
         persisted = stored if pipeline.backend.durable else 0
         return ClientStats(
@@ -328,6 +337,7 @@ class Client(EventMethods):
             refused=dict(self._refused),
             buffered=accepted - delivered - failed - lost - persisted,
             persisted=persisted,
+            spilled=spilled,
             delivered=delivered,
             failed=failed,
             lost=lost,

@@ -20,6 +20,7 @@ __all__ = [
     "QueueOpts",
     "RedisOpts",
     "SQLiteOpts",
+    "SpillOpts",
     "parse_queue_url",
 ]
 
@@ -300,6 +301,49 @@ class QueueOpts(_FromMapping):
         return RedisOpts.of(self.redis_opts, "redis_opts")
 
 
+@_naming_unknown
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpillOpts(_FromMapping):
+    """
+    The local file that takes events while Redis is not available.
+
+    Args:
+        url: The file: ``sqlite:///path`` (four slashes for an absolute path). It belongs to one Redis queue; the
+            processes of a machine may share it.
+        max_jobs: Most jobs that the file holds; beyond it events wait in memory.
+        max_bytes: Most payload bytes that the file holds.
+    """
+
+    url: str
+    max_jobs: int = 1_000_000
+    max_bytes: int = 1 << 30
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str) or not self.url.startswith("sqlite:"):
+            raise ConfigError("the spill url must be sqlite:///path: a local file")
+        parse_queue_url(self.url)
+        require_number("max_jobs", self.max_jobs, 1, integer=True)
+        require_number("max_bytes", self.max_bytes, 1, integer=True)
+
+    def beside(self, queue: QueueOpts) -> QueueOpts:
+        """
+        Return the file as a queue in strict order, by the same name and with the same keys as *queue*.
+
+        Raises:
+            ConfigError: *queue* is not in Redis.
+        """
+        if not isinstance(queue.target, RedisOpts):
+            raise ConfigError("spill is for a queue in Redis: one in SQLite is a local file itself")
+        return replace(
+            queue,
+            url=self.url,
+            redis_opts=None,
+            is_multi_processor=False,
+            max_jobs=self.max_jobs,
+            max_bytes=self.max_bytes,
+        )
+
+
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "valkey", "valkeys")
 
 
@@ -393,6 +437,7 @@ class ClientOptions(TypedDict, total=False):
     durability: Literal["buffered", "persisted"]
     process: bool
     handle_sigterm: bool
+    spill: str | SpillOpts | Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -414,6 +459,7 @@ class ClientOpts:
     durability: Literal["buffered", "persisted"] = "buffered"
     process: bool = True
     handle_sigterm: bool = False
+    spill: SpillOpts | str | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         require_text("write_key", self.write_key)
@@ -451,3 +497,12 @@ class ClientOpts:
             raise ConfigError(f"durability must be 'buffered' or 'persisted', not {self.durability!r}")
         if self.max_event_bytes > self.max_batch_bytes - 128:
             raise ConfigError("max_event_bytes must leave 128 bytes of room in max_batch_bytes")
+        if self.spill is not None:
+            given = {"url": self.spill} if isinstance(self.spill, str) else self.spill
+            object.__setattr__(self, "spill", SpillOpts.of(given, "spill"))
+
+    def spill_beside(self, queue: QueueOpts | None) -> QueueOpts | None:
+        """Return the spill file of *queue* as a queue, ``None`` where there is none. Raises ``ConfigError``."""
+        if queue is None or not isinstance(self.spill, SpillOpts):
+            return None
+        return self.spill.beside(queue)

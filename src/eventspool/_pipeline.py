@@ -21,7 +21,8 @@ from eventspool._buffering.buffer import Buffer
 from eventspool._buffering.callbacks import CallbackThread
 from eventspool._buffering.flusher import Flusher
 from eventspool._buffering.ledger import FlushResult, Ledger, Waiter
-from eventspool._config import JobOpts
+from eventspool._buffering.spill import Spill
+from eventspool._config import JobOpts, SQLiteOpts
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import EnvelopeError, open_envelope
@@ -42,14 +43,17 @@ _log = logging.getLogger("eventspool")
 _LEAVE_BUDGET = 0.3
 """Seconds of a close that are kept for giving leases back."""
 _HANDOVER_POLL = 0.1
+_RESCUE_AFTER = 2.0
+"""Seconds of a close, at most half of it, after which a commit that hangs is no longer waited for."""
 
 
 @dataclass(slots=True)
 class _Engine:
-    """A backend and the processor that empties it (``None``: somebody else does)."""
+    """A backend, the processor that empties it (``None``: somebody else does), and the file for its outages."""
 
     backend: Backend
     processor: Processor | None
+    spill: Spill | None = None
 
 
 class Pipeline:
@@ -80,6 +84,7 @@ class Pipeline:
             self.ledger,
             self._engine.backend,
             opts,
+            spill=self._engine.spill,
             on_stored=self._wake_processor,
             on_lookup=self._learn,
         )
@@ -96,13 +101,28 @@ class Pipeline:
         else:
             backend = create_backend(queue_opts)
             jobs, fifo = queue_opts.jobs, not queue_opts.is_multi_processor
+        spill = self._make_spill(queue_opts, backend)
         if not self._opts.process and backend.shared:
-            return _Engine(backend, None)
+            return _Engine(backend, None, spill)
         settled = self._settle if backend.durable else self._settle_in_memory
         processor = Processor(
             backend, self._transport, jobs, fifo=fifo, gzip=self._opts.gzip, on_settled=settled
         )
-        return _Engine(backend, processor)
+        return _Engine(backend, processor, spill)
+
+    def _make_spill(self, queue_opts: QueueOpts | None, backend: Backend) -> Spill | None:
+        opts = self._opts.spill_beside(queue_opts)
+        if opts is None:
+            return None
+        assert isinstance(opts.target, SQLiteOpts)  # noqa: S101 - spill_beside makes no other
+        return Spill(
+            create_backend(opts),
+            opts.target.path,
+            backend,
+            self.ledger,
+            on_moved=self._wake_processor,
+            on_lookup=self._learn,
+        )
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -112,6 +132,10 @@ class Pipeline:
             if self._started:
                 return
             self._started = True
+            if self._opts.spill is not None and self._engine.spill is None:
+                _log.warning(
+                    "the spill file is not used before create_persistence_queue() brings a queue in Redis"
+                )
             self._flusher.start()
             if self._engine.processor is not None:
                 self._engine.processor.start()
@@ -136,7 +160,7 @@ class Pipeline:
         with self._lock:
             old = self._engine
             self._engine = self._make_engine(queue_opts)
-            self._flusher.switch(self._engine.backend)
+            self._flusher.switch(self._engine.backend, self._engine.spill)
             started = self._started
         if started:
             if self._engine.processor is not None:
@@ -178,14 +202,19 @@ class Pipeline:
         engine = self._engine
         if self._started:
             accepted = self.buffer.accepted
+            self._flusher.leave()
             self._flusher.hasten(accepted)
             waiter = self.ledger.open_waiter(accepted)
+            if engine.spill is not None:
+                self._rescue(accepted, deadline)
             if engine.processor is None:
                 self.ledger.await_stored(accepted, max(deadline - time.monotonic() - 0.05, 0.0))
             else:
                 waiter.done.wait(max(deadline - time.monotonic() - _LEAVE_BUDGET, 0.0))
             self.ledger.close_waiter(waiter)
             self._flusher.stop()
+            if engine.spill is not None:
+                engine.spill.stop(min(deadline - time.monotonic(), _LEAVE_BUDGET / 3))
             if engine.processor is not None:
                 self._stop_processor(engine, deadline)
         self._flusher.abandon_buffer()
@@ -202,6 +231,19 @@ class Pipeline:
         if self._started:
             threading.Thread(target=self._release, args=(engine,), daemon=True).start()
         return lost
+
+    def _rescue(self, accepted: int, deadline: float) -> None:
+        """Where the queue keeps the flusher waiting, have another thread put everything into the spill file."""
+        left = max(deadline - time.monotonic(), 0.0)
+        if self.ledger.await_stored(accepted, min(left / 2, _RESCUE_AFTER)):
+            return
+        try:
+            rescuer = threading.Thread(target=self._flusher.rescue, daemon=True)
+            rescuer.start()
+        except RuntimeError:  # the interpreter is going down
+            self._flusher.rescue()
+        else:
+            rescuer.join(max(deadline - time.monotonic(), _LEAVE_BUDGET))
 
     @staticmethod
     def _stop_processor(engine: _Engine, deadline: float) -> None:
@@ -221,10 +263,14 @@ class Pipeline:
             engine.backend.close()
         except QueueError:
             pass
+        if engine.spill is not None:
+            engine.spill.close()
 
     def abandon(self) -> None:
         """In a forked child: forget what belongs to the parent."""
         self._engine.backend.abandon()
+        if self._engine.spill is not None:
+            self._engine.spill.abandon()
 
     # -- flow ------------------------------------------------------------------------------------------------------------
 

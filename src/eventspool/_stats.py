@@ -21,7 +21,8 @@ class ClientStats:
         accepted: Event calls that returned a message id.
         refused: Refused ones, by reason.
         buffered: Held by this process's memory alone.
-        persisted: In the queue, not settled yet.
+        persisted: In the queue or in the spill file, not settled yet.
+        spilled: Those of *persisted* that are in the spill file and not yet in the queue.
         delivered: Taken by the data plane, from whichever process.
         failed: Given up; in the failed queue, where there is one.
         lost: Neither stored nor delivered when the client closed.
@@ -37,6 +38,7 @@ class ClientStats:
     refused: Mapping[str, int] = field(default_factory=dict)
     buffered: int = 0
     persisted: int = 0
+    spilled: int = 0
     delivered: int = 0
     failed: int = 0
     lost: int = 0

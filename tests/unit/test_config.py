@@ -14,6 +14,7 @@ from eventspool._config import (
     JobOpts,
     QueueOpts,
     RedisOpts,
+    SpillOpts,
     SQLiteOpts,
     parse_queue_url,
     read_queue_opts,
@@ -59,6 +60,7 @@ CLIENT = {
     "process": NO_BOOL,
     "handle_sigterm": NO_BOOL,
     "durability": ["", "durable", None, True, []],
+    "spill": ["", 5, True, [], b"sqlite:///s.db", "s.db", "redis://localhost", "mysql://x", {"url": "s.db"}],
 }
 JOB = {
     "max_attempts": NO_COUNT,
@@ -109,6 +111,11 @@ QUEUE = {
         "secret key",
     ],
 }
+SPILL = {
+    "url": [*NO_TEXT, "s.db", "redis://localhost", "sqlite:///"],
+    "max_jobs": NO_COUNT,
+    "max_bytes": NO_COUNT,
+}
 SQLITE = {"path": NO_TEXT, "synchronous": ["", "off", None, 1, []]}
 
 WRONG = [
@@ -119,6 +126,7 @@ WRONG = [
         (RedisOpts, {}, REDIS),
         (QueueOpts, {}, QUEUE),
         (SQLiteOpts, {"path": "queue.db"}, SQLITE),
+        (SpillOpts, {"url": "sqlite:///s.db"}, SPILL),
     )
     for name, values in table.items()
     for i, value in enumerate(values)
@@ -135,7 +143,14 @@ def test_a_wrong_option_raises_and_is_named(kind, base, name, value):
 
 @pytest.mark.parametrize(
     ("kind", "table"),
-    [(ClientOpts, CLIENT), (JobOpts, JOB), (RedisOpts, REDIS), (QueueOpts, QUEUE), (SQLiteOpts, SQLITE)],
+    [
+        (ClientOpts, CLIENT),
+        (JobOpts, JOB),
+        (RedisOpts, REDIS),
+        (QueueOpts, QUEUE),
+        (SQLiteOpts, SQLITE),
+        (SpillOpts, SPILL),
+    ],
 )
 def test_no_option_is_left_out_of_this_table(kind, table):
     assert set(table) == {f.name for f in dataclasses.fields(kind)}
@@ -345,3 +360,30 @@ def test_an_event_must_leave_room_for_its_batch():
 def test_an_option_in_the_wrong_place_is_told_its_right_one(name, hint):
     with pytest.raises(ConfigError, match=f"is one of {hint}"):
         reject_unknown({name: 1}, ["flush_at", "max_batch_bytes"], "Client")
+
+
+def test_a_spill_file_is_a_queue_in_order_by_the_same_name():
+    """The bounds are its own; everything that tells one queue's jobs from another's, and opens them, is the queue's."""
+    queue = QueueOpts(
+        redis_opts={"host": "r"}, queue_name="q", prefix="p", is_multi_processor=True, max_jobs=7
+    )
+    client = ClientOpts(write_key="k", spill={"url": "sqlite:////var/s.db", "max_jobs": 5})
+    opts = client.spill_beside(queue)
+    assert opts.target == SQLiteOpts(path="/var/s.db")
+    assert (opts.queue_name, opts.prefix, opts.is_multi_processor) == ("q", "p", False)
+    assert (opts.max_jobs, opts.max_bytes) == (5, 1 << 30)
+    assert client.spill_beside(None) is None, "the queue may come later"
+    assert ClientOpts(write_key="k").spill_beside(queue) is None
+
+
+def test_a_spill_file_needs_a_queue_in_redis(tmp_path):
+    """At once, and by create_persistence_queue, which then has changed nothing."""
+    spill, sqlite = f"sqlite:///{tmp_path}/s.db", f"sqlite:///{tmp_path}/q.db"
+    with pytest.raises(ConfigError, match="spill"):
+        eventspool.Client("k", persistence=sqlite, spill=spill)
+    client = eventspool.Client("k", spill=spill)
+    with pytest.raises(ConfigError, match="spill"):
+        client.create_persistence_queue(sqlite)
+    with pytest.raises(eventspool.QueueError, match="no queue"):
+        _ = client.queue
+    client.close()

@@ -48,7 +48,7 @@ class Book:
     @property
     def counts(self):
         """Delivered, failed, lost, stored."""
-        return self.ledger.counts()
+        return self.ledger.counts()[:4]
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_an_event_that_never_left_the_buffer_leaves_no_callback_behind(book):
 def test_a_callback_that_is_submitted_may_use_the_ledger(book):
     """Callbacks are submitted outside the lock."""
     inner = []
-    ledger = Ledger(lambda callback, *args: inner.append(ledger.counts()))
+    ledger = Ledger(lambda callback, *args: inner.append(ledger.counts()[:4]))
     ledger.open_job("a", 0, [ledger.watch(b"{}", print, "m")])
     ledger.settle("a")
     assert inner == [(1, 0, 0, 0)]

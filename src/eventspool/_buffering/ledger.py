@@ -105,6 +105,7 @@ class Ledger:
         self._unstored: dict[
             str, int
         ] = {}  # open jobs that are not in the queue, and their first events, in order
+        self._spilled: set[str] = set()  # open jobs that the spill file holds, and not yet the queue
         self._stored_changed = threading.Condition(self._lock)
         self._ended = False
         self._watching = False  # events with a callback are looked for only where there ever was one
@@ -112,7 +113,9 @@ class Ledger:
         self.failed = 0
         self.lost = 0
         self.stored_events = 0
-        """Events of open jobs that are in the queue."""
+        """Events of open jobs that are in the queue, or in the spill file."""
+        self.spilled_events = 0
+        """Events of open jobs that are in the spill file."""
 
     # -- the way in ------------------------------------------------------------------------------------------------
 
@@ -140,6 +143,28 @@ class Ledger:
                     self.stored_events += self._open[job_id].events
             self._stored_changed.notify_all()
 
+    def note_spilled(self, ids: Iterable[str]) -> None:
+        """Note that these jobs are in the spill file: stored, but nothing that a look-up in the queue would find."""
+        with self._lock:
+            for job_id in ids:
+                if self._unstored.pop(job_id, None) is not None:
+                    events = self._open[job_id].events
+                    self.stored_events += events
+                    self.spilled_events += events
+                    self._spilled.add(job_id)
+            self._stored_changed.notify_all()
+
+    def note_moved(self, ids: Iterable[str] | None = None) -> None:
+        """Note that these jobs (``None``: all) went from the spill file into the queue."""
+        with self._lock:
+            for job_id in list(self._spilled) if ids is None else ids:
+                self._leave_spill(job_id)
+
+    def _leave_spill(self, job_id: str) -> None:
+        if job_id in self._spilled:
+            self._spilled.discard(job_id)
+            self.spilled_events -= self._open[job_id].events
+
     def forget_stored(self) -> None:
         """Note that another queue takes the place of the one that held the open jobs: it has none of them yet."""
         with self._lock:
@@ -160,6 +185,7 @@ class Ledger:
         Return how many events that settled: 0 when the job is not ours or was settled before.
         """
         with self._lock:
+            self._leave_spill(job_id)
             job = self._open.pop(job_id, None)
             if job is None:
                 return 0
@@ -254,16 +280,16 @@ class Ledger:
             for job_id, job in self._open.items():
                 if job.since > horizon or len(found) == limit:
                     break
-                if job_id not in self._unstored:
+                if job_id not in self._unstored and job_id not in self._spilled:
                     found.append(job_id)
             for job_id in found:
                 self._open[job_id] = self._open.pop(job_id)
             return found
 
-    def counts(self) -> tuple[int, int, int, int]:
-        """Return the events delivered, failed, lost, and in the queue, as of one moment."""
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Return the events delivered, failed, lost, stored, and of these in the spill file, as of one moment."""
         with self._lock:
-            return self.delivered, self.failed, self.lost, self.stored_events
+            return self.delivered, self.failed, self.lost, self.stored_events, self.spilled_events
 
     @property
     def stored(self) -> int:

@@ -14,7 +14,14 @@ from eventspool._exceptions import QueueError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["data_plane_options", "encryption_key", "json_option", "queue_options", "require_existing"]
+__all__ = [
+    "data_plane_options",
+    "encryption_key",
+    "json_option",
+    "queue_options",
+    "require_existing",
+    "spill_option",
+]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
@@ -57,6 +64,18 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
         )(function)
 
     return add
+
+
+def spill_option(function: _F) -> _F:
+    """Add ``--spill``."""
+    return click.option(
+        "--spill",
+        metavar="URL",
+        envvar="EVENTSPOOL_SPILL",
+        show_envvar=True,
+        help="A local file, sqlite:///PATH, for events while a queue in Redis is not available. What an earlier "
+        "process left in it is moved on.",
+    )(function)
 
 
 def encryption_key() -> str | None:

@@ -15,7 +15,13 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventspool._cli.lines import LineError, LineReader, read_lines
-from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
+from eventspool._cli.options import (
+    data_plane_options,
+    encryption_key,
+    json_option,
+    queue_options,
+    spill_option,
+)
 from eventspool._cli.output import (
     console,
     err_console,
@@ -79,6 +85,7 @@ class _StalledError(Exception):
 @click.argument("file", type=click.File("rb"))
 @data_plane_options(key_required=False)
 @queue_options(required=False)
+@spill_option
 @click.option(
     "--enqueue-only", is_flag=True, help="Only store the events in the queue; a worker delivers them."
 )
@@ -103,6 +110,7 @@ def command(
     queue_url: str | None,
     queue_name: str,
     prefix: str,
+    spill: str | None,
     timeout: float,
     *,
     enqueue_only: bool,
@@ -128,6 +136,8 @@ def command(
     """
     if enqueue_only and not queue_url:
         raise click.UsageError("--enqueue-only needs --queue")
+    if spill and not queue_url:
+        raise click.UsageError("--spill needs --queue")
     if not write_key and not enqueue_only:
         raise click.UsageError("--write-key is missing (or EVENTSPOOL_WRITE_KEY)")
     report = _Report()
@@ -148,6 +158,7 @@ def command(
         )
         if queue_url
         else None,
+        spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )
     started = time.monotonic()

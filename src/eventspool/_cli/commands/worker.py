@@ -16,7 +16,13 @@ import click
 from rich.live import Live
 from rich.text import Text
 
-from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
+from eventspool._cli.options import (
+    data_plane_options,
+    encryption_key,
+    json_option,
+    queue_options,
+    spill_option,
+)
 from eventspool._cli.output import err_console, format_count, on_terminal, print_json, say, show_warnings
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts
@@ -111,6 +117,7 @@ class _Stop:
 @click.command()
 @data_plane_options(key_required=True)
 @queue_options(required=True)
+@spill_option
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
@@ -152,6 +159,7 @@ def command(
     queue_url: str,
     queue_name: str,
     prefix: str,
+    spill: str | None,
     concurrency: int | None,
     max_attempts: int,
     retry_for: float,
@@ -183,7 +191,7 @@ def command(
         job_opts=jobs,
         encryption_key=encryption_key(),
     )
-    client = Client(write_key, data_plane_url=data_plane_url)
+    client = Client(write_key, data_plane_url=data_plane_url, spill=spill)
     failed_before = _count_failed(queue)
     stop = _Stop()
     with _shown(quiet=as_json) as (show, target), show_warnings(target), stop.listening():
