@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Envelope:
     compressed: bool
     text_crc: int
     text_bytes: int
-    stream: bytes
+    stream: bytes = field(repr=False)
 
     def body(self, sent_at: str, *, gzip: bool) -> bytes:
         """Return the request body, ``sentAt`` included; gzipped where *gzip*."""

@@ -77,7 +77,7 @@ class NewJob:
     """A batch on its way into the queue: *payload* is an envelope (see ``_envelope``) of *events* events."""
 
     id: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     events: int
 
 
@@ -112,7 +112,7 @@ class ClaimedJob:
     """
 
     id: str
-    payload: bytes | None
+    payload: bytes | None = field(repr=False)
     attempts: int
     progress: str = ""
     created_at: float = 0.0
@@ -154,7 +154,7 @@ class Failure:
     reason: str
     error: str
     events: int
-    payload: bytes | None = None
+    payload: bytes | None = field(default=None, repr=False)
     indices: tuple[int, ...] | None = None
     status: int | None = None
 

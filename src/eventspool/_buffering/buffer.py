@@ -14,7 +14,7 @@ import contextlib
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from eventspool._buffering.batch import count_fitting
 
@@ -28,7 +28,7 @@ class Taken:
     """What the flusher took: *events* in order, the first of which was the *first*-th event ever accepted."""
 
     first: int
-    events: list[bytes]
+    events: list[bytes] = field(repr=False)
 
 
 class Buffer:

@@ -8,7 +8,7 @@ the lease is the processor's decision.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
@@ -59,7 +59,7 @@ class Outcome:
     progress: str = ""
     _held: int = 0
     _plan: Plan | None = None
-    _events: list[bytes] | None = None
+    _events: list[bytes] | None = field(default=None, repr=False)
     _status: int | None = None
 
     def give_up(self, attempts: int) -> Failure:

@@ -6,7 +6,7 @@ import email.utils
 import enum
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 
 __all__ = ["DeliveryResult", "Verdict", "judge", "parse_rejections", "parse_retry_after"]
@@ -46,7 +46,7 @@ class DeliveryResult:
     status: int | None = None
     error: str = ""
     retry_after: float | None = None
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
 
     def describe(self) -> str:
         """Return one sentence for people, without anything that came from an event."""
