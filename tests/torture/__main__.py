@@ -10,14 +10,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torture import sabotage
 from torture.driver import Plan, narrate, play
+from torture.processes import HarnessError
 from torture.report import as_table
 
 _BACKENDS = ("redis", "sqlite")
 
 
 def main() -> int:
-    """Play what the arguments ask for. 0: everything held; 1: it did not, or the run proved too little."""
+    """Play what is asked for. 0: everything held; 1: it did not, or the run proved too little; 2: it could not be played."""
     options = _parse()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1 << 30)
@@ -31,8 +33,13 @@ def main() -> int:
         kill_rate=options.kill_rate,
         pause=options.pause,
         in_order=options.in_order,
+        sabotage=options.sabotage,
     )
-    figures = _play(plan, quiet=options.quiet)
+    try:
+        figures = _play(plan, quiet=options.quiet)
+    except HarnessError as error:
+        narrate(f"the harness could not go on: {error}")
+        return 2
     if options.json:
         with Path(options.json).open("a") as file:
             file.write(json.dumps(figures) + "\n")
@@ -78,6 +85,7 @@ def _parse() -> argparse.Namespace:
     order = parser.add_mutually_exclusive_group()
     order.add_argument("--in-order", action="store_true", default=None, help="one processor at a time")
     order.add_argument("--shared", dest="in_order", action="store_false", help="all workers share the queue")
+    parser.add_argument("--sabotage", choices=sabotage.KINDS, help="a bug on purpose, which must be found")
     parser.add_argument("--json", metavar="FILE", help="append the figures there, a line for each backend")
     parser.add_argument("--quiet", action="store_true", help="no line for each fault")
     return parser.parse_args()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from torture import faults
 from torture.processes import HarnessError, Process
 from torture.report import Row, as_json, rows_of
-from torture.verdict import LIVENESS_SECONDS, Remains, Window, judge
+from torture.verdict import KILLS, LIVENESS_SECONDS, Remains, Window, judge
 from torture.world import World
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torture.faults import Fault
     from torture.verdict import Verdict
 
-__all__ = ["Plan", "Result", "play"]
+__all__ = ["Plan", "Result", "narrate", "play"]
 
 _TICK = 0.02
 _START_SECONDS = 30.0
@@ -53,6 +53,7 @@ class Plan:
         kill_rate: Kills of producers and workers per second of fault.
         pause: Seconds between two events of a producer's thread, on average.
         in_order: First in, first out; ``None`` draws it.
+        sabotage: A bug on purpose (see ``sabotage``).
     """
 
     backend: str
@@ -62,6 +63,7 @@ class Plan:
     kill_rate: float = 1.5
     pause: float = 0.02
     in_order: bool | None = None
+    sabotage: str | None = None
 
     @property
     def command(self) -> str:
@@ -71,6 +73,7 @@ class Plan:
                 f"./run torture --backend {self.backend} --seconds {self.seconds:g} --seed {self.seed}",
                 f"--kill-rate {self.kill_rate:g} --pause {self.pause:g}",
                 *(["--in-order" if self.in_order else "--shared"] if self.in_order is not None else []),
+                *([f"--sabotage {self.sabotage}"] if self.sabotage else []),
                 *(["--only " + ",".join(self.only)] if self.only else []),
             ]
         )
@@ -104,7 +107,13 @@ def play(plan: Plan, say: Callable[[str], object] = lambda _: None) -> Result:
     faults.load()
     dice = random.Random(plan.seed)
     in_order = dice.random() < _IN_ORDER_SHARE if plan.in_order is None else plan.in_order
-    world = World(plan.backend, random.Random(dice.random()), in_order=in_order, pause=plan.pause)
+    world = World(
+        plan.backend,
+        random.Random(dice.random()),
+        in_order=in_order,
+        pause=plan.pause,
+        sabotage=plan.sabotage,
+    )
     with world:
         return _Driver(plan, world, dice, say, in_order=in_order).play()
 
@@ -153,7 +162,7 @@ class _Driver:
                 for name, f in faults.FAULTS.items()
                 if self._plan.backend in f.backends and f not in deck
             ],
-            "kills": sum(w.fault in ("kill-producer", "kill-worker") for w in self._windows),
+            "kills": sum(w.fault in KILLS for w in self._windows),
             "drained after": remains.backlog_seconds,
             "recovered after": final,
         }
@@ -270,7 +279,7 @@ class _Driver:
             runs[window.fault] = runs.get(window.fault, 0) + 1
         needed = {fault: max(1, runs[fault] // 2) for fault in runs if runs[fault] > 1}
         if self._plan.kill_rate and self._plan.seconds > LIVENESS_SECONDS:
-            needed |= {"kill-producer": 1, "kill-worker": 1}
+            needed |= dict.fromkeys(KILLS, 1)
         return needed
 
     # -- time ------------------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
-from torture import clock
+from torture import clock, sabotage
 from torture.events import digest_of, make_event
 from torture.ledger import Scribe
 
@@ -155,6 +155,8 @@ def main(settings: dict[str, Any]) -> None:
 
     threading.excepthook = crash
     clock.install(settings["clock"])
+    if settings["sabotage"]:
+        sabotage.commit(settings["sabotage"])
     Producer(settings).run()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,22 @@ SECONDS = 20
 """Of faults, for each backend."""
 
 
+def torture(*options: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line, and delete what a failed run leaves behind."""
+    result = subprocess.run(
+        [sys.executable, "-m", "torture", *options],
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+    for line in result.stdout.splitlines():
+        if line.startswith("What was written down: "):
+            shutil.rmtree(line.removeprefix("What was written down: "))
+    return result
+
+
 @pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS * 2 + 200)
@@ -23,27 +40,27 @@ def test_nothing_acknowledged_is_lost_changed_or_invented(backend, seed, tmp_pat
     """Whatever happens to processes, Redis, the disk, the network and the data plane."""
     figures = tmp_path / "figures"
     options = ("--backend", backend, "--seconds", str(SECONDS), "--seed", str(seed), "--json", str(figures))
-    result = subprocess.run(
-        [sys.executable, "-m", "torture", *options],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    result = torture(*options)
     assert result.returncode == 0, result.stdout + result.stderr
     run = json.loads(figures.read_text())
     assert run["verdict"]["passed"]
     assert sum(run["verdict"]["places"].values()) == run["issued"]
 
 
+@pytest.mark.alone
+@pytest.mark.slow
+@pytest.mark.parametrize(("bug", "found"), [("forget", "lost"), ("alter", "changed"), ("invent", "invented")])
+def test_a_client_with_a_bug_does_not_survive_the_torture(bug, found):
+    options = ("--backend", "sqlite", "--seconds", "3", "--seed", "1", "--only", "plane-503,plane-500")
+    result = torture(*options, "--sabotage", bug, "--kill-rate", "0")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "VIOLATED" in result.stdout, result.stdout + result.stderr
+    [violation] = [line for line in result.stdout.splitlines() if line.startswith("VIOLATED")]
+    assert f" {found}: " in violation
+    assert "Play it again: ./run torture --backend sqlite --seconds 3 --seed 1 " in result.stdout
+
+
 def test_an_unknown_fault_is_an_error_that_names_the_known_ones():
-    result = subprocess.run(
-        [sys.executable, "-m", "torture", "--backend", "sqlite", "--seconds", "1", "--only", "earthquake"],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert result.returncode
+    result = torture("--backend", "sqlite", "--seconds", "1", "--only", "earthquake", timeout=60)
+    assert result.returncode == 2
     assert "no such fault: earthquake; known are" in result.stderr

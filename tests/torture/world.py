@@ -64,6 +64,7 @@ class World:
         producers: How many at once.
         workers: How many at once.
         pause: Seconds between two events of a producer's thread, on average.
+        sabotage: A bug on purpose (see ``sabotage``).
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class World:
         producers: int = 2,
         workers: int = 2,
         pause: float = 0.02,
+        sabotage: str | None = None,
     ) -> None:
         self.backend = backend
         self.history = History()
@@ -84,6 +86,7 @@ class World:
         self.links: dict[str, ProxyProcess] = {}
         self._dice = dice
         self._in_order = in_order
+        self._sabotage = sabotage
         burden = _SLOWER_IN_ORDER if in_order else 1.0
         self._pause = pause * burden
         self._latency = [bound / burden for bound in _LATENCY]
@@ -192,6 +195,7 @@ class World:
             "clock": str(self.folder / "clock"),
             "threads": 2,
             "pause": self._pause,
+            "sabotage": self._sabotage,
         }
         return Process(role, json.dumps(settings), name=name, errors=self._errors(name))
 
