@@ -31,8 +31,8 @@ def _values(server: redis.Redis, key: bytes) -> list[bytes]:
         return [key, *server.zrange(key, 0, -1)]
     if kind == b"list":
         return [key, *server.lrange(key, 0, -1)]
-    assert kind == b"string", kind
-    return [key, server.get(key)]
+    assert kind in (b"string", b"none"), kind
+    return [key, server.get(key) or b""]
 
 
 def stored_payloads(store: Store) -> list[bytes]:

@@ -7,9 +7,9 @@ import os
 
 import pytest
 
-from e2e.fixtures import clients, plane, redis_store, shared_redis, store
+from e2e.fixtures import clients, plane, redis_server, redis_store, shared_redis, store
 
-__all__ = ["clients", "plane", "redis_store", "shared_redis", "store"]
+__all__ = ["clients", "plane", "redis_server", "redis_store", "shared_redis", "store"]
 
 
 @pytest.fixture

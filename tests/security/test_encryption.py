@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e2e.harness import PATIENCE, Calls, assert_delivered, eventually, run_python
+from e2e.harness import PATIENCE, Calls, Store, assert_delivered, eventually, new_queue_name, run_python
 from eventspool import Client, ConfigError, QueueError, QueueOpts, open_queue
 from eventspool._encryption import Keyring, parse_keys
 from eventspool._envelope import EnvelopeError, count_events, decrypt, encrypt, open_envelope, seal
@@ -101,6 +101,12 @@ def test_both_alphabets_of_base64_and_every_way_to_list_keys_are_understood():
     for given_keys in (plain, tuple(plain), ",".join(plain), f" {plain[0]} ,\n{plain[1]}\n"):
         assert parse_keys(given_keys) == tuple(keys)
     assert parse_keys(base64.urlsafe_b64encode(keys[0]).decode()) == (keys[0],)
+
+
+def test_what_cannot_be_opened_is_not_wrapped_once_more():
+    """Moved by a process without its key, as from a spill file, it must still open with that key alone."""
+    foreign = encrypt(seal(EVENTS), Keyring([b"\2" * 32]))
+    assert encrypt(foreign, OURS) is foreign
 
 
 def test_threads_share_a_keyring():
@@ -258,3 +264,21 @@ def test_what_waited_in_memory_is_encrypted_when_it_moves_into_the_queue(clients
     assert CANARY.encode() not in stored_bytes(store)
     plane.script()
     assert_delivered(client, 1)
+
+
+def test_what_goes_into_a_spill_file_is_encrypted_with_the_queues_key(
+    clients, plane, redis_server, tmp_path, key
+):
+    queue = Store("redis", redis_server.url, new_queue_name())
+    spilled = Store("sqlite", f"sqlite:///{tmp_path}/spill.db", queue.queue_name)
+    client = clients(persistence=queue.opts(encryption_key=key), spill=spilled.url)
+    client.track("u1", "Before")
+    assert_delivered(client, 1)
+    redis_server.kill()
+    client.track("u1", CANARY)
+    eventually(lambda: (tmp_path / "spill.db").exists() and spilled.stored_events(), "it is spilled")
+    [payload] = stored_payloads(spilled)
+    assert reason_of(payload) == "encrypted"
+    assert CANARY.encode() not in stored_bytes(spilled)
+    redis_server.start()
+    assert_delivered(client, 2)
