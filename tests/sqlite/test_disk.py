@@ -23,6 +23,51 @@ def test_only_the_owner_can_read_the_files(path, make):
     assert modes == dict.fromkeys(names, 0o600)
 
 
+def _modes(path):
+    return {
+        p.name.removeprefix("queue.db"): stat.S_IMODE(p.stat().st_mode) for p in path.parent.glob("queue.db*")
+    }
+
+
+SUFFIXES = ("", "-wal", "-shm", "-lock", "-next")
+
+
+def test_an_empty_file_that_was_there_is_made_private(path, make):
+    path.touch()
+    path.chmod(0o666)
+    make().commit(new_jobs(1))
+    assert _modes(path) == dict.fromkeys(SUFFIXES, 0o600)
+
+
+def test_a_queue_that_others_could_read_is_made_private(path, make):
+    """As after a restored backup or a copy: all of its files, and what is in them stays."""
+    make().commit(new_jobs(1))
+    for file in path.parent.glob("queue.db*"):
+        file.chmod(0o644)
+    again = make()
+    assert _modes(path) == dict.fromkeys(SUFFIXES, 0o600)
+    assert again.stats().waiting.jobs == 1
+
+
+def test_a_queue_that_was_shared_with_a_group_stays_so_and_is_kept_from_everybody_else(path, make):
+    make().commit(new_jobs(1))
+    for file in path.parent.glob("queue.db*"):
+        file.chmod(0o666)
+    make().commit(new_jobs(1))
+    assert _modes(path) == dict.fromkeys(SUFFIXES, 0o660)
+
+
+def test_a_file_of_somebody_elses_is_used_as_it_is(path, make, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    path.touch()
+    path.chmod(0o666)
+    monkeypatch.setattr(os, "chmod", refuse)
+    make().commit(new_jobs(1))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+
+
 def test_a_missing_folder_is_made_for_the_owner_alone(path, make, monkeypatch):
     folder = path.parent / "spool"
     backend = make(opened=False)

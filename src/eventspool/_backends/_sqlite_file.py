@@ -1,4 +1,4 @@
-# ruff: noqa: PTH100, PTH104, PTH116 - on the path of every transaction, where a plain string costs least
+# ruff: noqa: PTH100, PTH101, PTH104, PTH116 - on the path of every transaction, where a plain string costs least
 """
 One SQLite file: opened under a lock, one connection per process, set aside when it is damaged.
 
@@ -13,6 +13,7 @@ import datetime as dt
 import logging
 import os
 import sqlite3
+import stat
 import threading
 import weakref
 from typing import TYPE_CHECKING, TypeVar
@@ -175,6 +176,8 @@ class SQLiteFile:
             self._drop()  # somebody set the file aside or deleted it
         if there is None:
             self._create()
+        else:
+            self._keep_private(there)
         connection = sqlite3.connect(
             self.path,
             timeout=_BUSY_TIMEOUT,
@@ -224,6 +227,19 @@ class SQLiteFile:
         """Make an empty file that only its owner can read; SQLite gives the log the same mode."""
         self._rename_away(("-wal", "-shm"))  # of a file that is gone: not to be replayed into the new one
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+    def _keep_private(self, there: os.stat_result) -> None:
+        """
+        Take rights away from others on files that were there before: made by `touch`, a copy, or a restored backup.
+
+        Only a queue that its group may *write* was shared on purpose: the group keeps what it has.
+        """
+        allowed = 0o660 if there.st_mode & stat.S_IWGRP and there.st_size else 0o600
+        for suffix in ("", "-wal", "-shm", "-lock", "-next"):
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # not ours to change
+                found = stat.S_IMODE(os.stat(self.path + suffix).st_mode)
+                if found & ~allowed:
+                    os.chmod(self.path + suffix, found & allowed)
 
     def _set_aside(self) -> None:
         name = self._rename_away(("", "-wal", "-shm"))
