@@ -319,7 +319,7 @@ class SpillOpts(_FromMapping):
     max_bytes: int = 1 << 30
 
     def __post_init__(self) -> None:
-        if not isinstance(self.url, str) or not self.url.startswith("sqlite:"):
+        if not str(self.url).startswith("sqlite:"):
             raise ConfigError("the spill url must be sqlite:///path: a local file")
         parse_queue_url(self.url)
         require_number("max_jobs", self.max_jobs, 1, integer=True)

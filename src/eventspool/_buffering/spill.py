@@ -175,7 +175,7 @@ class Spill:
                 pause = self._move()
                 if pause is None:
                     return
-                failures = 0
+                failures, self.is_broken = 0, False
             except QueueError:  # the processor and the flusher meet the same, and report it
                 failures += 1
                 pause = compute_backoff(failures, _BACKOFF_INITIAL, _BACKOFF_MAX, random.random())
@@ -239,7 +239,7 @@ class Spill:
         return True
 
     def _give_back(self) -> None:
-        with contextlib.suppress(QueueError), self._on_file():
+        with contextlib.suppress(QueueError):  # then the lease runs out by itself
             self._file.leave(self._token)
 
     @contextlib.contextmanager
@@ -258,4 +258,3 @@ class Spill:
         except QueueError:
             self.is_broken = True
             raise
-        self.is_broken = False
