@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import threading
 import time
-from collections import OrderedDict
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections import deque
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from eventspool._backends._bell import Bell
@@ -35,6 +35,8 @@ QUEUE_LEASE = 10.0
 """Longest lease of a first-in-first-out queue as a whole, in seconds."""
 PROBE_DEPTH = 1000
 """How many due jobs a probe looks at."""
+AGE_DEPTH = 100
+"""Among how many of the next jobs the oldest is sought; clocks of producers differ, but not by more jobs than these."""
 PROCESSOR_TTL = 30.0
 """Seconds after which a silent processor is no longer counted."""
 _SLACK = 1000
@@ -46,7 +48,7 @@ class _Entry:
     """A stored job. *due* is when it is due or when its lease ends; *place* orders what is due together."""
 
     id: str
-    payload: bytes
+    payload: bytes = field(repr=False)
     events: int
     due: float
     place: int
@@ -95,13 +97,15 @@ class MemoryBackend:
     def _reset(self) -> None:
         self._lock = threading.RLock()
         self._bell = Bell()
-        self._jobs: OrderedDict[str, _Entry] = OrderedDict()  # unfinished, in the order of their places
-        self._failed: OrderedDict[str, _Entry] = OrderedDict()
-        self._due: list[
-            tuple[float, int, str]
-        ] = []  # a heap; entries that no longer match their job are skipped
-        self._ages: list[tuple[float, str]] = []  # a heap, likewise
-        self._moved: dict[str, _Entry] = {}  # unfinished jobs that were leased or delayed: few, next to all
+        self._jobs: dict[str, _Entry] = {}  # unfinished
+        self._failed: dict[str, _Entry] = {}
+        self._fresh: deque[_Entry] = (
+            deque()
+        )  # jobs that nobody ever held, in order, all due; others are skipped
+        self._moved: dict[
+            str, _Entry
+        ] = {}  # unfinished jobs that were leased, delayed or replayed: few, next to all
+        self._due: list[tuple[float, int, str]] = []  # a heap of these; entries unlike their job are skipped
         self._live = Depth()
         self._buried = Depth()
         self._processors: dict[str, float] = {}
@@ -134,7 +138,9 @@ class MemoryBackend:
                 elif not self._fits(len(job.payload)) or (self._fifo and rejected):
                     rejected.append(job.id)
                 else:
-                    self._enter(_Entry(job.id, job.payload, job.events, now, 0), now)
+                    entry = _Entry(job.id, job.payload, job.events, now, 0)
+                    self._enter(entry)
+                    self._fresh.append(entry)
                     accepted += 1
         if accepted:
             self._bell.ring()
@@ -154,13 +160,12 @@ class MemoryBackend:
                 if held_until is not None:
                     self._bell.heard()
                     return Claim(wait=max(held_until - now, 0.0))
-                due = list(islice(self._jobs.values(), PROBE_DEPTH if probe else limit))
+                due = self._pop_first(PROBE_DEPTH if probe else limit)
             else:
                 due = self._pop_due(now, PROBE_DEPTH if probe else limit)
             chosen = heapq.nsmallest(limit, due, key=lambda e: e.attempts + bool(e.token)) if probe else due
             claimed = [self._lease(entry, token, now + visibility_timeout) for entry in chosen]
-            for entry in due:  # leased, or looked at by a probe and left
-                self._push(entry)
+            self._put_back(due)
             if claimed:
                 return Claim(tuple(claimed))
             self._bell.heard()
@@ -182,11 +187,46 @@ class MemoryBackend:
         held_until = max((e.due for e in self._moved.values() if not e.token), default=0.0)
         return held_until if held_until > now and not probe else None
 
+    def _pop_first(self, limit: int) -> list[_Entry]:
+        moved = deque(sorted(self._moved.values(), key=self._rank))
+        first: list[_Entry] = []
+        while len(first) < limit and (self._skip_held() or moved):
+            fresh = self._fresh[0] if self._fresh else None
+            if fresh is not None and not (moved and self._rank(moved[0]) < self._rank(fresh)):
+                first.append(self._fresh.popleft())
+            else:
+                first.append(moved.popleft())
+        return first
+
     def _pop_due(self, now: float, limit: int) -> list[_Entry]:
         due: list[_Entry] = []
-        while len(due) < limit and self._drop_stale() and self._due[0][0] <= now:
-            due.append(self._jobs[heapq.heappop(self._due)[2]])
+        while len(due) < limit:
+            moved = self._jobs[self._due[0][2]] if self._drop_stale() and self._due[0][0] <= now else None
+            if self._skip_held() and (moved is None or self._rank(self._fresh[0]) < self._rank(moved)):
+                due.append(self._fresh.popleft())
+            elif moved is not None:
+                heapq.heappop(self._due)
+                due.append(moved)
+            else:
+                break
         return due
+
+    def _put_back(self, due: list[_Entry]) -> None:
+        """Put jobs into the order again: leased now, or looked at by a probe and left."""
+        for entry in reversed(due):
+            if entry.id in self._moved:
+                self._push(entry)
+            else:
+                self._fresh.appendleft(entry)
+
+    def _skip_held(self) -> bool:
+        """Remove jobs that are gone, or were held since, from the front. False when there are no others."""
+        while self._fresh:
+            entry = self._fresh[0]
+            if entry.id not in self._moved and self._jobs.get(entry.id) is entry:
+                return True
+            self._fresh.popleft()
+        return False
 
     def _drop_stale(self) -> bool:
         """Remove entries from the heap's top until it matches its job. False when the heap is empty."""
@@ -297,9 +337,10 @@ class MemoryBackend:
                 live.events - delayed.events - leased.events,
                 live.bytes - delayed.bytes - leased.bytes,
             )
-            while self._ages and self._ages[0][1] not in self._jobs:
-                heapq.heappop(self._ages)
-            age = max(self._clock() - self._ages[0][0], 0.0) if self._ages else 0.0
+            self._skip_held()
+            near = chain(self._moved.values(), islice(self._fresh, AGE_DEPTH))
+            born = [created_at_from_id(entry.id) or now for entry in near if entry.id in self._jobs]
+            age = max(self._clock() - min(born), 0.0) if born else 0.0
             self._processors = {t: at for t, at in self._processors.items() if now - at <= PROCESSOR_TTL}
             return QueueStats(waiting, delayed, leased, self._buried, age, len(self._processors))
 
@@ -345,7 +386,8 @@ class MemoryBackend:
             for entry in entries:
                 self._forget(entry.id)
                 entry.failure, entry.attempts, entry.due = None, 0, now
-                self._enter(entry, now)
+                self._enter(entry)
+                self._schedule(entry)
         self._bell.ring()
         return len(entries)
 
@@ -371,16 +413,11 @@ class MemoryBackend:
         self._last = max(now, self._last)
         return self._last
 
-    def _enter(self, entry: _Entry, now: float) -> None:
+    def _enter(self, entry: _Entry) -> None:
         self._places += 1
         entry.place = self._places
         self._jobs[entry.id] = entry
         self._live = _grow(self._live, entry, 1)
-        self._push(entry)
-        heapq.heappush(self._ages, (created_at_from_id(entry.id) or now, entry.id))
-        if len(self._ages) > 2 * len(self._jobs) + _SLACK:
-            self._ages = [age for age in self._ages if age[1] in self._jobs]
-            heapq.heapify(self._ages)
 
     def _schedule(self, entry: _Entry) -> None:
         """Make the order follow *entry*'s new time."""
@@ -391,8 +428,8 @@ class MemoryBackend:
         if self._fifo:  # the order is that of places
             return
         heapq.heappush(self._due, (entry.due, entry.place, entry.id))
-        if len(self._due) > 2 * len(self._jobs) + _SLACK:
-            self._due = [(e.due, e.place, e.id) for e in self._jobs.values()]
+        if len(self._due) > 2 * len(self._moved) + _SLACK:
+            self._due = [(e.due, e.place, e.id) for e in self._moved.values()]
             heapq.heapify(self._due)
 
     def _forget(self, job_id: str) -> _Entry | None:
