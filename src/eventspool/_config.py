@@ -31,6 +31,8 @@ _T = TypeVar("_T")
 _NAME = re.compile(r"[^\s{}:]+")
 _LONGEST_SECONDS = 1e9
 """About 31 years. Longer waits overflow the operating system's timers."""
+_LARGEST_BATCH = 32 << 20
+"""Bytes. Half of what is believed to be a batch when it is read."""
 
 
 def reject_unknown(given: Mapping[str, object], known: list[str], where: str) -> None:
@@ -489,6 +491,8 @@ class ClientOpts:
         require_number("flush_interval", self.flush_interval, 0, exclusive=True)
         require_number("max_internal_queue_size", self.max_internal_queue_size, 1, integer=True)
         require_number("max_batch_bytes", self.max_batch_bytes, 1024, integer=True)
+        if self.max_batch_bytes > _LARGEST_BATCH:
+            raise ConfigError(f"max_batch_bytes must be at most {_LARGEST_BATCH}, not {self.max_batch_bytes}")
         require_number("max_event_bytes", self.max_event_bytes, 128, integer=True)
         require_number("timeout", self.timeout, 0, exclusive=True)
         for name in ("gzip", "enable", "strict", "process", "handle_sigterm"):

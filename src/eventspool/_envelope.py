@@ -60,6 +60,10 @@ _SEPARATOR = b",\n"
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Most that a stored batch may inflate to; more is a decompression bomb, not a batch."""
+MAX_PAYLOAD_BYTES = MAX_TEXT_BYTES + (1 << 20)
+"""Most that a stored batch can take, however badly it compresses. Backends read nothing larger."""
+OVERSIZED = b"\0"
+"""What they hand out in its place: no batch, so it is parked as corrupt."""
 
 
 class EnvelopeError(ValueError):

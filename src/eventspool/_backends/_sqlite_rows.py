@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED
 from eventspool._job import Depth, Failure, Job, JobState, QueueStats, created_at_from_id
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def as_count(value: Any) -> int:
 def as_bytes(value: Any) -> bytes | None:
     """Return a stored payload; the processor judges it."""
     return value if value is None or isinstance(value, bytes) else str(value).encode()
+
+
+def payload_of(db: sqlite3.Connection, seq: int | None) -> bytes | None:
+    """Return a job's payload; ``OVERSIZED`` for one that is larger than any batch: it is not read for that."""
+    row = db.execute(
+        "select iif(length(payload) > ?, ?, payload) from payloads where seq = ?",
+        (MAX_PAYLOAD_BYTES, OVERSIZED, seq),
+    ).fetchone()
+    return as_bytes(row[0]) if row is not None else None
 
 
 def as_text(value: object) -> str:

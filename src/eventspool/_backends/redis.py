@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from eventspool._backends._redis_codec import decode_failure, decode_job, decode_text, encode_failure
 from eventspool._backends._redis_connection import Connection
 from eventspool._backends._redis_scripts import scripts
-from eventspool._envelope import count_events
+from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
 from eventspool._job import (
     Claim,
     ClaimedJob,
@@ -193,8 +193,8 @@ class RedisBackend:
             wait, *found = self._connection.run("claim", *args)
         if not found:
             return Claim(wait=None if wait < 0 else wait / 1e6)
-        ids = [decode_text(job_id) for job_id in found[::4]]
-        payloads = self._fetch(ids)
+        ids = [decode_text(job_id) for job_id in found[::5]]
+        payloads = self._fetch(ids, found[4::5])
         return Claim(
             tuple(
                 ClaimedJob(
@@ -206,7 +206,7 @@ class RedisBackend:
                     bool(stalled),
                 )
                 for job_id, payload, attempts, progress, stalled in zip(
-                    ids, payloads, found[1::4], found[2::4], found[3::4], strict=True
+                    ids, payloads, found[1::5], found[2::5], found[3::5], strict=True
                 )
             )
         )
@@ -217,12 +217,13 @@ class RedisBackend:
             self._standby = standby
             self._connection.interrupt()
 
-    def _fetch(self, ids: Sequence[str]) -> list[bytes | None]:
-        payloads: list[bytes | None] = []
-        for chunk in _chunks(ids, _FETCH):
-            found = self._connection.execute("HMGET", self._payloads, *chunk)
-            payloads += [payload or None for payload in found]
-        return payloads
+    def _fetch(self, ids: Sequence[str], sizes: Sequence[int]) -> list[bytes | None]:
+        """Return the payloads; ``OVERSIZED`` for what is larger than any batch: it stays where it is."""
+        found: dict[str, bytes] = {}
+        fetched = [i for i, size in zip(ids, sizes, strict=True) if size <= MAX_PAYLOAD_BYTES]
+        for chunk in _chunks(fetched, _FETCH):
+            found.update(zip(chunk, self._connection.execute("HMGET", self._payloads, *chunk), strict=True))
+        return [found.get(i, OVERSIZED) or None for i in ids]
 
     def ack(self, ids: Sequence[str]) -> int:
         """Forget delivered jobs, whoever holds them."""
@@ -309,7 +310,7 @@ class RedisBackend:
 
     def payload(self, job_id: str) -> bytes | None:
         """Return one job's envelope, or ``None``."""
-        return self._fetch([job_id])[0]
+        return self._fetch([job_id], [self._connection.execute("HSTRLEN", self._payloads, job_id)])[0]
 
     def replay(self, ids: Sequence[str]) -> int:
         """Move failed jobs to the end of the queue, with no attempts counted."""

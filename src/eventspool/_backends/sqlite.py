@@ -189,8 +189,7 @@ class SQLiteBackend:
             " where seq = :seq",
             {"token": token, "until": until, "attempts": attempts, "seq": seq},
         )
-        stored = db.execute("select payload from payloads where seq = ?", (seq,)).fetchone()
-        payload = rows.as_bytes(stored[0]) if stored else None
+        payload = rows.payload_of(db, seq)
         return ClaimedJob(
             job_id,
             payload,
@@ -319,8 +318,7 @@ class SQLiteBackend:
 
         def step(db: sqlite3.Connection, queue: Queue) -> bytes | None:
             seq = rows.find(db, queue, "jobs", job_id) or rows.find(db, queue, "failed", job_id)
-            stored = db.execute("select payload from payloads where seq = ?", (seq,)).fetchone()
-            return rows.as_bytes(stored[0]) if stored is not None else None
+            return rows.payload_of(db, seq)
 
         return self._run(step)
 

@@ -1,5 +1,5 @@
 -- Lease due jobs; any number of processors at once.
--- ARGV: token, limit, lease_us, probe   -> {wait_us or -1, (id, attempts, progress, stalled)...}
+-- ARGV: token, limit, lease_us, probe   -> {wait_us or -1, (id, attempts, progress, stalled, payload_bytes)...}
 call('HDEL', M, '') -- a first write that memory limits do not refuse lets the rest run when Redis is full
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
@@ -46,6 +46,7 @@ for i = 1, math.min(limit, #found) do
   reply[#reply + 1] = job.attempts
   reply[#reply + 1] = job.progress
   reply[#reply + 1] = job.stalled and 1 or 0
+  reply[#reply + 1] = call('HSTRLEN', D, job.id)
 end
 if #found > limit and not probe then wake(W) end -- pass the baton
 return reply

@@ -1,5 +1,5 @@
 -- Lease the queue (L) and its first jobs in order; one processor at a time. Scores are places in the order, never times.
--- ARGV: token, limit, lease_us, probe, queue_lease_ms, was_standby   -> {wait_us or -1, standby, (id, attempts, progress, stalled)...}
+-- ARGV: token, limit, lease_us, probe, queue_lease_ms, was_standby   -> {wait_us or -1, standby, (id, attempts, progress, stalled, payload_bytes)...}
 call('HDEL', M, '') -- see claim.lua
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
@@ -52,5 +52,6 @@ for i = 1, math.min(limit, #found) do
   reply[#reply + 1] = job.attempts
   reply[#reply + 1] = job.progress
   reply[#reply + 1] = job.stalled and 1 or 0
+  reply[#reply + 1] = call('HSTRLEN', D, job.id)
 end
 return reply
