@@ -20,11 +20,12 @@ _STEPS = (3600.0, -3600.0, 31_536_000.0, -31_536_000.0, 5.0, -5.0, 0.3, -0.3)
 def _register_stop(role: str) -> None:
     @fault(f"stop-{role}", "process", (0.5, 3.0))
     def run(world: World, dice: random.Random) -> Course:
-        chosen = dice.choice(world.actors(role))
-        at_work = chosen.name in world.history.working
+        cast = world.actors(role)
+        at_work = [process for process in cast if process.name in world.history.working]
+        chosen = dice.choice(at_work or cast)
         chosen.signal(signal.SIGSTOP)
         yield
-        hits = int(at_work and state_of(chosen.pid) == "T")
+        hits = int(bool(at_work) and state_of(chosen.pid) == "T")
         chosen.signal(signal.SIGCONT)
         return hits
 

@@ -1,4 +1,4 @@
-"""What counts as synced in a trace: nothing that was written after the sync began."""
+"""What a power cut leaves: in a trace nothing counts as synced that was written after the sync began."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import shutil
 
 import pytest
 
+from torture.disk_trace import TracedFile, calls_of
 from torture.power_cut import cut_power, synced_bytes
+from torture.sqlite_power_cut import cut_often
 
+needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 AOF, OTHER = "/data/aof", "/data/log"
 
 
@@ -62,8 +65,77 @@ def test_a_partial_write_counts_for_what_was_written():
 
 @pytest.mark.alone
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@needs_strace
 def test_a_power_cut_takes_nothing_acknowledged_from_redis_that_syncs_always():
     outcome = cut_power("always", random.Random(1))
     assert outcome.acked > 20
     assert outcome.lost == 0
+
+
+def file_after(*lines: str) -> TracedFile:
+    """Return the model of the one file that *lines* are about."""
+    file = TracedFile()
+    for call in calls_of(f"7 1.5 {line}" if line[0] not in "<8" else line for line in lines):
+        file.take(call)
+    return file
+
+
+def write(offset: int, text: str) -> str:
+    data = "".join(f"\\x{byte:02x}" for byte in text.encode())
+    return f'pwrite64(3</f>, "{data}", {len(text)}, {offset}) = {len(text)}'
+
+
+SYNC = "fdatasync(3</f>) = 0"
+
+
+def test_synced_writes_stay_and_others_may_go():
+    file = file_after(write(0, "abcd"), write(6, "gh"), SYNC, write(1, "XY"), "ftruncate(3</f>, 4) = 0")
+    dice = random.Random(1)
+    assert file.after_power_cut(dice, 0.0) == b"abcd\0\0gh"
+    assert file.after_power_cut(dice, 1.0) == b"aXYd"
+    images = {file.after_power_cut(dice, 0.5) for _ in range(200)}
+    assert images >= {b"abcd\0\0gh", b"aXYd\0\0gh", b"abcd", b"aXYd"}
+
+
+def test_a_write_during_a_sync_is_not_synced_by_it():
+    file = file_after(
+        write(0, "abcd"),
+        "8 1.5 fdatasync(3</f> <unfinished ...>",
+        write(0, "X"),
+        "8 1.6 <... fdatasync resumed>) = 0",
+    )
+    assert file.after_power_cut(random.Random(1), 0.0) == b"abcd"
+    assert len(file.pending) == 1
+
+
+def test_a_failed_write_and_a_failed_sync_change_nothing():
+    file = file_after(
+        write(0, "ab"), "fdatasync(3</f>) = -1 EIO (Input/output error)", write(0, "X")[:-1] + "-1 ENOSPC (x)"
+    )
+    assert not file.durable
+    assert len(file.pending) == 1
+
+
+def test_paths_in_hexadecimal_are_read():
+    [_, call] = calls_of([r"7 1.5 fsync(3<\x2f\x66>) = 0"])
+    assert (call.path, call.result) == ("/f", 0)
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@needs_strace
+def test_a_power_cut_takes_nothing_acknowledged_from_sqlite_that_syncs_fully():
+    outcome = cut_often("full", 60, random.Random(1))
+    assert outcome.unsynced > 30, outcome
+    assert outcome.acked > 20, outcome
+    assert (outcome.losing, outcome.damaged) == (0, 0), outcome
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@needs_strace
+def test_the_same_cuts_do_take_something_where_less_is_synced():
+    """Or else they would cut nothing; still the file is sound."""
+    outcome = cut_often("normal", 60, random.Random(1))
+    assert outcome.losing > 0, outcome
+    assert outcome.damaged == 0, outcome
