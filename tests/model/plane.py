@@ -57,7 +57,7 @@ class Plane:
         for outage in self.outages:
             if outage.start <= moment < outage.end:
                 if outage.takes and not self.poison.intersection(events):
-                    self._take(events)
+                    self._take(events, moment)
                 self.requests.append((moment, outage.seconds, process, True))
                 return outage.answer, outage.seconds
         dice = self.simulation.dice
@@ -71,11 +71,11 @@ class Plane:
         elif self.poison and self.poison.intersection(events):
             answer = POISON
         else:
-            self._take(events)
+            self._take(events, moment)
         self.answered[answer] += 1
         self.requests.append((moment, seconds, process, False))
         return answer, seconds
 
-    def _take(self, events: list[bytes]) -> None:
+    def _take(self, events: list[bytes], moment: float) -> None:
         for event in events:
             self.taken[event] = self.taken.get(event, 0) + 1

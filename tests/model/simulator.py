@@ -54,7 +54,10 @@ class SimulatedBackend(MemoryBackend):
                 setattr(self, name, self._shaky(getattr(self, name)))
 
     def _rung(self) -> None:
-        for process in self.processes:
+        listeners = [process for process in self.processes if process.processor._idle.is_set()]
+        if len(listeners) > 1:
+            self._simulation.dice.shuffle(listeners)
+        for process in listeners:
             process.hear()
 
     def _shaky(self, method):
@@ -230,10 +233,9 @@ class Process:
             self._send()
 
     def hear(self) -> None:
-        """Somebody produced: the listener says so to a processor that idles."""
-        if self.processor._idle.is_set():
-            self.processor._idle.clear()
-            self._heard(None)
+        """Somebody produced: the listener says so to its processor, which idles."""
+        self.processor._idle.clear()
+        self._heard(None)
 
     def _wake(self) -> None:
         self.processor.wake()

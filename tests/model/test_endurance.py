@@ -1,0 +1,186 @@
+"""Long outages and what comes after them, in virtual time: nothing is given up, nobody hammers, everything drains."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import pytest
+
+from eventspool._config import ClientOpts, JobOpts
+from eventspool._delivery.verdict import DeliveryResult
+from eventspool._envelope import seal
+from eventspool._job import NewJob
+
+from .plane import SILENT, Outage, Plane
+from .scenario import most_requests
+from .simulator import Process, SimulatedBackend
+from .virtual import Simulation
+
+HOUR = 3600.0
+DOWN = DeliveryResult(503)
+BACKLOG_JOBS, JOB_EVENTS = 1_112, 900
+
+
+@dataclass
+class World:
+    """Some processors on one queue, and a data plane that is down from the start until *outage*."""
+
+    outage: float
+    processors: int = 1
+    fifo: bool = False
+    jobs: JobOpts = field(default_factory=JobOpts)
+    answer: DeliveryResult = DOWN
+    plane_type: type[Plane] = Plane
+    latency: tuple[float, float] = (0.05, 0.15)
+
+    def __post_init__(self) -> None:
+        self.simulation = simulation = Simulation("endurance")
+        self.backend = SimulatedBackend(simulation, durable=True, fifo=self.fifo)
+        seconds = 10.0 if self.answer is SILENT else 0.05
+        outages = [Outage(0.0, self.outage, self.answer, seconds)]
+        self.plane = self.plane_type(simulation, outages, latency=self.latency)
+        self.client = ClientOpts(write_key="k", gzip=False, flush_interval=1.0)
+        self.processes: list[Process] = []
+
+    def store(self, jobs: int, events: int = 1) -> None:
+        """Put *jobs* of *events* each into the queue, numbered from 0."""
+        for number in range(jobs):
+            names = [b"%d" % n for n in range(number * events, (number + 1) * events)]
+            job = NewJob(self.simulation.new_job_id(), seal(names, compress=False), events)
+            assert self.backend.commit([job]).accepted
+
+    def begin(self) -> None:
+        """Start the processors, within a second."""
+        for _ in range(self.processors):
+            self.simulation.at(self.simulation.dice.random(), self._begin_one)
+
+    def _begin_one(self) -> None:
+        args = (self.simulation, self.backend, self.plane, self.client, self.jobs)
+        self.processes.append(Process(*args, fifo=self.fifo))
+
+    def drain(self, within: float) -> float:
+        """Return how many seconds after the outage nothing is left; fail after *within*."""
+        drained = self.simulation.run(self.outage + within, lambda: not self.backend.unfinished)
+        assert drained, self.backend.stats()
+        return self.simulation.now - self.outage
+
+    def requests_in_outage(self) -> dict[Process, int]:
+        """Return how often each processor tried."""
+        tried = dict.fromkeys(self.processes, 0)
+        for _, _, process, ill in self.plane.requests:
+            tried[process] += ill
+        return tried
+
+
+def _endure(world: World, jobs: int) -> None:
+    with world.simulation.in_charge():
+        world.store(jobs)
+        world.begin()
+        world.simulation.run(world.outage)
+        assert world.backend.unfinished == jobs
+        for process, requests in world.requests_in_outage().items():
+            assert requests <= most_requests(world.outage, world.jobs, process.concurrency)
+        world.drain(within=120.0)
+    assert not world.backend._failed
+    assert len(world.plane.taken) == jobs
+
+
+@pytest.mark.parametrize("answer", [DOWN, SILENT], ids=["errors", "silence"])
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+@pytest.mark.parametrize("processors", [1, 3, 8])
+def test_ten_minutes_give_up_nothing_with_default_options(processors, fifo, answer):
+    _endure(World(outage=600.0, processors=processors, fifo=fifo, answer=answer), jobs=200)
+
+
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_eighty_four_hours_give_up_nothing_with_a_week_of_patience(fifo):
+    _endure(World(outage=84 * HOUR, fifo=fifo, jobs=JobOpts(retry_for=7 * 24 * HOUR)), jobs=200)
+
+
+def test_probes_of_a_long_outage_come_once_per_backoff_cap():
+    world = World(outage=24 * HOUR, processors=2, jobs=JobOpts(retry_for=7 * 24 * HOUR))
+    with world.simulation.in_charge():
+        world.store(50)
+        world.begin()
+        world.simulation.run(world.outage)
+    for process in world.processes:
+        moments = [moment for moment, _, whose, _ in world.plane.requests if whose is process]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(moments)]
+        assert min(gaps[20:]) >= world.jobs.backoff_max
+        assert len(moments) <= world.outage / world.jobs.backoff_max
+
+
+class _TimedPlane(Plane):
+    """Counts a million events in a little room, and notes when later ones come."""
+
+    def __init__(self, *args, **options) -> None:
+        super().__init__(*args, **options)
+        self.seen = bytearray(BACKLOG_JOBS * JOB_EVENTS)
+        self.came: dict[int, float] = {}
+
+    def _take(self, events, moment):
+        seen, came = self.seen, self.came
+        for number in map(int, events):
+            if number < len(seen):
+                seen[number] += 1
+            else:
+                came.setdefault(number, moment)
+
+
+@pytest.mark.parametrize("processors", [1, 4])
+def test_a_million_events_drain_without_a_herd_and_new_ones_get_their_turn(processors, capsys):
+    world = World(outage=600.0, processors=processors, plane_type=_TimedPlane)
+    simulation, plane = world.simulation, world.plane
+    tracked: dict[int, float] = {}
+
+    def track() -> None:
+        """Ten events per second from each process, from the end of the outage on."""
+        for process in world.processes:
+            number = len(plane.seen) + len(tracked)
+            assert process.track(b"%d" % number)
+            tracked[number] = simulation.now
+        if simulation.now < world.outage + 90.0:
+            simulation.at(simulation.now + 0.1, track)
+
+    with simulation.in_charge():
+        world.store(BACKLOG_JOBS, JOB_EVENTS)
+        world.begin()
+        simulation.at(world.outage, track)
+        simulation.run(world.outage + 60.0, lambda: min(plane.seen[::JOB_EVENTS]) > 0)
+        drained = simulation.now - world.outage
+        simulation.run(world.outage + 100.0)
+        world.drain(within=150.0)
+    assert plane.seen == b"\x01" * len(plane.seen), "all of them, and none twice"
+    assert not world.backend._failed
+    assert plane.came.keys() == tracked.keys()
+
+    healthy = sorted((moment, moment + seconds, p) for moment, seconds, p, ill in plane.requests if not ill)
+    for process in world.processes:
+        under_way = _most_at_once([(start, end) for start, end, p in healthy if p is process])
+        assert under_way <= process.concurrency
+    firsts = [
+        min((start for start, _, p in healthy if p is process), default=1e9) - world.outage
+        for process in world.processes
+    ]
+    waits = sorted(plane.came[number] - moment for number, moment in tracked.items())
+    with capsys.disabled():
+        print(
+            f"\n{processors} processors: a million drained {drained:.1f} s after the outage;"
+            f" first requests after {', '.join(f'{first:.1f}' for first in sorted(firsts))} s;"
+            f" new events waited {waits[len(waits) // 2]:.2f} s (median), {waits[-1]:.1f} s (most)",
+            end=" ",
+        )
+    if processors > 1:
+        assert max(firsts) - min(firsts) > 1.0, "they do not come back in step"
+    assert waits[-1] <= drained + 2.0, "nobody waits for longer than for what was there before"
+    assert waits[len(waits) // 2] < 2.0
+
+
+def _most_at_once(spans) -> int:
+    changes = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
+    level = most = 0
+    for _, change in changes:
+        level += change
+        most = max(most, level)
+    return most
