@@ -105,6 +105,11 @@ def play(plan: Plan, say: Callable[[str], object] = lambda _: None) -> Result:
         HarnessError: The harness itself could not go on.
     """
     faults.load()
+    unknown = set(plan.only) - faults.FAULTS.keys()
+    if unknown:
+        raise HarnessError(
+            f"no such fault: {', '.join(sorted(unknown))}; known are {', '.join(faults.FAULTS)}"
+        )
     dice = random.Random(plan.seed)
     in_order = dice.random() < _IN_ORDER_SHARE if plan.in_order is None else plan.in_order
     world = World(
@@ -172,11 +177,6 @@ class _Driver:
         return Result(verdict, rows, as_json(run, rows, world.history, verdict), folder)
 
     def _deck(self) -> list[Fault]:
-        unknown = set(self._plan.only) - faults.FAULTS.keys()
-        if unknown:
-            raise HarnessError(
-                f"no such fault: {', '.join(sorted(unknown))}; known are {', '.join(faults.FAULTS)}"
-            )
         return [
             fault
             for name, fault in sorted(faults.FAULTS.items())

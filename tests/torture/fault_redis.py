@@ -38,7 +38,7 @@ def restart(world: World, dice: random.Random) -> Course:
     return 1
 
 
-@fault("redis-loading", "redis", (1.0, 1.5), backends=_REDIS)
+@fault("redis-loading", "redis", (1.0, 1.5), backends=_REDIS, possible=lambda world: world.redis.can_be_slow)
 def loading(world: World, dice: random.Random) -> Course:
     """Killed, and slow to load its file: LOADING."""
     world.redis.kill()

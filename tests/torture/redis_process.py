@@ -62,6 +62,11 @@ class RedisProcess:
         assert pid is not None
         return pid
 
+    @property
+    def can_be_slow(self) -> bool:
+        """Whether this server has what it takes to load slowly; Redis before 7 has not."""
+        return all(self.admin.config_get(name.removeprefix("--")) for name in _SLOW_LOADING[::2])
+
     def errors(self, *codes: str) -> int:
         """Return how often the server has answered with an error of one of *codes* since it started."""
         stats = self.admin.info("errorstats")
