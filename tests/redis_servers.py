@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from eventspool._backends import redis as redis_backend
 from eventspool._backends.redis import RedisBackend
 from eventspool._config import RedisOpts
 from eventspool._redis_server import RedisServer
@@ -56,6 +58,12 @@ def make_backend(
     )
     defaults = {"prefix": "test", "fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
     return RedisBackend(redis_opts, queue_name=queue_name or f"q{next(_numbers)}", **{**defaults, **options})
+
+
+def documented_acl() -> list[str]:
+    """Return the commands that an ACL user of a queue must be allowed, as the documentation names them."""
+    rules = re.search(r"ACL: (.*)\n\"*", redis_backend.__doc__, re.DOTALL).group(1)
+    return re.findall(r"\+[a-z|]+", rules)
 
 
 def new_queue_name() -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 import pytest
 import redis
 import valkey
 
-import eventspool._backends.redis as module
 from eventspool import QueueError
 from eventspool._backends._redis_connection import connect
 from eventspool._config import RedisOpts
@@ -26,7 +24,7 @@ from eventspool._contract.tools import (
     retry,
 )
 from eventspool._job import JobState
-from redis_servers import NEWEST, make_backend, new_queue_name, running
+from redis_servers import NEWEST, documented_acl, make_backend, new_queue_name, running
 
 
 @pytest.mark.parametrize(
@@ -119,11 +117,6 @@ def test_a_newer_protocol_in_the_url_changes_nothing(unused_port, name):
         assert len(backend.jobs(JobState.FAILED, limit=1)) == 1
         backend.wait(0.01)
         backend.close()
-
-
-def documented_acl():
-    rules = re.search(r"ACL: (.*)\n\"*", module.__doc__, re.DOTALL).group(1)
-    return re.findall(r"\+[a-z|]+", rules)
 
 
 def test_the_documented_permissions_suffice(server, raw, caplog):
