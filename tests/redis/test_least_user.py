@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -76,10 +77,13 @@ def test_nobody_else_gets_in_and_that_user_not_elsewhere(least_url):
         (least_url.replace(f"{NAME}:{PASSWORD}@", ""), "PASSWORD"),
         (least_url.replace(PASSWORD, "wrong"), "PASSWORD"),
     ):
-        with pytest.raises(QueueError, match=complaint):
-            make_backend(url).open()
-    with pytest.raises(QueueError, match="PERMISSION"):
-        make_backend(least_url, prefix="other").stats()
+        with closing(make_backend(url)) as refused, pytest.raises(QueueError, match=complaint):
+            refused.open()
+    with (
+        closing(make_backend(least_url, prefix="other")) as other,
+        pytest.raises(QueueError, match="PERMISSION"),
+    ):
+        other.stats()
     with redis.Redis.from_url(least_url) as client:
         for command in (
             ("KEYS", "*"),
