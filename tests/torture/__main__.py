@@ -32,6 +32,7 @@ def main() -> int:
         only=tuple(filter(None, options.only.split(","))),
         kill_rate=options.kill_rate,
         pause=options.pause,
+        stretch=options.stretch,
         in_order=options.in_order,
         sabotage=options.sabotage,
     )
@@ -82,6 +83,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--only", default="", metavar="FAULT,…", help="deal only these fault classes")
     parser.add_argument("--kill-rate", type=float, default=1.5, help="kills per second of fault")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two events of a thread")
+    parser.add_argument("--stretch", type=float, default=1.0, help="how much longer than usual faults last")
     order = parser.add_mutually_exclusive_group()
     order.add_argument("--in-order", action="store_true", default=None, help="one processor at a time")
     order.add_argument("--shared", dest="in_order", action="store_false", help="all workers share the queue")

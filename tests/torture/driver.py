@@ -35,7 +35,6 @@ _RECOVERY_SECONDS = 15.0
 _CALM = (0.05, 0.3)
 _PAIRS = 0.25
 _IN_ORDER_SHARE = 0.25
-_FINISH_SECONDS = 30.0
 _DRAIN_SECONDS = 60.0
 _STATES = ("waiting", "delayed", "leased")
 
@@ -52,6 +51,7 @@ class Plan:
         only: Fault classes to deal; empty for all.
         kill_rate: Kills of producers and workers per second of fault.
         pause: Seconds between two events of a producer's thread, on average.
+        stretch: How much longer than usual faults last.
         in_order: First in, first out; ``None`` draws it.
         sabotage: A bug on purpose (see ``sabotage``).
     """
@@ -62,6 +62,7 @@ class Plan:
     only: tuple[str, ...] = ()
     kill_rate: float = 1.5
     pause: float = 0.02
+    stretch: float = 1.0
     in_order: bool | None = None
     sabotage: str | None = None
 
@@ -71,7 +72,7 @@ class Plan:
         return " ".join(
             [
                 f"./run torture --backend {self.backend} --seconds {self.seconds:g} --seed {self.seed}",
-                f"--kill-rate {self.kill_rate:g} --pause {self.pause:g}",
+                f"--kill-rate {self.kill_rate:g} --pause {self.pause:g} --stretch {self.stretch:g}",
                 *(["--in-order" if self.in_order else "--shared"] if self.in_order is not None else []),
                 *([f"--sabotage {self.sabotage}"] if self.sabotage else []),
                 *(["--only " + ",".join(self.only)] if self.only else []),
@@ -189,7 +190,7 @@ class _Driver:
 
     def _strike(self, number: int, hand: tuple[Fault, ...]) -> None:
         """Inject, let it last, heal, and wait for recovery."""
-        seconds = max(self._dice.uniform(*fault.seconds) for fault in hand)
+        seconds = max(self._dice.uniform(*fault.seconds) for fault in hand) * self._plan.stretch
         pause = self._dice.uniform(*_CALM)
         courses = [(fault, fault.run(self._world, random.Random(self._dice.random()))) for fault in hand]
         begin = time.monotonic()
@@ -255,14 +256,14 @@ class _Driver:
         while None in world.history.recovery(healed) and time.monotonic() - healed < _RECOVERY_SECONDS:
             self._step()
         final = world.history.recovery(healed)
-        world.dismiss("producer", _FINISH_SECONDS)
+        world.dismiss("producer")
         deadline = time.monotonic() + _DRAIN_SECONDS
         drained = None
         while drained is None and time.monotonic() < deadline:
             if not world.undelivered():
                 drained = time.monotonic() - healed
             self._step()
-        world.dismiss("worker", _FINISH_SECONDS)
+        world.dismiss("worker")
         world.end_ledger()
         return final, Remains(
             stored={i: digest for i, (digest, _) in world.stored(*_STATES).items()},

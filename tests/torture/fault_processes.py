@@ -44,6 +44,16 @@ def kill_everyone(world: World, dice: random.Random) -> Course:
     return sum(victim.name in world.history.working for victim in victims)
 
 
+@fault("rolling-restart", "process", (0.2, 1.0))
+def rolling_restart(world: World, dice: random.Random) -> Course:
+    """Everybody is told to finish, as a deployment does it; successors come as they go."""
+    leaving = [process for process in world.actors() if process.leaving is None]
+    for process in leaving:
+        process.ask_to_finish()
+    yield
+    return sum(process.name in world.history.working for process in leaving)
+
+
 @fault("clock-step", "clock")
 def step_clock(world: World, dice: random.Random) -> Course:
     """Every wall clock steps by seconds, an hour or a year, and back."""

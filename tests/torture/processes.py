@@ -39,6 +39,7 @@ class Process:
         self.name = name
         self.killed = False
         self.stopped = False
+        self.leaving: float | None = None
         self.began = time.monotonic()
         self._errors = errors
         path = os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH"))))
@@ -80,6 +81,11 @@ class Process:
         except OSError:
             if self.exit_status is None:
                 raise
+
+    def ask_to_finish(self) -> None:
+        """Tell it to end in good order; since when (monotonic seconds) is kept in ``leaving``."""
+        self.leaving = time.monotonic()
+        self.tell("finish")
 
     def signal(self, number: int) -> None:
         """Send a signal; SIGKILL, SIGSTOP and SIGCONT are kept account of."""

@@ -50,6 +50,8 @@ _SLOWER_IN_ORDER = 5.0
 _SOCKET_TIMEOUT = 1.0
 _MOST_CRASHES = 20
 _END_SECONDS = 10.0
+FINISH_SECONDS = 30.0
+"""Within which a process that was told to finish must have; its client's ``close`` may take a third of it."""
 _PAGE = 500
 
 
@@ -155,24 +157,31 @@ class World:
     def tend(self) -> None:
         """Start a successor for everyone who is gone. One who ended by itself is noted."""
         for role, cast in self._cast.items():
-            for process in [p for p in cast if p.exit_status is not None]:
-                cast.remove(process)
-                if not process.killed:
-                    words = process.last_words()
-                    self.crashes.append(f"{process.name} ended with {process.exit_status}: {words}")
-                process.end(0.0)
+            for process in cast[:]:
+                if process.exit_status is None and self._is_overdue(process):
+                    self.crashes.append(f"{process.name} would not finish")
+                    process.signal(signal.SIGKILL)
+                if (status := process.exit_status) is not None:
+                    cast.remove(process)
+                    if not process.killed and not (process.leaving and status == 0):
+                        self.crashes.append(f"{process.name} ended with {status}: {process.last_words()}")
+                    process.end(0.0)
             if len(self.crashes) > _MOST_CRASHES:
                 raise HarnessError(f"too many processes end by themselves: {self.crashes[-1]}")
             while len(cast) < self._wanted[role]:
                 cast.append(self._bear(role))
 
-    def dismiss(self, role: str, timeout: float) -> None:
+    @staticmethod
+    def _is_overdue(process: Process) -> bool:
+        return process.leaving is not None and time.monotonic() > process.leaving + FINISH_SECONDS
+
+    def dismiss(self, role: str) -> None:
         """Tell all of a role to finish, and wait. Those who do not, or not in good order, are noted."""
         self._wanted[role] = 0
         leaving, self._cast[role] = self._cast[role], []
         for process in leaving:
-            process.tell("finish")
-        deadline = time.monotonic() + timeout
+            process.ask_to_finish()
+        deadline = time.monotonic() + FINISH_SECONDS
         for process in leaving:
             status = process.end(max(deadline - time.monotonic(), 0.1))
             if status is None:
