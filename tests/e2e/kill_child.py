@@ -31,6 +31,7 @@ def main(settings: dict[str, object]) -> None:
         settings["write_key"],
         data_plane_url=settings["data_plane_url"],
         persistence=settings["queue_opts"],
+        spill=settings.get("spill"),
         durability="persisted" if settings["mode"] == "persisted" else "buffered",
         flush_at=5,
         flush_interval=0.02,

@@ -67,6 +67,7 @@ class Child:
         seed: str,
         *,
         pause: float = 0.002,
+        spill: str | None = None,
         **opts: object,
     ) -> None:
         settings = {
@@ -77,6 +78,7 @@ class Child:
             "seed": seed,
             "threads": 3,
             "pause": pause,
+            "spill": spill,
         }
         self._account = account
         self._rest = b""

@@ -243,8 +243,7 @@ class Flusher:
 
     def _look_up_calmly(self, now: float) -> None:
         try:
-            with self._noting_outages():
-                self._look_up(now)
+            self._look_up(now)
         except QueueError as error:
             if self.spill is None:
                 raise
@@ -324,7 +323,9 @@ class Flusher:
             return  # the file's commits must not wait for an answer that will not come
         ids = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
         if ids:
-            self._on_lookup(ids, self.backend.lookup(ids))
+            with self._noting_outages():
+                standing = self.backend.lookup(ids)
+            self._on_lookup(ids, standing)
 
 
 def _thresholds(opts: ClientOpts) -> tuple[int, int]:

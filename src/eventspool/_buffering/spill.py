@@ -41,6 +41,8 @@ _LEASE = 10.0
 """Seconds after which another process may go on where a dead one was moving."""
 _POLL = 0.25
 """Longest wait, in seconds, for another process that is moving, and for room in a full queue."""
+_TURN = 0.1
+"""Longest, in seconds, that a commit waits for the mover to have moved something before it."""
 _BACKOFF_INITIAL, _BACKOFF_MAX = 0.1, 2.0
 _LOOK_INTERVAL = 60.0
 
@@ -93,6 +95,7 @@ class Spill:
         )  # what goes in, and whether anything does, changes by one hand at a time
         self._stopping = threading.Event()
         self._wake = threading.Event()
+        self._turn = threading.Event()
         self._mover: threading.Thread | None = None
         self._look_at = 0.0
         self._moved = 0
@@ -125,6 +128,9 @@ class Spill:
             jobs: What the queue does not take now.
             begin: Also into an empty file. Otherwise return ``None``: the queue is to be asked.
         """
+        if self.is_active and not self.is_away:  # fewer in than out, or the file would never be empty
+            self._turn.wait(_TURN)
+            self._turn.clear()
         with self._lock:
             if not (begin or self.is_active):
                 return None
@@ -174,6 +180,7 @@ class Spill:
             try:
                 pause = self._move()
                 if pause is None:
+                    self._turn.set()
                     return
                 failures, self.is_broken = 0, False
             except QueueError:  # the processor and the flusher meet the same, and report it
@@ -184,6 +191,7 @@ class Spill:
                 pause = 1.0
                 _log.error("moving events out of the spill file met %s and goes on", type(error).__name__)
                 self._give_back()
+            self._turn.set()
             if pause:
                 self._wake.wait(pause)
         self._give_back()
