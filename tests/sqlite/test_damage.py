@@ -8,7 +8,17 @@ import sqlite3
 
 import pytest
 
-from eventspool._contract.tools import LONG, claim_soon, depth, drain, ids_of, new_job, new_jobs, release
+from eventspool._contract.tools import (
+    LONG,
+    claim_soon,
+    depth,
+    drain,
+    fail,
+    ids_of,
+    new_job,
+    new_jobs,
+    release,
+)
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import Depth, JobState
 
@@ -180,6 +190,24 @@ def test_a_row_of_rubbish_is_handed_out_and_can_be_settled(path, make, edit, fif
     [job] = claim_soon(backend, "t")
     assert backend.ack([job.id]) == 1
     assert depth(backend)[:3] == (Depth(), Depth(), Depth())
+
+
+@pytest.mark.parametrize("failed", [False, True], ids=["unfinished", "failed"])
+def test_a_job_whose_payload_is_gone_shares_nothing_with_the_next(path, make, failed):
+    """The next one must not get its number: it could not be stored, or would lose its payload with the other."""
+    backend = make()
+    hurt, sound = new_jobs(2)
+    backend.commit([hurt])
+    if failed:
+        claim_soon(backend, "t")
+        backend.settle("t", [fail(hurt.id)])
+    with sqlite3.connect(path) as db:
+        db.execute("delete from payloads")
+    db.close()
+    assert backend.commit([sound]).accepted == 1
+    assert backend.payload(hurt.id) is None
+    assert backend.purge(JobState.FAILED if failed else JobState.WAITING, [hurt.id]) == 1
+    assert backend.payload(sound.id) == sound.payload
 
 
 @pytest.mark.parametrize("due", ["null", "'never'", "x'00'"])

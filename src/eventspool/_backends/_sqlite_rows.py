@@ -101,7 +101,12 @@ def find(db: sqlite3.Connection, queue: Queue, table: str, job_id: str) -> int |
 
 def insert(db: sqlite3.Connection, queue: Queue, job_id: str, payload: bytes | None, events: int) -> None:
     """Store a job behind all others, due now."""
-    seq = db.execute("insert into payloads (payload) values (?)", (payload,)).lastrowid
+    # SQLite would number it by the payloads alone, and give it the number of a job whose payload is gone.
+    seq = db.execute(
+        "insert into payloads values (1 + max(ifnull((select max(seq) from payloads), 0),"
+        " ifnull((select max(seq) from jobs), 0), ifnull((select max(seq) from failed), 0)), ?)",
+        (payload,),
+    ).lastrowid
     db.execute(
         "insert into jobs (seq, queue, id, events, bytes, due) values (?, ?, ?, ?, ?, ?)",
         (seq, queue.key, job_id, events, len(payload or b""), queue.now),
