@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Arrival", "History", "Issue", "Tail"]
+__all__ = ["Arrival", "History", "Issue", "Tail", "producer_of"]
 
 
 class Tail:
@@ -64,6 +64,7 @@ class History:
         refused: Reason by id, for those that ``on_error`` was told of.
         arrivals: What reached the data plane, by id.
         working: Workers that have delivered, and producers that have had an acknowledgement.
+        closed: How many events each client that was closed in good order has reported lost, by producer.
         forks: Forked children that came to work.
         deadlocked: Forked children that did not end in time.
     """
@@ -74,6 +75,7 @@ class History:
     refused: dict[str, str] = field(default_factory=dict)
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     working: set[str] = field(default_factory=set)
+    closed: dict[str, int] = field(default_factory=dict)
     forks: int = 0
     deadlocked: list[str] = field(default_factory=list)
     _order: list[str] = field(default_factory=list)
@@ -96,6 +98,8 @@ class History:
             self.refused[subject] = rest[0]
         elif kind == "w":
             self.working.add(subject)
+        elif kind == "e":
+            self.closed[subject] = int(rest[0])
         elif kind == "f":
             self.forks += 1
         elif kind == "d":

@@ -88,6 +88,7 @@ class Producer:
                 for thread in threads:
                     thread.join(3 * CALL_SECONDS + _FLUSH_SECONDS)
                 self._client.close(timeout=_CLOSE_SECONDS)
+                self._scribe.say("e", self._name, str(self._client.stats().lost))
                 return
         os._exit(0)  # the driver is gone
 

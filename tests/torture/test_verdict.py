@@ -108,6 +108,17 @@ def test_every_issued_event_is_counted_in_one_place():
     assert sum(verdict.places.values()) == len(history.issued)
 
 
+@pytest.mark.parametrize(("reported", "found"), [(2, False), (1, True)])
+def test_a_client_that_was_closed_reports_every_event_that_is_nowhere(reported, found):
+    history = make_history()
+    for number in range(2):
+        history.hear(f"50.0 i event-p2.0.{number} d")
+        history.hear(f"51.0 n event-p2.0.{number}")
+    assert verdict_on(history).passed, "its producer may have been killed"
+    history.hear(f"52.0 e p2 {reported}")
+    assert ("vanished" in verdict_on(history).violations) == found
+
+
 def test_slow_recovery_from_one_fault_is_noticed():
     late = Window("redis-stop", 12.0, 13.0, hits=1, acked_after=0.1, delivered_after=5.2)
     assert verdict_on(make_history(), windows=[WINDOW, late]).violations == {

@@ -2,7 +2,8 @@
 What a run must show. Pure: from what was written down to a verdict.
 
 Every issued event is in exactly one place: delivered, stored, failed, refused, or unknown (its producer was killed or its call
-gave up before an answer). An acknowledged one is never refused or unknown: it would be lost.
+gave up before an answer). An acknowledged one is never refused or unknown: it would be lost. And a client that was closed in
+good order knows where each of its events is: no more of them are unknown than it has reported lost.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torture.events import is_poison
+from torture.history import producer_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,6 +129,7 @@ def judge(
     """
     found = {
         "lost": _lost(history, remains),
+        "vanished": _vanished(history, remains),
         "given up": [i for i in remains.failed if not is_poison(i)],
         "refused but sent": [i for i in history.refused if i in history.arrivals or i in remains.stored],
         "acknowledged and refused": [i for i in history.refused if i in history.acked],
@@ -156,6 +159,21 @@ def judge(
 def _lost(history: History, remains: Remains) -> list[str]:
     safe = (history.arrivals, remains.stored, remains.failed)
     return [i for i in history.acked if not any(i in place for place in safe)]
+
+
+def _vanished(history: History, remains: Remains) -> list[str]:
+    """Return the producers, closed in good order, of whose events more are nowhere than they reported."""
+    known = (history.arrivals, remains.stored, remains.failed, history.refused)
+    unknown = Counter(
+        producer
+        for i in history.issued
+        if (producer := producer_of(i)) in history.closed and not any(i in p for p in known)
+    )
+    return [
+        f"{count} of {producer}, {history.closed[producer]} reported"
+        for producer, count in unknown.items()
+        if count > history.closed[producer]
+    ]
 
 
 def _changed(history: History, remains: Remains) -> list[str]:
