@@ -1,7 +1,9 @@
 """
 Files as a power cut may leave them: a model of what was written and what was synced, fed with the lines of ``strace``. Pure.
 
-What was synced is there. Of what was not, any part may be: nothing, all, or some writes without the ones before them.
+What was synced is there. Of what was not, any part may be: nothing, all, or some writes without the ones before them. What a
+failed sync was to cover is gone for good, although it can be read until the power goes: so do kernels that mark pages as clean
+when they could not write them, and a later sync that succeeds says nothing about them.
 """
 
 from __future__ import annotations
@@ -96,10 +98,11 @@ class TracedFile:
         if call.name in ("fdatasync", "fsync"):
             if call.result is None:
                 self._covered[call.thread] = len(self.pending)
-            elif call.result == 0:
+            else:
                 covered = self._covered.pop(call.thread)
                 for change in self.pending[:covered]:
-                    _apply(self.durable, change)
+                    if call.result == 0 or change.name == "ftruncate":
+                        _apply(self.durable, change)
                 del self.pending[:covered]
                 self._covered = {t: max(n - covered, 0) for t, n in self._covered.items()}
         elif call.result is not None and call.result >= 0:

@@ -1,5 +1,5 @@
 """
-Power cuts under SQLite: ``python -m torture.sqlite_power_cut [--synchronous full|normal] [--cuts 100] [--seed N]``.
+Power cuts under SQLite: ``python -m torture.sqlite_power_cut [--synchronous full|normal] [--cuts 100] [--seed N] [--errors]``.
 
 One process works on a queue under ``strace``. Then the power is cut at many points of that trace: the files are put
 together as they may be on the disk (see ``disk_trace``), the queue is opened, and what was acknowledged by then must be in it
@@ -15,14 +15,20 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from eventspool import open_queue
 from torture.disk_trace import OPTIONS, TracedFile, calls_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["Cuts", "cut_often"]
 
 _STATES = ("waiting", "delayed", "leased", "failed")
 _KEEP = (0.0, 0.5, 0.9, 1.0)
+_ERRORS = ("-e", "inject=fdatasync,fsync:error=EIO:when=9+7")
+"""Beyond the opening of the file, every seventh sync fails."""
 _TESTS = Path(__file__).parent.parent
 
 
@@ -39,6 +45,7 @@ class Cuts:
         window: The longest from a lost acknowledgement to its cut, in seconds.
         damaged: Cuts after which the file was set aside as damaged.
         unsynced: Cuts that met changes that were not synced.
+        errors: Syncs that failed.
     """
 
     cuts: int = 0
@@ -48,21 +55,24 @@ class Cuts:
     window: float = 0.0
     damaged: int = 0
     unsynced: int = 0
+    errors: int = 0
 
 
-def cut_often(synchronous: str, cuts: int, dice: random.Random, seconds: float = 1.5) -> Cuts:
-    """Trace one process, cut the power at *cuts* points, and return what that cost."""
+def cut_often(
+    synchronous: str, cuts: int, dice: random.Random, seconds: float = 1.5, *, errors: bool = False
+) -> Cuts:
+    """Trace one process, some of whose syncs fail with *errors*, cut the power at *cuts* points, and return the cost."""
     with tempfile.TemporaryDirectory(prefix="power-") as name:
         folder = Path(name).resolve()
-        trace = _trace(folder, synchronous, seconds)
+        trace = _trace(folder, synchronous, seconds, _ERRORS if errors else ())
         return _cut(trace.read_text(errors="replace").splitlines(), folder, cuts, dice)
 
 
-def _trace(folder: Path, synchronous: str, seconds: float) -> Path:
+def _trace(folder: Path, synchronous: str, seconds: float, errors: Sequence[str]) -> Path:
     trace = folder / "trace"
     url = f"sqlite:///{folder / 'queue.db'}?synchronous={synchronous}"
     program = [sys.executable, "-m", "torture.sqlite_writer", url, str(folder / "said"), str(seconds)]
-    command = ["strace", *OPTIONS, "-E", f"PYTHONPATH={_TESTS}", "-o", str(trace), *program]
+    command = ["strace", *OPTIONS, *errors, "-E", f"PYTHONPATH={_TESTS}", "-o", str(trace), *program]
     subprocess.run(command, check=True, timeout=seconds + 60)
     return trace
 
@@ -77,6 +87,7 @@ def _cut(lines: list[str], folder: Path, cuts: int, dice: random.Random) -> Cuts
     delivered: set[str] = set()
     outcome = Cuts()
     for number, call in enumerate(calls):
+        outcome.errors += call.name in ("fdatasync", "fsync") and (call.result or 0) < 0
         if call.path in files:
             files[call.path].take(call)
         elif call.result is None:  # once begun, it may have been said
@@ -131,8 +142,11 @@ def main() -> int:
     parser.add_argument("--cuts", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--errors", action="store_true", help="have some syncs fail")
     options = parser.parse_args()
-    outcome = cut_often(options.synchronous, options.cuts, random.Random(options.seed), options.seconds)
+    outcome = cut_often(
+        options.synchronous, options.cuts, random.Random(options.seed), options.seconds, errors=options.errors
+    )
     print(f"synchronous {options.synchronous}: {outcome}")
     return int(bool(outcome.damaged or (options.synchronous == "full" and outcome.losing)))
 

@@ -108,12 +108,14 @@ def test_a_write_during_a_sync_is_not_synced_by_it():
     assert len(file.pending) == 1
 
 
-def test_a_failed_write_and_a_failed_sync_change_nothing():
-    file = file_after(
-        write(0, "ab"), "fdatasync(3</f>) = -1 EIO (Input/output error)", write(0, "X")[:-1] + "-1 ENOSPC (x)"
-    )
-    assert not file.durable
-    assert len(file.pending) == 1
+def test_what_a_failed_sync_was_to_cover_is_gone_even_after_one_that_succeeds():
+    file = file_after(write(0, "ab"), "fdatasync(3</f>) = -1 EIO (Input/output error)", write(2, "cd"), SYNC)
+    assert file.after_power_cut(random.Random(1), 1.0) == b"\0\0cd"
+
+
+def test_a_failed_write_changes_nothing():
+    file = file_after(write(0, "ab"), SYNC, write(0, "X")[:-1] + "-1 ENOSPC (x)")
+    assert (file.durable, file.pending) == (b"ab", [])
 
 
 def test_paths_in_hexadecimal_are_read():
@@ -139,3 +141,14 @@ def test_the_same_cuts_do_take_something_where_less_is_synced():
     outcome = cut_often("normal", 60, random.Random(1))
     assert outcome.losing > 0, outcome
     assert outcome.damaged == 0, outcome
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@needs_strace
+def test_a_sync_that_failed_is_never_taken_for_one_that_succeeded():
+    """The kernel may have dropped what it was to write; so an acknowledgement must rest on writing it again."""
+    outcome = cut_often("full", 60, random.Random(1), errors=True)
+    assert outcome.errors > 5, outcome
+    assert outcome.acked > 20, outcome
+    assert (outcome.losing, outcome.damaged) == (0, 0), outcome
