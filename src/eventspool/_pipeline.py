@@ -363,6 +363,12 @@ class Pipeline:
                     self._tell(job_id, error, failure.payload)
 
     @property
+    def is_spilling(self) -> bool:
+        """The spill file may hold events, whoever put them there."""
+        spill = self._engine.spill
+        return spill is not None and spill.may_hold_jobs
+
+    @property
     def processor(self) -> Processor | None:
         """The processor, where this process has one."""
         return self._engine.processor

@@ -98,3 +98,29 @@ def test_a_refused_write_key_is_said_loudly_and_costs_nothing(start, plane, targ
     with open_queue(queue["EVENTSPOOL_QUEUE"], queue["EVENTSPOOL_QUEUE_NAME"]) as opened:
         assert opened.stats().failed.jobs == 0
     assert "wrong" not in process.stderr.read()
+
+
+def test_a_spill_file_that_somebody_left_is_moved_on(run, plane, target, redis_server, tmp_path):
+    """A producer was killed while Redis was away: a worker with its file delivers what is in there."""
+    name = {"EVENTSPOOL_QUEUE_NAME": tmp_path.name}
+    spill = f"sqlite:///{tmp_path}/spill.db"
+    event = b'{"type": "track", "event": "E", "userId": "u"}'
+    assert run("send", "-", "--enqueue-only", EVENTSPOOL_QUEUE=spill, data=event, **name).status == 0
+    redis = {"EVENTSPOOL_QUEUE": redis_server.url, "EVENTSPOOL_SPILL": spill}
+    done = run("worker", "--once", "--json", **target, **redis, **name)
+
+    assert done.status == 0, done
+    assert plane.stats().unique == 1
+    assert run("queue", "status", "--json", EVENTSPOOL_QUEUE=spill, **name).json["waiting"]["events"] == 0
+
+
+def test_a_spill_file_is_for_redis(run, target, tmp_path):
+    files = [f"sqlite:///{tmp_path}/{name}.db" for name in ("queue", "spill")]
+    for command in ("worker", "send"):
+        arguments = [command, *(["-"] if command == "send" else []), "--queue", files[0], "--spill", files[1]]
+        done = run(*arguments, **target)
+
+        assert done.status == 2, done
+        assert "spill" in done.err
+    done = run("send", "-", "--spill", files[1], **target)
+    assert (done.status, "--queue" in done.err) == (2, True), done

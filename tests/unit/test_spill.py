@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
 
 import pytest
@@ -190,6 +191,21 @@ def test_a_full_file_refuses_and_lets_nothing_overtake(world):
     result = spill.commit(jobs, begin=True)
     assert result.accepted == 3
     assert list(result.rejected) == ids_of(jobs[3:])
+
+
+def test_a_producer_that_never_pauses_is_outrun(world):
+    """As long as the file holds anything everything goes through it: it must come to an end under full load."""
+    spill, jobs = world.spill(), new_jobs(500)
+    spill.commit(jobs, begin=True)
+    world.queue.away = False
+    spill.hasten()
+    assert eventually(lambda: not spill.is_away)
+    deadline = time.monotonic() + 20.0
+    while spill.commit(group := new_jobs(8), begin=False):
+        jobs += group
+        assert time.monotonic() < deadline, "it would never end"
+    assert world.moved() == ids_of(jobs)
+    assert len(jobs) < 500 + 8 * 30, "at most one commit a move, and none in the last"
 
 
 def test_a_queue_that_goes_away_again_gets_the_rest_later(world):

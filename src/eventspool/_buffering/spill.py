@@ -98,6 +98,7 @@ class Spill:
         self._turn = threading.Event()
         self._mover: threading.Thread | None = None
         self._look_at = 0.0
+        self._looked = False
         self._moved = 0
         self.is_active = False
         """The file holds jobs, or may: new batches go behind them."""
@@ -111,14 +112,24 @@ class Spill:
         if self.is_active or now < self._look_at:
             return
         self._look_at = now + _LOOK_INTERVAL
-        if not self._path.exists():
-            return
+        try:
+            if self._path.exists():
+                self._take_up()
+        finally:
+            self._looked = True
+
+    def _take_up(self) -> None:
         stats = self._file.stats()
         left = stats.waiting.events + stats.delayed.events + stats.leased.events
         if stats.waiting.jobs or stats.delayed.jobs or stats.leased.jobs:
             _log.info("%d events are left in the spill file: they go to the queue first", left)
             with self._lock:
                 self._activate()
+
+    @property
+    def may_hold_jobs(self) -> bool:
+        """The file holds jobs, or was not looked at yet."""
+        return self.is_active or not self._looked
 
     def commit(self, jobs: Sequence[NewJob], *, begin: bool) -> CommitResult | None:
         """
@@ -191,8 +202,8 @@ class Spill:
                 pause = 1.0
                 _log.error("moving events out of the spill file met %s and goes on", type(error).__name__)
                 self._give_back()
-            self._turn.set()
             if pause:
+                self._turn.set()
                 self._wake.wait(pause)
         self._give_back()
 
@@ -219,6 +230,8 @@ class Spill:
         if left:
             self._give_back()
             return _POLL
+        if len(claim.jobs) == _JOBS_PER_MOVE:  # otherwise the next claim should find nothing, and this end
+            self._turn.set()
         return 0.0
 
     def _readable(self, claimed: Sequence[ClaimedJob]) -> list[NewJob]:

@@ -232,7 +232,7 @@ def _work(client: Client, stop: _Stop, show: Callable[[_Status], None], *, once:
     while not stop.wait(_ONCE_LOOK_EVERY if once else _LOOK_EVERY):
         status = _look(client, status)
         show(status)
-        if once and status.is_empty:
+        if once and status.is_empty and not client._pipe().is_spilling:  # noqa: SLF001
             break
     return status
 
