@@ -32,6 +32,14 @@ fix:
 lock *ARGS:
     ./run lock "$@"
 
+# The bill of materials of a full installation.
+sbom:
+    @./run sbom
+
+# Ask the advisory database about it.
+audit *ARGS:
+    ./run audit "$@"
+
 # What has to pass before a change is merged.
 ci:
     ./run ci

@@ -153,6 +153,29 @@ def test_the_locked_requirements_are_hashed_and_name_no_host():
         assert len(pins) == len(hashed) > 0, path.name
 
 
+def test_the_bill_of_materials_names_every_pinned_package_and_is_the_same_every_time():
+    """CycloneDX, from the lock of a full installation; it needs neither a network nor a clock."""
+    command = [sys.executable, "tools/sbom.py"]
+    first, second = (
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}
+        )
+        for seed in ("1", "2")
+    )
+    bill = json.loads(first.stdout)
+    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements/demo.txt").read_text(), re.MULTILINE)
+
+    assert first.stdout == second.stdout
+    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
+    assert bill["metadata"]["component"]["purl"] == f"pkg:pypi/eventspool@{eventspool.__version__}"
+    assert sorted((part["name"], part["version"]) for part in bill["components"]) == sorted(pins)
+    for part in bill["components"]:
+        assert part["purl"] == f"pkg:pypi/{part['name']}@{part['version']}"
+        hashes = [h for file in part["externalReferences"] for h in file["hashes"]]
+        assert hashes
+        assert all(h["alg"] == "SHA-256" and len(h["content"]) == 64 for h in hashes)
+
+
 def test_every_module_says_what_it_is_for():
     modules = [ROOT / name for name in git_files("src/eventspool/*.py")]
     silent = [m.name for m in modules if m.exists() and not ast.get_docstring(ast.parse(m.read_text()))]
