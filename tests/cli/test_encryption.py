@@ -65,3 +65,10 @@ def test_a_wrong_key_is_an_error_that_does_not_repeat_it(run, encrypted, target)
 def test_no_help_text_shows_a_key(run, key):
     for command in (("queue", "status"), ("worker",), ("send",)):
         assert key not in run(*command, "--help", EVENTSPOOL_ENCRYPTION_KEY=key).out
+
+
+def test_an_export_without_the_key_fails_so_that_no_purge_follows_it(run, encrypted, key, tmp_path):
+    for env, status, lines in (({}, 1, 0), ({"EVENTSPOOL_ENCRYPTION_KEY": key}, 0, 1)):
+        done = run("queue", "export", "out.jsonl", "--state", "waiting", **encrypted, **env)
+        assert done.status == status, done
+        assert len((tmp_path / "out.jsonl").read_text().splitlines()) == lines

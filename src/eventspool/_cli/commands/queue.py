@@ -319,7 +319,8 @@ def export(queue_url: str, queue_name: str, prefix: str, file: str, state: str, 
     """
     Write the events of jobs to FILE (- is the standard output), one a line.
 
-    Nothing leaves the queue. `eventspool send` takes the file back in.
+    Nothing leaves the queue. `eventspool send` takes the file back in. The exit status is 1 where fewer events could
+    be written than there are.
 
     \b
     Example:
@@ -343,6 +344,7 @@ def export(queue_url: str, queue_name: str, prefix: str, file: str, state: str, 
         say(
             f"{format_count(expected - count, 'event')} less than counted: moved on meanwhile, or unreadable and kept"
         )
+        sys.exit(1)  # so that `export && purge` purges nothing that was not exported
 
 
 def _export_to_stdout(queue: Queue, state: str) -> int:
