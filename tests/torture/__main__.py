@@ -81,7 +81,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=600.0, help="of faults, for each backend")
     parser.add_argument("--seed", type=int, help="default: a fresh one")
     parser.add_argument("--only", default="", metavar="FAULT,…", help="deal only these fault classes")
-    parser.add_argument("--kill-rate", type=float, default=1.5, help="kills per second of fault")
+    parser.add_argument("--kill-rate", type=float, default=3.0, help="kills per second of fault")
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between two events of a thread")
     parser.add_argument("--stretch", type=float, default=1.0, help="how much longer than usual faults last")
     order = parser.add_mutually_exclusive_group()

@@ -60,7 +60,7 @@ class Plan:
     seconds: float
     seed: int
     only: tuple[str, ...] = ()
-    kill_rate: float = 1.5
+    kill_rate: float = 3.0
     pause: float = 0.02
     stretch: float = 1.0
     in_order: bool | None = None

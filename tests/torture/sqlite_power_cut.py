@@ -9,6 +9,7 @@ or delivered. Needs ``strace``.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import subprocess
 import sys
@@ -72,8 +73,9 @@ def _trace(folder: Path, synchronous: str, seconds: float, errors: Sequence[str]
     trace = folder / "trace"
     url = f"sqlite:///{folder / 'queue.db'}?synchronous={synchronous}"
     program = [sys.executable, "-m", "torture.sqlite_writer", url, str(folder / "said"), str(seconds)]
-    command = ["strace", *OPTIONS, *errors, "-E", f"PYTHONPATH={_TESTS}", "-o", str(trace), *program]
-    subprocess.run(command, check=True, timeout=seconds + 60)
+    command = ["strace", *OPTIONS, *errors, "-o", str(trace), *program]
+    path = os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH"))))
+    subprocess.run(command, check=True, timeout=seconds + 60, env={**os.environ, "PYTHONPATH": path})
     return trace
 
 
