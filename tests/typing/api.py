@@ -63,7 +63,7 @@ def the_persistence_queue(client: eventspool.Client) -> None:
 
 
 def what_operators_use() -> None:
-    with eventspool.open_queue("redis://localhost", queue_name="orders") as queue:
+    with eventspool.open_queue("redis://localhost", queue_name="orders", encryption_key=["a", "b"]) as queue:
         assert_type(queue, eventspool.Queue)
         assert_type(queue.stats(), eventspool.QueueStats)
         assert_type(queue.stats().failed, eventspool.Depth)
