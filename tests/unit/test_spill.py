@@ -10,10 +10,13 @@ import pytest
 
 from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._buffering.buffer import Buffer
+from eventspool._buffering.flusher import Flusher
 from eventspool._buffering.ledger import Ledger
 from eventspool._buffering.spill import Spill, is_spill_due
-from eventspool._config import SQLiteOpts
+from eventspool._config import ClientOpts, SQLiteOpts
 from eventspool._contract.tools import drain, eventually, ids_of, new_job, new_jobs
+from eventspool._envelope import open_envelope
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
 
@@ -375,3 +378,73 @@ def test_stopping_gives_the_lease_back_at_once(world):
     file = world.file()
     assert len(drain(file, "next")) == 2
     file.close()
+
+
+# -- the flusher's choice ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def track(world):
+    """Accept an event into a buffer that a flusher empties: ``track(text)``."""
+    buffer = Buffer(1000)
+    options = ClientOpts(write_key="k", flush_interval=0.01)
+    flusher = Flusher(
+        buffer,
+        world.ledger,
+        world.queue,
+        options,
+        spill=world.spill(),
+        on_stored=lambda: None,
+        on_lookup=lambda ids, standing: None,
+    )
+    flusher.start()
+    yield lambda text: buffer.put(b'"%s"' % text.encode())
+    flusher.stop()
+    flusher._thread.join(5)
+
+
+def events_of(queue):
+    return [event.decode() for id_ in ids_of(queue._jobs.values()) for event in split(queue, id_)]
+
+
+def split(queue, job_id):
+    return open_envelope(queue.payload(job_id)).split()
+
+
+def test_nothing_overtakes_what_is_in_a_file_that_takes_no_more(world, track):
+    """The disk is full, say; the file can be read: events wait in memory until it is empty."""
+    [spill] = world.spills
+    track("first")
+    assert eventually(lambda: world.ledger.counts()[4])
+    File.broken_by = ("commit",)
+    world.queue._max_jobs = 0  # it can be reached, and is full
+    world.queue.away = False
+    track("second")
+    assert eventually(lambda: not spill.is_away)
+    assert not eventually(lambda: world.moved(), timeout=0.5)
+    assert world.ledger.counts()[3:] == (1, 1)
+    world.queue._max_jobs = 9
+    assert eventually(lambda: len(events_of(world.queue)) == 2)
+    assert events_of(world.queue) == ['"first"', '"second"']
+
+
+def test_a_file_that_cannot_be_read_either_holds_up_nobody(world, track):
+    """Waiting for what is in it would mean to wait for ever."""
+    [spill] = world.spills
+    track("first")
+    assert eventually(lambda: world.ledger.counts()[4])
+    File.broken_by = ("commit", "claim", "stats", "leave")
+    world.queue.away = False
+    track("second")
+    assert eventually(lambda: events_of(world.queue) == ['"second"'])
+    File.broken_by = ()
+    assert eventually(is_over(spill))
+    assert events_of(world.queue) == ['"second"', '"first"']
+
+
+def test_a_short_outage_leaves_no_trace_in_the_file(world, track):
+    track("first")
+    assert eventually(lambda: world.queue.tries)
+    world.queue.away = False
+    assert eventually(lambda: events_of(world.queue) == ['"first"'])
+    assert not world.path.exists()

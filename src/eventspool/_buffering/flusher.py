@@ -316,11 +316,12 @@ class Flusher:
 
     def _look_up(self, now: float) -> None:
         """Ask the queue for jobs that are open for long: another process may have settled them."""
-        spilling = self.spill is not None and self.spill.is_active
-        hurry = self._ledger.has_waiters and not spilling
+        hurry = self._ledger.has_waiters
         self._lookup_at = now + (0.25 if hurry else 5.0)
-        if self.spill is not None and spilling and self.spill.is_away:
-            return  # the file's commits must not wait for an answer that will not come
+        if self.spill is not None and self.spill.is_active:
+            self._lookup_at = now + 1.0  # among the jobs in the file it takes longer to find the others
+            if self.spill.is_away:
+                return  # commits to the file must not wait for an answer that will not come
         ids = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
         if ids:
             with self._noting_outages():

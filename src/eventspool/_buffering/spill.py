@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from eventspool._buffering.ledger import Ledger
     from eventspool._job import ClaimedJob, CommitResult
 
-__all__ = ["SPILL_AFTER", "Spill", "is_spill_due"]
+__all__ = ["Spill", "is_spill_due"]
 
 _log = logging.getLogger("eventspool")
 
-SPILL_AFTER = 1.0
+_SPILL_AFTER = 1.0
 """Seconds of outage that memory alone bridges."""
 _JOBS_PER_MOVE = 64
 _LEASE = 10.0
@@ -57,7 +57,7 @@ def is_spill_due(outage: float, held: int, capacity: int, *, leaving: bool) -> b
         capacity: Events that it may hold.
         leaving: The client is closing.
     """
-    return leaving or outage >= SPILL_AFTER or 2 * held >= capacity
+    return leaving or outage >= _SPILL_AFTER or 2 * held >= capacity
 
 
 class Spill:
