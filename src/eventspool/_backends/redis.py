@@ -32,8 +32,10 @@ from __future__ import annotations
 
 import logging
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from eventspool._backends._recent import RecentPayloads
 from eventspool._backends._redis_codec import decode_failure, decode_job, decode_text, encode_failure
 from eventspool._backends._redis_connection import Connection
 from eventspool._backends._redis_scripts import scripts
@@ -70,6 +72,8 @@ MAX_QUEUE_LEASE: Final = 10.0
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
 _KEYS: Final = "dnqtofimwslp"
+_RECENT_BYTES: Final = 4 << 20
+"""Most payload remembered after a commit."""
 
 
 class RedisBackend:
@@ -109,6 +113,7 @@ class RedisBackend:
         self._follows = fifo is None
         self._bounds = (max_jobs, max_bytes)
         self._connection = Connection(opts, client, [self._prefix + key for key in _KEYS], self._name)
+        self._recent = RecentPayloads(_RECENT_BYTES)
         self._standby = False
         self._warned = False
 
@@ -143,6 +148,7 @@ class RedisBackend:
 
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
+        self._recent = RecentPayloads(_RECENT_BYTES)
         self._connection.abandon()
 
     # Producing
@@ -159,6 +165,8 @@ class RedisBackend:
             accepted += reply[0]
             duplicates += reply[1]
             rejected += map(decode_text, reply[2:])
+            if reply[0] == len(chunk):
+                self._recent.keep(chunk)
         return CommitResult(accepted, duplicates, tuple(rejected))
 
     def _commit_chunk(self, jobs: list[NewJob]) -> list[Any]:
@@ -194,7 +202,8 @@ class RedisBackend:
         if not found:
             return Claim(wait=None if wait < 0 else wait / 1e6)
         ids = [decode_text(job_id) for job_id in found[::5]]
-        payloads = self._fetch(ids, found[4::5])
+        sizes = found[4::5]
+        payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
         return Claim(
             tuple(
                 ClaimedJob(
@@ -217,10 +226,13 @@ class RedisBackend:
             self._standby = standby
             self._connection.interrupt()
 
-    def _fetch(self, ids: Sequence[str], sizes: Sequence[int]) -> list[bytes | None]:
-        """Return the payloads; ``OVERSIZED`` for what is larger than any batch: it stays where it is."""
-        found: dict[str, bytes] = {}
-        fetched = [i for i, size in zip(ids, sizes, strict=True) if size <= MAX_PAYLOAD_BYTES]
+    def _fetch(
+        self, ids: Sequence[str], sizes: Sequence[int], known: Mapping[str, bytes] = MappingProxyType({})
+    ) -> list[bytes | None]:
+        """Return the payloads but for *known* ones; ``OVERSIZED`` for what is larger than any batch: it stays there."""
+        found: dict[str, bytes] = {**known}
+        stored = zip(ids, sizes, strict=True)
+        fetched = [i for i, size in stored if size <= MAX_PAYLOAD_BYTES and i not in known]
         for chunk in _chunks(fetched, _FETCH):
             found.update(zip(chunk, self._connection.execute("HMGET", self._payloads, *chunk), strict=True))
         return [found.get(i, OVERSIZED) or None for i in ids]
