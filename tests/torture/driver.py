@@ -208,7 +208,8 @@ class _Driver:
         end = time.monotonic()
         acked, delivered = self._recover(end)
         self._windows += [
-            Window(fault.name, begin, end, hits[fault.name], acked, delivered) for fault in hand
+            Window(fault.name, begin, end, hits[fault.name], acked, delivered, len(hand) == 1)
+            for fault in hand
         ]
         what = ", ".join(f"{name} ({n} hits)" for name, n in hits.items())
         self._say(
@@ -277,7 +278,7 @@ class _Driver:
         """Return the least hits for each class: of several tries one must have hit, of a single one it may be bad luck."""
         runs: dict[str, int] = {}
         for window in self._windows:
-            runs[window.fault] = runs.get(window.fault, 0) + 1
+            runs[window.fault] = runs.get(window.fault, 0) + window.alone
         needed = {fault: max(1, runs[fault] // 2) for fault in runs if runs[fault] > 1}
         if self._plan.kill_rate and self._plan.seconds > LIVENESS_SECONDS:
             needed |= dict.fromkeys(KILLS, 1)

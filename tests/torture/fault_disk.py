@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import sqlite3
@@ -56,25 +55,13 @@ def disk_full(world: World, dice: random.Random) -> Course:
 
 @fault("file-limit", "disk", _OUTAGE, backends=_SQLITE)
 def file_limit(world: World, dice: random.Random) -> Course:
-    """A limit on the size of files, for the processes that run now: EFBIG."""
-    chosen = [process for process in world.actors() if process.exit_status is None]
-    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    limit = dice.choice(_FILE_LIMITS_BYTES)
+    """A limit on the size of files: EFBIG."""
     since = time.monotonic()
-    for process in chosen:
-        _limit(process.pid, (limit, hard))
+    world.limit_files(dice.choice(_FILE_LIMITS_BYTES))
     yield
     hits = _stalled(world, since)
-    for process in chosen:
-        _limit(process.pid, (hard, hard))
+    world.limit_files(None)
     return hits
-
-
-def _limit(pid: int, limits: tuple[int, int]) -> None:
-    try:
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
-    except ProcessLookupError:  # killed meanwhile
-        return
 
 
 @fault("disk-error", "process", (0.8, 2.0), backends=_SQLITE, possible=lambda _: bool(shutil.which("strace")))

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from torture import clock, sabotage
@@ -123,6 +124,9 @@ class Producer:
             self._scribe.acknowledge(accepted)
 
     def _storm(self, count: int) -> None:
+        warnings.filterwarnings(
+            "ignore", "This process .* is multi-threaded", DeprecationWarning
+        )  # that is the point
         for number in range(count):
             name = f"{self._name}f{time.monotonic_ns()}"
             if not (pid := os.fork()):

@@ -44,6 +44,7 @@ class Window:
         hits: The evidence; 0 means that it may have harmed nobody.
         acked_after: Seconds from its end to the acknowledgement of a new event; ``None`` when not waited for.
         delivered_after: The same to the delivery of a new event.
+        alone: No other one lasted with it. One of two may keep the other from its victims.
     """
 
     fault: str
@@ -52,6 +53,7 @@ class Window:
     hits: int
     acked_after: float | None = None
     delivered_after: float | None = None
+    alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,7 @@ def _vacuous(history: History, windows: Sequence[Window], must_hit: Mapping[str,
         for name, least in must_hit.items()
         if hits[name] < least
     ]
-    dealt = [window for window in windows if window.fault not in KILLS]
+    dealt = [window for window in windows if window.alone and window.fault not in KILLS]
     hit = sum(window.hits > 0 for window in dealt)
     if hit < _LEAST_SHARE * len(dealt):
         poor.append(f"only {hit} of {len(dealt)} faults hit")

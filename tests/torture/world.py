@@ -9,7 +9,9 @@ The world of one run: every process in it, the way between them, and what was wr
 
 from __future__ import annotations
 
+import contextlib
 import json
+import resource
 import shutil
 import signal
 import tempfile
@@ -101,6 +103,7 @@ class World:
         self._sink_port = free_port()
         self.clock = SteppedClock(self.folder / "clock")
         self.has_own_disk = False
+        self.file_limit: int | None = None
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -206,7 +209,21 @@ class World:
             "pause": self._pause,
             "sabotage": self._sabotage,
         }
-        return Process(role, json.dumps(settings), name=name, errors=self._errors(name))
+        process = Process(role, json.dumps(settings), name=name, errors=self._errors(name))
+        self._limit(process)
+        return process
+
+    def limit_files(self, size_bytes: int | None) -> None:
+        """Let producers and workers, the next ones too, write no further into any file; ``None``: as far as they want."""
+        self.file_limit = size_bytes
+        for process in self.actors():
+            self._limit(process)
+
+    def _limit(self, process: Process) -> None:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        with contextlib.suppress(ProcessLookupError):  # killed meanwhile
+            limit = hard if self.file_limit is None else self.file_limit
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, hard))
 
     def _queue_opts(self, role: str) -> dict[str, Any]:
         opts: dict[str, Any] = {
