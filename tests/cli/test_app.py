@@ -100,7 +100,7 @@ def test_a_bug_is_reported_without_a_traceback():
     code = (
         "import sys; from eventspool import _queue; from eventspool.__main__ import main\n"
         "import eventspool._cli.commands.queue as q\n"
-        "def broken(*a): raise KeyError('secret')\n"
+        "def broken(*a, **k): raise KeyError('secret')\n"
         "q.open_queue = broken; sys.argv[1:] = ['queue', 'status', '-q', 'redis://x']; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
