@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING
 
 from eventspool._backends._bell import Bell
@@ -156,22 +156,27 @@ class MemoryBackend:
             now = self._now()
             self._processors[token] = now
             if self._fifo:
-                held_until = self._take_queue(token, now, visibility_timeout, probe=probe)
+                held_until = self._take_queue(token, now, visibility_timeout)
                 if held_until is not None:
                     self._bell.heard()
                     return Claim(wait=max(held_until - now, 0.0))
                 due = self._pop_first(PROBE_DEPTH if probe else limit)
             else:
                 due = self._pop_due(now, PROBE_DEPTH if probe else limit)
-            chosen = heapq.nsmallest(limit, due, key=lambda e: e.attempts + bool(e.token)) if probe else due
+            if probe:
+                chosen = heapq.nsmallest(limit, due, key=lambda e: e.attempts + bool(e.token))
+            else:  # in strict order, nothing passes a job that waits for its retry
+                chosen = list(takewhile(lambda e: e.due <= now, due))
             claimed = [self._lease(entry, token, now + visibility_timeout) for entry in chosen]
             self._put_back(due)
             if claimed:
                 return Claim(tuple(claimed))
             self._bell.heard()
+            if due:
+                return Claim(wait=due[0].due - now)
             return Claim(wait=max(self._due[0][0] - now, 0.0) if self._drop_stale() else None)
 
-    def _take_queue(self, token: str, now: float, visibility_timeout: float, *, probe: bool) -> float | None:
+    def _take_queue(self, token: str, now: float, visibility_timeout: float) -> float | None:
         """Lease the queue to *token*. Return the time until which nothing may be handed out, or None."""
         if self._holder not in ("", token) and self._holder_until > now:
             return self._holder_until
@@ -181,11 +186,8 @@ class MemoryBackend:
                 entry.token, entry.attempts, entry.stalled, entry.due = "", entry.attempts + 1, True, now
             leased = []
         self._holder, self._holder_until = token, now + min(visibility_timeout, QUEUE_LEASE)
-        under_way = [e.due for e in leased if e.due > now]
-        if under_way:  # what comes next must not overtake them
-            return min(under_way)
-        held_until = max((e.due for e in self._moved.values() if not e.token), default=0.0)
-        return held_until if held_until > now and not probe else None
+        # What comes next must not overtake those under way.
+        return min((e.due for e in leased if e.due > now), default=None)
 
     def _pop_first(self, limit: int) -> list[_Entry]:
         moved = deque(sorted(self._moved.values(), key=self._rank))

@@ -127,15 +127,13 @@ class SQLiteBackend:
 
         def step(db: sqlite3.Connection, queue: Queue) -> Claim:
             self._sight(db, queue, token)
-            held_until = (
-                self._take_queue(db, queue, token, visibility_timeout, probe=probe) if self._fifo else None
-            )
+            held_until = self._take_queue(db, queue, token, visibility_timeout) if self._fifo else None
             if held_until is not None:
                 self._bell.heard()
                 return Claim(wait=max(held_until - queue.now, 0) / 1e6)
             due = "" if self._fifo else "and due <= :now"
             due_rows = db.execute(
-                f"select seq, id, attempts, token, stalled, progress from jobs where queue = :key {due}"
+                f"select seq, id, attempts, token, stalled, progress, until from jobs where queue = :key {due}"
                 " order by due, seq limit :limit",
                 {"key": queue.key, "now": queue.now, "limit": PROBE_DEPTH if probe else limit},
             ).fetchall()
@@ -143,6 +141,13 @@ class SQLiteBackend:
                 due_rows = heapq.nsmallest(
                     limit, due_rows, key=lambda row: rows.as_count(row[2]) + bool(row[3])
                 )
+            elif self._fifo:  # nothing passes a job that waits for its retry
+                ends = (row[6] if isinstance(row[6], int) else 0 for row in due_rows)
+                held = next((place for place, end in enumerate(ends) if end > queue.now), None)
+                if held == 0:
+                    self._bell.heard()
+                    return Claim(wait=(due_rows[0][6] - queue.now) / 1e6)
+                due_rows = due_rows[:held]
             if due_rows:
                 until = queue.now + rows.micros(visibility_timeout)
                 rows.keep_time(db, queue)
@@ -156,7 +161,7 @@ class SQLiteBackend:
         return self._run(step)
 
     def _take_queue(
-        self, db: sqlite3.Connection, queue: Queue, token: str, visibility_timeout: float, *, probe: bool
+        self, db: sqlite3.Connection, queue: Queue, token: str, visibility_timeout: float
     ) -> int | None:
         """Lease the queue to *token*. Return the time until which nothing may be handed out, or None."""
         if queue.holder not in ("", token) and queue.held_until > queue.now:
@@ -168,18 +173,15 @@ class SQLiteBackend:
                 (queue.key,),
             )
         rows.hold(db, queue, token, min(visibility_timeout, QUEUE_LEASE))
-        ends = dict(
-            db.execute(
-                # Until the last of those that wait for a retry; until the first of those under way.
-                "select token != '', iif(token != '', min(until), max(until)) from jobs"
-                " where queue = ? and until > ? group by token != ''",
-                (queue.key, queue.now),
-            )
-        )
-        return ends.get(1) or (None if probe else ends.get(0))
+        # What comes next must not overtake those under way.
+        [end] = db.execute(
+            "select min(until) from jobs where queue = ? and until > ? and token != ''",
+            (queue.key, queue.now),
+        ).fetchone()
+        return end if isinstance(end, int) else None
 
     def _lease(self, db: sqlite3.Connection, row: tuple[Any, ...], token: str, until: int) -> ClaimedJob:
-        seq, job_id, attempts, holder, stalled, progress = row
+        seq, job_id, attempts, holder, stalled, progress, _ = row
         if not isinstance(job_id, str):  # a foreign hand: such a job could not be named, so not be settled
             job_id = new_job_id()
             db.execute("update jobs set id = ? where seq = ?", (job_id, seq))

@@ -91,6 +91,19 @@ class FIFOContract:
         assert time.monotonic() - started >= 0.4 - 0.05
         assert [(j.id, j.attempts) for j in claimed] == [(jobs[0].id, 1), (jobs[1].id, 0), (jobs[2].id, 0)]
 
+    def test_fifo_a_retry_holds_up_nothing_before_it(self, fifo: Backend) -> None:
+        first, second = new_jobs(2)
+        fifo.commit([first, second])
+        claim_soon(fifo, "t")
+        fifo.settle("t", [retry(first.id)])
+        assert ids_of(claim_soon(fifo, "t", probe=True)) == [second.id]
+        fifo.settle("t", [retry(second.id, delay=LONG)])
+        assert ids_of(fifo.claim("t", limit=9, visibility_timeout=LONG).jobs) == [first.id]
+        fifo.ack([first.id])
+        claim = fifo.claim("t", limit=9, visibility_timeout=LONG)
+        assert claim.jobs == ()
+        assert claim.wait == pytest.approx(LONG, abs=SOON)
+
     def test_fifo_the_hold_outlives_its_processor(self, fifo: Backend, standby: Backend) -> None:
         fifo.commit(new_jobs(2))
         [head] = claim_soon(fifo, "t")
