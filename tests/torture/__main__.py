@@ -63,6 +63,8 @@ def _play(plan: Plan, *, quiet: bool) -> dict[str, Any]:
         f"{figures['verdict']['duplicates']} duplicates, {figures['run']['kills']} kills, {figures['forks']} forks; "
         f"{figures['verdict']['places']}; drained {figures['run']['drained after']} s after the last fault"
     )
+    if figures["run"]["left out"]:
+        print(f"Left out: {', '.join(figures['run']['left out'])}")
     if result.verdict.passed:
         print("Everything held.")
     else:
@@ -82,7 +84,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="default: a fresh one")
     parser.add_argument("--only", default="", metavar="FAULT,…", help="deal only these fault classes")
     parser.add_argument("--kill-rate", type=float, default=3.0, help="kills per second of fault")
-    parser.add_argument("--pause", type=float, default=0.02, help="seconds between two events of a thread")
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=0.02,
+        help="seconds between two events of a thread; too few, and new ones wait behind old ones",
+    )
     parser.add_argument("--stretch", type=float, default=1.0, help="how much longer than usual faults last")
     order = parser.add_mutually_exclusive_group()
     order.add_argument("--in-order", action="store_true", default=None, help="one processor at a time")
