@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["mount_private_disk"]
+__all__ = ["mount_private_disk", "unmount"]
 
 _CLONE_NEWNS = 0x0002_0000
+_MNT_DETACH = 2
 _MS_REC, _MS_PRIVATE = 0x4000, 0x4_0000
 
 
@@ -24,3 +25,8 @@ def mount_private_disk(folder: Path, size_bytes: int) -> bool:
         return False
     options = f"size={size_bytes},mode=700".encode()
     return bool(libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, options) == 0)
+
+
+def unmount(folder: Path) -> None:
+    """Take the disk off *folder*, so that this can be deleted."""
+    ctypes.CDLL(None).umount2(os.fsencode(folder), _MNT_DETACH)

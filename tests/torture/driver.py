@@ -165,8 +165,8 @@ class _Driver:
             "command": self._plan.command,
             "left out": [
                 name
-                for name, f in faults.FAULTS.items()
-                if self._plan.backend in f.backends and f not in deck
+                for name, fault in faults.FAULTS.items()
+                if self._plan.backend in fault.backends and not fault.possible(world)
             ],
             "kills": sum(w.fault in KILLS for w in self._windows),
             "drained after": remains.backlog_seconds,
@@ -279,7 +279,7 @@ class _Driver:
         runs: dict[str, int] = {}
         for window in self._windows:
             runs[window.fault] = runs.get(window.fault, 0) + window.alone
-        needed = {fault: max(1, runs[fault] // 2) for fault in runs if runs[fault] > 1}
+        needed = {fault: max(1, runs[fault] // 2) for fault in runs if runs[fault] > 1 and fault not in KILLS}
         if self._plan.kill_rate and self._plan.seconds > LIVENESS_SECONDS:
             needed |= dict.fromkeys(KILLS, 1)
         return needed

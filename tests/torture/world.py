@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from eventspool import open_queue
 from torture.clock import SteppedClock
-from torture.disk import mount_private_disk
+from torture.disk import mount_private_disk, unmount
 from torture.events import digest_of
 from torture.history import History, Tail
 from torture.processes import HarnessError, Process, ProxyProcess
@@ -142,7 +142,9 @@ class World:
 
     def forget(self) -> None:
         """Delete every file."""
-        shutil.rmtree(self.folder, ignore_errors=True)  # what is mounted on it goes with this process
+        if self.has_own_disk:
+            unmount(self.disk)
+        shutil.rmtree(self.folder)
 
     def _errors(self, name: str) -> Path:
         return self.folder / f"errors-{name}"
