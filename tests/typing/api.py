@@ -24,7 +24,8 @@ def on_ready(error: Exception | None) -> None:
 
 
 def the_client() -> None:
-    with eventspool.Client("key", persistence="redis://localhost", on_error=on_error) as client:
+    spill = eventspool.SpillOpts(url="sqlite:///spill.db", max_bytes=1 << 20)
+    with eventspool.Client("key", persistence="redis://localhost", spill=spill, on_error=on_error) as client:
         assert_type(client, eventspool.Client)
         assert_type(client.track("user", "Order Completed", {"total": 9.99}, callback=on_settled), str | None)
         assert_type(client.identify("user", {"plan": "pro"}), str | None)
@@ -35,7 +36,7 @@ def the_client() -> None:
         client.flush(on_flushed, until="persisted", timeout=1.5)
         assert_type(client.flush(timeout=1.5), eventspool.FlushResult)
         assert_type(client.stats(), eventspool.ClientStats)
-        assert_type(client.stats().accepted, int)
+        assert_type(client.stats().accepted + client.stats().spilled, int)
         assert_type(client.queue, eventspool.Queue)
 
     client.flush(until="later")  # type: ignore[call-overload]
