@@ -1,0 +1,129 @@
+"""Each backend as the model tests drive it: how its time is moved, how it is damaged, how its process dies."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import redis
+
+from eventspool._backends.memory import MemoryBackend
+from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._config import SQLiteOpts
+from redis_servers import make_backend, new_queue_name
+
+_IN_MEMORY = (
+    "/dev/shm" if Path("/dev/shm").is_dir() else None
+)  # thousands of syncs: a busy disk took minutes for them
+_EPOCH = 1_000_000.0
+
+
+class MemoryQueue:
+    """The memory backend."""
+
+    def __init__(self, clock, **options) -> None:
+        self.backend = MemoryBackend(clock=lambda: _EPOCH + clock(), **options)
+
+    def pass_time(self, seconds: float) -> None:
+        """The clock that was given has moved already."""
+
+    def reopen(self) -> None:
+        """It lives as long as its process."""
+
+    def overwrite(self, job_id: str, payload: bytes) -> None:
+        entry = self.backend._jobs.get(job_id) or self.backend._failed[job_id]
+        entry.payload = payload
+
+    remove = None
+
+    def end(self) -> None:
+        self.backend.close()
+
+
+class SQLiteQueue(MemoryQueue):
+    """A file; its process dies without a word and another opens it."""
+
+    def __init__(self, clock, **options) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir=_IN_MEMORY)
+        self._path = f"{self._folder.name}/queue.db"
+        self._options = {**options, "clock": lambda: _EPOCH + clock(), "queue_name": "q", "prefix": "p"}
+        self._open()
+
+    def _open(self) -> None:
+        self.backend = SQLiteBackend(SQLiteOpts(path=self._path, synchronous="normal"), **self._options)
+
+    def reopen(self) -> None:
+        self.backend.close()
+        self._open()
+
+    def overwrite(self, job_id: str, payload: bytes) -> None:
+        self._execute("update payloads set payload = :payload where seq in", job_id, payload)
+
+    def remove(self, job_id: str) -> None:
+        self._execute("delete from payloads where seq in", job_id)
+
+    def _execute(self, change: str, job_id: str, payload: bytes = b"") -> None:
+        self.backend.close()
+        db = sqlite3.connect(self._path)
+        with db:
+            rows = "(select seq from jobs where id = :id union select seq from failed where id = :id)"
+            assert db.execute(f"{change} {rows}", {"id": job_id, "payload": payload}).rowcount == 1
+        db.close()
+
+    def end(self) -> None:
+        self.backend.close()
+        self._folder.cleanup()
+
+
+class RedisQueue(MemoryQueue):
+    """
+    A queue on a real server, whose clock cannot be moved: what it has noted is moved into the past instead.
+
+    *clock* is for the others; here time passes by itself as well, so nothing may be close.
+    """
+
+    def __init__(self, server, **options) -> None:
+        name = new_queue_name()
+        self.backend = make_backend(server, queue_name=name, **options)
+        self._raw = redis.Redis.from_url(server.url, protocol=2)
+        self._key = f"test:{{{name}:0}}:"
+
+    def pass_time(self, seconds: float) -> None:
+        self._raw.eval(_SHIFT, 1, self._key, round(seconds * 1e6))
+
+    def reopen(self) -> None:
+        """The connections break, and the server forgets its scripts."""
+        self._raw.client_kill_filter(_type="normal", skipme=True)
+        self._raw.script_flush()
+
+    def overwrite(self, job_id: str, payload: bytes) -> None:
+        self._raw.hset(f"{self._key}d", job_id, payload)
+
+    def remove(self, job_id: str) -> None:
+        assert self._raw.hdel(f"{self._key}d", job_id)
+
+    def end(self) -> None:
+        self.backend.close()
+        self._raw.delete(*(self._key + key for key in "dnqtofimwslp"))
+        self._raw.close()
+
+
+_SHIFT = """
+local key, by = KEYS[1], tonumber(ARGV[1])
+local function text(number) return string.format('%.0f', number) end
+for _, name in ipairs({'q', 'f'}) do
+  local found = redis.call('ZRANGE', key .. name, 0, -1, 'WITHSCORES')
+  for i = 1, #found, 2 do redis.call('ZADD', key .. name, text(tonumber(found[i + 1]) - by), found[i]) end
+end
+local leases = redis.call('HGETALL', key .. 't')
+for i = 1, #leases, 2 do
+  local till, token = string.match(leases[i + 1], '^(%d+):(.*)$')
+  redis.call('HSET', key .. 't', leases[i], text(tonumber(till) - by) .. ':' .. token)
+end
+local last = redis.call('HGET', key .. 'm', 'last')
+if last then redis.call('HSET', key .. 'm', 'last', text(tonumber(last) - by)) end
+local left = redis.call('PTTL', key .. 'l')
+if left > 0 then redis.call('PEXPIRE', key .. 'l', text(math.max(left - by / 1000, 0))) end
+return 1
+"""
