@@ -45,6 +45,7 @@ def keep(client: _Closable) -> None:
     """Keep *client* alive, so that it is closed when the process exits even if the host has dropped it."""
     _open.add(client)
     _close_with_multiprocessing()
+    _close_with_celery()
 
 
 def release(client: _Closable) -> None:
@@ -95,6 +96,17 @@ def _close_with_multiprocessing() -> None:
         return
     _registered_in = os.getpid()
     util.Finalize(None, _close_all, exitpriority=100)
+
+
+def _close_with_celery() -> None:
+    """Have Celery tell us when a process of its prefork pool ends: no exit handler runs in there."""
+    ended = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
+    if ended is not None:
+        ended.connect(_on_celery_worker_end, weak=False, dispatch_uid="eventspool")
+
+
+def _on_celery_worker_end(**_: object) -> None:
+    _close_all()
 
 
 def close_on_sigterm() -> None:

@@ -1,0 +1,179 @@
+"""
+Process trees of servers and task queues: what their processes were promised arrives, once, after a graceful stop.
+
+Their clients flush by themselves only at every seventh event, so each process's end has to deliver the rest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.harness import Store, new_queue_name
+from eventspool._redis_server import RedisServer
+from guest import journal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PATIENCE = 20.0
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+def store(request, tmp_path):
+    """The ``persistence`` of a host's clients."""
+    if request.param == "memory":
+        return None
+    if request.param == "sqlite":
+        store = Store("sqlite", f"sqlite:///{tmp_path}/queue.db", new_queue_name())
+    else:
+        store = request.getfixturevalue("redis_store")
+    return store.opts(is_multi_processor=True)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+@contextlib.contextmanager
+def running(module: str, *args: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``python -m MODULE ARGS`` for as long as the block lasts; afterwards it has ended, by itself or killed."""
+    with log.open("wb") as file:
+        process = subprocess.Popen([sys.executable, "-m", module, *args], env=env, stderr=file, stdout=file)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def request_until(path: Path, book: Path, events: int) -> None:
+    """Make requests from four threads until *events* were accepted, by two processes that serve."""
+    deadline = time.monotonic() + PATIENCE
+    failures: list[BaseException] = []
+
+    def is_enough() -> bool:
+        pids = list(journal.read(book).values())
+        return len(pids) >= events and sum(pids.count(pid) > 10 for pid in set(pids)) >= 2
+
+    def request() -> None:
+        try:
+            while not is_enough():
+                assert time.monotonic() < deadline, f"too few requests were served: {journal.read(book)}"
+                with contextlib.closing(UnixConnection(path)) as connection:
+                    connection.request("GET", "/")
+                    assert connection.getresponse().status == 200
+        except BaseException as error:
+            failures.append(error)
+
+    while not _answers(path):
+        assert time.monotonic() < deadline, "the server does not start"
+        time.sleep(0.02)
+    threads = [threading.Thread(target=request) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with contextlib.closing(UnixConnection(path)) as connection:
+            connection.connect()
+    except OSError:
+        return False
+    return True
+
+
+def stop(process: subprocess.Popen[bytes], log: Path) -> int:
+    """Ask for a graceful stop. Return the exit status."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(PATIENCE)
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"it does not stop: {log.read_text()}")
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Where a host writes what it has to say."""
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def book(tmp_path):
+    """The journal."""
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def listen():
+    """The path of a Unix socket, which must be short."""
+    with tempfile.TemporaryDirectory(prefix="guest-") as folder:
+        yield Path(folder) / "http"
+
+
+@pytest.mark.parametrize("preload", [False, True], ids=["", "preload"])
+@pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
+def test_gunicorns_workers_deliver_what_they_accepted(plane, store, log, book, listen, worker, preload):
+    """Two workers. With --preload the client is made, and used, in the parent; gevent then patches under its feet."""
+    args = ["--workers", "2", "--threads", "2", "--worker-class", worker, "--bind", f"unix:{listen}"]
+    args += ["--preload"] if preload else []
+    env = journal.environment(plane, book, store)
+    with running("gunicorn", *args, "--no-control-socket", "guest.wsgi_app:app", env=env, log=log) as process:
+        request_until(listen, book, 60)
+        assert stop(process, log) == 0, log.read_text()
+    assert len(set(journal.read(book).values())) == (3 if preload else 2)
+    assert "Traceback" not in log.read_text()
+    journal.assert_once(plane, book)
+
+
+@pytest.mark.parametrize("closed_by", ["lifespan", "sigterm"])
+def test_uvicorns_workers_deliver_what_they_accepted(plane, store, log, book, listen, closed_by):
+    """Two workers; at their end a closed client sends the rest, also where a signal closes it in the midst of serving."""
+    env = journal.environment(plane, book, store, GUEST_CLOSED_BY=closed_by)
+    args = ["--workers", "2", "--uds", str(listen), "--log-level", "warning", "guest.asgi_app:app"]
+    with running("uvicorn", *args, env=env, log=log) as process:
+        request_until(listen, book, 60)
+        stop(process, log)
+    assert len(set(journal.read(book).values())) == 2
+    assert "Traceback" not in log.read_text()
+    journal.assert_once(plane, book)
+
+
+def test_celerys_prefork_workers_deliver_what_they_accepted(plane, store, log, book):
+    """Loaded before the fork, used on both sides of it; each worker of the pool is replaced after ten tasks."""
+    with RedisServer() as broker:
+        address = broker.url.replace("unix://", "redis+socket://", 1)
+        env = journal.environment(plane, book, store, GUEST_BROKER=address)
+        args = ["-A", "guest.celery_app", "worker", "--pool", "prefork", "--concurrency", "2"]
+        args += ["--max-tasks-per-child", "10", "--without-mingle", "--loglevel", "warning"]
+        with running("celery", *args, env=env, log=log) as process:
+            subprocess.run([sys.executable, "-m", "guest.celery_app", "45"], env=env, check=True, timeout=30)
+            journal.await_accepted(book, 46)
+            assert stop(process, log) == 0, log.read_text()
+    assert len(set(journal.read(book).values())) >= 4, "the parent, two workers, and their successors"
+    assert "Traceback" not in log.read_text()
+    journal.assert_once(plane, book)
