@@ -22,7 +22,7 @@ from eventspool._exceptions import (
     QueueUnavailable,
     RefusedError,
 )
-from eventspool._job import Depth, Job, QueueStats
+from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
 from eventspool._queue import Queue, open_queue
 from eventspool._stats import ClientStats
 from eventspool._version import __version__
@@ -39,6 +39,7 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "ProcessorInfo",
     "Queue",
     "QueueError",
     "QueueOpts",

@@ -32,6 +32,7 @@ __all__ = [
     "Job",
     "JobState",
     "NewJob",
+    "ProcessorInfo",
     "QueueStats",
     "Settlement",
     "SettlementKind",
@@ -230,6 +231,11 @@ class QueueStats:
         failed: In the failed queue.
         oldest_age: Seconds since the oldest unfinished job was created; 0.0 when there is none.
         processors: Processors seen within the last half minute.
+        paused: Nothing is handed out until ``resume``.
+        accepted_events: Events stored since the queue was made; what is replayed is not accepted again. This total and
+            the next two only grow, so their differences over time are rates.
+        delivered_events: Events that the data plane took.
+        failed_events: Events that were moved to the failed queue, each time that they were.
     """
 
     waiting: Depth = field(default_factory=Depth)
@@ -238,9 +244,52 @@ class QueueStats:
     failed: Depth = field(default_factory=Depth)
     oldest_age: float = 0.0
     processors: int = 0
+    paused: bool = False
+    accepted_events: int = 0
+    delivered_events: int = 0
+    failed_events: int = 0
 
     def as_dict(self) -> Mapping[str, object]:
         """Return the same figures as nested plain dictionaries."""
         from dataclasses import asdict
 
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorInfo:
+    """
+    A processor, as it described itself at its last heartbeat. What an older one did not say is empty.
+
+    Args:
+        token: Its lease token.
+        host: The machine's name.
+        pid: The process.
+        version: Its eventspool.
+        started_at: Seconds since the epoch.
+        seen_at: When the queue last heard of it, seconds since the epoch.
+        in_flight: Jobs that it holds.
+        sent: Jobs that it delivered since it started.
+        retried: Attempts that ended in a retry since it started.
+        paused: To it the data plane is down or refuses the write key; it only probes.
+        latency_p50: Median of the last requests' times in seconds; ``None`` before the first.
+        latency_p99: Their 99th percentile.
+        statuses: How its requests of the last seconds ended: the HTTP status, ``timeout``, or ``error`` where no answer
+            came for another reason -> how many.
+        last_error: What last went wrong, in one sentence; "" when nothing did.
+    """
+
+    token: str
+    host: str = ""
+    pid: int = 0
+    version: str = ""
+    started_at: float = 0.0
+    seen_at: float = 0.0
+    in_flight: int = 0
+    sent: int = 0
+    retried: int = 0
+    paused: bool = False
+    latency_p50: float | None = None
+    latency_p99: float | None = None
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    last_error: str = ""

@@ -1,26 +1,30 @@
-"""The queue as operators see it: look into it, retry, purge, export (contract, section 3)."""
+"""The queue as operators see it: look into it, pause it, retry, purge, export (contract, section 3)."""
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 from eventspool._backends import create_backend
 from eventspool._config import QueueOpts, require_number
-from eventspool._envelope import EnvelopeError, open_envelope
+from eventspool._envelope import EnvelopeError, open_envelope, seal
 from eventspool._exceptions import ConfigError, QueueError
-from eventspool._job import JobState
+from eventspool._heartbeat import read_note
+from eventspool._job import JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from eventspool._backends import Backend
-    from eventspool._job import Job, QueueStats
+    from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
 
 __all__ = ["Queue", "open_queue"]
 
 _PAGE = 500
+_USER_FIELDS = ("userId", "anonymousId", "previousId")
 
 
 class Queue:
@@ -50,8 +54,33 @@ class Queue:
             self._backend.close()
 
     def stats(self) -> QueueStats:
-        """Count jobs, events and bytes by state, without reading payloads."""
+        """Count jobs, events and bytes by state, without reading payloads. Cheap enough to ask every second."""
         return self._backend.stats()
+
+    def processors(self) -> list[ProcessorInfo]:
+        """
+        List the processors seen within the last half minute, the oldest first, as each describes itself every two seconds.
+
+        Cheap enough to ask every second.
+        """
+        found = [read_note(*sighting) for sighting in self._backend.processors()]
+        return sorted(found, key=lambda each: (each.started_at, each.token))
+
+    def failed_reasons(self) -> dict[str, Depth]:
+        """Count the failed jobs by reason, without reading payloads. Takes longer the more there are."""
+        return dict(self._backend.reasons())
+
+    def pause(self) -> None:
+        """
+        Hand out no more jobs, to any processor, until ``resume``. What is being sent is sent.
+
+        The queue keeps it, over restarts too. Events are accepted as before. Processors older than this method do not obey.
+        """
+        self._backend.pause(True)
+
+    def resume(self) -> None:
+        """End a ``pause``; idle processors wake up."""
+        self._backend.pause(False)
 
     def jobs(self, state: str = "failed", limit: int = 50, after: str | None = None) -> list[Job]:
         """
@@ -72,8 +101,6 @@ class Queue:
         Raises:
             QueueError: There is no such job, or its payload cannot be read.
         """
-        import json
-
         try:
             return [json.loads(event) for event in self._open(job_id)]
         except (ValueError, RecursionError):  # which no encoder of ours wrote
@@ -83,20 +110,78 @@ class Queue:
 
     def retry_failed(self, ids: Sequence[str] | None = None, reason: str | None = None) -> int:
         """Put failed jobs back into the queue with no attempts counted: *ids*, those with *reason*, or all."""
-        return sum(self._backend.replay(page) for page in _pages(self._select(JobState.FAILED, ids, reason)))
+        chosen = list(self._select(JobState.FAILED, ids, reason))
+        return sum(self._backend.replay(page) for page in _pages(chosen))
+
+    def retry_now(self, ids: Sequence[str] | None = None) -> int:
+        """Make delayed jobs due at once, their attempts unchanged: *ids*, or all. Return how many."""
+        chosen = self._select(JobState.DELAYED, ids)
+        return sum(self._backend.expedite(page) for page in _pages(list(chosen)))
 
     def purge(
-        self, state: str = "failed", ids: Sequence[str] | None = None, reason: str | None = None
+        self,
+        state: str = "failed",
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        user_id: str | None = None,
     ) -> int:
-        """Delete jobs for good: *ids*, those with *reason*, or all in *state*. A leased job is never deleted."""
+        """
+        Delete jobs for good, those that meet every condition given. Return how many. A leased job is never deleted.
+
+        With *user_id*, only that user's events are deleted: a batch that holds others' events too is rewritten without
+        them, and counted. Left alone are batches that are being sent, that were sent in part, or that cannot be read:
+        ask again until 0 is returned, in every state.
+
+        Args:
+            state: ``waiting``, ``delayed`` or ``failed``.
+            ids: Only these jobs.
+            reason: Only those that failed for this reason.
+            older_than: Only those created more than so many seconds ago. A job of unknown age is not one of them.
+            user_id: Only events whose ``userId``, ``anonymousId`` or ``previousId`` this is.
+        """
         chosen = _state(state)
         if chosen is JobState.LEASED:
             raise ConfigError("leased jobs are being sent; they cannot be purged")
-        return sum(self._backend.purge(chosen, page) for page in _pages(self._select(chosen, ids, reason)))
+        # All are collected first: acting on a page moves the pages behind it.
+        selected = list(self._select(chosen, ids, reason, older_than))
+        if user_id is not None:
+            return sum(self._erase(chosen, job_id, user_id) for job_id in selected)
+        return sum(self._backend.purge(chosen, page) for page in _pages(selected))
 
-    def export(self, path: str | os.PathLike[str], state: str = "failed") -> int:
+    def _erase(self, state: JobState, job_id: str, user_id: str) -> bool:
+        """Delete a user's events from one job. False where it holds none, or could not be changed."""
+        payload = self._backend.payload(job_id)
+        try:
+            events = open_envelope(payload or b"").split()
+        except EnvelopeError:
+            return False
+        kept = [event for event in events if not _concerns(event, user_id)]
+        if payload is None or len(kept) == len(events):
+            return False
+        if not kept:
+            return self._backend.purge(state, [job_id]) == 1
+        rest = seal(kept)
+        if len(rest) == len(
+            payload
+        ):  # a producer that remembers a payload knows by its size that it was replaced
+            rest = seal(kept, compress=False)
+        return self._backend.rewrite(job_id, payload, rest, len(kept))
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        state: str = "failed",
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        user_id: str | None = None,
+    ) -> int:
         """
-        Write the events of all jobs in *state* to *path*, JSON lines, one event each. Return how many.
+        Write events to *path*, JSON lines, one event each: those of the jobs that meet every condition given (as in
+        ``purge``; leased jobs, too; *ids* whatever their state). Return how many.
 
         The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back
         in. Jobs whose payload cannot be read are left out; they stay where they are.
@@ -105,15 +190,18 @@ class Queue:
         from pathlib import Path
 
         target = Path(path)
+        selected = self._select(_state(state), ids, reason, older_than)
         count = 0
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                for job_id in self._select(_state(state), None, None):
+                for job_id in selected:
                     try:
                         events = self._open(job_id)
                     except QueueError:
                         continue
+                    if user_id is not None:
+                        events = [event for event in events if _concerns(event, user_id)]
                     file.writelines(event + b"\n" for event in events)
                     count += len(events)
                 file.flush()
@@ -133,16 +221,32 @@ class Queue:
         except EnvelopeError as error:
             raise QueueError(f"job {job_id!r} cannot be read: {error}") from None
 
-    def _select(self, state: JobState, ids: Sequence[str] | None, reason: str | None) -> list[str]:
-        """Return the ids asked for. All are collected first: acting on a page moves the pages behind it."""
-        if ids is not None and reason is None:
-            return list(ids)
-        wanted = None if ids is None else set(ids)
-        return [
-            job.id
-            for job in self._walk(state)
-            if (wanted is None or job.id in wanted) and (reason is None or job.reason == reason)
-        ]
+    def _select(
+        self,
+        state: JobState,
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        older_than: float | None = None,
+    ) -> Iterator[str]:
+        """Yield the ids asked for. Those of *ids* are looked up one by one, so their *state* is left to the caller."""
+        if older_than is not None:
+            require_number("older_than", older_than, 0)
+        before = None if older_than is None else time.time() - older_than
+        if ids is None:
+            for job in self._walk(state):
+                if (reason is None or job.reason == reason) and (
+                    before is None or 0 < job.created_at < before
+                ):
+                    yield job.id
+            return
+        for page in _pages(ids):
+            found = self._backend.lookup(page) if reason is not None else {}
+            for job_id in page:
+                failure = found.get(job_id)
+                if (reason is None or (failure is not None and failure.reason == reason)) and (
+                    before is None or 0 < created_at_from_id(job_id) < before
+                ):
+                    yield job_id
 
     def _walk(self, state: JobState) -> Iterator[Job]:
         after = None
@@ -190,3 +294,12 @@ def _state(name: str) -> JobState:
     except ValueError:
         known = ", ".join(s.value for s in JobState)
         raise ConfigError(f"unknown state {name!r}; known are {known}") from None
+
+
+def _concerns(event: bytes, user_id: str) -> bool:
+    """Say whether *event* is one of the user's. One that cannot be read is nobody's."""
+    try:
+        fields = json.loads(event)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(fields, dict) and any(fields.get(name) == user_id for name in _USER_FIELDS)

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eventspool._config import QueueOpts
-    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, QueueStats, Settlement
+    from eventspool._job import (
+        Claim,
+        CommitResult,
+        Depth,
+        Failure,
+        Job,
+        JobState,
+        NewJob,
+        QueueStats,
+        Settlement,
+    )
 
 __all__ = ["Backend", "create_backend", "import_driver"]
 
@@ -58,6 +68,8 @@ class Backend(Protocol):
         A first-in-first-out queue leases itself as a whole: while another token holds it nothing is returned
         and *wait* says when its lease ends. A job that waits for its retry holds up everything behind it,
         except for a probe.
+
+        While the queue is paused nothing is handed out, to a probe neither, and *wait* is short.
         """
 
     def ack(self, ids: Sequence[str]) -> int:
@@ -66,8 +78,12 @@ class Backend(Protocol):
     def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
         """End leases otherwise. False, and no change, for each job that *token* no longer holds."""
 
-    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float) -> set[str]:
-        """Extend leases, and count *token* among the live processors. Return the ids whose lease was lost."""
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
+        """
+        Extend leases, and count *token* among the live processors. Return the ids whose lease was lost.
+
+        *note* says how that processor fares, for ``processors``; it replaces the one before unless it is empty.
+        """
 
     def leave(self, token: str) -> None:
         """Give back every lease of *token* without counting an attempt, and strike it off the live processors."""
@@ -82,7 +98,28 @@ class Backend(Protocol):
         """Say which of *ids* are still stored: ``None`` for unfinished ones, their failure for failed ones."""
 
     def stats(self) -> QueueStats:
-        """Count, without reading payloads."""
+        """Count, without reading payloads, in a time that does not grow with the number of jobs."""
+
+    def processors(self) -> list[tuple[str, float, str]]:
+        """
+        List the processors seen within the last half minute: token, when (seconds since the epoch), their last note.
+        """
+
+    def reasons(self) -> Mapping[str, Depth]:
+        """Count the failed jobs by reason, without reading payloads."""
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Stop or resume handing out jobs, to every processor. Leases under way end as usual."""
+
+    def expedite(self, ids: Sequence[str]) -> int:
+        """Make those of *ids* that are delayed due at once, their attempts unchanged. Return how many."""
+
+    def rewrite(self, job_id: str, expected: bytes, payload: bytes, events: int) -> bool:
+        """
+        Put *payload*, of *events* events, in the place of *expected*.
+
+        False, and no change, where something else is stored, the job is leased, or a part of it was sent already.
+        """
 
     def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
         """List jobs in the order of their due (or failed) time, starting behind the id *after*."""

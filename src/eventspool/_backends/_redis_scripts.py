@@ -10,8 +10,8 @@ from importlib.resources import files
 __all__ = ["Script", "script", "scripts"]
 
 _NAMES = (
-    "ack", "audit", "claim", "claim_fifo", "commit", "jobs", "leave", "lookup", "purge", "recount", "reindex", "renew",
-    "replay", "settle", "stats",
+    "ack", "audit", "claim", "claim_fifo", "commit", "expedite", "jobs", "leave", "lookup", "pause", "processors", "purge",
+    "reasons", "recount", "reindex", "renew", "replay", "rewrite", "settle", "stats",
 )  # fmt: skip
 
 

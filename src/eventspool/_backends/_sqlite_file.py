@@ -19,7 +19,14 @@ import weakref
 from typing import TYPE_CHECKING, TypeVar
 
 from eventspool._backends._sqlite_lock import ProcessLock
-from eventspool._backends._sqlite_schema import APPLICATION_ID, CONNECTION_PRAGMAS, TABLES, VERSION
+from eventspool._backends._sqlite_schema import (
+    ADDED,
+    ADDITIONS,
+    APPLICATION_ID,
+    CONNECTION_PRAGMAS,
+    TABLES,
+    VERSION,
+)
 from eventspool._exceptions import QueueError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -220,8 +227,11 @@ class SQLiteFile:
                 "the SQLite queue's file system does not support a write-ahead log: choose another path"
             )
         connection.executescript(CONNECTION_PRAGMAS)
-        if not tables:
-            connection.executescript(f"pragma synchronous = full; begin immediate; {TABLES} commit;")
+        missing = "" if tables else TABLES
+        if not connection.execute(ADDED).fetchone()[0]:
+            missing += ADDITIONS
+        if missing:
+            connection.executescript(f"pragma synchronous = full; begin immediate; {missing} commit;")
 
     def _create(self) -> None:
         """Make an empty file that only its owner can read; SQLite gives the log the same mode."""

@@ -31,6 +31,9 @@ class Queue:
     held_until: int
     jobs: int
     bytes: int
+    events: int
+    failed_events: int
+    paused: bool
 
 
 def micros(seconds: float) -> int:
@@ -65,23 +68,32 @@ def as_text(value: object) -> str:
 def read_queue(db: sqlite3.Connection, name: str, clock: float) -> Queue:
     """Return the row of the queue *name*, made where there is none."""
     query = (
-        "select queue, clock, skew, holder, held_until, jobs + failed_jobs, bytes + failed_bytes"
-        " from queues where name = ?"
+        "select queue, clock, skew, holder, held_until, jobs + failed_jobs, bytes + failed_bytes,"
+        " events + failed_events, failed_events, paused from queues where name = ?"
     )
     row = db.execute(query, (name,)).fetchone()
     if row is None:
         db.execute("insert into queues (name) values (?)", (name,))
         row = db.execute(query, (name,)).fetchone()
-    key, last, skew, holder, held_until, jobs, size = row
+    key, last, skew, holder, held_until, jobs, size, events, failed_events, paused = row
     now = micros(clock) + skew
     if now < last:  # the clock was set back: without this, jobs would be due in a far future
         skew, now = skew + last - now, last
-    return Queue(key, now, skew, holder, held_until, jobs, size)
+    return Queue(key, now, skew, holder, held_until, jobs, size, events, failed_events, bool(paused))
 
 
 def keep_time(db: sqlite3.Connection, queue: Queue) -> None:
     """Store the queue's time, so that no process sees an earlier one."""
     db.execute("update queues set clock = ?, skew = ? where queue = ?", (queue.now, queue.skew, queue.key))
+
+
+def tally(db: sqlite3.Connection, queue: Queue, accepted: int = 0) -> None:
+    """Carry what this step has done into the totals of all time; the depths say what it was."""
+    db.execute(
+        "update queues set accepted = accepted + ?, delivered = delivered + max(? - events - failed_events, 0),"
+        " given_up = given_up + max(failed_events - ?, 0) where queue = ?",
+        (accepted, queue.events, queue.failed_events, queue.key),
+    )
 
 
 def hold(db: sqlite3.Connection, queue: Queue, token: str, seconds: float) -> None:
@@ -196,7 +208,8 @@ def failure_of(db: sqlite3.Connection, queue: Queue, job_id: str) -> Failure | N
 def count(db: sqlite3.Connection, queue: Queue, clock: float, sighted_since: int) -> QueueStats:
     """Return the depths, from the totals and the few jobs that are leased or delayed."""
     totals = db.execute(
-        "select jobs, events, bytes, failed_jobs, failed_events, failed_bytes from queues where queue = ?",
+        "select jobs, events, bytes, failed_jobs, failed_events, failed_bytes, accepted, delivered, given_up"
+        " from queues where queue = ?",
         (queue.key,),
     ).fetchone()
     moved = {0: (0, 0, 0), 1: (0, 0, 0)}
@@ -217,10 +230,58 @@ def count(db: sqlite3.Connection, queue: Queue, clock: float, sighted_since: int
         Depth(*waiting),
         Depth(*delayed),
         Depth(*leased),
-        Depth(*(max(int(figure), 0) for figure in totals[3:])),
+        Depth(*(max(int(figure), 0) for figure in totals[3:6])),
         max(clock - created_at, 0.0) if created_at else 0.0,
         processors,
+        queue.paused,
+        *(max(int(figure), 0) for figure in totals[6:]),
     )
+
+
+def reasons(db: sqlite3.Connection, queue: Queue) -> dict[str, Depth]:
+    """Return how much failed for each reason. One index holds all of it."""
+    found = db.execute(
+        "select reason, count(*), total(max(events, 0)), total(max(bytes, 0)) from failed where queue = ? group by reason",
+        (queue.key,),
+    )
+    return {str(reason): Depth(jobs, int(events), int(size)) for reason, jobs, events, size in found}
+
+
+def sightings(db: sqlite3.Connection, queue: Queue, since: int) -> list[tuple[str, float, str]]:
+    """Return the processors seen since then, with their notes."""
+    found = db.execute(
+        "select token, seen, ifnull(note, '') from processors left join notes using (queue, token)"
+        " where queue = ? and seen >= ?",
+        (queue.key, since),
+    )
+    return [
+        (str(token), (seen - queue.skew) / 1e6, str(note))
+        for token, seen, note in found
+        if isinstance(seen, int)
+    ]
+
+
+def rewrite(
+    db: sqlite3.Connection, queue: Queue, job_id: str, expected: bytes, payload: bytes, events: int
+) -> bool:
+    """Put *payload* in the place of *expected*, unless the job is leased or half sent. False where it stays."""
+    state = state_of(db, queue, job_id)
+    table = "failed" if state is JobState.FAILED else "jobs"
+    seq = find(db, queue, table, job_id)
+    if state in (None, JobState.LEASED) or payload_of(db, seq) != expected:
+        return False
+    if table == "jobs":
+        [progress, token] = db.execute("select progress, token from jobs where seq = ?", (seq,)).fetchone()
+        if progress:
+            return False
+        if token:  # its lease ran out: a stale holder must not bring back what it read
+            db.execute(
+                "update jobs set token = '', until = null, attempts = attempts + 1, stalled = 1 where seq = ?",
+                (seq,),
+            )
+    db.execute("update payloads set payload = ? where seq = ?", (payload, seq))
+    db.execute(f"update {table} set events = ?, bytes = ? where seq = ?", (events, len(payload), seq))
+    return True
 
 
 _LISTED = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["APPLICATION_ID", "CONNECTION_PRAGMAS", "TABLES", "VERSION"]
+__all__ = ["ADDED", "ADDITIONS", "APPLICATION_ID", "CONNECTION_PRAGMAS", "TABLES", "VERSION"]
 
 APPLICATION_ID = 1163087953
 """Marks a file as ours, so that another application's database is never touched."""
@@ -73,5 +73,21 @@ create trigger failed_out after delete on failed begin
     update queues set failed_jobs = failed_jobs - 1, failed_events = failed_events - old.events,
         failed_bytes = failed_bytes - old.bytes
     where queue = old.queue;
+end;
+"""
+
+# What later releases added. A program that knows only the tables above works on beside it, so the version stays.
+ADDED = "select count(*) from sqlite_master where name = 'notes'"
+ADDITIONS = """
+alter table queues add column paused integer not null default 0;
+alter table queues add column accepted integer not null default 0;  -- events, of all time; so the next two
+alter table queues add column delivered integer not null default 0;
+alter table queues add column given_up integer not null default 0;
+create table notes (queue integer, token text, note text, primary key (queue, token)) without rowid;
+create index failed_reason on failed (queue, reason, events, bytes);
+create trigger failed_edited after update of events, bytes on failed begin
+    update queues set failed_events = failed_events - old.events + new.events,
+        failed_bytes = failed_bytes - old.bytes + new.bytes
+    where queue = new.queue;
 end;
 """

@@ -54,6 +54,10 @@ class EncryptedBackend:
         self.stats = inner.stats
         self.replay = inner.replay
         self.purge = inner.purge
+        self.processors = inner.processors
+        self.reasons = inner.reasons
+        self.pause = inner.pause
+        self.expedite = inner.expedite
         self.repair = inner.repair
         self.close = inner.close
         self.abandon = inner.abandon
@@ -101,6 +105,13 @@ class EncryptedBackend:
     def payload(self, job_id: str) -> bytes | None:
         """Return one job's envelope, decrypted."""
         return self._decrypt(self._inner.payload(job_id))
+
+    def rewrite(self, job_id: str, expected: bytes, payload: bytes, events: int) -> bool:
+        """Replace a payload, encrypted; what is stored is compared by what it decrypts to."""
+        stored = self._inner.payload(job_id)
+        if stored is None or self._decrypt(stored) != expected:
+            return False
+        return self._inner.rewrite(job_id, stored, encrypt(payload, self._cipher), events)
 
     def _decrypt(self, payload: bytes | None) -> bytes | None:
         return None if payload is None else decrypt(payload, self._cipher)

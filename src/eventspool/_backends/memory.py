@@ -39,6 +39,8 @@ AGE_DEPTH = 100
 """Among how many of the next jobs the oldest is sought; clocks of producers differ, but not by more jobs than these."""
 PROCESSOR_TTL = 30.0
 """Seconds after which a silent processor is no longer counted."""
+PAUSE_POLL = 1.0
+"""Seconds after which a processor that met a paused queue looks again, should no bell have told it."""
 _SLACK = 1000
 """Stale entries that a heap may hold before it is rebuilt: rare enough to cost each push a constant share."""
 
@@ -109,6 +111,9 @@ class MemoryBackend:
         self._live = Depth()
         self._buried = Depth()
         self._processors: dict[str, float] = {}
+        self._notes: dict[str, str] = {}
+        self._paused = False
+        self._accepted = self._delivered = self._given_up = 0  # events, of all time
         self._holder = ""
         self._holder_until = 0.0
         self._places = 0
@@ -142,6 +147,7 @@ class MemoryBackend:
                     self._enter(entry)
                     self._fresh.append(entry)
                     accepted += 1
+                    self._accepted += entry.events
         if accepted:
             self._bell.ring()
         return CommitResult(accepted, duplicates, tuple(rejected))
@@ -155,6 +161,9 @@ class MemoryBackend:
         with self._lock:
             now = self._now()
             self._processors[token] = now
+            if self._paused:
+                self._bell.heard()
+                return Claim(wait=PAUSE_POLL)
             if self._fifo:
                 held_until = self._take_queue(token, now, visibility_timeout)
                 if held_until is not None:
@@ -253,7 +262,9 @@ class MemoryBackend:
     def ack(self, ids: Sequence[str]) -> int:
         """Forget delivered jobs, whoever holds them."""
         with self._lock:
-            return sum(self._forget(job_id) is not None for job_id in ids)
+            delivered = [entry for entry in map(self._forget, ids) if entry is not None]
+            self._delivered += sum(entry.events for entry in delivered)
+            return len(delivered)
 
     def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
         """End leases otherwise."""
@@ -271,22 +282,26 @@ class MemoryBackend:
             self._forget(entry.id)
             failure = settlement.failure or Failure("unknown", "", entry.events)
             if failure.payload is not None:
+                self._delivered += max(entry.events - failure.events, 0)
                 entry.payload, entry.events = failure.payload, failure.events
             entry.failure = replace(failure, payload=None, events=entry.events)
             entry.due, entry.progress = now, ""
             self._failed[entry.id] = entry
             self._buried = _grow(self._buried, entry, 1)
+            self._given_up += entry.events
         else:
             entry.progress, entry.due = settlement.progress, now + settlement.delay
             self._schedule(entry)
             self._bell.ring()
         return True
 
-    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float) -> set[str]:
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
         """Extend leases."""
         with self._lock:
             now = self._now()
             self._processors[token] = now
+            if note:
+                self._notes[token] = note
             if self._holder == token:
                 self._holder_until = now + min(visibility_timeout, QUEUE_LEASE)
             lost = set()
@@ -304,6 +319,7 @@ class MemoryBackend:
         with self._lock:
             now = self._now()
             self._processors.pop(token, None)
+            self._notes.pop(token, None)
             if self._holder == token:
                 self._holder = ""
             for entry in [e for e in self._moved.values() if e.token == token]:
@@ -343,8 +359,71 @@ class MemoryBackend:
             near = chain(self._moved.values(), islice(self._fresh, AGE_DEPTH))
             born = [created_at_from_id(entry.id) or now for entry in near if entry.id in self._jobs]
             age = max(self._clock() - min(born), 0.0) if born else 0.0
-            self._processors = {t: at for t, at in self._processors.items() if now - at <= PROCESSOR_TTL}
-            return QueueStats(waiting, delayed, leased, self._buried, age, len(self._processors))
+            processors = len(self._sighted(now))
+            totals = self._accepted, self._delivered, self._given_up
+            return QueueStats(waiting, delayed, leased, self._buried, age, processors, self._paused, *totals)
+
+    def processors(self) -> list[tuple[str, float, str]]:
+        """List the live processors."""
+        with self._lock:
+            sighted = self._sighted(self._now())
+            return [(token, at - self._skew, self._notes.get(token, "")) for token, at in sighted.items()]
+
+    def _sighted(self, now: float) -> dict[str, float]:
+        """Return the processors seen of late, and forget the others."""
+        self._processors = {t: at for t, at in self._processors.items() if now - at <= PROCESSOR_TTL}
+        self._notes = {t: note for t, note in self._notes.items() if t in self._processors}
+        return self._processors
+
+    def reasons(self) -> Mapping[str, Depth]:
+        """Count the failed jobs by reason."""
+        found: dict[str, Depth] = {}
+        with self._lock:
+            for entry in self._failed.values():
+                reason = entry.failure.reason if entry.failure else "unknown"
+                found[reason] = _grow(found.get(reason, Depth()), entry, 1)
+        return found
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Stop or resume handing out jobs."""
+        with self._lock:
+            self._paused = paused
+        self._bell.ring()
+
+    def expedite(self, ids: Sequence[str]) -> int:
+        """Make delayed jobs due at once."""
+        with self._lock:
+            now = self._now()
+            entries = [self._jobs[job_id] for job_id in dict.fromkeys(ids) if job_id in self._jobs]
+            delayed = [entry for entry in entries if entry.state(now) is JobState.DELAYED]
+            for entry in delayed:
+                entry.due = now
+                self._schedule(entry)
+        self._bell.ring()
+        return len(delayed)
+
+    def rewrite(self, job_id: str, expected: bytes, payload: bytes, events: int) -> bool:
+        """Put *payload* in the place of *expected*."""
+        with self._lock:
+            now = self._now()
+            entry = self._jobs.get(job_id) or self._failed.get(job_id)
+            if entry is None or entry.payload != expected or entry.progress:
+                return False
+            if entry.state(now) is JobState.LEASED:
+                return False
+            if entry.token:  # its lease ran out: a stale holder must not bring back what it read
+                entry.token, entry.attempts, entry.stalled = "", entry.attempts + 1, True
+            buried = entry.failure is not None
+            depth = _grow(self._buried if buried else self._live, entry, -1)
+            entry.payload, entry.events = payload, events
+            if entry.failure is not None:
+                entry.failure = replace(entry.failure, events=events)
+            depth = _grow(depth, entry, 1)
+            if buried:
+                self._buried = depth
+            else:
+                self._live = depth
+            return True
 
     def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
         """List jobs."""

@@ -12,10 +12,10 @@ All keys of a queue carry one hash tag, so that they live in one cluster slot::
       o  HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
       f  ZSET    id -> failed at, microseconds
       i  HASH    id -> why it failed, as JSON
-      m  HASH    totals, the last place given out, and whether its producers keep it in FIFO order
+      m  HASH    totals, the last place given out, whether it is paused, and whether its producers keep it in FIFO order
       w  LIST    at most one wake token, for processors;  s  the same for FIFO stand-bys
       l  STRING  token of the processor that has the FIFO queue, with its lease as expiry
-      p  HASH    token -> last seen, microseconds
+      p  HASH    token -> last seen, microseconds;  h  token -> how that processor fares, as JSON
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Every other step is one script, so after a crash at any instant it has happened or it has not. Payloads stay out of Lua (half
@@ -31,7 +31,7 @@ ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +mult
 from __future__ import annotations
 
 import logging
-from itertools import chain
+from itertools import chain, count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -71,7 +71,7 @@ MAX_QUEUE_LEASE: Final = 10.0
 """Longest that a dead processor keeps a FIFO queue, in seconds."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
-_KEYS: Final = "dnqtofimwslp"
+_KEYS: Final = "dnqtofimwslph"
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
@@ -262,11 +262,11 @@ class RedisBackend:
             done += [reply == 1 for reply in self._connection.run("settle", self._fifo, token, *args)]
         return done
 
-    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float) -> set[str]:
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
         """Extend leases (FIFO: of the queue too), and count *token* among the live processors."""
         lost: set[str] = set()
         for chunk in _chunks(ids) if ids else [ids]:
-            terms = (_micros(visibility_timeout), _queue_lease_ms(visibility_timeout))
+            terms = (_micros(visibility_timeout), _queue_lease_ms(visibility_timeout), note)
             lost.update(map(decode_text, self._connection.run("renew", self._fifo, token, *terms, *chunk)))
         return lost
 
@@ -304,9 +304,30 @@ class RedisBackend:
         """
         figures = [int(figure) for figure in self._connection.run("stats", self._fifo)]
         waiting, delayed, leased, failed = (Depth(*figures[at : at + 3]) for at in range(0, 12, 3))
-        oldest_ms, processors, now_us = figures[12:]
+        oldest_ms, processors, now_us, paused, *totals = figures[12:]
         oldest_age = 0.0 if oldest_ms < 0 else max(0.0, now_us / 1e6 - oldest_ms / 1e3)
-        return QueueStats(waiting, delayed, leased, failed, oldest_age, processors)
+        return QueueStats(waiting, delayed, leased, failed, oldest_age, processors, bool(paused), *totals)
+
+    def processors(self) -> list[tuple[str, float, str]]:
+        """List the processors seen within the last half minute, with their notes."""
+        reply = self._connection.run("processors")
+        return [
+            (decode_text(token), int(seen) / 1e6, decode_text(note))
+            for token, seen, note in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+        ]
+
+    def reasons(self) -> Mapping[str, Depth]:
+        """Count the failed jobs by reason, a page at a time: a million take a thousand short calls."""
+        found: dict[str, Depth] = {}
+        for start in count(0, MAX_IDS):
+            page = self._connection.run("reasons", start, MAX_IDS)
+            if not page:
+                break
+            for at in range(0, len(page), 4):
+                reason, more = decode_text(page[at]), page[at + 1 : at + 4]
+                so_far = found.get(reason, Depth())
+                found[reason] = Depth(so_far.jobs + more[0], so_far.events + more[1], so_far.bytes + more[2])
+        return found
 
     def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
         """
@@ -335,6 +356,18 @@ class RedisBackend:
         return sum(
             int(self._connection.run("purge", self._fifo, state.value, *chunk)) for chunk in _chunks(ids)
         )
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Stop or resume handing out jobs."""
+        self._connection.run("pause", int(paused))
+
+    def expedite(self, ids: Sequence[str]) -> int:
+        """Make delayed jobs due at once."""
+        return sum(int(self._connection.run("expedite", self._fifo, *chunk)) for chunk in _chunks(ids))
+
+    def rewrite(self, job_id: str, expected: bytes, payload: bytes, events: int) -> bool:
+        """Put *payload* in the place of *expected*."""
+        return bool(self._connection.run("rewrite", job_id, expected, payload, events))
 
     def repair(self) -> int:
         """Queue payloads again that no index knows, and set damaged sizes and totals right."""

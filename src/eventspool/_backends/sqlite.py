@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from eventspool._backends import _sqlite_rows as rows
 from eventspool._backends._bell import Bell
 from eventspool._backends._sqlite_file import SQLiteFile
-from eventspool._backends.memory import PROBE_DEPTH, PROCESSOR_TTL, QUEUE_LEASE
+from eventspool._backends.memory import PAUSE_POLL, PROBE_DEPTH, PROCESSOR_TTL, QUEUE_LEASE
 from eventspool._job import (
     Claim,
     ClaimedJob,
     CommitResult,
+    Depth,
     Failure,
     Job,
     JobState,
@@ -97,7 +98,7 @@ class SQLiteBackend:
         """Store *jobs*, in order, due at once."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> CommitResult:
-            accepted = duplicates = size = 0
+            accepted = duplicates = size = events = 0
             rejected: list[str] = []
             for job in jobs:
                 if rows.find(db, queue, "jobs", job.id) or rows.find(db, queue, "failed", job.id):
@@ -112,8 +113,10 @@ class SQLiteBackend:
                     rows.insert(db, queue, job.id, job.payload, job.events)
                     accepted += 1
                     size += len(job.payload)
+                    events += job.events
             if accepted:
                 rows.keep_time(db, queue)
+                rows.tally(db, queue, accepted=events)
                 self._file.lock.ring()
             return CommitResult(accepted, duplicates, tuple(rejected))
 
@@ -127,6 +130,9 @@ class SQLiteBackend:
 
         def step(db: sqlite3.Connection, queue: Queue) -> Claim:
             self._sight(db, queue, token)
+            if queue.paused:
+                self._bell.heard()
+                return Claim(wait=PAUSE_POLL)
             held_until = self._take_queue(db, queue, token, visibility_timeout) if self._fifo else None
             if held_until is not None:
                 self._bell.heard()
@@ -205,7 +211,11 @@ class SQLiteBackend:
         """Forget delivered jobs, whoever holds them."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> int:
-            return sum(rows.delete(db, queue, "jobs", i) or rows.delete(db, queue, "failed", i) for i in ids)
+            deleted = (rows.delete(db, queue, "jobs", i) or rows.delete(db, queue, "failed", i) for i in ids)
+            stored = sum(deleted)
+            if stored:
+                rows.tally(db, queue)
+            return stored
 
         return self._run(step)
 
@@ -215,7 +225,10 @@ class SQLiteBackend:
         def step(db: sqlite3.Connection, queue: Queue) -> list[bool]:
             rows.keep_time(db, queue)
             self._file.lock.ring()
-            return [self._settle(db, queue, token, settlement) for settlement in settlements]
+            settled = [self._settle(db, queue, token, settlement) for settlement in settlements]
+            if failing:
+                rows.tally(db, queue)
+            return settled
 
         failing = any(settlement.kind is SettlementKind.FAIL for settlement in settlements)
         settled = self._run(step, durable=failing)
@@ -247,11 +260,17 @@ class SQLiteBackend:
         )
         return True
 
-    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float) -> set[str]:
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
         """Extend leases."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> set[str]:
             self._sight(db, queue, token)
+            if note:
+                text = rows.as_text(note)
+                db.execute(
+                    "insert or replace into notes (queue, token, note) values (?, ?, ?)",
+                    (queue.key, token, text),
+                )
             if self._fifo and queue.holder == token:
                 rows.hold(db, queue, token, min(visibility_timeout, QUEUE_LEASE))
             until = queue.now + rows.micros(visibility_timeout)
@@ -279,6 +298,7 @@ class SQLiteBackend:
             )
             db.execute("update queues set holder = '' where queue = :key and holder = :token", parameters)
             db.execute("delete from processors where queue = :key and token = :token", parameters)
+            db.execute("delete from notes where queue = :key and token = :token", parameters)
             self._sighted.pop(token, None)
             self._file.lock.ring()
 
@@ -310,6 +330,50 @@ class SQLiteBackend:
         """Count, without reading payloads."""
         since = rows.micros(PROCESSOR_TTL)
         return self._run(lambda db, queue: rows.count(db, queue, self._clock(), queue.now - since))
+
+    def processors(self) -> list[tuple[str, float, str]]:
+        """List the live processors."""
+        since = rows.micros(PROCESSOR_TTL)
+        return self._run(lambda db, queue: rows.sightings(db, queue, queue.now - since))
+
+    def reasons(self) -> Mapping[str, Depth]:
+        """Count the failed jobs by reason."""
+        return self._run(rows.reasons)
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Stop or resume handing out jobs."""
+
+        def step(db: sqlite3.Connection, queue: Queue) -> None:
+            db.execute("update queues set paused = ? where queue = ?", (int(paused), queue.key))
+            self._file.lock.ring()
+
+        self._run(step, durable=True)
+        self._bell.ring()
+
+    def expedite(self, ids: Sequence[str]) -> int:
+        """Make delayed jobs due at once."""
+        due = "" if self._fifo else ", due = :now"
+        statement = (
+            f"update jobs set until = null{due}"
+            " where queue = :key and id = :id and token = '' and until > :now"
+        )
+
+        def step(db: sqlite3.Connection, queue: Queue) -> int:
+            rows.keep_time(db, queue)
+            self._file.lock.ring()
+            return sum(
+                db.execute(statement, {"key": queue.key, "id": i, "now": queue.now}).rowcount for i in ids
+            )
+
+        moved = self._run(step)
+        self._bell.ring()
+        return moved
+
+    def rewrite(self, job_id: str, expected: bytes, payload: bytes, events: int) -> bool:
+        """Put *payload* in the place of *expected*."""
+        return self._run(
+            lambda db, queue: rows.rewrite(db, queue, job_id, expected, payload, events), durable=True
+        )
 
     def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
         """List jobs."""
@@ -382,6 +446,10 @@ class SQLiteBackend:
         db.execute(
             "delete from processors where queue = ? and seen < ?",
             (queue.key, queue.now - rows.micros(PROCESSOR_TTL)),
+        )
+        db.execute(
+            "delete from notes where queue = :key and token not in (select token from processors where queue = :key)",
+            {"key": queue.key},
         )
         db.execute("insert or replace into processors values (?, ?, ?)", (queue.key, token, queue.now))
         self._sighted = {

@@ -14,5 +14,8 @@ end
 if #ARGV > 0 then
   for _, key in ipairs({D, N, T, O, I}) do call('HDEL', key, unpack(ARGV)) end
 end
-if stored > 0 then add_totals(-events, -bytes, -failed_events, -failed_bytes) end
+if stored > 0 then
+  add_totals(-events, -bytes, -failed_events, -failed_bytes)
+  tally('delivered', events)
+end
 return stored

@@ -3,6 +3,7 @@
 call('HDEL', M, '') -- a first write that memory limits do not refuse lets the rest run when Redis is full
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
+if is_paused() then return {1000000} end
 local till = text(now + tonumber(ARGV[3]))
 local ids = call('ZRANGEBYSCORE', Q, '-inf', text(due), 'LIMIT', 0, probe and 1000 or limit + 1)
 local found = {}

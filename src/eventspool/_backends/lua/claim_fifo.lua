@@ -3,6 +3,7 @@
 call('HDEL', M, '') -- see claim.lua
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
+if is_paused() then return {1000000, tonumber(ARGV[6])} end
 local till = text(now + tonumber(ARGV[3]))
 local holder = call('GET', L)
 if holder and holder ~= token then

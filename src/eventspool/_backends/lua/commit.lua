@@ -31,6 +31,7 @@ end
 if accepted > 0 then
   call('HSET', M, 'last', text(last), 'fifo', ARGV[1])
   add_totals(new_events, new_bytes, 0, 0)
+  tally('accepted', new_events)
   wake(W)
 end
 return {accepted, duplicates, unpack(rejected)}

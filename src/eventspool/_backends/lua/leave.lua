@@ -12,6 +12,7 @@ for i = 1, #leases, 2 do
   end
 end
 call('HDEL', P, token)
+call('HDEL', H, token)
 if call('GET', L) == token then
   call('DEL', L)
   wake(S)

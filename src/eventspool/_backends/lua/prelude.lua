@@ -1,6 +1,6 @@
 -- Put before every script: the names of the keys, the clock, and how values are written and read.
 -- A stored value that is not what we wrote reads as zero or empty; no script may fail because of one.
-local D, N, Q, T, O, F, I, M, W, S, L, P = unpack(KEYS)
+local D, N, Q, T, O, F, I, M, W, S, L, P, H = unpack(KEYS)
 local call = redis.call
 
 local clock = call('TIME')
@@ -51,6 +51,13 @@ local function add_totals(events, bytes, failed_events, failed_bytes)
   call('HSET', M, 'events', text(math.max(all[1], 0)), 'bytes', text(math.max(all[2], 0)),
     'failed_events', text(math.max(failed[1], 0)), 'failed_bytes', text(math.max(failed[2], 0)))
 end
+
+-- Of all time, for rates: "accepted", "delivered" and "buried" events.
+local function tally(field, events)
+  if events > 0 then call('HSET', M, field, text(total(field) + events)) end
+end
+
+local function is_paused() return call('HGET', M, 'paused') == '1' end
 
 -- Many jobs committed in one microsecond run ahead of the clock by as many; they are due all the same.
 -- `last` far ahead means that the server's clock was set back.

@@ -62,5 +62,7 @@ end
 if bytes ~= 0 or events ~= 0 or failed_bytes ~= 0 or failed_events ~= 0 then
   add_totals(events, bytes, failed_events, failed_bytes)
 end
+tally('buried', failed_events)
+tally('delivered', -events) -- of a batch that shrank, the rest
 if put_back then wake(W) end
 return reply

@@ -1,4 +1,5 @@
--- ARGV: fifo   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, now_us}
+-- ARGV: fifo   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, now_us,
+--   paused; accepted, delivered and failed events of all time}
 local fifo = ARGV[1] == '1'
 local stored, failed_jobs = call('ZCARD', Q), call('ZCARD', F)
 local oldest = -1
@@ -69,4 +70,5 @@ return {
   #leased, leased_events, leased_bytes,
   failed_jobs, failed_events, failed_bytes,
   oldest, processors, now,
+  is_paused() and 1 or 0, total('accepted'), total('delivered'), total('buried'),
 }

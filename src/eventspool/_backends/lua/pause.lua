@@ -1,0 +1,10 @@
+-- Stop or resume handing out jobs.
+-- ARGV: paused
+call('HDEL', M, '') -- see claim.lua
+if ARGV[1] == '1' then
+  call('HSET', M, 'paused', '1')
+else
+  call('HDEL', M, 'paused')
+  wake(W)
+end
+return 1
