@@ -141,3 +141,14 @@ def test_the_same_cuts_do_take_something_where_less_is_synced():
     outcome = cut_often("normal", 60, random.Random(1))
     assert outcome.losing > 0, outcome
     assert outcome.damaged == 0, outcome
+
+
+@pytest.mark.alone
+@pytest.mark.slow
+@needs_strace
+def test_a_sync_that_failed_is_never_taken_for_one_that_succeeded():
+    """The kernel may have dropped what it was to write; so an acknowledgement must rest on writing it again."""
+    outcome = cut_often("full", 60, random.Random(1), errors=True)
+    assert outcome.errors > 2, outcome
+    assert outcome.acked > 20, outcome
+    assert (outcome.losing, outcome.damaged) == (0, 0), outcome

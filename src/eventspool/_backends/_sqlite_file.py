@@ -82,6 +82,7 @@ class SQLiteFile:
         self._inherited: sqlite3.Connection | None = None
         self._stepping = False
         self._torn = False
+        self._suspect = False  # an error of the disk: the log may not hold what it seems to
         self._inode = (0, 0)
         self._level = ""
         _files.add(self)  # before there is a connection: a fork must not come amid the first opening either
@@ -139,6 +140,9 @@ class SQLiteFile:
 
     def _attempt(self, step: Callable[[sqlite3.Connection], T], *, durable: bool, growing: bool) -> T:
         connection = self._connected()
+        if self._suspect:
+            self._begin_new_log(connection)
+            self._suspect = False
         if growing:
             self._require_space(connection)
         level = self._synchronous if durable else "normal"
@@ -150,7 +154,8 @@ class SQLiteFile:
             result = step(connection)
             connection.execute("commit")
             return result
-        except BaseException:
+        except BaseException as problem:
+            self._suspect = isinstance(problem, sqlite3.Error) and _code(problem) == sqlite3.SQLITE_IOERR
             if connection.in_transaction:
                 with contextlib.suppress(sqlite3.Error):
                     connection.execute("rollback")
@@ -163,9 +168,19 @@ class SQLiteFile:
                 raise QueueUnavailable(_OUTAGES[sqlite3.SQLITE_FULL])
         with contextlib.suppress(FileNotFoundError):
             if os.stat(f"{self.path}-wal").st_size > _WAL_BYTES:
-                [busy, *_] = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
-                if busy:
-                    raise QueueUnavailable("the SQLite queue's log cannot be checkpointed: a reader keeps it")
+                self._begin_new_log(connection)
+
+    @staticmethod
+    def _begin_new_log(connection: sqlite3.Connection) -> None:
+        """
+        Move the log into the database and truncate it.
+
+        Also what is right after a failed sync: the kernel may have dropped what the log was to hold, and will not say so a
+        second time. A frame that is missing would end the log there after a power cut, whatever was synced behind it.
+        """
+        [busy, *_] = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        if busy:
+            raise QueueUnavailable("the SQLite queue's log cannot be checkpointed: a reader keeps it")
 
     # Opening and closing: only while the lock is held.
 
