@@ -19,6 +19,14 @@ test *ARGS:
 bench *ARGS:
     ./run bench "$@"
 
+# What a track() costs, in instructions.
+instructions *ARGS:
+    ./run instructions "$@"
+
+# Kill, cut off and starve everything at once.
+torture *ARGS:
+    ./run torture "$@"
+
 # Lint, format, types, layers, changelog.
 check:
     ./run check
