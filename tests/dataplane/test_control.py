@@ -34,6 +34,19 @@ def test_the_last_events_are_listed(plane, call, event):
     assert caller.get("/__events?limit=-1")[0] == 400
 
 
+def test_the_last_requests_are_listed_with_what_was_in_them_also_those_that_failed(plane, call, event):
+    caller = call(plane)
+    plane.script("status=503,next=1")
+    for _ in range(2):
+        caller.post(event("a"), event("b"))
+    first, second = caller.get("/__requests")[1]["requests"]
+
+    assert (first["status"], first["fault"], first["recorded"]) == (503, "status=503,next=1", 0)
+    assert (second["status"], second["fault"], second["recorded"]) == (200, None, 2)
+    assert first["message_ids"] == second["message_ids"] == ["a", "b"]
+    assert caller.get("/__requests?limit=1")[1]["requests"] == [second]
+
+
 def test_every_id_is_listed_once_in_order_of_arrival(plane, call, event):
     caller = call(plane)
     names = [f"id-{number}" for number in range(5_001)] + ["é", "two\nlines"]

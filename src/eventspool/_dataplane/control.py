@@ -3,6 +3,7 @@ The control endpoints: what a test in another process, the command line and the 
 
     GET  /__stats             the counts, as JSON
     GET  /__events?limit=N    the last N (100) kept events, as JSON
+    GET  /__requests?limit=N  the last N (100) requests, whatever became of them, as JSON
     GET  /__ids               the id of every event received, one a line, in the order of first arrival
                               (one with control characters as in a JSON string)
     POST /__faults            replace the fault script: a JSON array of rules, or {"rules": […], "seed": 0}
@@ -17,6 +18,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -38,7 +40,14 @@ PREFIX = "/__"
 _MAX_BODY_BYTES = 65_536
 _IDS_PER_BLOCK = 2_000
 _LOOPBACK_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
-_ENDPOINTS = {"/__stats": "GET", "/__events": "GET", "/__ids": "GET", "/__faults": "POST", "/__reset": "POST"}
+_ENDPOINTS = {
+    "/__stats": "GET",
+    "/__events": "GET",
+    "/__requests": "GET",
+    "/__ids": "GET",
+    "/__faults": "POST",
+    "/__reset": "POST",
+}
 _NO_STORE = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
 
 
@@ -94,6 +103,12 @@ def _reply(plane: DataPlane, head: Head, body: bytes) -> Answer:
         return json_answer(200, stats_json(plane.stats()), *_NO_STORE)
     if head.path == "/__events":
         return json_answer(200, {"events": plane.last_events(_limit(head.query))}, *_NO_STORE)
+    if head.path == "/__requests":
+        limit = _limit(head.query)
+        kept = plane.requests
+        return json_answer(
+            200, {"requests": [asdict(r) for r in kept[max(0, len(kept) - limit) :]]}, *_NO_STORE
+        )
     if head.path == "/__reset":
         plane.reset()
     else:

@@ -212,12 +212,18 @@ class Exchange:
                 sent_at=read.sent_at if read else None,
                 fault=str(fault) if fault else None,
                 connection=self._ordinal,
+                message_ids=_message_ids(read.events) if read else (),
                 headers={k: v for k, v in head.headers.items() if k in _KEPT_HEADERS or k.startswith("x-")},
             ),
             [(read.events[i], read.raw[i]) for i in accepted] if read else (),
             rejected=outcome.rejected if outcome else 0,
             inflated_bytes=read.inflated_bytes if read else 0,
         )
+
+
+def _message_ids(events: list[Any]) -> tuple[str, ...]:
+    ids = (event.get("messageId") for event in events if isinstance(event, dict))
+    return tuple(i for i in ids if isinstance(i, str))
 
 
 def close_politely(wire: Wire, refused: Refused) -> None:

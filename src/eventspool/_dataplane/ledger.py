@@ -35,6 +35,7 @@ class RequestRecord:
         sent_at: The body's ``sentAt``.
         fault: The rule that decided the answer, in text form.
         connection: Ordinal of the connection that it came over.
+        message_ids: Those of the events in the body, as far as they have one.
         headers: ``user-agent``, ``content-type``, ``content-encoding`` and every ``x-…``, names in lower
             case.
     """
@@ -47,6 +48,7 @@ class RequestRecord:
     sent_at: str | None = None
     fault: str | None = None
     connection: int = 0
+    message_ids: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
