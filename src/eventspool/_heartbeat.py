@@ -13,11 +13,12 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from eventspool._job import ProcessorInfo
+from eventspool._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["RecentRequests", "read_note", "write_note"]
+__all__ = ["Heartbeat", "read_note"]
 
 MAX_NOTE_BYTES = 8192
 """Longest note that is read."""
@@ -26,41 +27,52 @@ _REQUESTS = 500
 _PERIODS = 4
 """For how many heartbeats an answer is told: a watcher who looks less often than they come must see it, too."""
 _STATUSES = 16
-_ERROR_LENGTH = 200
+_LONGEST_TEXT = 200
 
 
-class RecentRequests:
-    """How the last requests to the data plane went. One thread's own."""
+class Heartbeat:
+    """
+    What one processor tells of itself. One thread's own.
 
-    def __init__(self) -> None:
+    Args:
+        host: The machine's name.
+        pid: The process.
+        started_at: Seconds since the epoch.
+    """
+
+    def __init__(self, host: str, pid: int, started_at: float) -> None:
+        self._known = {"host": host, "pid": pid, "version": __version__, "started_at": started_at}
         self._seconds: deque[float] = deque(maxlen=_REQUESTS)
-        self._now: Counter[str] = Counter()
-        self._before: deque[Counter[str]] = deque(maxlen=_PERIODS - 1)
+        self._endings: Counter[str] = Counter()
+        self._endings_before: deque[Counter[str]] = deque(maxlen=_PERIODS - 1)
+        self.last_error = ""
+        """What last went wrong, in words of ours."""
 
     def add(self, requests: Iterable[tuple[str, float]]) -> None:
-        """Count *requests*: how each ended, and the seconds that it took."""
+        """Count *requests* to the data plane: how each ended, and the seconds that it took."""
         for ending, seconds in requests:
-            self._now[ending] += 1
+            self._endings[ending] += 1
             self._seconds.append(seconds)
 
-    def read(self) -> dict[str, Any]:
-        """Return the figures of a note, and begin the next period."""
-        statuses = sum(self._before, Counter(self._now))
-        self._before.append(self._now)
-        self._now = Counter()
+    def note(self, *, in_flight: int, sent: int, retried: int, paused: bool) -> str:
+        """Return the next note (the figures are those of ``ProcessorInfo``)."""
+        statuses = sum(self._endings_before, Counter(self._endings))
+        self._endings_before.append(self._endings)
+        self._endings = Counter()
         ordered = sorted(self._seconds)
         last = len(ordered) - 1
-        return {
-            "latency_p50": ordered[last // 2] if ordered else None,
-            "latency_p99": ordered[round(last * 0.99)] if ordered else None,
+        note = {
+            **self._known,
+            "in_flight": in_flight,
+            "sent": sent,
+            "retried": retried,
+            "paused": paused,
+            "latency_p50": round(ordered[last // 2], 6) if ordered else None,
+            "latency_p99": round(ordered[round(last * 0.99)], 6) if ordered else None,
             "statuses": dict(statuses.most_common(_STATUSES)),
+            "last_error": self.last_error[:_LONGEST_TEXT],
         }
-
-
-def write_note(last_error: str, **figures: Any) -> str:
-    """Return the note: the fields of ``ProcessorInfo`` but for those that the queue knows."""
-    figures["last_error"] = last_error[:_ERROR_LENGTH]
-    return json.dumps(figures, separators=(",", ":"))
+        return json.dumps(note, separators=(",", ":"))
 
 
 def read_note(token: str, seen_at: float, note: str) -> ProcessorInfo:
@@ -94,7 +106,7 @@ def read_note(token: str, seen_at: float, note: str) -> ProcessorInfo:
 
 
 def _text(value: object) -> str:
-    return value[:_ERROR_LENGTH] if isinstance(value, str) else ""
+    return value[:_LONGEST_TEXT] if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:

@@ -8,6 +8,7 @@ the lease is the processor's decision.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
@@ -19,6 +20,7 @@ from eventspool._job import Failure
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
     from eventspool._delivery.transport import Transport
     from eventspool._job import ClaimedJob
@@ -44,6 +46,7 @@ class Outcome:
         reason: Why it is given up, should this have been its last attempt.
         error: What went wrong, for people.
         progress: The plan so far, as text.
+        requests: How each request ended (see ``DeliveryResult.ending``), and how many seconds it took.
     """
 
     job_id: str
@@ -57,6 +60,7 @@ class Outcome:
     reason: str = "max_attempts"
     error: str = ""
     progress: str = ""
+    requests: Sequence[tuple[str, float]] = ()
     _held: int = 0
     _plan: Plan | None = None
     _events: list[bytes] | None = field(default=None, repr=False)
@@ -81,8 +85,15 @@ def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: thre
         gzip: Compress the body.
         stopping: When set, no further request is begun.
     """
+    delivery = _Delivery(job, transport, gzip, stopping)
+    outcome = _run(delivery, job)
+    outcome.requests = delivery.requests
+    return outcome
+
+
+def _run(delivery: _Delivery, job: ClaimedJob) -> Outcome:
     try:
-        return _Delivery(job, transport, gzip, stopping).run()
+        return delivery.run()
     except EnvelopeError as error:
         if error.reason == "encrypted":
             # Tried again: another processor may have the key, or the next release of this one.
@@ -116,6 +127,7 @@ class _Delivery:
         self._answered = False
         self._said = ""
         self._status: int | None = None
+        self.requests: list[tuple[str, float]] = []
 
     def run(self) -> Outcome:
         job = self._job
@@ -133,9 +145,10 @@ class _Delivery:
                     answered=self._answered,
                     progress=plan.progress,
                 )
-            result = self._transport.send(
-                self._part(envelope, plan).body(_now(), gzip=self._gzip), gzip=self._gzip
-            )
+            body = self._part(envelope, plan).body(_now(), gzip=self._gzip)
+            began = time.monotonic()
+            result = self._transport.send(body, gzip=self._gzip)
+            self.requests.append((result.ending, time.monotonic() - began))
             verdict = self._apply(judge(result), result, plan)
             if verdict in (Verdict.RETRY, Verdict.UNAUTHORIZED):
                 return Outcome(

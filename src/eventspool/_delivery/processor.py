@@ -16,8 +16,10 @@ acknowledgement is kept and repeated until it is recorded.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
+import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ from eventspool._delivery.attempt import Outcome, deliver
 from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._envelope import count_events
 from eventspool._exceptions import DeliveryError, QueueError
+from eventspool._heartbeat import Heartbeat
 from eventspool._job import ClaimedJob, Failure, Settlement, SettlementKind, new_token
 from eventspool._retry import compute_backoff, is_exhausted
 from eventspool._throttle import Throttle
@@ -45,6 +48,8 @@ _log = logging.getLogger("eventspool")
 DEFAULT_CONCURRENCY = 8
 QUEUE_LEASE = 10.0
 """Seconds for which a first-in-first-out queue is leased as a whole."""
+HEARTBEAT_INTERVAL = 2.0
+"""Seconds between two notes to whoever watches a shared queue."""
 _REPAIR_INTERVAL = 60.0
 _LONGEST_IDLE = 5.0
 
@@ -99,6 +104,9 @@ class Processor:
         self._token = new_token()
         lease = min(opts.visibility_timeout, QUEUE_LEASE) if fifo else opts.visibility_timeout
         self._renew_interval = min(lease, 30.0) / 3
+        if backend.shared:
+            self._renew_interval = min(self._renew_interval, HEARTBEAT_INTERVAL)
+        self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
         self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
         self._inbox: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[ClaimedJob | None] = queue.SimpleQueue()
@@ -227,6 +235,7 @@ class Processor:
 
     def _wait_out(self, error: QueueError) -> None:
         self._trouble += 1
+        self._heartbeat.last_error = str(error)
         pause = compute_backoff(self._trouble, 0.2, 5.0, 0.5 + self._jitter() / 2)
         self._claim_at = self._renew_at = time.monotonic() + pause
         self._throttle.warning("the queue is not available (%s); nothing is lost, trying again", error)
@@ -323,6 +332,7 @@ class Processor:
         """Turn a sender's outcome into the end of a lease. The breaker learns of it, too."""
         flight = self._in_flight.pop(outcome.job_id)
         now = time.monotonic()
+        self._heartbeat.add(outcome.requests)
         self._judge(outcome, flight.probe, now)
         if outcome.delivered:
             self.sent += 1
@@ -331,10 +341,13 @@ class Processor:
             return
         job = flight.job
         if outcome.failure is not None:
+            # What the data plane said of it may quote events: that stays with the batch.
+            self._heartbeat.last_error = f"a batch failed: {outcome.failure.reason}"
             self._pending.settlements[job.id] = Settlement(
                 job.id, SettlementKind.FAIL, failure=outcome.failure
             )
             return
+        self._heartbeat.last_error = outcome.error or self._heartbeat.last_error
         attempts = job.attempts + 1
         if not outcome.counts:
             kind, delay = SettlementKind.RELEASE, 0.0
@@ -421,9 +434,12 @@ class Processor:
 
     def _renew(self, now: float) -> None:
         # A lease that was lost needs no word to its sender: a stale holder can acknowledge, and nothing else.
-        self._backend.renew(
-            self._token, list(self._in_flight), visibility_timeout=self._opts.visibility_timeout
-        )
+        held, note = list(self._in_flight), ""
+        if self._backend.shared:
+            note = self._heartbeat.note(
+                in_flight=len(held), sent=self.sent, retried=self.retried, paused=self.is_paused
+            )
+        self._backend.renew(self._token, held, visibility_timeout=self._opts.visibility_timeout, note=note)
         self._trouble = 0
         self._renew_at = now + self._renew_interval
         if now >= self._repair_at:

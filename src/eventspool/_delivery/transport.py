@@ -169,7 +169,7 @@ class HTTPTransport:
                     break
             return self._exchange(self._connect(), body, headers, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            return DeliveryResult(error=_explain(error))
+            return DeliveryResult(error=_explain(error), timed_out=isinstance(error, TimeoutError))
 
     def close(self) -> None:
         """Close idle connections."""

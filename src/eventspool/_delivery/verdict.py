@@ -41,12 +41,21 @@ class DeliveryResult:
         error: Why not, in our own words; "" with a status.
         retry_after: Seconds that the data plane asked us to wait, already clamped.
         body: The first 256 KiB of the answer's body.
+        timed_out: There was no answer in time.
     """
 
     status: int | None = None
     error: str = ""
     retry_after: float | None = None
     body: bytes = field(default=b"", repr=False)
+    timed_out: bool = False
+
+    @property
+    def ending(self) -> str:
+        """The status, ``timeout`` or ``error``: a word to count by."""
+        if self.status is None:
+            return "timeout" if self.timed_out else "error"
+        return str(self.status)
 
     def describe(self) -> str:
         """Return one sentence for people, without anything that came from an event."""
