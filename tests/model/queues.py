@@ -85,7 +85,8 @@ class RedisQueue(MemoryQueue):
 
     def __init__(self, server, **options) -> None:
         name = new_queue_name()
-        self.backend = make_backend(server, queue_name=name, **options)
+        self._make = lambda: make_backend(server, queue_name=name, **options)
+        self.backend = self._make()
         self._raw = redis.Redis.from_url(server.url, protocol=2)
         self._key = f"test:{{{name}:0}}:"
 
@@ -98,10 +99,17 @@ class RedisQueue(MemoryQueue):
         self._raw.script_flush()
 
     def overwrite(self, job_id: str, payload: bytes) -> None:
+        self._forget()
         self._raw.hset(f"{self._key}d", job_id, payload)
 
     def remove(self, job_id: str) -> None:
+        self._forget()
         assert self._raw.hdel(f"{self._key}d", job_id)
+
+    def _forget(self) -> None:
+        """Have another process's handle go on: this one may remember what it has committed."""
+        self.backend.close()
+        self.backend = self._make()
 
     def end(self) -> None:
         self.backend.close()
