@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from eventspool import __version__
 from eventspool._cli.app import cli
 
-COMMANDS = ["demo", "send", "worker", "queue", "dataplane"]
+COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor"]
 QUEUE_COMMANDS = ["status", "list", "show", "retry", "purge", "export"]
 EVERYTHING = [[name] for name in COMMANDS] + [["queue", name] for name in QUEUE_COMMANDS]
 

@@ -1,0 +1,125 @@
+"""``eventspool doctor``: what is wrong with a set-up, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+from rich.text import Text
+
+from eventspool._cli.options import data_plane_options, json_option, queue_options
+from eventspool._cli.output import console, format_count, print_json, say
+from eventspool._config import ClientOpts, QueueOpts
+
+if TYPE_CHECKING:
+    from eventspool._doctor import Examination
+
+__all__ = ["command"]
+
+_STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+_NO_KEY = "no-write-key"
+
+
+@click.command(short_help="Find what is wrong with a set-up.")
+@data_plane_options(key_required=False)
+@queue_options(required=False)
+@click.option("--no-data-plane", is_flag=True, help="Leave the data plane alone.")
+@click.option(
+    "--max-jobs",
+    type=click.IntRange(1),
+    default=1_000_000,
+    show_default=True,
+    help="The producers' bound on jobs.",
+)
+@click.option(
+    "--max-bytes", type=click.IntRange(1), default=1 << 30, show_default=True, help="Their bound on bytes."
+)
+@click.option(
+    "--max-age",
+    type=click.FloatRange(0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How old a job may get before that is a finding.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0, 60),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks at the queue, to see whether failures grow.",
+)
+@json_option
+def command(
+    write_key: str | None,
+    data_plane_url: str,
+    queue_url: str | None,
+    queue_name: str,
+    prefix: str,
+    max_jobs: int,
+    max_bytes: int,
+    max_age: float,
+    interval: float,
+    *,
+    no_data_plane: bool,
+    as_json: bool,
+) -> None:
+    """
+    Check Redis or the SQLite file, the data plane and its key, and the queue's health.
+
+    Harmless anywhere, any time: no event is stored or sent. The data plane gets one batch without events; permissions in
+    Redis are tried in a transaction that is never run.
+
+    The exit status is 0 when all is well, 1 when somebody should act, 2 for wrong usage.
+
+    \b
+    Examples:
+      eventspool doctor --queue redis://localhost:6379/0
+      eventspool doctor --queue sqlite:///events.db --no-data-plane --json
+    """
+    from eventspool._doctor import examine
+
+    if no_data_plane and not queue_url:
+        raise click.UsageError("nothing is left to check: give --queue")
+    queue = None
+    if queue_url:
+        queue = QueueOpts(
+            url=queue_url, queue_name=queue_name, prefix=prefix, max_jobs=max_jobs, max_bytes=max_bytes
+        )
+    plane = (
+        None if no_data_plane else ClientOpts(write_key=write_key or _NO_KEY, data_plane_url=data_plane_url)
+    )
+    found = examine(queue, plane, has_key=bool(write_key), interval=interval, max_age=max_age)
+    if as_json:
+        print_json(
+            {
+                "healthy": found.is_healthy,
+                "findings": [asdict(finding) for finding in found.findings],
+                "queue": found.stats.as_dict() if found.stats else None,
+                "elapsed": round(found.elapsed, 3),
+            }
+        )
+    else:
+        _show(found)
+    sys.exit(0 if found.is_healthy else 1)
+
+
+def _show(found: Examination) -> None:
+    out = console()
+    for finding in found.findings:
+        style = _STYLES[finding.severity.value]
+        out.print(
+            Text.assemble(
+                (f"{finding.severity.value}: ", style), finding.what, (f"  [{finding.check}]", "dim")
+            )
+        )
+        out.print(Text(f"  {finding.action}\n"))
+    if found.is_healthy:
+        out.print(f"[green]All is well.[/] Checked in {found.elapsed:.1f} s.")
+    else:
+        urgent = sum(finding.severity.value == "error" for finding in found.findings)
+        act = sum(finding.severity.value != "note" for finding in found.findings)
+        say(f"{format_count(act, 'finding')}, {urgent} of them urgent.")

@@ -1,0 +1,106 @@
+"""What doctor makes of facts that no machine of the tests has; the others are planted in tests/cli/test_doctor.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool import ProcessorInfo, QueueStats
+from eventspool._doctor.plane_checks import PlaneFacts, check_plane
+from eventspool._doctor.queue_checks import QueueFacts, check_queue
+from eventspool._doctor.redis_checks import RedisFacts, check_redis
+from eventspool._doctor.sqlite_checks import SQLiteFacts, check_sqlite
+from eventspool._doctor.sqlite_facts import file_system_of
+
+SOUND = {"redis_version": "7.2.4", "aof_enabled": 1, "maxmemory_policy": "noeviction"}
+EVERYSEC = {"save": "", "appendfsync": "everysec"}
+
+
+def found(findings):
+    return [(finding.check, finding.severity.value) for finding in findings]
+
+
+@pytest.mark.parametrize(
+    ("check", "facts", "expected"),
+    [
+        (check_redis, RedisFacts(info=SOUND, settings=EVERYSEC), []),
+        (
+            check_redis,
+            RedisFacts(info={**SOUND, "redis_version": "5.0.14"}, settings=EVERYSEC),
+            [("redis.version", "error")],
+        ),
+        (
+            check_redis,
+            RedisFacts(info={**SOUND, "used_memory": 85, "maxmemory": 100}, settings=EVERYSEC),
+            [("redis.memory", "warning")],
+        ),
+        (
+            check_redis,
+            RedisFacts(info={**SOUND, "used_memory": 96, "total_system_memory": 100}, settings=EVERYSEC),
+            [("redis.memory", "error")],
+        ),
+        (
+            check_redis,
+            RedisFacts(info={**SOUND, "aof_last_write_status": "err"}, settings=EVERYSEC),
+            [("redis.saving", "error")],
+        ),
+        (check_redis, RedisFacts(loopback=False, authenticated=True), []),
+        (
+            check_redis,
+            RedisFacts(loopback=False, authenticated=True, encrypted=False),
+            [("redis.tls", "warning")],
+        ),
+        (check_sqlite, SQLiteFacts("/q.db", file_system="ext4", free_bytes=1 << 34), []),
+        (check_sqlite, SQLiteFacts("/q.db", mode=0o660), []),
+        (check_sqlite, SQLiteFacts("/q.db", mode=0o640), [("sqlite.mode", "warning")]),
+        (check_sqlite, SQLiteFacts("/q.db", usable=False), [("sqlite.permission", "error")]),
+        (check_sqlite, SQLiteFacts("/q.db", file_system="nfs4"), [("sqlite.network", "error")]),
+        (check_sqlite, SQLiteFacts("/q.db", file_system="fuse.sshfs"), [("sqlite.network", "error")]),
+        (check_sqlite, SQLiteFacts("/q.db", free_bytes=1 << 20), [("sqlite.disk", "error")]),
+        (check_sqlite, SQLiteFacts("/q.db", free_bytes=1 << 28), [("sqlite.disk", "warning")]),
+        (check_sqlite, SQLiteFacts("/q.db", log_bytes=1 << 28), [("sqlite.log", "error")]),
+        (check_sqlite, SQLiteFacts("/q.db", version=(3, 8, 0)), [("sqlite.version", "error")]),
+        (check_plane, PlaneFacts("https://x", status=200, expires_in=3e6, skew=-1.0), []),
+        (check_plane, PlaneFacts("http://x", status=200, encrypted=False), [("plane.tls", "error")]),
+        (check_plane, PlaneFacts("https://x", status=200, elapsed=3.0), [("plane.latency", "warning")]),
+        (check_queue, QueueFacts(), []),
+        (
+            check_queue,
+            QueueFacts(processors=[ProcessorInfo(token=str(i), version=f"1.{i}") for i in range(2)]),
+            [("queue.versions", "warning")],
+        ),
+        (
+            check_queue,
+            QueueFacts(stats=QueueStats(failed_events=5), before=QueueStats(failed_events=3)),
+            [("queue.failing", "error")],
+        ),
+    ],
+)
+def test_facts_lead_to_findings(check, facts, expected):
+    assert found(check(facts)) == expected
+
+
+MOUNTS = r"""
+22 1 259:1 / / rw,relatime shared:1 - ext4 /dev/root rw
+30 22 0:26 / /srv/share\040d rw - nfs4 server:/x rw
+31 22 0:27 / /srv/share rw master:2 - tmpfs tmpfs rw
+32 22 0:28 / /srv/share rw - xfs /dev/sdb rw
+broken line
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/srv/share d/queue", "nfs4"),
+        ("/srv/share/queue", "xfs"),
+        ("/srv/shared", "ext4"),
+        ("/", "ext4"),
+    ],
+)
+def test_a_path_is_on_the_nearest_and_topmost_mount(path, kind):
+    assert file_system_of(path, MOUNTS) == kind
+
+
+def test_an_unknown_file_system_is_no_finding():
+    assert file_system_of("/x", "") == ""
+    assert found(check_sqlite(SQLiteFacts("/x", file_system=""))) == []
