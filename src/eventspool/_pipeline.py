@@ -91,6 +91,8 @@ class Pipeline:
         self._lock = threading.Lock()
         self._started = False
         self._closed = False
+        self._closer: threading.Thread | None = None
+        self._is_closed = threading.Event()
         self._flushes: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def _make_engine(self, queue_opts: QueueOpts | None) -> _Engine:
@@ -191,13 +193,24 @@ class Pipeline:
         """
         Store the buffer, deliver until *timeout*, give leases back. Return how many events were lost.
 
-        Lost can be only what memory alone held at the deadline.
+        Lost can be only what memory alone held at the deadline. Where another thread is closing already, wait for it:
+        the process may end when this returns.
         """
         deadline = time.monotonic() + timeout
         with self._lock:
-            if self._closed:
-                return 0
-            self._closed = True
+            again, self._closed = self._closed, True
+            if not again:
+                self._closer = threading.current_thread()
+        if again:
+            if self._closer is not threading.current_thread() and not self.callbacks.is_current:
+                self._is_closed.wait(timeout)
+            return 0
+        try:
+            return self._close(deadline)
+        finally:
+            self._is_closed.set()
+
+    def _close(self, deadline: float) -> int:
         self.buffer.close()
         engine = self._engine
         if self._started:

@@ -28,7 +28,7 @@ class CallbackThread:
         self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = (
             queue.SimpleQueue()
         )
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt its holder
         self._thread: threading.Thread | None = None
 
     def submit(self, call: Callable[..., Any], *args: Any) -> None:
@@ -37,17 +37,25 @@ class CallbackThread:
         if self._thread is None:
             with self._lock:
                 if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="eventspool-callbacks", daemon=True)
-                    try:
-                        thread.start()
-                    except RuntimeError:  # the interpreter is going down: `drain` runs them where it stands
-                        return
-                    self._thread = thread
+                    self._start()
+
+    def _start(self) -> None:
+        # Known before it runs: a call, or a signal handler that interrupts us, may look for it.
+        self._thread = threading.Thread(target=self._run, name="eventspool-callbacks", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the interpreter is going down: `drain` runs the calls where it stands
+            self._thread = None
 
     @property
     def backlog(self) -> int:
         """Calls that wait."""
         return self._calls.qsize()
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the thread that runs the calls."""
+        return self._thread is threading.current_thread()
 
     def drain(self, timeout: float) -> None:
         """Wait until everything submitted before has run, at most *timeout* seconds."""
@@ -55,7 +63,7 @@ class CallbackThread:
             while not self._calls.empty():
                 self._call(self._calls.get_nowait())
             return
-        if self._thread is threading.current_thread():
+        if self.is_current:
             return
         drained = threading.Event()
         self._calls.put((drained.set, ()))

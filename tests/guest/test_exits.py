@@ -1,0 +1,267 @@
+"""
+Ways to leave with a request stuck in a data plane that accepts connections and never answers.
+
+However a process leaves, it is gone in time, says nothing unasked, and what it had stored is in the queue, whole: another
+process delivers it. All ways of one kind of queue are tried at the same time, since each consists of waiting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.harness import Store, new_queue_name, run_python
+from eventspool._redis_server import RedisServer
+from eventspool.testing import DataPlane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.alone
+
+BUDGET = 5.0
+"""Seconds that the exit handler may take, as documented."""
+SLACK = 0.5
+EVENTS = 20
+PATIENCE = 30.0
+
+PROGRAM = """
+import atexit, gc, json, os, signal, sys, threading, time
+if sys.argv[3] == "late":
+    atexit.register(lambda: client.track("u1", "Too late"))  # registered before ours, so it runs after it
+import eventspool
+url, store, way = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
+client = eventspool.Client("key", data_plane_url=url, persistence=store, flush_at=5, flush_interval=0.05,
+                           handle_sigterm=way == "handled")
+for n in range(20):
+    print(client.track("u1", "E", {"n": n}))
+client.flush(until="persisted", timeout=20)
+while not client.stats().in_flight:
+    time.sleep(0.01)
+print("ready", flush=True)
+sys.stdin.readline()
+
+def track_for_ever():
+    while True:
+        client.track("u1", "On and on")
+        client.track("u1", None)
+        time.sleep(0.001)
+
+class Tracks:
+    def __del__(self):
+        client.track("u1", "Deleted")
+        client.track("u1", None)
+
+def start(target):
+    threading.Thread(target=target, daemon=True).start()
+    time.sleep(0.2)
+
+def leave():
+    "Return the moment of leaving, or leave."
+    print("leaving", time.monotonic(), flush=True)
+"""
+
+# What each way does once it may leave, and the exit status that it must have.
+WAYS = {
+    "the last line": ("leave()", 0),
+    "sys.exit": ("leave(); sys.exit(3)", 3),
+    "an exception": ("leave(); raise ValueError('boom')", 1),
+    "close": ("leave(); client.close(); client.close()", 0),
+    "SIGTERM": ("signal.pause()", -signal.SIGTERM),
+    "handled": ("while True: signal.pause()", -signal.SIGTERM),
+    "SIGINT": ("signal.pause()", -signal.SIGINT),
+    "SIGINT twice": ("signal.pause()", -signal.SIGINT),
+    "os._exit": ("leave(); os._exit(4)", 4),
+    "os._exit of a daemon thread": ("start(lambda: (leave(), os._exit(4))); signal.pause()", 4),
+    "early": ("atexit.register(lambda: client.track('u1', 'At exit')); leave()", 0),
+    "late": ("leave()", 0),
+    "__del__ at shutdown": ("kept = Tracks(); leave()", 0),
+    "__del__ of a cycle at shutdown": (
+        "gc.disable(); kept = Tracks(); kept.self = kept; del kept; leave()",
+        0,
+    ),
+    "daemon threads that track": ("for _ in range(4): start(track_for_ever)\nleave()", 0),
+    "a daemon thread that flushes": ("start(client.flush); leave()", 0),
+    "a daemon thread that closes": ("start(lambda: client.close(60)); leave()", 0),
+    "a client made at exit": (
+        "atexit.register(lambda: eventspool.Client('key').track('u1', 'E')); leave()",
+        0,
+    ),
+}
+SIGNALS = {
+    "SIGTERM": [(0.3, signal.SIGTERM)],
+    "handled": [(0.3, signal.SIGTERM)],
+    "SIGINT": [(0.3, signal.SIGINT)],
+    "SIGINT twice": [(0.3, signal.SIGINT), (0.5, signal.SIGINT)],
+}
+"""Signals by way, and the seconds before each: until it can be waited for, until the exit handlers run."""
+AT_ONCE = {"SIGTERM", "SIGINT twice", "os._exit", "os._exit of a daemon thread"}
+"""Ways on which nothing of ours is waited for."""
+
+
+@dataclass
+class Departure:
+    """How one process left: its exit status, how long it took, what it said."""
+
+    store: Store | None
+    ids: list[str] = field(default_factory=list)
+    status: int | None = None
+    seconds: float = 0.0
+    errors: str = ""
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[str]:
+    """Listen on a port whose connections the kernel accepts, and nobody reads."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class Leaver:
+    """A process that will leave on one way, from its start to its end."""
+
+    def __init__(self, url: str, way: str, store: Store | None) -> None:
+        import json
+
+        self.way = way
+        self.departure = Departure(store)
+        opts = store.opts(job_opts={"visibility_timeout": 1.0, "backoff_initial": 0.02}) if store else None
+        code, _ = WAYS[way]
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", f"{PROGRAM}\n{code}", url, json.dumps(opts), way],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def await_ready(self) -> None:
+        """Read the ids of what it has stored; then it has a request under way."""
+        while (line := self._process.stdout.readline().strip()) != "ready":
+            assert line, self._process.communicate()[1]
+            self.departure.ids.append(line)
+
+    def leave(self) -> None:
+        """Let it leave, and note how it does."""
+        began = time.monotonic()
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        for pause, number in SIGNALS.get(self.way, []):
+            time.sleep(pause)
+            began = time.monotonic()
+            self._process.send_signal(number)
+        try:
+            self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        ended = time.monotonic()
+        said, self.departure.errors = self._process.communicate()
+        for line in said.splitlines():
+            word, _, moment = line.partition(" ")
+            began = float(moment) if word == "leaving" else began
+        self.departure.status = self._process.returncode
+        self.departure.seconds = ended - began
+
+
+def depart(url: str, stores: dict[str, Store | None]) -> dict[str, Departure]:
+    """Start a process for every way; once all are ready, let all of them leave."""
+    leavers = [Leaver(url, way, store) for way, store in stores.items()]
+    for leaver in leavers:
+        leaver.await_ready()
+    threads = [threading.Thread(target=leaver.leave) for leaver in leavers]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)  # not all at the same instant: ending an interpreter takes a core for some time
+    for thread in threads:
+        thread.join()
+    return {leaver.way: leaver.departure for leaver in leavers}
+
+
+@pytest.fixture(scope="module", params=["memory", "sqlite", "redis"])
+def departures(request, tmp_path_factory):
+    """One process for every way, all on one kind of queue: how they left."""
+    with black_hole() as url, RedisServer() as server:
+        stores: dict[str, Store | None] = {}
+        for number, way in enumerate(WAYS):
+            path = tmp_path_factory.mktemp("queue") / f"{number}.db"
+            urls = {"sqlite": f"sqlite:///{path}", "redis": server.url}
+            kind = request.param
+            stores[way] = Store(kind, urls[kind], new_queue_name()) if kind in urls else None
+        yield depart(url, stores)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_process_is_gone_in_time_and_says_nothing_unasked(departures, way):
+    """With its own exit status, within the timeout and half a second."""
+    left = departures[way]
+    assert left.status == WAYS[way][1], left.errors
+    assert left.seconds < (0.0 if way in AT_ONCE else BUDGET) + SLACK, left.errors
+    lines = left.errors.splitlines()
+    if way == "an exception":
+        assert lines[-1] == "ValueError: boom"
+    elif "SIGINT" not in way:  # which has tracebacks of KeyboardInterrupt
+        assert not lines
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_stored_is_delivered_by_another_process(departures, way):
+    """Every stored event is in the queue, whole, and none of it waits for long: leases were given back, or run out."""
+    left = departures[way]
+    if left.store is None:
+        assert len(left.ids) == EVENTS
+        return
+    with DataPlane() as plane:
+        code = """
+import sys, eventspool
+url, key, store, queue_name = sys.argv[1:]
+client = eventspool.Client(key, data_plane_url=url, persistence=dict(url=store, queue_name=queue_name))
+client.create_persistence_queue()
+import time
+deadline = time.monotonic() + 20
+while client.queue.stats().waiting.events or client.queue.stats().delayed.events or client.queue.stats().leased.events:
+    assert time.monotonic() < deadline, client.queue.stats()
+    time.sleep(0.02)
+client.close()
+"""
+        run_python(code, plane.url, plane.write_key, left.store.url, left.store.queue_name)
+        assert set(left.ids) <= set(plane.unique_ids())
+        assert len(left.ids) == EVENTS
+        extra = [event for event in plane.events if event["messageId"] not in left.ids]
+        assert {event["event"] for event in extra} <= {"On and on", "At exit", "Deleted", "E"}
+        assert plane.stats().duplicates == 0
+
+
+def test_the_exit_waits_for_a_close_that_is_under_way_in_another_thread(plane):
+    """A daemon thread that closes (so does `handle_sigterm`) dies with the process, and what it still delivers as well."""
+    plane.script({"hang": 0.3, "next": 1})
+    code = """
+import sys, threading, time, eventspool
+client = eventspool.Client(sys.argv[2], data_plane_url=sys.argv[1], flush_interval=3600)
+client.track("u1", "E")
+threading.Thread(target=client.close, daemon=True).start()
+while not client.stats().in_flight: time.sleep(0.01)
+"""
+    run_python(code, plane.url, plane.write_key)
+    assert plane.stats().unique == 1
+
+
+def test_a_callback_that_closes_does_not_wait_for_the_close_that_waits_for_it(plane):
+    code = """
+import sys, threading, time, eventspool
+client = eventspool.Client(sys.argv[2], data_plane_url=sys.argv[1])
+client.track("u1", "E", callback=lambda *_: client.close())
+began = time.monotonic()
+client.close()
+assert time.monotonic() - began < 2.0
+"""
+    run_python(code, plane.url, plane.write_key)
+    assert plane.stats().unique == 1
