@@ -33,6 +33,10 @@ class Shrunk(MemoryBackend):
             **{s: replace(d, bytes=d.bytes - OVERHEAD_BYTES * d.jobs) for s, d in depths.items()},
         )
 
+    def reasons(self):
+        depths = super().reasons().items()
+        return {reason: replace(d, bytes=d.bytes - OVERHEAD_BYTES * d.jobs) for reason, d in depths}
+
     def jobs(self, state, **page):
         return [replace(job, bytes=job.bytes - OVERHEAD_BYTES) for job in super().jobs(state, **page)]
 

@@ -22,6 +22,7 @@ import pytest
 
 from eventspool._contract.fifo import FIFOContract
 from eventspool._contract.leases import LeaseContract
+from eventspool._contract.operate import OperateContract
 from eventspool._contract.tools import (
     LONG,
     SOON,
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["QueueContract"]
 
 
-class QueueContract(LeaseContract, FIFOContract):
+class QueueContract(LeaseContract, FIFOContract, OperateContract):
     """
     The behaviour of a backend. Override ``backend_factory``.
 
@@ -312,6 +313,7 @@ class QueueContract(LeaseContract, FIFOContract):
         assert backend.renew("t", [], visibility_timeout=LONG) == set()
         assert backend.lookup([]) == {}
         assert backend.replay([]) == 0
+        assert backend.expedite([]) == 0
         assert backend.purge(JobState.FAILED, []) == 0
         assert backend.jobs(JobState.FAILED, limit=5) == []
 

@@ -15,6 +15,7 @@ end
 if found > 0 then
   call('HSET', M, 'last', text(last))
   add_totals(events, bytes, 0, 0)
+  tally('accepted', events)
   wake(W)
 end
 return found

@@ -1,0 +1,254 @@
+# ruff: noqa: S101 - these are tests
+"""The part of the contract that operators rely on: pause, hurry, count, watch, erase."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from eventspool._contract.tools import (
+    LONG,
+    SHORT,
+    SOON,
+    BackendFactory,
+    bury,
+    claim_soon,
+    depth,
+    drain,
+    eventually,
+    fail,
+    ids_of,
+    new_job,
+    new_jobs,
+    release,
+    retry,
+)
+from eventspool._job import Depth, JobState
+
+if TYPE_CHECKING:
+    from eventspool._backends import Backend
+
+__all__ = ["OperateContract"]
+
+POLL = 1.0
+"""Longest time, in seconds, after which a processor looks whether a pause is over."""
+
+
+def totals(backend: Backend) -> tuple[int, int, int]:
+    """Return the events accepted, delivered and failed of all time."""
+    stats = backend.stats()
+    return stats.accepted_events, stats.delivered_events, stats.failed_events
+
+
+class OperateContract:
+    """Steering a queue from outside, and what it says of itself. Part of ``QueueContract``."""
+
+    # Pausing.
+
+    @pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+    def test_a_paused_queue_hands_nothing_out(self, backend_factory: BackendFactory, fifo: bool) -> None:  # noqa: FBT001
+        backend = backend_factory(fifo=fifo)
+        jobs = new_jobs(3)
+        backend.commit(jobs[:1])
+        assert not backend.stats().paused
+        backend.pause(True)
+        backend.commit(jobs[1:])
+        for probe in (False, True):
+            claim = backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe)
+            assert claim.jobs == ()
+            assert claim.wait is not None
+            assert claim.wait <= POLL, "a missed wake-up must not keep a processor asleep"
+        assert (backend.stats().paused, backend.stats().waiting.jobs) == (True, 3)
+        backend.pause(False)
+        claimed = claim_soon(backend, "t", limit=9)
+        assert [(j.id, j.attempts, j.stalled) for j in claimed] == [(j.id, 0, False) for j in jobs]
+        assert not backend.stats().paused
+
+    def test_everybody_obeys_a_pause_and_it_outlives_who_ordered_it(
+        self, backend: Backend, other: Backend
+    ) -> None:
+        backend.commit(new_jobs(1))
+        other.pause(True)
+        other.pause(True)
+        if backend.shared:
+            other.close()
+        assert backend.stats().paused
+        assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
+
+    def test_leases_under_way_end_as_usual_while_paused(self, backend: Backend) -> None:
+        jobs = new_jobs(4)
+        backend.commit(jobs)
+        claim_soon(backend, "t", limit=4)
+        backend.pause(True)
+        ids = ids_of(jobs)
+        assert backend.renew("t", ids, visibility_timeout=LONG) == set()
+        assert backend.ack(ids[:1]) == 1
+        assert backend.settle("t", [retry(ids[1]), release(ids[2]), fail(ids[3])]) == [True] * 3
+        backend.pause(False)
+        assert {j.id: j.attempts for j in claim_soon(backend, "t", limit=4)} == {ids[1]: 1, ids[2]: 0}
+
+    @pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+    def test_resuming_ends_a_wait(self, backend_factory: BackendFactory, fifo: bool) -> None:  # noqa: FBT001
+        backend = backend_factory(fifo=fifo)
+        operator = backend_factory(fifo=fifo) if backend.shared else backend
+        backend.pause(True)
+        backend.commit(new_jobs(1))
+        while backend.wait(0.05):  # what the commit said
+            backend.claim("t", limit=1, visibility_timeout=LONG)
+        with ThreadPoolExecutor(1) as pool:
+            started = time.monotonic()
+            woken = pool.submit(backend.wait, 30.0)
+            operator.pause(False)
+            assert woken.result() is True
+            assert time.monotonic() - started < SOON
+
+    # Hurrying.
+
+    def test_an_expedited_job_is_due_at_once_and_keeps_its_attempts(self, backend: Backend) -> None:
+        [failed] = bury(backend, 1)
+        delayed, later, leased = new_jobs(3)
+        backend.commit([delayed, later, leased])
+        claim_soon(backend, "t", limit=3)
+        backend.settle("t", [retry(delayed.id, delay=LONG, progress="kept"), retry(later.id, delay=LONG)])
+        waiting = new_job()
+        backend.commit([waiting])
+        assert backend.expedite([delayed.id, leased.id, waiting.id, failed, "never-stored"]) == 1
+        assert backend.expedite([delayed.id]) == 0
+        claimed = {j.id: (j.attempts, j.progress, j.stalled) for j in drain(backend, "u")}
+        assert claimed == {waiting.id: (0, "", False), delayed.id: (1, "kept", False)}
+        assert ids_of(backend.jobs(JobState.DELAYED, limit=9)) == [later.id]
+        assert backend.settle("t", [release(leased.id)]) == [True]
+
+    def test_an_expedited_job_ends_a_wait(self, backend: Backend, other: Backend) -> None:
+        job = new_job()
+        backend.commit([job])
+        claim_soon(backend, "t")
+        backend.settle("t", [retry(job.id, delay=LONG)])
+        while backend.wait(0.05):
+            backend.claim("t", limit=1, visibility_timeout=LONG)
+        with ThreadPoolExecutor(1) as pool:
+            started = time.monotonic()
+            woken = pool.submit(backend.wait, 30.0)
+            assert other.expedite([job.id]) == 1
+            assert woken.result() is True
+            assert time.monotonic() - started < SOON
+
+    def test_fifo_an_expedited_job_keeps_its_place(self, backend_factory: BackendFactory) -> None:
+        fifo = backend_factory(fifo=True)
+        jobs = new_jobs(3)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t")
+        fifo.settle("t", [retry(jobs[0].id, delay=LONG)])
+        assert fifo.claim("t", limit=9, visibility_timeout=LONG).jobs == ()
+        assert fifo.expedite(ids_of(jobs)) == 1
+        assert ids_of(claim_soon(fifo, "t", limit=9)) == ids_of(jobs)
+
+    def test_delayed_jobs_are_listed_in_the_order_in_which_they_come_due(self, backend: Backend) -> None:
+        ids = ids_of(jobs := new_jobs(3))
+        backend.commit(jobs)
+        claim_soon(backend, "t", limit=3)
+        backend.settle(
+            "t", [retry(ids[0], delay=3 * LONG), retry(ids[1], delay=LONG), retry(ids[2], delay=2 * LONG)]
+        )
+        assert ids_of(backend.jobs(JobState.DELAYED, limit=9)) == [ids[1], ids[2], ids[0]]
+
+    # Counting.
+
+    def test_totals_count_what_came_and_how_it_went(self, backend: Backend, other: Backend) -> None:
+        assert totals(backend) == (0, 0, 0)
+        jobs = [new_job(events) for events in (1, 2, 4, 8)]
+        ids = ids_of(jobs)
+        backend.commit(jobs)
+        backend.commit(jobs)
+        assert totals(other) == (15, 0, 0)
+        claim_soon(backend, "t", limit=4)
+        backend.settle("t", [retry(ids[0]), release(ids[1])])
+        assert totals(other) == (15, 0, 0), "neither delivered nor given up"
+        backend.ack(ids[:1])
+        backend.ack(ids[:1])
+        assert totals(other) == (15, 1, 0)
+        small = new_job(3).payload
+        backend.settle("t", [fail(ids[2], events=3, payload=small), fail(ids[3], events=8)])
+        assert totals(other) == (15, 2, 11), "of the four, one was delivered"
+        backend.replay([ids[3]])
+        assert totals(other) == (15, 2, 11), "what comes back is not accepted again"
+        backend.purge(JobState.WAITING, [ids[1]])
+        backend.purge(JobState.FAILED, [ids[2]])
+        assert totals(other) == (15, 2, 11), "what is deleted was not delivered"
+        backend.ack([ids[3]])
+        assert totals(other) == (15, 10, 11)
+
+    def test_failed_jobs_are_counted_by_reason(self, backend: Backend, other: Backend) -> None:
+        assert backend.reasons() == {}
+        jobs = [new_job(events) for events in (1, 2, 3)]
+        ids = ids_of(jobs)
+        backend.commit(jobs)
+        claim_soon(backend, "t", limit=3)
+        reasons = ("rejected", "too_large", "rejected")
+        failing = zip(jobs, reasons, strict=True)
+        backend.settle("t", [fail(job.id, reason=reason, events=job.events) for job, reason in failing])
+        one, two, three = (Depth(1, job.events, len(job.payload)) for job in jobs)
+        assert other.reasons() == {
+            "rejected": Depth(2, 4, one.bytes + three.bytes),
+            "too_large": two,
+        }
+        backend.purge(JobState.FAILED, ids[:1])
+        backend.replay(ids[1:2])
+        assert other.reasons() == {"rejected": three}
+
+    # Watching.
+
+    def test_processors_are_listed_with_their_last_note(self, backend: Backend, other: Backend) -> None:
+        assert backend.processors() == []
+        backend.renew("a", [], visibility_timeout=LONG, note='{"sent":1}')
+        backend.renew("a", [], visibility_timeout=LONG, note='{"sent":"\u00e4"}')
+        backend.renew("a", [], visibility_timeout=LONG)
+        backend.claim("b", limit=1, visibility_timeout=LONG)
+        found = {token: (seen, note) for token, seen, note in other.processors()}
+        assert {token: note for token, (_, note) in found.items()} == {"a": '{"sent":"\u00e4"}', "b": ""}
+        assert all(seen == pytest.approx(time.time(), abs=SOON) for seen, _ in found.values())
+        backend.leave("a")
+        assert [token for token, _, _ in other.processors()] == ["b"]
+
+    # Erasing.
+
+    @pytest.mark.parametrize("state", [JobState.WAITING, JobState.DELAYED, JobState.FAILED])
+    def test_a_payload_can_be_replaced_by_a_smaller_one(self, backend: Backend, state: JobState) -> None:
+        job, small = new_job(5), new_job(2).payload
+        backend.commit([job])
+        if state is not JobState.WAITING:
+            claim_soon(backend, "t")
+            delayed = state is JobState.DELAYED
+            backend.settle("t", [retry(job.id, delay=LONG) if delayed else fail(job.id, events=5)])
+        assert not backend.rewrite(job.id, small, small, 2), "that is not what is stored"
+        assert not backend.rewrite("never-stored", job.payload, small, 2)
+        assert backend.rewrite(job.id, job.payload, small, 2)
+        assert backend.payload(job.id) == small
+        [listed] = backend.jobs(state, limit=9)
+        assert (listed.id, listed.events, listed.bytes) == (job.id, 2, len(small))
+        assert sum((d.events for d in depth(backend)), 0) == 2
+        assert getattr(backend.stats(), state.value) == Depth(1, 2, len(small))
+        backend.ack([job.id])
+        assert depth(backend) == (Depth(),) * 4
+
+    def test_what_is_being_sent_or_half_sent_is_not_rewritten(self, backend: Backend) -> None:
+        leased, half = new_job(3), new_job(3)
+        backend.commit([leased, half])
+        claim_soon(backend, "t", limit=2)
+        backend.settle("t", [release(half.id, progress="1-3|")])
+        small = new_job(1).payload
+        for job in (leased, half):
+            assert not backend.rewrite(job.id, job.payload, small, 1)
+            assert backend.payload(job.id) == job.payload
+
+    def test_a_stale_holder_cannot_bring_back_what_was_rewritten(self, backend: Backend) -> None:
+        job, small = new_job(3), new_job(1).payload
+        backend.commit([job])
+        claim_soon(backend, "stale", visibility_timeout=SHORT)
+        assert eventually(lambda: backend.rewrite(job.id, job.payload, small, 1))
+        assert backend.settle("stale", [fail(job.id, events=3, payload=job.payload)]) == [False]
+        [claimed] = claim_soon(backend, "t")
+        assert (claimed.payload, claimed.attempts) == (small, 1)

@@ -1,0 +1,166 @@
+"""The operator's view, on a queue in memory."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from eventspool import ConfigError, ProcessorInfo, Queue
+from eventspool._backends.memory import MemoryBackend
+from eventspool._contract.tools import claim_soon, fail, ids_of, release, retry
+from eventspool._envelope import seal
+from eventspool._job import Depth, NewJob, new_job_id
+
+LONG = 60.0
+
+
+def batch(*users, age=0.0, **fields):
+    """Return a job with one event for each of *users*."""
+    events = [json.dumps({"event": f"of {user}", "userId": user, **fields}).encode() for user in users]
+    job_id = f"{int((time.time() - age) * 1000):012x}{new_job_id()[12:]}"
+    return NewJob(job_id, seal(events), len(events))
+
+
+@pytest.fixture
+def backend():
+    return MemoryBackend()
+
+
+@pytest.fixture
+def queue(backend):
+    return Queue(backend)
+
+
+@pytest.fixture
+def bury(backend):
+    def bury(*jobs, reason="rejected"):
+        backend.commit(jobs)
+        claim_soon(backend, "t", limit=len(jobs))
+        backend.settle("t", [fail(job.id, reason=reason, events=job.events) for job in jobs])
+        return ids_of(jobs)
+
+    return bury
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def users_in(queue, state="failed"):
+    return [event["userId"] for job in queue.jobs(state) for event in queue.events(job.id)]
+
+
+def test_a_pause_is_seen_and_ends(queue, backend):
+    backend.commit([batch("ann")])
+    queue.pause()
+    assert queue.stats().paused
+    assert not backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+    queue.resume()
+    assert not queue.stats().paused
+    assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+
+
+def test_processors_come_oldest_first_and_a_silent_one_is_listed(queue, backend):
+    for token, note in (("a", '{"started_at":9,"pid":1}'), ("b", '{"started_at":5,"pid":2}'), ("c", "")):
+        backend.renew(token, [], visibility_timeout=LONG, note=note)
+    processors = queue.processors()
+    assert all(isinstance(each, ProcessorInfo) for each in processors)
+    assert [(each.token, each.pid) for each in processors] == [("c", 0), ("b", 2), ("a", 1)]
+
+
+def test_failed_jobs_are_counted_by_reason(queue, bury):
+    first, second = batch("ann", "bob"), batch("ann")
+    bury(first, reason="rejected")
+    bury(second, reason="max_attempts")
+    assert queue.failed_reasons() == {
+        "rejected": Depth(1, 2, len(first.payload)),
+        "max_attempts": Depth(1, 1, len(second.payload)),
+    }
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_delayed_jobs_are_tried_now(queue, backend, everything):
+    jobs = [batch("ann"), batch("bob")]
+    backend.commit(jobs)
+    claim_soon(backend, "t", limit=2)
+    backend.settle("t", [retry(job.id, delay=LONG) for job in jobs])
+    assert queue.retry_now(None if everything else ids_of(jobs[:1])) == (2 if everything else 1)
+    assert queue.stats().delayed.jobs == (0 if everything else 1)
+
+
+def test_conditions_must_all_hold(queue, bury):
+    old, new, other = batch("ann", age=100), batch("bob"), batch("cat", age=100)
+    bury(old, new, reason="rejected")
+    bury(other, reason="stalled")
+    assert queue.purge(older_than=50, reason="rejected", ids=ids_of([new, other])) == 0
+    assert queue.purge(older_than=50, reason="rejected", ids=[*ids_of([old, new]), "never-stored"]) == 1
+    assert users_in(queue) == ["bob", "cat"]
+    assert queue.purge(older_than=50) == 1
+    assert users_in(queue) == ["bob"]
+    assert queue.purge(reason="rejected") == 1
+
+
+def test_a_job_of_unknown_age_is_not_old(queue, bury):
+    bury(NewJob("foreign", batch("ann").payload, 1))
+    assert queue.purge(older_than=0) == 0
+    assert queue.purge() == 1
+
+
+def test_an_export_takes_the_same_conditions(queue, bury, tmp_path):
+    old, new, other = batch("ann", age=100), batch("ann", "bob"), batch("cat")
+    bury(old, new, reason="rejected")
+    bury(other, reason="stalled")
+    path = tmp_path / "events.jsonl"
+
+    def exported(**conditions):
+        count = queue.export(path, **conditions)
+        assert count == len(lines(path))
+        return [event["userId"] for event in lines(path)]
+
+    assert exported() == ["ann", "ann", "bob", "cat"]
+    assert exported(reason="stalled") == ["cat"]
+    assert exported(older_than=50) == ["ann"]
+    assert exported(ids=[new.id]) == ["ann", "bob"]
+    assert exported(user_id="ann") == ["ann", "ann"]
+    assert exported(user_id="ann", ids=[new.id], older_than=50) == []
+    assert queue.stats().failed.jobs == 3, "nothing leaves the queue"
+
+
+def test_a_users_events_are_deleted_and_the_others_stay(queue, bury):
+    bury(batch("ann", "bob", "ann"), batch("ann"), batch("bob"))
+    assert queue.purge(user_id="ann") == 2
+    assert users_in(queue) == ["bob", "bob"]
+    assert (queue.stats().failed.jobs, queue.stats().failed.events) == (2, 2)
+    assert queue.purge(user_id="ann") == 0
+
+
+@pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId"])
+def test_a_user_is_found_by_each_of_their_ids(queue, backend, name):
+    backend.commit([batch("someone", **{name: "ann"}), batch("someone", properties={name: "ann"})])
+    assert queue.purge("waiting", user_id="ann") == 1
+    assert queue.stats().waiting.jobs == 1
+
+
+def test_a_user_is_not_erased_from_what_is_being_sent_or_half_sent(queue, backend):
+    backend.commit([leased := batch("ann"), half := batch("ann", "bob")])
+    claim_soon(backend, "t", limit=2)
+    backend.settle("t", [release(half.id, progress="1-2|")])
+    assert queue.purge("waiting", user_id="ann", ids=ids_of([leased, half])) == 0
+    assert backend.payload(half.id) == half.payload
+    assert backend.payload(leased.id) == leased.payload
+
+
+def test_what_cannot_be_read_is_left_alone(queue, bury):
+    junk, odd = NewJob(new_job_id(), b"junk", 1), NewJob(new_job_id(), seal([b"not json", b"[1]"]), 2)
+    bury(junk, odd)
+    assert queue.purge(user_id="ann") == 0
+    assert queue.stats().failed.jobs == 2
+
+
+def test_leased_jobs_cannot_be_purged_and_ages_must_be_numbers(queue):
+    with pytest.raises(ConfigError):
+        queue.purge("leased", user_id="ann")
+    with pytest.raises(ConfigError):
+        queue.purge(older_than=-1)
