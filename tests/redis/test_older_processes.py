@@ -1,0 +1,52 @@
+"""A queue that processes of an older release use, too."""
+
+from __future__ import annotations
+
+from eventspool._contract.tools import claim_soon, new_job
+
+LONG = 60.0
+
+
+def test_totals_that_nobody_has_kept_start_at_zero(make, raw):
+    backend = make()
+    job = new_job(3)
+    backend.commit([job])
+    raw.hdel(make.prefix + "m", "accepted", "delivered", "buried")
+    stats = backend.stats()
+    assert (stats.accepted_events, stats.delivered_events, stats.failed_events) == (0, 0, 0)
+    backend.ack([job.id])
+    assert backend.stats().delivered_events == 3
+
+
+def test_damaged_totals_read_as_zero_and_fail_no_call(make, raw):
+    backend = make()
+    for junk in ("x", "", "-5", "nan", "1e400"):
+        raw.hset(
+            make.prefix + "m",
+            mapping=dict.fromkeys(("accepted", "delivered", "buried", "paused", "swept"), junk),
+        )
+        assert not backend.stats().paused
+        job = new_job(2)
+        backend.commit([job])
+        assert backend.stats().accepted_events == 2
+        claim_soon(backend, "t")
+        backend.renew("t", [job.id], visibility_timeout=LONG, note="{}")
+        backend.ack([job.id])
+        assert backend.stats().delivered_events == 2
+
+
+def test_notes_of_processors_that_are_gone_are_swept(make, raw):
+    backend = make()
+    raw.hset(make.prefix + "h", "gone", "{}")
+    raw.hset(make.prefix + "p", "stale", "1000000")
+    raw.hset(make.prefix + "h", "stale", "{}")
+    backend.renew("here", [], visibility_timeout=LONG, note="{}")
+    assert raw.hkeys(make.prefix + "h") == [b"here"]
+    assert raw.hkeys(make.prefix + "p") == [b"here"]
+
+
+def test_a_processor_that_leaves_no_note_is_listed(make, raw):
+    backend = make()
+    seconds, _ = raw.time()
+    raw.hset(make.prefix + "p", "older", f"{seconds}000000")
+    assert backend.processors() == [("older", float(seconds), "")]
