@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from eventspool import __version__
 from eventspool._cli.app import cli
 
-COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor"]
+COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor", "health"]
 QUEUE_COMMANDS = ["status", "list", "show", "retry", "purge", "export"]
 EVERYTHING = [[name] for name in COMMANDS] + [["queue", name] for name in QUEUE_COMMANDS]
 

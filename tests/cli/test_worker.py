@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
+import socket
+import threading
+import time
 
 import pytest
 
 from eventspool import open_queue
+from eventspool._cli.health import STALE_AFTER, Health
 
 
 def test_once_empties_the_queue_and_ends(run, plane, target, queue, enqueue):
@@ -21,6 +26,7 @@ def test_once_empties_the_queue_and_ends(run, plane, target, queue, enqueue):
         "leased": 0,
         "failed": 0,
         "paused": False,
+        "queue_paused": False,
         "reachable": True,
     }
     assert plane.unique_ids() == ["id-a", "id-b", "id-c"]
@@ -124,3 +130,150 @@ def test_a_spill_file_is_for_redis(run, target, tmp_path):
         assert "spill" in done.err
     done = run("send", "-", "--spill", files[1], **target)
     assert (done.status, "--queue" in done.err) == (2, True), done
+
+
+@pytest.fixture
+def port():
+    """A port that is free, as far as one can know."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def ask(port, path, method="GET"):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        body = answer.read()
+        return answer.status, json.loads(body) if body else None
+    finally:
+        connection.close()
+
+
+def await_answer(port, path, status, process):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        try:
+            found, body = ask(port, path)
+        except OSError:
+            found, body = None, None
+        if found == status:
+            return body
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never answered {status}, but {found}: {body}")
+
+
+def test_probes_are_answered_over_http_and_as_a_command(start, run, plane, target, queue, enqueue, port):
+    """Ready while events flow; not while the data plane is down, though there is no reason to restart anything."""
+    health = {"EVENTSPOOL_HEALTH_PORT": str(port)}
+    process = start("worker", env={**target, **queue, **health})
+    await_answer(port, "/readyz", 200, process)
+    assert ask(port, "/livez") == (200, {"ok": True, "reason": None})
+    assert ask(port, "/livez", "HEAD") == (200, None)
+    assert ask(port, "/")[0] == 404
+    assert run("health", **health).status == run("health", "--live", **health).status == 0
+
+    plane.script("status=503")
+    enqueue("a")
+    assert "data plane" in await_answer(port, "/readyz", 503, process)["reason"]
+    assert ask(port, "/livez")[0] == 200
+    done = run("health", "--json", **health)
+    assert (done.status, done.json["ready"]) == (1, False)
+    assert "data plane" in run("health", **health).err
+
+    plane.script()
+    await_answer(port, "/readyz", 200, process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    done = run("health", "--live", **health)
+    assert (done.status, "--health-port" in done.err) == (1, True)
+
+
+def test_a_queue_that_is_away_is_no_reason_to_restart(start, target, port):
+    env = {**target, "EVENTSPOOL_QUEUE": "redis://127.0.0.1:9/0", "EVENTSPOOL_HEALTH_PORT": str(port)}
+    process = start("worker", env=env)
+
+    await_answer(port, "/livez", 200, process)
+    assert ask(port, "/readyz")[0] == 503
+
+
+def test_a_worker_that_drains_is_live_but_not_ready(start, plane, target, queue, enqueue, port):
+    plane.script("hang=60")
+    enqueue("a")
+    process = start("worker", "--grace", "30", env={**target, **queue, "EVENTSPOOL_HEALTH_PORT": str(port)})
+    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=20)
+    process.send_signal(signal.SIGTERM)
+    while "stopping" not in process.stderr.readline():
+        pass
+
+    assert "stopping" in await_answer(port, "/readyz", 503, process)["reason"]
+    assert ask(port, "/livez")[0] == 200
+
+
+def test_a_loop_that_hangs_or_a_processor_that_ended_is_not_live():
+    now = 0.0
+    health = Health(lambda: now)
+    assert (health.not_live(), health.not_ready()) == ("", "the worker is starting")
+    health.note("")
+    assert "processor" in health.not_live()
+    stop = threading.Event()
+    processor = threading.Thread(target=stop.wait, name="eventspool-processor")
+    processor.start()
+    try:
+        assert health.not_ready() == ""
+        now = STALE_AFTER + 1
+        assert "loop" in health.not_live()
+        health.stop()
+        assert (health.not_live(), health.not_ready()) == ("", "the worker is stopping")
+    finally:
+        stop.set()
+        processor.join()
+
+
+def test_a_port_that_is_taken_is_said(run, target, queue):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = str(listener.getsockname()[1])
+        done = run("worker", "--once", "--health-port", port, **target, **queue)
+    assert (done.status, "--health-port" in done.err) == (1, True)
+
+
+def test_logs_as_json_are_json_line_by_line(start, plane, target, queue, enqueue):
+    enqueue("a")
+    plane.script("status=503,next=5")
+    env = {**target, **queue, "EVENTSPOOL_LOG_FORMAT": "json"}
+    process = start("worker", env=env)
+    assert plane.wait_for(1, timeout=30)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    lines = [json.loads(line) for line in err.splitlines()]
+
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    assert lines[-1].items() >= {"level": "info", "batches": 1, "waiting": 0, "failed": 0}.items()
+    assert any(line["level"] == "warning" for line in lines), lines
+
+
+def test_systemd_is_told(start, target, queue, tmp_path):
+    """Ready once the queue is open, alive from then on, stopping when asked to."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        manager.settimeout(30)
+        process = start("worker", env={**target, **queue, "NOTIFY_SOCKET": str(tmp_path / "n")})
+        assert [manager.recv(99) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
+        process.send_signal(signal.SIGTERM)
+        while (message := manager.recv(99)) != b"STOPPING=1":
+            assert message == b"WATCHDOG=1"
+    assert process.wait(30) == 0
+
+
+def test_a_paused_queue_is_said(start, target, queue, enqueue):
+    enqueue("a")
+    with open_queue(queue["EVENTSPOOL_QUEUE"], queue["EVENTSPOOL_QUEUE_NAME"]) as opened:
+        opened.pause()
+    process = start("worker", "--json", env={**target, **queue, "EVENTSPOOL_LOG_FORMAT": "json"})
+    while '"paused:' not in (line := process.stderr.readline()):
+        assert line
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=30)
+
+    assert json.loads(out).items() >= {"queue_paused": True, "waiting": 1, "batches": 0}.items()

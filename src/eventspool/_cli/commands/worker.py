@@ -8,14 +8,15 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
-from queue import Empty, SimpleQueue
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 from rich.live import Live
 from rich.text import Text
 
+from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
+from eventspool._cli.logs import LOG_FORMATS, Log
 from eventspool._cli.options import (
     data_plane_options,
     encryption_key,
@@ -23,7 +24,8 @@ from eventspool._cli.options import (
     queue_options,
     spill_option,
 )
-from eventspool._cli.output import err_console, format_count, on_terminal, print_json, say, show_warnings
+from eventspool._cli.output import err_console, format_count, on_terminal, print_json, say
+from eventspool._cli.signals import Stop
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts
 from eventspool._exceptions import QueueError
@@ -54,7 +56,8 @@ class _Status:
         waiting: Events that wait, the delayed ones included.
         leased: Events under way, here or elsewhere.
         failed: Events in the failed queue.
-        paused: Only probes are sent.
+        paused: The data plane is down or refuses the write key; only probes are sent.
+        queue_paused: Somebody paused the queue: nothing is handed out.
         reachable: The queue answers.
     """
 
@@ -63,6 +66,7 @@ class _Status:
     leased: int = 0
     failed: int = 0
     paused: bool = False
+    queue_paused: bool = False
     reachable: bool = True
 
     @property
@@ -71,47 +75,16 @@ class _Status:
         return self.reachable and not self.waiting and not self.leased
 
     def __str__(self) -> str:
-        state = "queue not reachable" if not self.reachable else "paused" if self.paused else "delivering"
-        if state == "delivering" and self.is_empty:
-            state = "idle"
+        if not self.reachable:
+            state = "queue not reachable"
+        elif self.queue_paused:
+            state = "paused"
+        elif self.paused:
+            state = "only probing"
+        else:
+            state = "idle" if self.is_empty else "delivering"
         counts = f"{self.waiting:,} waiting, {self.leased:,} under way, {self.failed:,} failed"
         return f"{state}: {format_count(self.batches, 'batch', 'batches')} delivered, events: {counts}"
-
-
-class _Stop:
-    """
-    Signals, as the worker sees them: the first asks it to stop, the second makes it.
-
-    Not an Event: its ``set()`` needs the lock that ``wait()`` holds now and then, also when the signal interrupts it.
-    """
-
-    def __init__(self) -> None:
-        self.asked = False
-        self.at_once = False
-        self.signal = 0
-        self._came: SimpleQueue[None] = SimpleQueue()
-
-    def wait(self, seconds: float) -> bool:
-        """Block until the first signal (True) or for so many *seconds* (False)."""
-        if not self.asked:
-            with contextlib.suppress(Empty):
-                self._came.get(timeout=seconds)
-        return self.asked
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
-        self.at_once = self.asked
-        self.signal = number
-        self.asked = True
-        self._came.put(None)
 
 
 @click.command()
@@ -152,6 +125,30 @@ class _Stop:
     help="Time for requests under way when told to stop.",
 )
 @click.option("--once", is_flag=True, help="Stop when the queue is empty.")
+@click.option(
+    "--health-port",
+    type=click.IntRange(1, 65535),
+    envvar="EVENTSPOOL_HEALTH_PORT",
+    show_envvar=True,
+    help="Answer GET /livez and /readyz there; `eventspool health` asks them.",
+)
+@click.option(
+    "--health-host",
+    envvar="EVENTSPOOL_HEALTH_HOST",
+    default=DEFAULT_HOST,
+    show_default=True,
+    show_envvar=True,
+    help="Where that listens; 0.0.0.0 for probes from outside a container.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(LOG_FORMATS),
+    envvar="EVENTSPOOL_LOG_FORMAT",
+    default="text",
+    show_default=True,
+    show_envvar=True,
+    help="What is said on the standard error.",
+)
 @json_option
 def command(
     write_key: str,
@@ -164,6 +161,9 @@ def command(
     max_attempts: int,
     retry_for: float,
     grace: float,
+    health_port: int | None,
+    health_host: str,
+    log_format: str,
     *,
     multi: bool,
     once: bool,
@@ -181,6 +181,7 @@ def command(
     Examples:
       eventspool worker --queue redis://localhost:6379/0 --multi
       eventspool worker --queue sqlite:///events.db --once --json
+      eventspool worker --multi --health-port 8181 --log-format json
     """
     jobs = JobOpts(max_attempts=max_attempts, retry_for=retry_for, concurrency=concurrency)
     queue = QueueOpts(
@@ -193,18 +194,27 @@ def command(
     )
     client = Client(write_key, data_plane_url=data_plane_url, spill=spill)
     failed_before = _count_failed(queue)
-    stop = _Stop()
-    with _shown(quiet=as_json) as (show, target), show_warnings(target), stop.listening():
+    stop, health, log = Stop(), Health(), Log(log_format)
+    with (
+        _shown(log, quiet=as_json) as (show, target),
+        log.listening(target),
+        stop.listening(),
+        serve_health(health, health_host, health_port),
+    ):
         try:
             client.create_persistence_queue(queue)
         except QueueError as error:
-            say(f"{error}; trying again until it works")
-        status = _work(client, stop, show, once=once)
-        closed = _close(client, stop, 0.5 if once and not stop.asked else grace)
+            log.say(f"{error}; trying again until it works")
+        status = _work(client, stop, _Watch(health, show), once=once)
+        health.stop()
+        notify_service_manager("STOPPING=1")
+        closed = _close(client, stop, 0.5 if once and not stop.asked else grace, log)
         status = _look(client, status, queue) if closed else status
+        if log.is_json:
+            log.say(str(status), **asdict(status))
     if as_json:
         print_json(asdict(status))
-    else:
+    elif not log.is_json:
         say(str(status))
     sys.stdout.flush()
     if not closed:
@@ -227,11 +237,33 @@ def _count_failed(queue: QueueOpts) -> int:
     return 0
 
 
-def _work(client: Client, stop: _Stop, show: Callable[[_Status], None], *, once: bool) -> _Status:
+class _Watch:
+    """Passes each look at the worker on to whoever wants to know: people, probes, systemd."""
+
+    def __init__(self, health: Health, show: Callable[[_Status], None]) -> None:
+        self._health = health
+        self._show = show
+        self._is_announced = False
+
+    def see(self, status: _Status) -> None:
+        """Pass *status* on."""
+        self._show(status)
+        obstacle = ""
+        if not status.reachable:
+            obstacle = "the queue is not reachable"
+        elif status.paused:
+            obstacle = "the data plane is down or refuses the write key; only probes are sent"
+        self._health.note(obstacle)
+        if not self._health.not_live():
+            notify_service_manager("WATCHDOG=1" if self._is_announced else "READY=1")
+            self._is_announced = True
+
+
+def _work(client: Client, stop: Stop, watch: _Watch, *, once: bool) -> _Status:
     status = _Status()
     while not stop.wait(_ONCE_LOOK_EVERY if once else _LOOK_EVERY):
         status = _look(client, status)
-        show(status)
+        watch.see(status)
         if once and status.is_empty and not client._pipe().is_spilling:  # noqa: SLF001
             break
     return status
@@ -244,16 +276,15 @@ def _look(client: Client, last: _Status | None = None, closed: QueueOpts | None 
     try:
         stats = _count(closed) if closed else client.queue.stats()
     except QueueError:
-        last = last or _Status()
-        return _Status(batches, last.waiting, last.leased, last.failed, paused, reachable=False)
+        return replace(last or _Status(), batches=batches, paused=paused, reachable=False)
     waiting = stats.waiting.events + stats.delayed.events
-    return _Status(batches, waiting, stats.leased.events, stats.failed.events, paused)
+    return _Status(batches, waiting, stats.leased.events, stats.failed.events, paused, stats.paused)
 
 
-def _close(client: Client, stop: _Stop, grace: float) -> bool:
+def _close(client: Client, stop: Stop, grace: float, log: Log) -> bool:
     """Stop within *grace* seconds, or at once at a second signal. Return whether it was in good order."""
     if stop.asked:
-        say(f"stopping; requests under way have {grace:g} seconds (a second signal stops at once)")
+        log.say(f"stopping; requests under way have {grace:g} seconds (a second signal stops at once)")
     closer = threading.Thread(target=client.close, args=(grace,), daemon=True)
     closer.start()
     deadline = time.monotonic() + grace + 5.0
@@ -272,10 +303,10 @@ def _close(client: Client, stop: _Stop, grace: float) -> bool:
 
 
 @contextlib.contextmanager
-def _shown(*, quiet: bool) -> Iterator[tuple[Callable[[_Status], None], Console]]:
+def _shown(log: Log, *, quiet: bool) -> Iterator[tuple[Callable[[_Status], None], Console]]:
     """Yield what shows a status: one live line on a terminal, a line now and then elsewhere."""
     target = err_console()
-    if on_terminal():
+    if on_terminal() and not log.is_json:
         with Live(
             console=target, refresh_per_second=4, transient=True, redirect_stdout=False, redirect_stderr=False
         ) as live:
@@ -286,8 +317,11 @@ def _shown(*, quiet: bool) -> Iterator[tuple[Callable[[_Status], None], Console]
     def show(status: _Status) -> None:
         nonlocal told, again_at
         now, text = time.monotonic(), str(status)
-        if not quiet and text != told and now >= again_at:
+        if (log.is_json or not quiet) and text != told and now >= again_at:
             told, again_at = text, now + _LINE_EVERY
-            target.print(text)
+            if log.is_json:
+                log.say(text, **asdict(status))
+            else:
+                target.print(text)
 
     yield show, target

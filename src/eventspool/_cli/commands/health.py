@@ -1,0 +1,72 @@
+"""``eventspool health``: a worker's liveness and readiness as an exit status, where no HTTP client is at hand."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+
+import click
+
+from eventspool._cli.health import DEFAULT_HOST, PATHS
+from eventspool._cli.options import json_option
+from eventspool._cli.output import print_json, say, say_error
+
+__all__ = ["command"]
+
+
+@click.command(short_help="Ask a worker whether it is live, or ready.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="EVENTSPOOL_HEALTH_PORT",
+    required=True,
+    show_envvar=True,
+    help="The worker's --health-port.",
+)
+@click.option("--host", default=DEFAULT_HOST, show_default=True, help="Where it listens.")
+@click.option("--live", "question", flag_value="live", help="Does the process work? If not, restart it.")
+@click.option("--ready", "question", flag_value="ready", default="ready", help="Do events flow?  [default]")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=3.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for an answer.",
+)
+@json_option
+def command(port: int, host: str, question: str, timeout: float, *, as_json: bool) -> None:
+    """
+    Ask a worker that runs with --health-port whether it is live, or ready.
+
+    The exit status is 0 for yes and 1 for no, or when nobody answers.
+
+    \b
+    Examples:
+      eventspool health --port 8181
+      EVENTSPOOL_HEALTH_PORT=8181 eventspool health --live
+    """
+    try:
+        status, answer = _ask(host, port, PATHS[question], timeout)
+        reason = "" if status == 200 else str(answer.get("reason") or f"it answered {status}")
+    except (OSError, http.client.HTTPException, ValueError):
+        reason = f"no worker answers on {host}:{port}; was it started with --health-port?"
+    if as_json:
+        print_json({question: not reason, "reason": reason or None})
+    elif reason:
+        say_error(f"not {question}: {reason}")
+    else:
+        say(question)
+    sys.exit(1 if reason else 0)
+
+
+def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str, object]]:
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        found = json.loads(answer.read(4096))
+        return answer.status, found if isinstance(found, dict) else {}
+    finally:
+        connection.close()

@@ -1,0 +1,146 @@
+"""
+What tells a supervisor how a worker is: two small HTTP answers, and systemd's datagrams.
+
+*Live* means that this process works; a worker that is not should be restarted. An outage of the queue or the data plane is no
+reason to: restarting mends neither. *Ready* means that events flow, so a roll-out may go on: the queue answers, the data plane
+takes what it is sent, and nobody has asked the worker to stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import json
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["DEFAULT_HOST", "PATHS", "Health", "notify_service_manager", "serve_health"]
+
+DEFAULT_HOST = "127.0.0.1"
+PATHS = {"live": "/livez", "ready": "/readyz"}
+STALE_AFTER = 30.0
+"""Seconds without a sign of life from the worker's loop. One look at a queue that hangs may take 10."""
+_READ_TIMEOUT = 5.0
+_PROCESSOR = "eventspool-processor"
+
+
+class Health:
+    """
+    How the worker is, written by its loop and read by whoever asks.
+
+    Args:
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen_at = clock()
+        self._obstacle = "the worker is starting"
+        self._is_working = False
+
+    def note(self, obstacle: str) -> None:
+        """Note a sign of life, and what keeps events from flowing ("" when nothing does)."""
+        self._seen_at = self._clock()
+        self._obstacle = obstacle
+        self._is_working = True
+
+    def stop(self) -> None:
+        """The worker was asked to stop: it is not ready any more, and nobody needs to restart it."""
+        self._obstacle = "the worker is stopping"
+        self._is_working = False
+
+    def not_live(self) -> str:
+        """Return why the process should be restarted, or ""."""
+        silence = self._clock() - self._seen_at
+        if self._is_working and silence > STALE_AFTER:
+            return f"the worker's loop has not been seen for {silence:.0f} seconds"
+        if self._is_working and not any(thread.name == _PROCESSOR for thread in threading.enumerate()):
+            return "the processor has ended"
+        return ""
+
+    def not_ready(self) -> str:
+        """Return why events do not flow, or ""."""
+        return self._obstacle or self.not_live()
+
+
+@contextlib.contextmanager
+def serve_health(health: Health, host: str, port: int | None) -> Iterator[None]:
+    """
+    Answer ``/livez`` and ``/readyz`` while this lasts: 200, or 503 with the reason. Without a *port*, do nothing.
+
+    Raises:
+        click.ClickException: The port cannot be listened on.
+    """
+    if port is None:
+        yield
+        return
+    asked = {PATHS["live"]: health.not_live, PATHS["ready"]: health.not_ready}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        timeout = _READ_TIMEOUT
+
+        def do_GET(self) -> None:
+            ask = asked.get(urlsplit(self.path).path)
+            if ask is None:
+                self._answer(404, {"error": f"known are {', '.join(asked)}"})
+                return
+            reason = ask()
+            self._answer(503 if reason else 200, {"ok": not reason, "reason": reason or None})
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def _answer(self, status: int, body: dict[str, Any]) -> None:
+            content = json.dumps(body).encode() + b"\n"
+            self.send_response_only(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
+            """Say nothing: probes come every few seconds."""
+
+    class Server(http.server.ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """Say nothing: a probe that hung up is its own business."""
+
+    try:
+        server = Server((host, port), Handler)
+    except OSError as error:
+        raise click.ClickException(
+            f"cannot listen on {host}:{port} for health checks ({error.strerror}); choose another --health-port"
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="eventspool-health", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(_READ_TIMEOUT)
+
+
+def notify_service_manager(message: str) -> None:
+    """Tell systemd (``Type=notify``): ``READY=1``, ``STOPPING=1``, ``WATCHDOG=1``. Without systemd, nothing happens."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):  # Linux' abstract names
+        address = "\0" + address[1:]
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(message.encode(), address)
