@@ -1,0 +1,306 @@
+"""
+The JSON endpoints: an ``eventspool.Queue``, over HTTP. What changes something is a POST, and refused when read-only.
+
+Handlers are plain functions: Starlette runs them in threads, where a slow queue holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from dataclasses import asdict
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from eventspool._dashboard.dataplane import DataPlaneError
+from eventspool._dashboard.health import judge
+from eventspool._dashboard.reading import line, pretty, visible
+from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from starlette.requests import Request
+
+    from eventspool._dashboard.dataplane import LocalDataPlane
+    from eventspool._dashboard.history import History
+    from eventspool._job import Job
+    from eventspool._queue import Queue
+
+__all__ = ["Api"]
+
+CONFIRMATION = "purge"
+_PAGE = 50
+_EVENTS_AT_ONCE = 20
+_MAX_BODY_BYTES = 1 << 20
+_STATES = ("waiting", "delayed", "leased", "failed")
+
+
+class Api:
+    """
+    Args:
+        queue: What it is about.
+        history: Its samples.
+        name: What to call the queue.
+        read_only: Refuse whatever changes something.
+        dataplane: The local data plane, where there is one.
+    """
+
+    def __init__(
+        self, queue: Queue, history: History, *, name: str, read_only: bool, dataplane: LocalDataPlane | None
+    ) -> None:
+        self._queue = queue
+        self._history = history
+        self._name = name
+        self._read_only = read_only
+        self._dataplane = dataplane
+
+    def routes(self) -> list[Route]:
+        """Return the endpoints, below wherever they are mounted."""
+        reads = {
+            "/overview": self._overview,
+            "/jobs": self._jobs,
+            "/jobs/{job_id}": self._job,
+            "/inbox": self._inbox,
+            "/event": self._event,
+        }
+        changes = {
+            "/retry": self._retry,
+            "/purge": self._purge,
+            "/pause": self._pause,
+            "/resume": self._resume,
+            "/faults": self._faults,
+        }
+        routes = [Route(path, _get(handler), methods=["GET"]) for path, handler in reads.items()]
+        routes += [Route(path, self._post(handler), methods=["POST"]) for path, handler in changes.items()]
+        return [*routes, Route("/export", self._export, methods=["GET"])]
+
+    def _overview(self, request: Request) -> dict[str, Any]:
+        since = _number(request, "since", 0.0)
+        look = self._history.look()
+        return {
+            "now": time.time(),
+            "queue": self._name,
+            "read_only": self._read_only,
+            "verdict": asdict(judge(look)),
+            "stats": look.stats.as_dict(),
+            "processors": [_processor(p) for p in look.processors],
+            "answers": look.answers,
+            "samples": [asdict(sample) for sample in self._history.since(since)],
+            "dataplane": None if self._dataplane is None else self._dataplane.url,
+        }
+
+    def _jobs(self, request: Request) -> dict[str, Any]:
+        state = _state(request.query_params)
+        reason = request.query_params.get("reason")
+        limit = min(max(1, int(_number(request, "limit", _PAGE))), 500)
+        after = request.query_params.get("after") or None
+        jobs: list[Job] = []
+        more = True
+        while len(jobs) < limit and more:
+            page = self._queue.jobs(state, limit, after)
+            more = len(page) == limit
+            after = page[-1].id if page else after
+            jobs += [job for job in page if reason is None or job.reason == reason]
+        reasons = self._queue.failed_reasons() if state == "failed" else {}
+        return {
+            "now": time.time(),
+            "jobs": [_job(job) for job in jobs],
+            "next": after if more else None,
+            "reasons": [
+                {"reason": name, "title": visible(name), **asdict(depth)}
+                for name, depth in sorted(reasons.items(), key=lambda item: (-item[1].jobs, item[0]))
+            ],
+        }
+
+    def _job(self, request: Request) -> dict[str, Any]:
+        start = max(0, int(_number(request, "from", 0)))
+        events = self._queue.events(request.path_params["job_id"])
+        shown = events[start : start + _EVENTS_AT_ONCE]
+        return {
+            "total": len(events),
+            "from": start,
+            "events": [{**line(event), "json": pretty(event)} for event in shown],
+        }
+
+    def _retry(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        ids, reason = _choice(body)
+        if _state(body) == "delayed":
+            return {"retried": self._queue.retry_now(ids)}
+        return {"retried": self._queue.retry_failed(ids, reason)}
+
+    def _purge(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        if body.get("confirm") != CONFIRMATION:
+            raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
+        ids, reason = _choice(body)
+        return {"purged": self._queue.purge(_state(body), ids=ids, reason=reason)}
+
+    def _pause(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        self._queue.pause()
+        return {"paused": True}
+
+    def _resume(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        self._queue.resume()
+        return {"paused": False}
+
+    def _inbox(self, request: Request) -> dict[str, Any]:
+        plane = self._require_dataplane()
+        return {
+            "now": time.time(),
+            "stats": plane.stats(),
+            "events": plane.inbox(request.query_params.get("search", "")[:200]),
+        }
+
+    def _event(self, request: Request) -> dict[str, Any]:
+        return self._require_dataplane().event(request.query_params.get("id", ""))
+
+    def _faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        rules = body.get("rules")
+        if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
+            raise ConfigError("rules must be an array of fault rules, as text")
+        self._require_dataplane().set_faults(rules)
+        return {"ok": True}
+
+    def _export(self, request: Request) -> Response:
+        """Answer with a file of the events, one a line. Reading, so also when read-only."""
+        handle = tempfile.NamedTemporaryFile(prefix="eventspool-", suffix=".jsonl", delete=False)  # noqa: SIM115
+        handle.close()
+        path = Path(handle.name)
+        try:
+            query = request.query_params
+            state, ids, reason = _state(query), query.getlist("id") or None, query.get("reason")
+            self._queue.export(path, state, ids=ids, reason=reason)
+        except BaseException as error:
+            path.unlink(missing_ok=True)
+            if isinstance(error, EventSpoolError):
+                return _refusal(error)
+            raise
+        name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
+        gone = BackgroundTask(path.unlink, missing_ok=True)
+        return FileResponse(path, media_type="application/x-ndjson", filename=name, background=gone)
+
+    def _require_dataplane(self) -> LocalDataPlane:
+        if self._dataplane is None:
+            raise ConfigError("no local data plane was given; --dataplane names one")
+        return self._dataplane
+
+    def _post(
+        self, handler: Callable[[Mapping[str, Any]], dict[str, Any]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            if self._read_only:
+                return _json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
+            body = await _body(request)
+            if body is None:
+                return _json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
+
+            def act() -> Response:
+                answer = _guarded(lambda: handler(body))
+                if answer.status_code == HTTPStatus.OK:
+                    self._history.look(fresh=True)
+                return answer
+
+            return await run_in_threadpool(act)
+
+        return endpoint
+
+
+async def _body(request: Request) -> Mapping[str, Any] | None:
+    """Return the request's JSON object, or ``None`` where it has none or too large a one."""
+    data = b""
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > _MAX_BODY_BYTES:
+            return None
+    try:
+        body = json.loads(data or b"{}")
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _get(handler: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Response]:
+    def endpoint(request: Request) -> Response:
+        return _guarded(lambda: handler(request))
+
+    return endpoint
+
+
+def _guarded(act: Callable[[], dict[str, Any]]) -> Response:
+    try:
+        return _json(act())
+    except EventSpoolError as error:
+        return _refusal(error)
+
+
+def _refusal(error: EventSpoolError) -> Response:
+    """Say what was wrong: our own errors name no payload and no password."""
+    status = HTTPStatus.CONFLICT
+    if isinstance(error, QueueUnavailable):
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+    elif isinstance(error, ConfigError):
+        status = HTTPStatus.BAD_REQUEST
+    elif isinstance(error, DataPlaneError):
+        status = HTTPStatus.BAD_GATEWAY
+    return _json({"error": str(error)}, status)
+
+
+def _json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    # ASCII: an id that is half a surrogate pair has no UTF-8 form.
+    data = json.dumps(body, separators=(",", ":"), allow_nan=False)
+    return Response(data, status, {"Cache-Control": "no-store"}, "application/json")
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        **asdict(job),
+        "reason": visible(job.reason),
+        "error": visible(job.error, 500),
+        "title": visible(job.id, 40),
+    }
+
+
+def _processor(processor: Any) -> dict[str, Any]:
+    shown = asdict(processor)
+    for name in ("host", "version", "last_error"):
+        shown[name] = visible(shown[name])
+    return shown
+
+
+def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
+    """Return the ids or the reason that *body* names. All must be asked for: nothing named is not everything."""
+    ids, reason, everything = body.get("ids"), body.get("reason"), body.get("all")
+    if [ids is not None, reason is not None, everything is True].count(True) != 1:
+        raise ConfigError("give one of ids, reason and all")
+    if ids is not None and not (isinstance(ids, list) and all(isinstance(i, str) for i in ids)):
+        raise ConfigError("ids must be an array of job ids")
+    if reason is not None and not isinstance(reason, str):
+        raise ConfigError("reason must be text")
+    return ids, reason
+
+
+def _state(given: Mapping[str, Any]) -> str:
+    state = given.get("state", "failed")
+    if state not in _STATES:
+        raise ConfigError(f"state must be one of {', '.join(_STATES)}")
+    return str(state)
+
+
+def _number(request: Request, name: str, default: float) -> float:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value < 1e15:
+        raise ConfigError(f"{name} must be a number")
+    return value

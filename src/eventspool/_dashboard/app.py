@@ -1,0 +1,131 @@
+"""The ASGI app: the guard before everything, the page, its files, and the endpoints."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from eventspool._dashboard import security
+from eventspool._dashboard.api import Api
+from eventspool._dashboard.dataplane import LocalDataPlane
+from eventspool._dashboard.history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from eventspool._queue import Queue
+
+__all__ = ["create_app"]
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def create_app(
+    queue: Queue,
+    *,
+    token: str | None,
+    read_only: bool = False,
+    allowed_hosts: Sequence[str] = (),
+    name: str = "",
+    dataplane: str | None = None,
+) -> ASGIApp:
+    """
+    Return the dashboard of *queue* as an ASGI app, to be served or mounted.
+
+        app.mount("/events", create_app(eventspool.open_queue(url), token=None, read_only=True))
+
+    Args:
+        queue: What it shows; stays yours to close.
+        token: Who asks must have it: once in the URL (``?token=…``), then in a cookie, or in ``Authorization: Bearer``.
+            ``None`` where your own application has already checked who asks: then nothing else here does.
+        read_only: Show, and refuse whatever changes something.
+        allowed_hosts: Names under which it may be reached, besides this machine's loopback names. Without port.
+        name: What to call the queue on the page.
+        dataplane: The URL of an ``eventspool dataplane`` on this machine, for the page *Events*.
+
+    Raises:
+        ConfigError: The token is too short, or the data plane is not on this machine.
+    """
+    plane = None if dataplane is None else LocalDataPlane(dataplane)
+    api = Api(queue, History(queue), name=name, read_only=read_only, dataplane=plane)
+    routes = [
+        Route("/", _page, methods=["GET"]),
+        Mount("/static", StaticFiles(directory=_STATIC)),
+        Mount("/api", routes=api.routes()),
+    ]
+    hosts = (*security.LOOPBACK_HOSTS, *(host.lower() for host in allowed_hosts))
+    return _Guard(Starlette(routes=routes), None if token is None else security.require_token(token), hosts)
+
+
+class _Guard:
+    """Asks for the token, checks where a request comes from, and adds the headers that bind the browser."""
+
+    def __init__(self, app: ASGIApp, token: str | None, hosts: Sequence[str]) -> None:
+        self._app = app
+        self._token = token
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there are no websockets here
+            await send({"type": "websocket.close", "code": 1008})
+            return
+
+        async def send_bound(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(security.HEADERS)
+                headers.setdefault("Cache-Control", "no-cache")
+            await send(message)
+
+        request = Request(scope, receive)
+        answer = self._refuse(request)
+        await (answer or self._app)(scope, receive, send_bound)
+
+    def _refuse(self, request: Request) -> Response | None:
+        """Return the answer to what goes no further: what is forbidden, signing in, and the page without its slash."""
+        headers = request.headers
+        root = request.scope.get("root_path", "")
+        path = request.scope["path"].removeprefix(root)
+        try:
+            security.check_host(headers.get("host"), self._hosts)
+            security.check_site(request.method, headers, page=path in ("", "/"))
+        except security.Forbidden as refused:
+            return PlainTextResponse(f"{refused}\n", HTTPStatus.FORBIDDEN)
+        if path == "":  # relative addresses in the page would miss
+            return RedirectResponse(f"{root}/", HTTPStatus.TEMPORARY_REDIRECT)
+        if self._token is None:
+            return None
+        given = request.query_params.get("token") if path == "/" else None
+        cookie = security.cookie_name(self._token)
+        known = security.check_token(
+            self._token,
+            given=given,
+            authorization=headers.get("authorization"),
+            cookie=request.cookies.get(cookie),
+        )
+        if not known and not (path.startswith("/static/") and path.endswith((".css", ".svg"))):
+            if path == "/":
+                return FileResponse(_STATIC / "signin.html", HTTPStatus.UNAUTHORIZED)
+            return PlainTextResponse("the token is missing or wrong\n", HTTPStatus.UNAUTHORIZED)
+        if known and given is not None:  # the token leaves the address bar, and the history
+            answer = RedirectResponse(f"{root}/", HTTPStatus.SEE_OTHER)
+            answer.set_cookie(cookie, self._token, path=f"{root}/", httponly=True, samesite="strict")
+            return answer
+        return None
+
+
+def _page(request: Request) -> Response:  # noqa: ARG001
+    return FileResponse(_STATIC / "index.html")

@@ -1,0 +1,98 @@
+"""
+The sentence at the top of the page: do events flow, and if not, what to do. Pure.
+
+The first rule that applies speaks, gravest first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from eventspool._dashboard.history import Look
+
+__all__ = ["Verdict", "judge"]
+
+_OLD_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    Args:
+        level: ``ok``, ``idle``, ``warn`` or ``bad``.
+        title: One short sentence.
+        detail: What is known.
+        hint: What to do, or "".
+    """
+
+    level: str
+    title: str
+    detail: str
+    hint: str = ""
+
+
+def judge(look: Look) -> Verdict:
+    """Return the verdict on one look at the queue."""
+    stats = look.stats
+    pending = stats.waiting.events + stats.delayed.events + stats.leased.events
+    waits = f"{_count(pending, 'event')} in the queue"
+    good = sum(count for status, count in look.answers.items() if status.startswith("2"))
+    bad = sum(look.answers.values()) - good
+    halted = [p for p in look.processors if p.paused]
+    if stats.paused:
+        return Verdict("warn", "Delivery is paused", f"{waits}. Nothing is lost.", "Resume to go on.")
+    if pending and not look.processors:
+        return Verdict(
+            "bad", "No processor is running", f"{waits}, and nobody delivers.", "Start one: eventspool worker"
+        )
+    if pending and halted and len(halted) == len(look.processors):
+        why = next((p.last_error for p in halted if p.last_error), "")
+        return Verdict(
+            "bad",
+            "The data plane takes no events",
+            f"{waits}. {_sentence(why) or _answers(look.answers)}".strip(),
+            "Processors probe it and go on by themselves. A refused write key needs you.",
+        )
+    if bad and not good and pending:
+        return Verdict(
+            "bad", "Every request fails", f"{waits}. {_answers(look.answers)}", "They are retried."
+        )
+    if bad and pending:
+        return Verdict(
+            "warn", "Some requests fail", f"{waits}. {_answers(look.answers)}", "They are retried."
+        )
+    if stats.oldest_age > _OLD_SECONDS and stats.delayed.jobs < stats.waiting.jobs:
+        return Verdict(
+            "warn", "Delivery is behind", f"{waits}.", "More processors, or more concurrency, would catch up."
+        )
+    if stats.failed.jobs:
+        return Verdict(
+            "warn",
+            f"{_count(stats.failed.jobs, 'job')} failed for good",
+            f"{_count(stats.failed.events, 'event')} will not be sent again by themselves.",
+            "Look at them, then retry, export or purge.",
+        )
+    if pending:
+        return Verdict("ok", "Events flow", f"{waits}.")
+    if not look.processors:
+        return Verdict("idle", "The queue is empty", "No processor is running, and nothing waits for one.")
+    return Verdict("ok", "All is delivered", "The queue is empty.")
+
+
+def _answers(answers: Mapping[str, int]) -> str:
+    """Name what was answered other than success, most frequent first."""
+    bad = sorted(((n, status) for status, n in answers.items() if not status.startswith("2")), reverse=True)
+    return f"Recent answers: {', '.join(f'{status} ({n:,})' for n, status in bad[:3])}." if bad else ""
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text if not text or text[-1] in ".!?" else f"{text}."
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -1,0 +1,153 @@
+"""
+What the charts show: a ring of samples, one a second, taken only while somebody looks.
+
+There is no background task: who asks gets the last sample, or has a new one taken when that is a second old. So any
+number of open pages cost the queue one look a second, and a closed page costs nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from eventspool._job import ProcessorInfo, QueueStats
+    from eventspool._queue import Queue
+
+__all__ = ["Answers", "History", "Look", "Sample", "rates"]
+
+_KEPT = 300
+_EVERY_SECONDS = 0.9  # the page asks once a second, not to the millisecond
+_LONGEST_STEP_SECONDS = 5.0
+ANSWERS_FOR_SECONDS = 30.0
+"""How far back "recent" answers go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """
+    One point of the charts.
+
+    Args:
+        at: Seconds since the epoch.
+        into: Events accepted per second since the sample before; ``None`` after a gap.
+        out: Events delivered per second, likewise.
+        pending: Events that wait, for their turn or their retry, or are under way.
+        oldest_age: Seconds.
+        latency: Median seconds of recent requests; ``None`` where there were none.
+        failed: Failed jobs.
+    """
+
+    at: float
+    into: float | None
+    out: float | None
+    pending: int
+    oldest_age: float
+    latency: float | None
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All of one look at the queue: *stats*, the *processors* and their recent *answers* by status."""
+
+    at: float
+    stats: QueueStats
+    processors: Sequence[ProcessorInfo]
+    answers: Mapping[str, int] = field(default_factory=dict)
+
+
+def rates(before: Look, after: Look) -> tuple[float | None, float | None]:
+    """Return the events accepted and delivered per second between two looks; ``None`` over a gap or a new queue."""
+    seconds = after.at - before.at
+    into = after.stats.accepted_events - before.stats.accepted_events
+    out = after.stats.delivered_events - before.stats.delivered_events
+    if not 0 < seconds <= _LONGEST_STEP_SECONDS or into < 0 or out < 0:
+        return None, None
+    return into / seconds, out / seconds
+
+
+class Answers:
+    """
+    The data plane's recent answers, from what processors report with their heartbeats.
+
+    A report counts once, however often it is seen: it is told from the one before by the heartbeat's time.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, float] = {}
+        self._recent: deque[tuple[float, Mapping[str, int]]] = deque()
+
+    def add(self, processors: Iterable[ProcessorInfo], now: float) -> Mapping[str, int]:
+        """Take in the heartbeats of *processors*; return the answers of the last half minute by status."""
+        seen = {}
+        for processor in processors:
+            seen[processor.token] = processor.seen_at
+            if self._seen.get(processor.token) != processor.seen_at and processor.statuses:
+                self._recent.append((now, processor.statuses))
+        self._seen = seen
+        while self._recent and self._recent[0][0] < now - ANSWERS_FOR_SECONDS:
+            self._recent.popleft()
+        total: Counter[str] = Counter()
+        for _, statuses in self._recent:
+            total.update(statuses)
+        return dict(total)
+
+
+class History:
+    """
+    The samples of one queue. Safe to use from several threads.
+
+    Args:
+        queue: What to look at.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(self, queue: Queue, clock: Callable[[], float] = time.time) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._look: Look | None = None
+        self._sampled: Look | None = None
+        self._answers = Answers()
+        self._samples: deque[Sample] = deque(maxlen=_KEPT)
+
+    def look(self, *, fresh: bool = False) -> Look:
+        """Return the present state, at most about a second old unless *fresh*. Raises ``QueueUnavailable``."""
+        with self._lock:
+            now = self._clock()
+            if self._look is not None and not fresh and 0 <= now - self._look.at < _EVERY_SECONDS:
+                return self._look
+            stats = self._queue.stats()
+            processors = tuple(self._queue.processors())
+            self._look = look = Look(now, stats, processors, self._answers.add(processors, now))
+            before = self._sampled
+            if before is None or not 0 <= now - before.at < _EVERY_SECONDS:
+                into, out = rates(before, look) if before is not None else (None, None)
+                self._samples.append(_sample(look, into, out))
+                self._sampled = look
+            return look
+
+    def since(self, at: float) -> list[Sample]:
+        """Return the samples taken after *at*, oldest first."""
+        with self._lock:
+            return [sample for sample in self._samples if sample.at > at]
+
+
+def _sample(look: Look, into: float | None, out: float | None) -> Sample:
+    stats = look.stats
+    latencies: list[Any] = [p.latency_p50 for p in look.processors if p.latency_p50 is not None]
+    return Sample(
+        at=look.at,
+        into=into,
+        out=out,
+        pending=stats.waiting.events + stats.delayed.events + stats.leased.events,
+        oldest_age=stats.oldest_age,
+        latency=max(latencies, default=None),
+        failed=stats.failed.jobs,
+    )

@@ -1,0 +1,115 @@
+"""
+Events as people read them: formatted JSON, and a line for lists. Pure.
+
+An event is somebody else's text. Characters that would reorder or hide what stands beside them (bidirectional
+controls, zero-width and control characters, halves of surrogate pairs) are shown as escapes, which in JSON mean the
+same; joiners stay, for emoji and Persian. The page then shows all of it as text and never as anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["as_curl", "as_python", "line", "pretty", "search_text", "visible"]
+
+_CUT = 200
+_DECEIVING = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
+)
+_CALLS = {
+    "track": (("event", "event"), ("properties", "properties")),
+    "identify": (("traits", "traits"),),
+    "page": (("name", "name"), ("properties", "properties")),
+    "screen": (("name", "name"), ("properties", "properties")),
+    "group": (("groupId", "group_id"), ("traits", "traits")),
+    "alias": (("previousId", "previous_id"),),
+}
+
+
+def visible(text: object, longest: int = _CUT) -> str:
+    """Return *text* in one line of at most *longest* characters, with nothing hidden in it."""
+    whole = text if isinstance(text, str) else "" if text is None else str(text)
+    cut = whole[:longest].replace("\t", " ").replace("\n", " ")
+    return _escape(cut) + ("…" if len(whole) > longest else "")
+
+
+def pretty(event: object) -> str:
+    """Return *event* as formatted JSON that parses back to the same."""
+    return _escape(json.dumps(event, indent=2, ensure_ascii=False))
+
+
+def line(event: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a list shows of *event*; "" for what it does not have."""
+    kind = event.get("type")
+    name = event.get("event") if kind == "track" else event.get("name", event.get("groupId"))
+    user = event.get("userId")
+    return {
+        "type": visible(kind, 20),
+        "name": visible(name),
+        "user": visible(event.get("anonymousId") if user is None else user, 80),
+        "message_id": visible(event.get("messageId"), 120),
+        "timestamp": visible(event.get("timestamp"), 40),
+    }
+
+
+def search_text(event: object) -> str:
+    """Return what a search looks through, in lower case."""
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).casefold()
+
+
+def as_curl(event: Mapping[str, Any], url: str) -> str:
+    """Return a shell command that sends *event* as it is."""
+    body = json.dumps({"batch": [event]}, ensure_ascii=True, separators=(",", ":"))
+    key = '"$EVENTSPOOL_WRITE_KEY:"'
+    return (
+        f"curl -u {key} -H 'Content-Type: application/json' \\\n"
+        f"  -d {shlex.quote(body)} \\\n  {shlex.quote(url)}"
+    )
+
+
+def as_python(event: Mapping[str, Any]) -> str:
+    """Return the call that tracks the like of *event*; what a call makes itself is left out, but for its id."""
+    kind = str(event.get("type"))
+    calls = _CALLS.get(kind)
+    if calls is None:
+        return f"# an event of unknown type\nevent = {dict(event)!a}"
+    given = [("user_id", event.get("userId")), ("anonymous_id", event.get("anonymousId"))]
+    given += [(name, event.get(key)) for key, name in calls]
+    given += [("timestamp", event.get("originalTimestamp")), ("message_id", event.get("messageId"))]
+    arguments = "".join(f"    {name}={_literal(value)},\n" for name, value in given if value is not None)
+    head = ""
+    if "    timestamp=" in arguments:
+        head = "from datetime import datetime\n\n"
+        stamp = event.get("originalTimestamp")
+        arguments = arguments.replace(
+            f"    timestamp={_literal(stamp)},", f"    timestamp=datetime.fromisoformat({_literal(stamp)}),"
+        )
+    return f"{head}client.{kind}(\n{arguments})"
+
+
+def _literal(value: object) -> str:
+    """Return *value* as Python source, pure ASCII, indented as an argument."""
+    text = ascii(value)
+    if len(text) <= 80 or not isinstance(value, dict):
+        return text
+    rows = "".join(f"        {key!a}: {item!a},\n" for key, item in value.items())
+    return f"{{\n{rows}    }}"
+
+
+def _escape(text: str) -> str:
+    return _DECEIVING.sub(_as_escape, text)
+
+
+def _as_escape(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"

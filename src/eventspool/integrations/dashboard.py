@@ -1,0 +1,11 @@
+"""
+The dashboard as an ASGI app, to be mounted in an application of yours. Needs ``eventspool[dashboard]``.
+
+    app.mount("/events", create_app(eventspool.open_queue("redis://localhost"), token=None))
+
+``token=None`` is for where the application has already checked who asks.
+"""
+
+from eventspool._dashboard.app import create_app
+
+__all__ = ["create_app"]
