@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from eventspool._backends import import_driver
@@ -21,7 +21,7 @@ from eventspool._exceptions import (
     RefusedError,
 )
 from eventspool._lifecycle import close_on_sigterm, importing, is_exiting, keep, register, release
-from eventspool._stats import ClientStats
+from eventspool._stats import ClientStats, Tally
 from eventspool._throttle import Throttle
 
 if TYPE_CHECKING:
@@ -46,8 +46,15 @@ _MAX_PENDING_REPORTS = 1000
 _inherited: list[Pipeline] = []
 """Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
 
+_making = False
+"""Whether some thread, which holds ``importing``, is making a pipeline."""
+
 capture: Callable[[bytes], object] | None = None
 """Set by ``eventspool.testing``: takes every encoded event in place of the pipeline."""
+
+
+class _StartingError(RuntimeError):
+    """A call came, on the same thread, in the midst of another one that sets the client up."""
 
 
 class Client(EventMethods):
@@ -109,11 +116,11 @@ class Client(EventMethods):
 
     def _begin(self) -> None:
         """Set up what belongs to one process."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler, or a destructor, may interrupt its holder
         self._throttle = Throttle(_log)
         self._pipeline: Pipeline | None = None
-        self._refused: Counter[str] = Counter()
-        self._unconfirmed = 0
+        self._refused = Tally()
+        self._unconfirmed = Tally()
         self._put: Callable[[bytes], bool] | None = None  # the short way of events that nobody waits for
 
     def __repr__(self) -> str:
@@ -140,6 +147,8 @@ class Client(EventMethods):
             return message_id
         try:
             pipeline = self._pipe(start=True)
+        except _StartingError as error:
+            return self._refuse(RefusedError(str(error), "starting"), encoded)
         except RuntimeError:
             return self._refuse(
                 RefusedError("no thread can be started: the interpreter is exiting", "closed"), encoded
@@ -154,8 +163,7 @@ class Client(EventMethods):
         if self._opts.durability == "persisted" and not pipeline.ledger.await_stored(
             pipeline.buffer.accepted, self._opts.timeout
         ):
-            with self._lock:
-                self._unconfirmed += 1
+            self._unconfirmed.add("unconfirmed")
             self._throttle.warning(
                 "storing events takes too long; calls return None, their events are kept in memory"
             )
@@ -177,14 +185,13 @@ class Client(EventMethods):
 
     def _refuse(self, error: EventError | RefusedError, event: bytes | dict[str, Any]) -> str | None:
         """Count a refusal, log it, and tell the host. Never raises, returns ``None`` for the event method to return."""
-        with self._lock:
-            self._refused[error.reason] += 1
+        self._refused.add(error.reason)
         self._throttle.warning(f"refused an event ({error.reason}): %s", error)
-        if (
-            self._on_error is not None
-            and (callbacks := self._pipe().callbacks).backlog < _MAX_PENDING_REPORTS
-        ):
-            callbacks.submit(_report_refusal, self._on_error, error, event)
+        if self._on_error is not None:
+            with contextlib.suppress(_StartingError):
+                callbacks = self._pipe().callbacks
+                if callbacks.backlog < _MAX_PENDING_REPORTS:
+                    callbacks.submit(_report_refusal, self._on_error, error, event)
         return None
 
     # -- queue ------------------------------------------------------------------------------------------------------------
@@ -334,14 +341,14 @@ class Client(EventMethods):
         persisted = stored if pipeline.backend.durable else 0
         return ClientStats(
             accepted=accepted,
-            refused=dict(self._refused),
+            refused=self._refused.counts(),
             buffered=accepted - delivered - failed - lost - persisted,
             persisted=persisted,
             spilled=spilled,
             delivered=delivered,
             failed=failed,
             lost=lost,
-            unconfirmed=self._unconfirmed,
+            unconfirmed=self._unconfirmed.counts().get("unconfirmed", 0),
             sent=processor.sent if processor else 0,
             retried=processor.retried if processor else 0,
             in_flight=processor.in_flight if processor else 0,
@@ -352,24 +359,32 @@ class Client(EventMethods):
 
     def _pipe(self, *, start: bool = False) -> Pipeline:
         """Return this process's pipeline; make it, and with *start* set it going, where it is not there yet."""
-        pipeline = self._pipeline
-        if pipeline is None:
-            with importing:
-                from eventspool._pipeline import Pipeline
-
-            with self._lock:
-                pipeline = self._pipeline
-                if pipeline is None:
-                    pipeline = Pipeline(self._opts, self._queue_opts, self._on_error)
-                    if self._closed:
-                        pipeline.buffer.close()
-                    self._pipeline = pipeline
+        pipeline = self._pipeline or self._make_pipeline()
         if start and self._put is None and not self._closed:
             keep(self)
             pipeline.start()
             if self._opts.enable and self._opts.durability == "buffered":
                 self._put = pipeline.buffer.put
         return pipeline
+
+    def _make_pipeline(self) -> Pipeline:
+        global _making  # noqa: PLW0603 - whoever imports is alone in its process
+        with importing:
+            if _making:  # by this very thread: a signal handler, or a destructor, has interrupted it
+                raise _StartingError("the client is just starting, and this call has interrupted that")
+            _making = True
+            try:
+                from eventspool._pipeline import Pipeline
+
+                with self._lock:
+                    if self._pipeline is None:
+                        pipeline = Pipeline(self._opts, self._queue_opts, self._on_error)
+                        if self._closed:
+                            pipeline.buffer.close()
+                        self._pipeline = pipeline
+                    return self._pipeline
+            finally:
+                _making = False
 
     def begin_in_child(self) -> None:
         """In a forked child: leave the parent's events, threads and connections to the parent."""

@@ -48,7 +48,10 @@ class EventError(EventSpoolError, ValueError):
 
 
 class RefusedError(EventSpoolError):
-    """A valid event was not taken: the buffer was full or the client closed. ``reason`` says which."""
+    """
+    A valid event was not taken. ``reason`` says why: ``buffer_full``, ``closed``, ``no_queue``, or ``starting`` (the call
+    came from a signal handler that had interrupted the client's first event).
+    """
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)

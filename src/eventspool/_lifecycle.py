@@ -98,10 +98,15 @@ def _close_with_multiprocessing() -> None:
     util.Finalize(None, _close_all, exitpriority=100)
 
 
+_known_to_celery = False
+
+
 def _close_with_celery() -> None:
     """Have Celery tell us when a process of its prefork pool ends: no exit handler runs in there."""
+    global _known_to_celery  # noqa: PLW0603 - once per program
     ended = getattr(sys.modules.get("celery.signals"), "worker_process_shutdown", None)
-    if ended is not None:
+    if ended is not None and not _known_to_celery:
+        _known_to_celery = True
         ended.connect(_on_celery_worker_end, weak=False, dispatch_uid="eventspool")
 
 

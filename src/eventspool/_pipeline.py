@@ -88,7 +88,7 @@ class Pipeline:
             on_stored=self._wake_processor,
             on_lookup=self._learn,
         )
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt its holder
         self._started = False
         self._closed = False
         self._closer: threading.Thread | None = None

@@ -21,7 +21,7 @@ class Throttle:
     def __init__(self, logger: logging.Logger, interval: float = 30.0) -> None:
         self._logger = logger
         self._interval = interval
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt its holder
         self._seen: dict[str, tuple[float, int]] = {}
 
     def warning(self, message: str, *args: object) -> None:

@@ -47,7 +47,7 @@ class Buffer:
         self._wake_at = 1  # the first event starts the clock
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() may interrupt itself
         self._ended = False
-        self._lock = threading.Lock()  # of those who take and count; never of those who put
+        self._lock = threading.RLock()  # never of those who put; the others may interrupt themselves
         self._taken = 0
         self._outside = 0  # taken, but still only in memory
 

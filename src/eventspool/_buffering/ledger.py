@@ -97,7 +97,7 @@ class Ledger:
 
     def __init__(self, submit: Callable[..., object]) -> None:
         self._submit = submit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler, or a destructor, may interrupt its holder
         self._open: dict[str, _OpenJob] = {}
         self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}
         self._waiters: list[Waiter] = []

@@ -1,0 +1,141 @@
+"""
+Events from signal handlers and destructors, which come at any point of any other call, also of one of ours.
+
+Every program prints its counts as JSON; one that hangs dumps its stacks and ends.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from e2e.harness import Store, new_queue_name, run_python
+
+PREAMBLE = """
+import faulthandler, gc, json, signal, sys, threading, time
+import eventspool
+faulthandler.dump_traceback_later(40, exit=True)
+url, key, store = sys.argv[1:4]
+accepted, refused, clients = [], [], []
+depth = interruptions = 0
+
+def call(client, event):
+    (accepted if client.track("u1", event) else refused).append(1)
+
+def new_client(**options):
+    global client
+    client = eventspool.Client(key, data_plane_url=url, persistence=store or None,
+                               max_internal_queue_size=1_000_000, **options)
+    clients.append(client)
+
+def interrupt(*_):
+    "Call everything that a handler may call, also when it interrupts itself."
+    global depth, interruptions
+    depth += 1
+    interruptions += 1
+    if depth < 4:
+        call(client, "Interrupted")
+        call(client, None)
+    depth -= 1
+
+def interrupt_every(seconds):
+    signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+
+def finish():
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for client in clients:
+        client.close(20)
+    stats = [client.stats() for client in clients]
+    print(json.dumps({
+        "accepted": len(accepted), "refused": len(refused), "counted": sum(s.accepted for s in stats),
+        "delivered": sum(s.delivered for s in stats), "reasons": sorted({r for s in stats for r in s.refused}),
+        "counted_refused": sum(sum(s.refused.values()) for s in stats)}))
+"""
+
+
+def run(code, plane, store=None):
+    """Run *code* after the preamble; fail unless its counts balance. Return them."""
+    result = run_python(PREAMBLE + code, plane.url, plane.write_key, store.url if store else "", timeout=60.0)
+    assert result.stderr == ""
+    counts = json.loads(result.stdout)
+    assert counts["accepted"] == counts["counted"] == counts["delivered"] == plane.stats().events
+    assert counts["refused"] == counts["counted_refused"]
+    return counts
+
+
+def test_a_handler_that_interrupts_event_methods(plane):
+    """Accepted and refused events, each counted, thousands of times in the midst of another."""
+    code = """
+new_client()
+call(client, "First")
+interrupt_every(0.0003)
+deadline = time.monotonic() + 3
+while time.monotonic() < deadline:
+    call(client, "E")
+    call(client, None)
+assert interruptions > 500, interruptions
+finish()
+"""
+    counts = run(code, plane)
+    assert counts["reasons"] == ["invalid"]
+
+
+@pytest.mark.parametrize("used", ["once", "often"])
+def test_a_handler_that_interrupts_the_first_event(plane, used):
+    """It comes amid the import or the start of the threads: it is taken, or refused by name, and raises nothing."""
+    code = f"""
+new_client()
+interrupt_every(0.0002)
+for _ in range({1 if used == "once" else 150}):
+    call(client, "First")
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    client.close(20)
+    new_client()
+    signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+finish()
+"""
+    counts = run(code, plane)
+    assert set(counts["reasons"]) <= {"invalid", "starting", "closed"}
+    assert ("starting" in counts["reasons"]) or used == "often"
+
+
+def test_a_handler_that_interrupts_a_persisted_event(plane, tmp_path):
+    """Both wait for the same flusher, and neither for the other."""
+    code = """
+new_client(durability="persisted")
+call(client, "First")
+interrupt_every(0.001)
+deadline = time.monotonic() + 3
+while time.monotonic() < deadline:
+    call(client, "E")
+    client.stats()
+finish()
+"""
+    run(code, plane, Store("sqlite", f"sqlite:///{tmp_path}/queue.db", new_queue_name()))
+
+
+def test_destructors_that_track_during_garbage_collection(plane):
+    """On whatever thread the collector happens to run, ours included."""
+    code = """
+class Tracks:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        call(client, "Deleted")
+        call(client, None)
+        by.add(threading.current_thread().name)
+
+by = set()
+new_client()
+call(client, "First")
+gc.set_threshold(7, 2, 2)
+for _ in range(10_000):
+    Tracks()
+    call(client, "E")
+gc.collect()
+finish()
+assert len(by) > 1, by
+"""
+    assert run(code, plane)["accepted"] == 20_001
