@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "LOST",
     "Claim",
     "ClaimedJob",
     "CommitResult",
@@ -91,11 +92,14 @@ class CommitResult:
         accepted: Jobs that are now stored.
         duplicates: Jobs that were stored already: an earlier try of the same commit had succeeded.
         rejected: Ids that did not fit into the queue's bounds. They are not stored; try them again later.
+        epoch: Names the storage that took them, for ``lookup``. Another one takes its place when somebody empties Redis or
+            deletes the file. "" where it is not known.
     """
 
     accepted: int
     duplicates: int = 0
     rejected: tuple[str, ...] = ()
+    epoch: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ class Failure:
 
     Args:
         reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``,
-            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``.
+            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``; from ``lookup`` also ``lost``.
         error: One sentence for people, at most 500 characters. May quote up to 200 of what the data plane answered,
             so it is shown to operators and never logged.
         events: How many events the failed job holds. Counts only together with *payload*: otherwise it is what
@@ -158,6 +162,10 @@ class Failure:
     payload: bytes | None = field(default=None, repr=False)
     indices: tuple[int, ...] | None = None
     status: int | None = None
+
+
+LOST = Failure("lost", "the queue was emptied, deleted or replaced while it held this event", 0)
+"""What a look-up says of a job that is gone together with the storage that had taken it."""
 
 
 class SettlementKind(enum.Enum):

@@ -27,7 +27,7 @@ from eventspool._delivery.processor import Processor
 from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._exceptions import DeliveryError, QueueError
-from eventspool._job import JobState, NewJob
+from eventspool._job import LOST, JobState, NewJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -364,16 +364,19 @@ class Pipeline:
         on_error(error, decode_events(payload or b""))
 
     def _learn(self, ids: list[str], standing: Mapping[str, Failure | None]) -> None:
-        """Settle what other processes delivered or gave up."""
+        """Settle what other processes delivered or gave up, and what is gone with the storage that held it."""
+        lost = 0
         for job_id in ids:
             if job_id not in standing:
                 self.ledger.settle(job_id)
             elif (failure := standing[job_id]) is not None:
                 error = DeliveryError(failure.error, failure.reason, failure.status)
-                if self.ledger.settle(
-                    job_id, error, failure.indices
-                ):  # our own processor may have been quicker
+                settled = self.ledger.settle(job_id, error, failure.indices)
+                if settled:  # our own processor may have been quicker
                     self._tell(job_id, error, failure.payload)
+                lost += settled if failure.reason == LOST.reason else 0
+        if lost:
+            _log.error("the queue was emptied, deleted or replaced: %d events that it held are lost", lost)
 
     @property
     def is_spilling(self) -> bool:

@@ -94,8 +94,13 @@ class Backend(Protocol):
     def interrupt(self) -> None:
         """End a ``wait`` that is under way in this process, from another thread."""
 
-    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
-        """Say which of *ids* are still stored: ``None`` for unfinished ones, their failure for failed ones."""
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
+        """
+        Say which of *ids* are still stored: ``None`` for unfinished ones, their failure for failed ones.
+
+        With the *epoch* of the commit that stored them, those that are not stored any more are ``LOST`` where the queue
+        is not the same any more: nobody knows whether they were delivered before. Otherwise they were.
+        """
 
     def stats(self) -> QueueStats:
         """Count, without reading payloads, in a time that does not grow with the number of jobs."""

@@ -34,6 +34,7 @@ class Queue:
     events: int
     failed_events: int
     paused: bool
+    epoch: str
 
 
 def micros(seconds: float) -> int:
@@ -69,17 +70,19 @@ def read_queue(db: sqlite3.Connection, name: str, clock: float) -> Queue:
     """Return the row of the queue *name*, made where there is none."""
     query = (
         "select queue, clock, skew, holder, held_until, jobs + failed_jobs, bytes + failed_bytes,"
-        " events + failed_events, failed_events, paused from queues where name = ?"
+        " events + failed_events, failed_events, paused, epoch from queues where name = ?"
     )
     row = db.execute(query, (name,)).fetchone()
     if row is None:
-        db.execute("insert into queues (name) values (?)", (name,))
+        db.execute("insert into queues (name, epoch) values (?, hex(randomblob(8)))", (name,))
         row = db.execute(query, (name,)).fetchone()
-    key, last, skew, holder, held_until, jobs, size, events, failed_events, paused = row
+    key, last, skew, holder, held_until, jobs, size, events, failed_events, paused, epoch = row
     now = micros(clock) + skew
     if now < last:  # the clock was set back: without this, jobs would be due in a far future
         skew, now = skew + last - now, last
-    return Queue(key, now, skew, holder, held_until, jobs, size, events, failed_events, bool(paused))
+    return Queue(
+        key, now, skew, holder, held_until, jobs, size, events, failed_events, bool(paused), str(epoch)
+    )
 
 
 def keep_time(db: sqlite3.Connection, queue: Queue) -> None:

@@ -83,6 +83,8 @@ alter table queues add column paused integer not null default 0;
 alter table queues add column accepted integer not null default 0;  -- events, of all time; so the next two
 alter table queues add column delivered integer not null default 0;
 alter table queues add column given_up integer not null default 0;
+alter table queues add column epoch text not null default '';  -- who deletes the file takes it along
+update queues set epoch = hex(randomblob(8));
 create table notes (queue integer, token text, note text, primary key (queue, token)) without rowid;
 create index failed_reason on failed (queue, reason, events, bytes);
 create trigger failed_edited after update of events, bytes on failed begin

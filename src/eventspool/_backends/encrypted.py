@@ -85,14 +85,14 @@ class EncryptedBackend:
             ],
         )
 
-    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
         """Say which of *ids* are stored, and why those failed that did."""
         return {
             job_id: failure
             and replace(
                 failure, error=self._decrypt_error(failure.error), payload=self._decrypt(failure.payload)
             )
-            for job_id, failure in self._inner.lookup(ids).items()
+            for job_id, failure in self._inner.lookup(ids, epoch=epoch).items()
         }
 
     def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from eventspool._backends._bell import Bell
 from eventspool._job import (
+    LOST,
     Claim,
     ClaimedJob,
     CommitResult,
@@ -22,6 +23,7 @@ from eventspool._job import (
     QueueStats,
     SettlementKind,
     created_at_from_id,
+    new_token,
 )
 
 if TYPE_CHECKING:
@@ -110,6 +112,7 @@ class MemoryBackend:
         self._due: list[tuple[float, int, str]] = []  # a heap of these; entries unlike their job are skipped
         self._live = Depth()
         self._buried = Depth()
+        self._epoch = new_token()
         self._processors: dict[str, float] = {}
         self._notes: dict[str, str] = {}
         self._paused = False
@@ -150,7 +153,7 @@ class MemoryBackend:
                     self._accepted += entry.events
         if accepted:
             self._bell.ring()
-        return CommitResult(accepted, duplicates, tuple(rejected))
+        return CommitResult(accepted, duplicates, tuple(rejected), self._epoch)
 
     def _fits(self, size: int) -> bool:
         jobs, total = self._live.jobs + self._buried.jobs, self._live.bytes + self._buried.bytes
@@ -335,11 +338,12 @@ class MemoryBackend:
         """End a ``wait`` that is under way."""
         self._bell.interrupt()
 
-    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
         """Say which of *ids* are still stored."""
         with self._lock:
+            found = dict.fromkeys(ids, LOST) if epoch not in ("", self._epoch) else {}
             entries = [self._jobs.get(job_id) or self._failed.get(job_id) for job_id in ids]
-            return {entry.id: entry.failure for entry in entries if entry is not None}
+            return {**found, **{entry.id: entry.failure for entry in entries if entry is not None}}
 
     def stats(self) -> QueueStats:
         """Count."""

@@ -12,7 +12,8 @@ All keys of a queue carry one hash tag, so that they live in one cluster slot::
       o  HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
       f  ZSET    id -> failed at, microseconds
       i  HASH    id -> why it failed, as JSON
-      m  HASH    totals, the last place given out, whether it is paused, and whether its producers keep it in FIFO order
+      m  HASH    totals, the last place given out, whether it is paused, whether its producers keep it in FIFO order, and
+                 its epoch: when its first job was committed. Who empties the server takes it along
       w  LIST    at most one wake token, for processors;  s  the same for FIFO stand-bys
       l  STRING  token of the processor that has the FIFO queue, with its lease as expiry
       p  HASH    token -> last seen, microseconds;  h  token -> how that processor fares, as JSON
@@ -41,6 +42,7 @@ from eventspool._backends._redis_connection import Connection
 from eventspool._backends._redis_scripts import scripts
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
 from eventspool._job import (
+    LOST,
     Claim,
     ClaimedJob,
     CommitResult,
@@ -157,6 +159,7 @@ class RedisBackend:
         """Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``."""
         accepted = duplicates = 0
         rejected: list[str] = []
+        epoch = ""
         for chunk in _commit_chunks(jobs):
             if self._fifo and rejected:  # nothing may overtake a rejected job
                 rejected += [job.id for job in chunk]
@@ -164,10 +167,11 @@ class RedisBackend:
             reply = self._commit_chunk(chunk)
             accepted += reply[0]
             duplicates += reply[1]
-            rejected += map(decode_text, reply[2:])
+            epoch = epoch or decode_text(reply[2])
+            rejected += map(decode_text, reply[3:])
             if reply[0] == len(chunk):
                 self._recent.keep(chunk)
-        return CommitResult(accepted, duplicates, tuple(rejected))
+        return CommitResult(accepted, duplicates, tuple(rejected), epoch)
 
     def _commit_chunk(self, jobs: list[NewJob]) -> list[Any]:
         index = [self._fifo, *self._bounds, *chain.from_iterable((job.id, job.events) for job in jobs)]
@@ -284,13 +288,15 @@ class RedisBackend:
 
     # Watching and operating
 
-    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
         """Say which of *ids* are still stored."""
         found: dict[str, Failure | None] = {}
         for chunk in _chunks(ids):
-            for job_id, reply in zip(chunk, self._connection.run("lookup", *chunk), strict=True):
+            for job_id, reply in zip(chunk, self._connection.run("lookup", epoch, *chunk), strict=True):
                 if reply == 1:
                     found[job_id] = None
+                elif reply == -1:
+                    found[job_id] = LOST
                 elif reply != 0:
                     found[job_id] = decode_failure(reply)[0]
         return found

@@ -12,6 +12,7 @@ from eventspool._backends._bell import Bell
 from eventspool._backends._sqlite_file import SQLiteFile
 from eventspool._backends.memory import PAUSE_POLL, PROBE_DEPTH, PROCESSOR_TTL, QUEUE_LEASE
 from eventspool._job import (
+    LOST,
     Claim,
     ClaimedJob,
     CommitResult,
@@ -118,7 +119,7 @@ class SQLiteBackend:
                 rows.keep_time(db, queue)
                 rows.tally(db, queue, accepted=events)
                 self._file.lock.ring()
-            return CommitResult(accepted, duplicates, tuple(rejected))
+            return CommitResult(accepted, duplicates, tuple(rejected), queue.epoch)
 
         result = self._run(step, durable=True, growing=True)
         if result.accepted:
@@ -313,11 +314,13 @@ class SQLiteBackend:
         """End a ``wait`` that is under way."""
         self._bell.interrupt()
 
-    def lookup(self, ids: Sequence[str]) -> Mapping[str, Failure | None]:
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
         """Say which of *ids* are still stored."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> dict[str, Failure | None]:
             found: dict[str, Failure | None] = {}
+            if epoch not in ("", queue.epoch):
+                found.update(dict.fromkeys(ids, LOST))
             for job_id in ids:
                 failure = rows.failure_of(db, queue, job_id)
                 if failure is not None or rows.find(db, queue, "jobs", job_id) is not None:

@@ -235,7 +235,7 @@ class Flusher:
         if stored:
             jobs[:] = [job for job in group if job.id in left] + jobs[len(group) :]
             if not spilled:
-                self._ledger.note_stored(job.id for job in stored)
+                self._ledger.note_stored((job.id for job in stored), result.epoch)
             if self.backend.durable:
                 self._buffer.release(sum(job.events for job in stored))
             self._on_stored()
@@ -322,10 +322,10 @@ class Flusher:
             self._lookup_at = now + 1.0  # among the jobs in the file it takes longer to find the others
             if self.spill.is_away:
                 return  # commits to the file must not wait for an answer that will not come
-        ids = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
-        if ids:
+        stale = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
+        for epoch, ids in self._ledger.by_epoch(stale).items():
             with self._noting_outages():
-                standing = self.backend.lookup(ids)
+                standing = self.backend.lookup(ids, epoch=epoch)
             self._on_lookup(ids, standing)
 
 

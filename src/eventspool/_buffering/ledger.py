@@ -58,6 +58,7 @@ class _OpenJob(NamedTuple):
     first: int
     events: int
     since: float
+    epoch: str = ""
 
 
 class Waiter:
@@ -135,30 +136,39 @@ class Ledger:
         self._watching = True
         return WatchedEvent.make(encoded, callback, message_id)
 
-    def note_stored(self, ids: Iterable[str]) -> None:
-        """Note that these jobs are in the queue."""
+    def note_stored(self, ids: Iterable[str], epoch: str = "") -> None:
+        """Note that these jobs are in the queue, since it has this *epoch*."""
         with self._lock:
             for job_id in ids:
                 if self._unstored.pop(job_id, None) is not None:
-                    self.stored_events += self._open[job_id].events
+                    job = self._open[job_id]
+                    self._open[job_id] = job._replace(epoch=epoch)
+                    self.stored_events += job.events
             self._stored_changed.notify_all()
 
-    def note_spilled(self, ids: Iterable[str]) -> None:
+    def note_spilled(self, ids: Iterable[str], epoch: str = "") -> None:
         """Note that these jobs are in the spill file: stored, but nothing that a look-up in the queue would find."""
         with self._lock:
             for job_id in ids:
                 if self._unstored.pop(job_id, None) is not None:
-                    events = self._open[job_id].events
-                    self.stored_events += events
-                    self.spilled_events += events
+                    job = self._open[job_id]
+                    self._open[job_id] = job._replace(epoch=epoch)
+                    self.stored_events += job.events
+                    self.spilled_events += job.events
                     self._spilled.add(job_id)
             self._stored_changed.notify_all()
 
-    def note_moved(self, ids: Iterable[str] | None = None) -> None:
-        """Note that these jobs (``None``: all) went from the spill file into the queue."""
+    def note_moved(self, ids: Iterable[str] | None = None, epoch: str = "") -> None:
+        """
+        Note that these jobs (``None``: all) went from the spill file into the queue.
+
+        Its *epoch* is "" where another process has moved them.
+        """
         with self._lock:
             for job_id in list(self._spilled) if ids is None else ids:
-                self._leave_spill(job_id)
+                if job_id in self._open:
+                    self._leave_spill(job_id)
+                    self._open[job_id] = self._open[job_id]._replace(epoch=epoch)
 
     def _leave_spill(self, job_id: str) -> None:
         if job_id in self._spilled:
@@ -285,6 +295,22 @@ class Ledger:
             for job_id in found:
                 self._open[job_id] = self._open.pop(job_id)
             return found
+
+    @property
+    def spilled_jobs(self) -> list[str]:
+        """The open jobs that the spill file holds, for all that this process knows."""
+        with self._lock:
+            return list(self._spilled)
+
+    def by_epoch(self, ids: Iterable[str]) -> dict[str, list[str]]:
+        """Return the open ones of *ids* by the epoch of the storage that took them: one, unless that was replaced."""
+        found: dict[str, list[str]] = {}
+        with self._lock:
+            for job_id in ids:
+                job = self._open.get(job_id)
+                if job is not None:
+                    found.setdefault(job.epoch, []).append(job_id)
+        return found
 
     def counts(self) -> tuple[int, int, int, int, int]:
         """Return the events delivered, failed, lost, stored, and of these in the spill file, as of one moment."""

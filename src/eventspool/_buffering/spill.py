@@ -147,7 +147,7 @@ class Spill:
                 return None
             result = self._file.commit(jobs)
             left = set(result.rejected)
-            self._ledger.note_spilled(job.id for job in jobs if job.id not in left)
+            self._ledger.note_spilled((job.id for job in jobs if job.id not in left), result.epoch)
             if not self.is_active:
                 _log.warning("the queue is not available: events go into the spill file until it is back")
                 self._activate()
@@ -223,7 +223,7 @@ class Spill:
         done = [job.id for job in jobs if job.id not in left]
         self._moved += sum(job.events for job in jobs if job.id not in left)
         with self._lock:  # `commit` has told the ledger that they are here before it hears that they are not
-            self._ledger.note_moved(done)
+            self._ledger.note_moved(done, result.epoch)
         with self._on_file():
             self._file.ack(done)
         self._on_moved()
@@ -253,6 +253,9 @@ class Spill:
             if stats.waiting.jobs or stats.delayed.jobs or stats.leased.jobs:
                 return False
             self._file.leave(self._token)
+            for epoch, ids in self._ledger.by_epoch(self._ledger.spilled_jobs).items():
+                lost = self._file.lookup(ids, epoch=epoch)  # somebody has deleted the file
+                self._on_lookup(list(lost), lost)
             self._ledger.note_moved()  # also what another process has moved
             self.is_active = False
         _log.info("the queue is available again: %d events went from the spill file into it", self._moved)

@@ -38,7 +38,7 @@ from eventspool._contract.tools import (
     release,
     retry,
 )
-from eventspool._job import CommitResult, Depth, JobState, NewJob
+from eventspool._job import LOST, CommitResult, Depth, JobState, NewJob
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -154,6 +154,19 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
         assert found.keys() == {waiting.id, buried}
         assert found[waiting.id] is None
         assert found[buried] is not None
+
+    def test_what_is_gone_is_lost_where_the_queue_is_not_the_one_that_took_it(
+        self, backend: Backend, other: Backend
+    ) -> None:
+        """Not stored any more means delivered only as long as nobody has emptied or replaced the storage."""
+        kept, gone = new_jobs(2)
+        epoch = backend.commit([kept, gone]).epoch
+        assert epoch
+        assert other.commit([kept, *new_jobs(1)]).epoch == epoch
+        backend.ack([gone.id])
+        both = [gone.id, kept.id]
+        assert other.lookup(both) == other.lookup(both, epoch=epoch) == {kept.id: None}
+        assert other.lookup(both, epoch="another") == {gone.id: LOST, kept.id: None}
 
     def test_each_state_lists_its_jobs(self, backend: Backend) -> None:
         [failed] = bury(backend, 1)

@@ -1,5 +1,5 @@
 -- Index jobs whose payloads the same transaction has put into D.
--- ARGV: fifo, max_jobs, max_bytes, (id, events)...   -> {accepted, duplicates, rejected id...}
+-- ARGV: fifo, max_jobs, max_bytes, (id, events)...   -> {accepted, duplicates, epoch, rejected id...}
 local fifo = ARGV[1] == '1'
 local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local jobs, bytes = call('ZCARD', Q) + call('ZCARD', F), total('bytes')
@@ -34,4 +34,10 @@ if accepted > 0 then
   tally('accepted', new_events)
   wake(W)
 end
-return {accepted, duplicates, unpack(rejected)}
+
+local epoch = call('HGET', M, 'epoch')
+if not epoch then
+  epoch = text(now)
+  call('HSET', M, 'epoch', epoch)
+end
+return {accepted, duplicates, epoch, unpack(rejected)}
