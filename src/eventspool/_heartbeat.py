@@ -16,7 +16,7 @@ from eventspool._job import ProcessorInfo
 from eventspool._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 __all__ = ["Heartbeat", "read_note"]
 
@@ -43,32 +43,41 @@ class Heartbeat:
     def __init__(self, host: str, pid: int, started_at: float) -> None:
         self._known = {"host": host, "pid": pid, "version": __version__, "started_at": started_at}
         self._seconds: deque[float] = deque(maxlen=_REQUESTS)
+        self._latencies: tuple[float | None, float | None] | None = (None, None)  # None: to be found anew
         self._endings: Counter[str] = Counter()
         self._endings_before: deque[Counter[str]] = deque(maxlen=_PERIODS - 1)
         self.last_error = ""
         """What last went wrong, in words of ours."""
 
-    def add(self, requests: Iterable[tuple[str, float]]) -> None:
+    def add(self, requests: Sequence[tuple[str, float]]) -> None:
         """Count *requests* to the data plane: how each ended, and the seconds that it took."""
+        if not requests:
+            return
         for ending, seconds in requests:
             self._endings[ending] += 1
             self._seconds.append(seconds)
+        self._latencies = None
 
     def note(self, *, in_flight: int, sent: int, retried: int, paused: bool) -> str:
         """Return the next note (the figures are those of ``ProcessorInfo``)."""
-        statuses = sum(self._endings_before, Counter(self._endings))
+        statuses = Counter(self._endings)
+        for before in self._endings_before:
+            statuses.update(before)
         self._endings_before.append(self._endings)
         self._endings = Counter()
-        ordered = sorted(self._seconds)
-        last = len(ordered) - 1
+        if self._latencies is None:
+            ordered = sorted(self._seconds)
+            last = len(ordered) - 1
+            self._latencies = round(ordered[last // 2], 6), round(ordered[round(last * 0.99)], 6)
+        p50, p99 = self._latencies
         note = {
             **self._known,
             "in_flight": in_flight,
             "sent": sent,
             "retried": retried,
             "paused": paused,
-            "latency_p50": round(ordered[last // 2], 6) if ordered else None,
-            "latency_p99": round(ordered[round(last * 0.99)], 6) if ordered else None,
+            "latency_p50": p50,
+            "latency_p99": p99,
             "statuses": dict(statuses.most_common(_STATUSES)),
             "last_error": self.last_error[:_LONGEST_TEXT],
         }
