@@ -1,130 +1,16 @@
 """
 Forks: a client works in every process, and each process answers for its own events.
 
-The forking is done by a process of its own: it is what prints the ids that were accepted, by ``P`` (the parent) or ``C`` (a
-child). Whoever hangs is ended by an alarm, which fails the test.
+The forking is done by a process of its own (see ``forking``). tests/guest forks a thousand times, and in servers.
 """
 
 from __future__ import annotations
 
 import pytest
 
-from e2e.harness import PATIENCE, Store, new_queue_name, run_python
+from e2e.forking import EIGHT_THREADS, PREAMBLE, args, assert_once, run, run_program
 
-PREAMBLE = """
-import atexit, os, random, signal, sys, threading, time
-import multiprocessing
-import eventspool
-signal.alarm(60)
-url, key = sys.argv[1:3]
-store = None
-if len(sys.argv) > 3:
-    store = dict(url=sys.argv[3], queue_name=sys.argv[4], is_multi_processor=True,
-                 job_opts=dict(backoff_initial=0.02, visibility_timeout=5.0))
-client = eventspool.Client(key, data_plane_url=url, persistence=store, flush_at=5, flush_interval=0.05)
-
-def track(who, **options):
-    message_id = client.track("u1", "E", {"pid": os.getpid()}, **options)
-    assert message_id
-    os.write(1, f"{who} {message_id}\\n".encode())
-    return message_id
-
-def child(work, *, leave=os._exit):
-    pid = os.fork()
-    if pid:
-        return pid
-    signal.alarm(20)  # alarms are not inherited
-    status = 1
-    try:
-        work()
-        status = 0
-    except BaseException:
-        import traceback
-        traceback.print_exc()
-    finally:
-        leave(status)
-
-def reap(pid):
-    _, status = os.waitpid(pid, 0)
-    code = os.waitstatus_to_exitcode(status)
-    assert code == 0, f"a child ended with {code}"
-"""
-
-EIGHT_THREADS = """
-stop = threading.Event()
-def keep_tracking():
-    while not stop.wait(0.002):
-        track("P")
-threads = [threading.Thread(target=keep_tracking) for _ in range(8)]
-for thread in threads: thread.start()
-def finish():
-    stop.set()
-    for thread in threads: thread.join()
-    result = client.flush(timeout=30)
-    assert not result.pending, result
-    stats = client.stats()
-    assert stats.delivered == stats.accepted, stats
-"""
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis"])
-def args(request, plane, tmp_path):
-    """The arguments of a forking program, once for each backend."""
-    if request.param == "memory":
-        return [plane.url, plane.write_key]
-    if request.param == "sqlite":
-        store = Store("sqlite", f"sqlite:///{tmp_path}/queue.db", new_queue_name())
-    else:
-        store = request.getfixturevalue("redis_store")
-    return [plane.url, plane.write_key, store.url, store.queue_name]
-
-
-def run(code, args):
-    """Run *code* after the preamble; return the ids that the parent and the children were given."""
-    result = run_python(PREAMBLE + code, *args, timeout=90.0)
-    assert result.stderr == ""
-    lines = [line.split() for line in result.stdout.splitlines()]
-    parents, children = ([i for who, i in lines if who == kind] for kind in "PC")
-    assert len(set(parents + children)) == len(parents) + len(children), "two processes drew the same id"
-    return parents, children
-
-
-def assert_once(plane, ids):
-    """Fail unless each of *ids* arrived, once."""
-    assert plane.wait_for(len(ids), timeout=PATIENCE), (
-        f"{len(ids) - plane.stats().unique} of {len(ids)} are missing"
-    )
-    assert set(plane.unique_ids()) == set(ids)
-    assert plane.stats().duplicates == 0
-
-
-@pytest.mark.timeout(150)
-def test_fifty_forks_while_eight_threads_track(plane, args):
-    """No deadlock in 50 children; the parent's events arrive once, by the parent, the children's once, by them."""
-    code = (
-        EIGHT_THREADS
-        + """
-def work():
-    for _ in range(3): track("C")
-    result = client.flush(timeout=15)
-    assert not result.pending, result
-    stats = client.stats()
-    assert stats.delivered == stats.accepted == 3, stats
-    client.close(10)
-running = []
-for _ in range(50):
-    running.append(child(work))
-    if len(running) == 4: reap(running.pop(0))
-    time.sleep(random.uniform(0, 0.02))
-for pid in running: reap(pid)
-finish()
-client.close()
-"""
-    )
-    parents, children = run(code, args)
-    assert len(children) == 150
-    assert len(parents) > 100, "the parent tracked all the while"
-    assert_once(plane, parents + children)
+__all__ = ["args"]
 
 
 def test_a_child_that_exits_at_once_takes_nothing_of_the_parents_along(plane, args):
@@ -255,7 +141,7 @@ assert late == [], late
     run(code, args)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_processes_of_multiprocessing_deliver_at_their_end(plane, tmp_path, args, method):
     """Neither flush nor close is called in them; a forked one runs no exit handlers of ours before Python 3.13."""
     program = tmp_path / "program.py"
@@ -279,11 +165,29 @@ if __name__ == "__main__":
     assert_once(plane, parents + children)
 
 
-def run_program(path, args):
-    """Run a program file, which spawned processes can import again."""
-    code = (
-        f"import runpy, sys; sys.argv[0] = {str(path)!r}; runpy.run_path({str(path)!r}, run_name='__main__')"
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("kind", ["Pool", "ProcessPoolExecutor"])
+def test_workers_of_a_pool_deliver_at_its_end(plane, tmp_path, args, kind, method):
+    """A pool that is left to finish its work lets its workers finish theirs."""
+    pools = {
+        "Pool": "pool = context.Pool(3); pool.map(work, range(30), 1); pool.close(); pool.join()",
+        "ProcessPoolExecutor": """
+    with concurrent.futures.ProcessPoolExecutor(3, context) as pool: list(pool.map(work, range(30)))""",
+    }
+    program = tmp_path / "program.py"
+    program.write_text(
+        PREAMBLE.replace("None, 0.05", "None, 3600.0")
+        + f"""
+import concurrent.futures
+def work(number):
+    track("C")
+if __name__ == "__main__":
+    track("P")
+    context = multiprocessing.get_context("{method}")
+    {pools[kind]}
+    client.close(10)
+"""
     )
-    result = run_python(code, *args, timeout=90.0)
-    lines = [line.split() for line in result.stdout.splitlines()]
-    return tuple([i for who, i in lines if who == kind] for kind in "PC")
+    parents, children = run_program(program, args)
+    assert (len(parents), len(children)) == (1, 30)
+    assert_once(plane, parents + children)
