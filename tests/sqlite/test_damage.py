@@ -20,7 +20,7 @@ from eventspool._contract.tools import (
     release,
 )
 from eventspool._exceptions import QueueError, QueueUnavailable
-from eventspool._job import Depth, JobState
+from eventspool._job import LOST, Depth, JobState
 
 PAGE = 4096
 
@@ -119,6 +119,22 @@ def test_a_deleted_file_is_begun_anew(path, make):
         path.with_name(path.name + suffix).unlink()
     assert backend.commit(new_jobs(1)).accepted == 1
     assert backend.stats().waiting.jobs == 1
+
+
+@pytest.mark.parametrize("how", ["deleted", "set aside"])
+def test_jobs_are_lost_with_their_file(path, make, how):
+    backend, other = make(), make()
+    [lost], [kept] = new_jobs(1), new_jobs(1)
+    epoch = backend.commit([lost]).epoch
+    if how == "deleted":
+        path.unlink()
+    else:
+        other._file._set_aside()
+    assert backend.lookup([lost.id], epoch=epoch) == {lost.id: LOST}
+    second = other.commit([kept]).epoch
+    assert second not in ("", epoch)
+    assert backend.lookup([lost.id, kept.id], epoch=epoch) == {lost.id: LOST, kept.id: None}
+    assert backend.lookup([kept.id], epoch=second) == {kept.id: None}
 
 
 def test_the_log_of_a_file_that_is_gone_is_not_replayed_into_a_new_one(path, make):

@@ -70,7 +70,10 @@ def test_an_older_file_keeps_its_jobs_and_learns_what_is_new(old, make):
     assert ids_of(drain(backend, "t")) == ids_of(old.jobs)
     backend.ack(ids_of(old.jobs))
     assert backend.stats().delivered_events == 4
+    epoch = backend.commit([new_job()]).epoch
+    assert epoch
     backend.close()
+    assert make().commit([new_job()]).epoch == epoch
     assert make().stats().delivered_events == 4, "what was added is added once"
 
 

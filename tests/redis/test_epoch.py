@@ -1,0 +1,56 @@
+"""What a look-up says after somebody emptied the server, or it came back without its data."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool._contract.tools import eventually, ids_of, new_jobs
+from eventspool._exceptions import QueueUnavailable
+from eventspool._job import LOST
+from redis_servers import NEWEST, make_backend, running
+
+
+@pytest.mark.parametrize("command", ["FLUSHALL", "FLUSHDB"])
+def test_jobs_are_lost_with_the_database(command):
+    with running(NEWEST[1]) as server:
+        backend = make_backend(server)
+        [before], [after] = new_jobs(1), new_jobs(1)
+        epoch = backend.commit([before]).epoch
+        backend._connection.execute(command)
+        assert backend.lookup([before.id], epoch=epoch) == {before.id: LOST}
+        second = backend.commit([after]).epoch
+        assert second not in ("", epoch)
+        assert backend.lookup([before.id, after.id], epoch=epoch) == {before.id: LOST, after.id: None}
+        backend.ack([after.id])
+        assert backend.lookup([after.id], epoch=second) == {}
+        backend.close()
+
+
+@pytest.mark.parametrize("aof", [None, "always"])
+def test_a_server_that_kept_its_data_is_the_same_queue_and_one_that_did_not_is_another(aof):
+    with running(NEWEST[0], aof=aof) as server:
+        backend = make_backend(server)
+        jobs = new_jobs(2)
+        epoch = backend.commit(jobs).epoch
+        backend.ack([jobs[0].id])
+        server.restart()
+        assert eventually(lambda: found(backend, jobs, epoch) is not None)
+        expected = {jobs[1].id: None} if aof else dict.fromkeys(ids_of(jobs), LOST)
+        assert found(backend, jobs, epoch) == expected
+        backend.close()
+
+
+def found(backend, jobs, epoch):
+    try:
+        return backend.lookup(ids_of(jobs), epoch=epoch)
+    except QueueUnavailable:
+        return None
+
+
+def test_a_queue_of_an_older_release_gets_its_epoch_with_the_next_commit(make, raw):
+    backend = make()
+    backend.commit(new_jobs(1))
+    raw.hdel(f"{make.prefix}m", "epoch")
+    epoch = backend.commit(new_jobs(1)).epoch
+    assert epoch
+    assert make().commit(new_jobs(1)).epoch == epoch
