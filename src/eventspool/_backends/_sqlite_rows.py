@@ -299,16 +299,21 @@ def listing(
 ) -> list[Job]:
     """Return the jobs in *state*, in their order, behind the job *after*."""
     failed = state is JobState.FAILED
-    table, time = ("failed", "at") if failed else ("jobs", "due")
-    cursor = db.execute(
+    table = "failed" if failed else "jobs"
+    time = "at" if failed else "due" if state is JobState.WAITING else "until"
+    place = db.execute(
         f"select {time}, seq from {table} where queue = ? and id = ?", (queue.key, after)
-    ).fetchone() or (None, 0)
+    ).fetchone()
+    if after is not None and (place is None or place[0] is None):
+        # It has left that state meanwhile: go on at its creation time, so that a list comes to its end.
+        place = micros(created_at_from_id(after)) + queue.skew, 0
     columns = "reason, error, null" if failed else "null, null, coalesce(until, due)"
     source = "from failed where queue = :key" if failed else _LISTED[state]
-    behind = f"and ({time}, seq) > (:time, :seq)" if cursor[0] is not None else ""
+    since, seq = place or (None, None)
+    behind = f"and ({time}, seq) > (:since, :seq)" if place else ""
     rows = db.execute(
         f"select id, events, bytes, attempts, {columns} {source} {behind} order by {time}, seq limit :limit",
-        {"key": queue.key, "now": queue.now, "time": cursor[0], "seq": cursor[1], "limit": limit},
+        {"key": queue.key, "now": queue.now, "since": since, "seq": seq, "limit": limit},
     )
     return [_job(row, state, queue.skew) for row in rows]
 

@@ -435,9 +435,11 @@ class MemoryBackend:
             now = self._now()
             entries: Iterable[_Entry] = (self._failed if state is JobState.FAILED else self._jobs).values()
             cursor = self._jobs.get(after or "") or self._failed.get(after or "")
-            behind = self._rank(cursor) if cursor is not None else (-1.0, -1)
-            matching = (e for e in entries if e.state(now) is state and self._rank(e) > behind)
-            return [self._describe(e, now) for e in heapq.nsmallest(limit, matching, self._rank)]
+            timed = state in (JobState.DELAYED, JobState.LEASED)
+            rank = (lambda e: (e.due, e.place)) if timed else self._rank
+            behind = rank(cursor) if cursor is not None else (-1.0, -1)
+            matching = (e for e in entries if e.state(now) is state and rank(e) > behind)
+            return [self._describe(e, now) for e in heapq.nsmallest(limit, matching, rank)]
 
     def _rank(self, entry: _Entry) -> tuple[float, int]:
         """The order of due times, or of places where a job keeps its place."""

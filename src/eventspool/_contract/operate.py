@@ -155,6 +155,15 @@ class OperateContract:
         )
         assert ids_of(backend.jobs(JobState.DELAYED, limit=9)) == [ids[1], ids[2], ids[0]]
 
+    def test_fifo_lists_delayed_jobs_as_they_come_due(self, backend_factory: BackendFactory) -> None:
+        fifo = backend_factory(fifo=True)
+        ids = ids_of(jobs := new_jobs(2))
+        fifo.commit(jobs)
+        claim_soon(fifo, "t", limit=2)
+        fifo.settle("t", [retry(ids[0], delay=2 * LONG), retry(ids[1], delay=LONG)])
+        assert ids_of(fifo.jobs(JobState.DELAYED, limit=9)) == [ids[1], ids[0]]
+        assert ids_of(fifo.jobs(JobState.DELAYED, limit=9, after=ids[1])) == [ids[0]]
+
     # Counting.
 
     def test_totals_count_what_came_and_how_it_went(self, backend: Backend, other: Backend) -> None:
