@@ -295,21 +295,6 @@ def test_logs_hold_nothing_of_a_payload(broken, caplog):
     assert CANARY not in caplog.text
 
 
-def test_an_eviction_policy_that_can_take_the_queue_is_warned_of_once(broken, caplog):
-    broken.raw.config_set("maxmemory-policy", "allkeys-lru")
-    backend = make_backend(broken.server)
-    backend.open()
-    backend.open()
-    assert [r.levelname for r in caplog.records if "allkeys-lru" in r.getMessage()] == ["WARNING"]
-    backend.close()
-    caplog.clear()
-    broken.raw.config_set("maxmemory-policy", "volatile-lru")
-    backend = make_backend(broken.server)
-    backend.open()
-    assert not caplog.records
-    backend.close()
-
-
 def test_a_flushed_server_starts_an_empty_queue(broken):
     """Under load: producers and a processor go on without an error."""
     stop = threading.Event()
