@@ -67,7 +67,7 @@ class Queue:
         return sorted(found, key=lambda each: (each.started_at, each.token))
 
     def failed_reasons(self) -> dict[str, Depth]:
-        """Count the failed jobs by reason, without reading payloads. Takes longer the more there are."""
+        """Count the failed jobs by reason, without reading payloads."""
         return dict(self._backend.reasons())
 
     def pause(self) -> None:

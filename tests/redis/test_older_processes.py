@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from eventspool._contract.tools import claim_soon, new_job
+from eventspool._contract.tools import bury, claim_soon, fail, new_job
+from eventspool._job import JobState
 
 LONG = 60.0
 
@@ -50,3 +51,36 @@ def test_a_processor_that_leaves_no_note_is_listed(make, raw):
     seconds, _ = raw.time()
     raw.hset(make.prefix + "p", "older", f"{seconds}000000")
     assert backend.processors() == [("older", float(seconds), "")]
+
+
+def test_reasons_that_older_processes_did_not_count_are_counted_anew(make, raw):
+    backend = make()
+    bury(backend, 3)
+    truth = backend.reasons()
+    assert truth["rejected"].jobs == 3
+    kept = make.prefix + "m"
+    for damage in ("0:0:0", "junk", "9:9:9"):
+        raw.hset(kept, "r:rejected", damage)
+        assert backend.reasons() == truth
+        assert raw.hget(kept, "r:rejected") == b"3:%d:%d" % (
+            truth["rejected"].events,
+            truth["rejected"].bytes,
+        )
+    raw.hset(kept, "r:stray", "1:1:1")
+    assert backend.reasons() == truth
+    assert raw.hget(kept, "r:stray") is None
+    raw.delete(make.prefix + "f")
+    assert backend.reasons() == {}
+    assert raw.hget(kept, "r:rejected") is None
+
+
+def test_a_reason_can_be_any_text(make):
+    backend = make()
+    for reason in ('with "quotes"', "\u00e4", "", "r:"):
+        job = new_job()
+        backend.commit([job])
+        claim_soon(backend, "t")
+        backend.settle("t", [fail(job.id, reason=reason)])
+        assert backend.reasons()[reason].jobs == 1
+        assert backend.purge(JobState.FAILED, [job.id]) == 1
+        assert backend.reasons() == {}

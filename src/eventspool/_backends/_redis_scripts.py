@@ -11,7 +11,7 @@ __all__ = ["Script", "script", "scripts"]
 
 _NAMES = (
     "ack", "audit", "claim", "claim_fifo", "commit", "expedite", "jobs", "leave", "lookup", "pause", "processors", "purge",
-    "reasons", "recount", "reindex", "renew", "replay", "rewrite", "settle", "stats",
+    "reasons", "reasons_page", "recount", "reindex", "renew", "replay", "rewrite", "settle", "stats",
 )  # fmt: skip
 
 

@@ -8,7 +8,10 @@ for _, id in ipairs(ARGV) do
   if waiting or failed then
     local e, b = size_of(id)
     stored, events, bytes = stored + 1, events + e, bytes + b
-    if failed then failed_events, failed_bytes = failed_events + e, failed_bytes + b end
+    if failed then
+      failed_events, failed_bytes = failed_events + e, failed_bytes + b
+      count_reason(call('HGET', I, id), -1, -e, -b)
+    end
   end
 end
 if #ARGV > 0 then

@@ -57,6 +57,30 @@ local function tally(field, events)
   if events > 0 then call('HSET', M, field, text(total(field) + events)) end
 end
 
+local function reason_of(info)
+  local reason = string.match(info or '', '^{"reason": "([%w_]+)"') -- as we write it; decoding takes longer
+  if reason then return reason end
+  local sound, decoded = pcall(cjson.decode, info or '')
+  reason = sound and type(decoded) == 'table' and decoded.reason
+  return type(reason) == 'string' and reason or 'unknown'
+end
+
+-- M, "r:<reason>": "jobs:events:bytes" of the failed jobs with that reason.
+local function parse_depth(value)
+  local jobs, events, bytes = string.match(value or '', '^(%d+):(%d+):(%d+)$')
+  return number(jobs), number(events), number(bytes)
+end
+
+local function count_reason(info, jobs, events, bytes)
+  local field = 'r:' .. reason_of(info)
+  local j, e, b = parse_depth(call('HGET', M, field))
+  if j + jobs > 0 then
+    call('HSET', M, field, text(j + jobs) .. ':' .. text(math.max(e + events, 0)) .. ':' .. text(math.max(b + bytes, 0)))
+  else
+    call('HDEL', M, field)
+  end
+end
+
 local function is_paused() return call('HGET', M, 'paused') == '1' end
 
 -- Many jobs committed in one microsecond run ahead of the clock by as many; they are due all the same.

@@ -18,7 +18,10 @@ for i = 3, #ARGV do
   if state == wanted then
     local e, b = size_of(id)
     events, bytes, purged = events + e, bytes + b, purged + 1
-    if state == 'failed' then failed_events, failed_bytes = failed_events + e, failed_bytes + b end
+    if state == 'failed' then
+      failed_events, failed_bytes = failed_events + e, failed_bytes + b
+      count_reason(call('HGET', I, id), -1, -e, -b)
+    end
     call('ZREM', Q, id)
     call('ZREM', F, id)
     for _, key in ipairs({D, N, T, O, I}) do call('HDEL', key, id) end

@@ -1,25 +1,22 @@
--- Count a page of the failed jobs by reason. Whoever reads all pages sees no one moment, and holds nobody up.
--- ARGV: from, limit   -> (reason, jobs, events, bytes)...
-local reply, places = {}, {}
-local ids = call('ZRANGE', F, ARGV[1], ARGV[1] + ARGV[2] - 1)
-if #ids == 0 then return reply end
-local infos, sizes = call('HMGET', I, unpack(ids)), call('HMGET', N, unpack(ids))
-for i = 1, #ids do
-  local reason = string.match(infos[i] or '', '^{"reason": "([%w_]+)"') -- as we write it; decoding takes longer
-  if not reason then
-    local sound, info = pcall(cjson.decode, infos[i] or '')
-    reason = sound and type(info) == 'table' and info.reason
-    if type(reason) ~= 'string' then reason = 'unknown' end
+-- Read how many jobs failed for which reason, or write down what a count has found.
+-- ARGV: (reason, "jobs:events:bytes")...   -> {1 or 0: they are as many as there are failed jobs, (reason, jobs, events, bytes)...}
+local fields = call('HGETALL', M)
+if #ARGV > 0 then
+  for i = 1, #fields, 2 do
+    if string.sub(fields[i], 1, 2) == 'r:' then call('HDEL', M, fields[i]) end
   end
-  local place = places[reason]
-  if not place then
-    place = #reply + 1
-    places[reason] = place
-    for k, start in ipairs({reason, 0, 0, 0}) do reply[place + k - 1] = start end
+  for i = 1, #ARGV, 2 do
+    if ARGV[i] ~= '' then call('HSET', M, 'r:' .. ARGV[i], ARGV[i + 1]) end
   end
-  local events, bytes = parse_size(sizes[i])
-  reply[place + 1] = reply[place + 1] + 1
-  reply[place + 2] = reply[place + 2] + events
-  reply[place + 3] = reply[place + 3] + bytes
+  return {1}
 end
+local reply, counted = {0}, 0
+for i = 1, #fields, 2 do
+  if string.sub(fields[i], 1, 2) == 'r:' then
+    local jobs, events, bytes = parse_depth(fields[i + 1])
+    counted = counted + jobs
+    for _, figure in ipairs({string.sub(fields[i], 3), jobs, events, bytes}) do reply[#reply + 1] = figure end
+  end
+end
+if counted == call('ZCARD', F) then reply[1] = 1 end
 return reply

@@ -8,6 +8,7 @@ for i = 2, #ARGV do
   if call('ZREM', F, id) == 1 then
     local e, b = size_of(id)
     events, bytes, moved = events + e, bytes + b, moved + 1
+    count_reason(call('HGET', I, id), -1, -e, -b)
     call('HDEL', I, id)
     call('HDEL', O, id)
     call('HDEL', T, id)

@@ -15,5 +15,6 @@ call('HSET', D, id, ARGV[3])
 local events, bytes = size_of(id)
 local more_events, more_bytes = number(ARGV[4]) - events, #ARGV[3] - bytes
 call('HSET', N, id, ARGV[4] .. ':' .. text(#ARGV[3]))
+if failed then count_reason(call('HGET', I, id), 0, more_events, more_bytes) end
 add_totals(more_events, more_bytes, failed and more_events or 0, failed and more_bytes or 0)
 return 1

@@ -22,6 +22,7 @@ local function fail(id, attempts, info, new_events, payload)
   call('HSET', N, id, text(e) .. ':' .. text(b))
   events, bytes = events + e, bytes + b
   failed_events, failed_bytes = failed_events + e, failed_bytes + b
+  count_reason(info .. '}', 1, e, b)
   call('ZREM', Q, id)
   call('HDEL', T, id)
   call('HDEL', O, id)
