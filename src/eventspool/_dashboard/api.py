@@ -85,15 +85,16 @@ class Api:
     def _overview(self, request: Request) -> dict[str, Any]:
         since = _number(request, "since", 0.0)
         look = self._history.look()
+        samples = self._history.samples()
         return {
             "now": time.time(),
             "queue": self._name,
             "read_only": self._read_only,
-            "verdict": asdict(judge(look)),
+            "verdict": asdict(judge(look, samples[-1].out if samples else None)),
             "stats": look.stats.as_dict(),
             "processors": [_processor(p) for p in look.processors],
             "answers": look.answers,
-            "samples": [asdict(sample) for sample in self._history.since(since)],
+            "samples": [asdict(sample) for sample in samples if sample.at > since],
             "dataplane": None if self._dataplane is None else self._dataplane.url,
         }
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["Verdict", "judge"]
 
 _OLD_SECONDS = 60.0
+_STILL_SECONDS = 1.0
+_QUICK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,8 @@ class Verdict:
     hint: str = ""
 
 
-def judge(look: Look) -> Verdict:
-    """Return the verdict on one look at the queue."""
+def judge(look: Look, out: float | None = None) -> Verdict:
+    """Return the verdict on one look at the queue; *out*: events delivered per second just now, where known."""
     stats = look.stats
     pending = stats.waiting.events + stats.delayed.events + stats.leased.events
     waits = f"{_count(pending, 'event')} in the queue"
@@ -65,7 +67,20 @@ def judge(look: Look) -> Verdict:
         return Verdict(
             "warn", "Some requests fail", f"{waits}. {_answers(look.answers)}", "They are retried."
         )
-    if stats.oldest_age > _OLD_SECONDS and stats.delayed.jobs < stats.waiting.jobs:
+    if _stands_still(look, out) and pending:
+        return Verdict(
+            "warn",
+            "Nothing is being delivered",
+            f"{waits}, the oldest for {stats.oldest_age:.1f} s.",
+            "They wait.",
+        )
+    if stats.delayed.jobs:
+        return Verdict(
+            "warn",
+            "Deliveries are retried",
+            f"{waits}, {stats.delayed.events:,} of them behind a failed attempt.",
+        )
+    if stats.oldest_age > _OLD_SECONDS:
         return Verdict(
             "warn", "Delivery is behind", f"{waits}.", "More processors, or more concurrency, would catch up."
         )
@@ -76,11 +91,18 @@ def judge(look: Look) -> Verdict:
             f"{_count(stats.failed.events, 'event')} will not be sent again by themselves.",
             "Look at them, then retry, export or purge.",
         )
-    if pending:
-        return Verdict("ok", "Events flow", f"{waits}.")
+    if pending or out:
+        return Verdict("ok", "Events flow", f"{waits}." if pending else "All that came was delivered.")
     if not look.processors:
         return Verdict("idle", "The queue is empty", "No processor is running, and nothing waits for one.")
     return Verdict("ok", "All is delivered", "The queue is empty.")
+
+
+def _stands_still(look: Look, out: float | None) -> bool:
+    """Whether nothing gets out although requests are known to be quick. Seen before a processor's next heartbeat."""
+    medians = [p.latency_p50 for p in look.processors if p.latency_p50 is not None]
+    quick = bool(medians) and max(medians) < _QUICK_SECONDS
+    return quick and out == 0 and look.stats.oldest_age > _STILL_SECONDS
 
 
 def _answers(answers: Mapping[str, int]) -> str:
@@ -91,7 +113,7 @@ def _answers(answers: Mapping[str, int]) -> str:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text if not text or text[-1] in ".!?" else f"{text}."
+    return text[:1].upper() + text[1:] + ("" if not text or text[-1] in ".!?" else ".")
 
 
 def _count(number: int, one: str) -> str:

@@ -133,10 +133,10 @@ class History:
                 self._sampled = look
             return look
 
-    def since(self, at: float) -> list[Sample]:
-        """Return the samples taken after *at*, oldest first."""
+    def samples(self) -> list[Sample]:
+        """Return the samples that are kept, oldest first."""
         with self._lock:
-            return [sample for sample in self._samples if sample.at > at]
+            return list(self._samples)
 
 
 def _sample(look: Look, into: float | None, out: float | None) -> Sample:

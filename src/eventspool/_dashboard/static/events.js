@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { copy, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
-import { count, counted, moment, statusLevel } from "./format.js";
+import { count, counted, latency, moment, statusLevel } from "./format.js";
 import { jsonView } from "./json.js";
 
 const FAULTS = [
@@ -114,11 +114,16 @@ export function eventsPage() {
       return;
     }
     if (view.open !== key) return;
+    const tracked = Date.parse(event.life[0].moment) / 1000;
     const life = event.life.map((step) => {
-      if (step.what === "tracked") return h("li", { class: "good" }, h("b", {}, "Tracked"), h("span", { class: "dim" }, step.moment));
+      if (step.what === "tracked") {
+        const text = Number.isFinite(tracked) ? moment(tracked) : step.moment;
+        return h("li", { class: "good" }, h("b", {}, "Tracked"), h("span", { class: "dim" }, text));
+      }
+      const later = step.at - tracked;
       const took = step.recorded ? "taken" : "not taken";
       return h("li", { class: step.recorded && statusLevel(step.status) === "good" ? "good" : "bad" }, h("b", {}, `Sent: ${step.status}, ${took}`),
-        h("span", { class: "dim" }, `${moment(step.at)} · with ${counted(step.events ?? 0, "event")}${step.fault ? ` · fault ${step.fault}` : ""}`));
+        h("span", { class: "dim" }, `${moment(step.at)}${later >= 0 ? `, ${latency(later)} later` : ""} · with ${counted(step.events ?? 0, "event")}${step.fault ? ` · fault ${step.fault}` : ""}`));
     });
     detail.replaceChildren(
       h("div", { class: "row between" }, h("h2", {}, event.name || event.type), h("button", { class: "quiet square", "aria-label": "Close", onclick: close }, icon("close"))),

@@ -171,10 +171,11 @@ export function failuresPage({ refresh }) {
   function drawJobs() {
     keyed(list, view.jobs, (job) => job.id, makeRow, (row, job) => {
       row.box.checked = view.selected.has(job.id);
-      setText(row.title, counted(job.events, "event"));
-      const attempts = job.attempts ? counted(job.attempts, "failed attempt") : "";
-      setText(row.why, view.tab === "failed" ? job.error || job.reason : attempts || "not tried yet");
-      setText(row.size, [view.tab === "failed" ? job.reason : "", bytes(job.bytes)].filter(Boolean).join(" · "));
+      const failed = view.tab === "failed";
+      const attempts = job.attempts ? counted(job.attempts, "failed attempt") : "not tried yet";
+      setText(row.title, (failed && (job.error || job.reason)) || counted(job.events, "event"));
+      setText(row.why, failed ? `${job.reason} · ${counted(job.events, "event")}` : attempts);
+      setText(row.size, bytes(job.bytes));
       setClass(row.root, view.open === job.id ? "open" : "");
       row.button.setAttribute("aria-expanded", String(view.open === job.id));
     });

@@ -52,11 +52,11 @@ export function age(seconds) {
 export function latency(seconds) {
   if (seconds === null || seconds === undefined) return "–";
   if (seconds < 1) return `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
-  return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  return seconds < 100 ? `${seconds.toFixed(seconds < 10 ? 1 : 0)} s` : age(seconds);
 }
 
 export function moment(seconds) {
-  if (!seconds) return "–";
+  if (!Number.isFinite(seconds) || !seconds) return "–";
   const date = new Date(seconds * 1000);
   const day = date.toDateString() === new Date().toDateString() ? {} : { month: "short", day: "numeric" };
   return date.toLocaleString("en-GB", { ...day, hour: "2-digit", minute: "2-digit", second: "2-digit" });

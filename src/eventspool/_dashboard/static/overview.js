@@ -209,7 +209,7 @@ export function overviewPage({ refresh }) {
       tiles.into.update(rate(last?.into), "/s", `${count(stats.accepted_events)} in all`, samples.map((each) => each.into));
       tiles.out.update(rate(last?.out), "/s", `${count(stats.delivered_events)} in all`, samples.map((each) => each.out));
       tiles.pending.update(count(pending), pending === 1 ? "event" : "events", stats.oldest_age ? `oldest ${age(stats.oldest_age)}` : "nothing waits", samples.map((each) => each.pending));
-      tiles.failed.update(count(stats.failed.jobs), stats.failed.jobs === 1 ? "job" : "jobs", stats.failed.jobs ? counted(stats.failed.events, "event") : "none to look at", samples.map((each) => each.failed));
+      tiles.failed.update(count(stats.failed.jobs), stats.failed.jobs === 1 ? "job" : "jobs", stats.failed.jobs ? counted(stats.failed.events, "event") : "nothing failed", samples.map((each) => each.failed));
       setClass(tiles.failed.root, `card tile ${stats.failed.jobs ? "alarm" : ""}`);
       chart.update(samples, overview.now);
       answers.update(overview.answers, overview.processors);

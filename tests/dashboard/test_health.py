@@ -1,0 +1,60 @@
+"""The sentence at the top of the page."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool import Depth, QueueStats
+from eventspool._dashboard.health import judge
+from eventspool._dashboard.history import Look
+from eventspool._job import ProcessorInfo
+
+SOME = Depth(2, 40, 900)
+WELL = ProcessorInfo("t", host="web-1", latency_p50=0.02)
+HALTED = ProcessorInfo("t", paused=True, last_error="the data plane answered 503")
+
+
+def look(processors=(WELL,), answers=None, **stats):
+    return Look(0.0, QueueStats(**stats), processors, answers or {})
+
+
+@pytest.mark.parametrize(
+    ("given", "out", "level", "title"),
+    [
+        (look(()), None, "idle", "The queue is empty"),
+        (look(), None, "ok", "All is delivered"),
+        (look(waiting=SOME), 9.0, "ok", "Events flow"),
+        (look(), 9.0, "ok", "Events flow"),
+        (look((), waiting=SOME), None, "bad", "No processor is running"),
+        (look((HALTED,), waiting=SOME, failed=SOME), 0.0, "bad", "The data plane takes no events"),
+        (look((HALTED, WELL), {"503": 1, "200": 9}, waiting=SOME), 5.0, "warn", "Some requests fail"),
+        (look(answers={"503": 9}, delayed=SOME), 0.0, "bad", "Every request fails"),
+        (look(waiting=SOME, oldest_age=1.5), 0.0, "warn", "Nothing is being delivered"),
+        (look(delayed=SOME), 5.0, "warn", "Deliveries are retried"),
+        (look(waiting=SOME, oldest_age=90.0), 5.0, "warn", "Delivery is behind"),
+        (look(failed=Depth(1, 3, 9)), None, "warn", "1 job failed for good"),
+        (look((), paused=True, waiting=SOME), None, "warn", "Delivery is paused"),
+    ],
+)
+def test_the_gravest_thing_is_said(given, out, level, title):
+    verdict = judge(given, out)
+
+    assert (verdict.level, verdict.title) == (level, title)
+
+
+def test_what_went_wrong_is_quoted_as_a_sentence():
+    verdict = judge(look((HALTED,), waiting=SOME))
+
+    assert verdict.detail == "40 events in the queue. The data plane answered 503."
+
+
+def test_the_commonest_bad_answers_are_named():
+    verdict = judge(look(answers={"200": 50, "503": 2, "timeout": 7, "429": 1, "500": 3}, waiting=SOME))
+
+    assert verdict.detail.endswith("Recent answers: timeout (7), 500 (3), 503 (2).")
+
+
+def test_a_slow_data_plane_is_not_taken_for_a_dead_one():
+    slow = ProcessorInfo("t", latency_p50=2.0)
+
+    assert judge(look((slow,), waiting=SOME, oldest_age=1.5), 0.0).title == "Events flow"

@@ -1,0 +1,110 @@
+"""Events as people read them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+import unicodedata
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eventspool._dashboard.reading import as_curl, as_python, line, pretty, search_text, visible
+
+TEXT = st.text(st.characters(exclude_categories=()))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+DECEIVING = "\u202e\u2066\u200b\u200f\ufeff\x00\x1b\x7f\x85\u2028\ud800\U000e0041\u00ad"
+
+
+@given(JSON)
+def test_formatted_json_means_the_same(value):
+    assert json.loads(pretty(value)) == value
+
+
+@given(TEXT)
+def test_nothing_that_hides_or_reorders_is_left(text):
+    """Joiners, variation selectors and the like stay; of the format characters nothing else does."""
+    for shown in (pretty(text), visible(text, 10_000)):
+        shown.encode()
+        left = {c for c in shown if unicodedata.category(c) in ("Cc", "Cs") and c != "\n"}
+        assert left == set()
+        assert not set(shown) & set(DECEIVING)
+
+
+def test_emoji_persian_and_plain_text_stay_as_they_are():
+    for text in ("👩‍👩‍👧", "می‌خواهم", "Grüße, 世界 <b>&amp;</b>"):
+        assert visible(text) == text
+        assert pretty(text) == f'"{text}"'
+
+
+def test_a_line_is_short_and_whole_text():
+    event = {"type": "track", "event": "x" * 5000, "userId": 7, "messageId": "m\n1", "timestamp": None}
+    shown = line(event)
+
+    assert len(shown["name"]) == 201
+    assert shown["user"] == "7"
+    assert shown["message_id"] == "m 1"
+    assert shown["timestamp"] == ""
+    assert line({}) == {"type": "", "name": "", "user": "", "message_id": "", "timestamp": ""}
+    assert line({"type": "group", "groupId": "g"})["name"] == "g"
+    assert line({"type": ["x"], "anonymousId": {"a": 1}})["user"] == "{'a': 1}"
+
+
+@given(st.dictionaries(st.sampled_from(["event", "userId", "properties"]), JSON))
+def test_the_curl_command_is_one_command_with_the_event_in_it(event):
+    words = shlex.split(
+        as_curl({"type": "track", **event}, "http://127.0.0.1:1/v1/batch").replace("\\\n", "")
+    )
+
+    assert words[:3] == ["curl", "-u", "$EVENTSPOOL_WRITE_KEY:"]
+    assert json.loads(words[words.index("-d") + 1]) == {"batch": [{"type": "track", **event}]}
+    assert words[-1] == "http://127.0.0.1:1/v1/batch"
+
+
+@given(
+    st.sampled_from(["track", "identify", "page", "screen", "group", "alias", "x'); import os #"]),
+    st.dictionaries(
+        st.sampled_from(["event", "userId", "properties", "traits", "name", "groupId", "originalTimestamp"]),
+        JSON,
+    ),
+)
+def test_the_python_call_is_valid_python_and_nothing_but_one_call(kind, event):
+    tree = ast.parse(as_python({"type": kind, **event}))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {ast.unparse(call.func) for call in calls}
+
+    assert names <= {f"client.{kind}", "datetime.fromisoformat"}
+
+
+def test_the_python_call_has_what_the_event_has():
+    call = as_python(
+        {
+            "type": "track",
+            "userId": "u1",
+            "event": "Order",
+            "properties": {"total": 1.5},
+            "originalTimestamp": "2026-01-01T00:00:00.000Z",
+            "messageId": "m1",
+        }
+    )
+
+    assert call.splitlines() == [
+        "from datetime import datetime",
+        "",
+        "client.track(",
+        "    user_id='u1',",
+        "    event='Order',",
+        "    properties={'total': 1.5},",
+        "    timestamp=datetime.fromisoformat('2026-01-01T00:00:00.000Z'),",
+        "    message_id='m1',",
+        ")",
+    ]
+
+
+def test_a_search_finds_keys_and_values_in_any_case():
+    assert "straße".casefold() in search_text({"a": [{"Straße": 1}]})
