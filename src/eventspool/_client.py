@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from eventspool._buffering.ledger import FlushResult
     from eventspool._config import RedisOpts
+    from eventspool._delivery.observation import Observer
     from eventspool._events.methods import Callback
     from eventspool._pipeline import Pipeline
     from eventspool._queue import Queue
@@ -100,6 +101,7 @@ class Client(EventMethods):
             raise ConfigError("on_error must be callable")
         self._import_drivers(self._queue_opts)
         self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
+        self._observer: Observer | None = None
         self._closed = is_exiting()
         self._begin()
         register(self)
@@ -121,6 +123,7 @@ class Client(EventMethods):
         self._pipeline: Pipeline | None = None
         self._refused = Tally()
         self._unconfirmed = Tally()
+        self._discarded = Tally()
         self._put: Callable[[bytes], bool] | None = None  # the short way of events that nobody waits for
 
     def __repr__(self) -> str:
@@ -131,6 +134,7 @@ class Client(EventMethods):
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         if capture is not None:
             capture(encoded)
+            self._discarded.add("discarded")
             if callback is not None:
                 self._pipe().callbacks.submit(callback, None, message_id)
             return message_id
@@ -142,6 +146,7 @@ class Client(EventMethods):
     def _accept_slowly(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         """Accept the first event of a process, one with a callback, or one that must be stored before we return."""
         if not self._opts.enable:
+            self._discarded.add("discarded")
             if callback is not None:
                 self._pipe().callbacks.submit(callback, None, message_id)
             return message_id
@@ -158,7 +163,7 @@ class Client(EventMethods):
             return self._refuse(RefusedError(message, "no_queue"), encoded)
         if callback is not None:
             encoded = pipeline.ledger.watch(encoded, callback, message_id)
-        if not pipeline.buffer.put(encoded):
+        if not self._choose_put(pipeline)(encoded):
             return self._refuse_full(encoded)
         if self._opts.durability == "persisted" and not pipeline.ledger.await_stored(
             pipeline.buffer.accepted, self._opts.timeout
@@ -336,18 +341,21 @@ class Client(EventMethods):
         """Return what became of this client's events in this process."""
         pipeline = self._pipe()
         processor = pipeline.processor
-        delivered, failed, lost, stored, spilled = pipeline.ledger.counts()
-        accepted = pipeline.buffer.accepted  # read last, so that it covers whatever was settled
-        persisted = stored if pipeline.backend.durable else 0
+        counts = pipeline.ledger.counts()
+        taken = pipeline.buffer.accepted  # read last, so that it covers whatever was settled
+        persisted = counts.stored if pipeline.backend.durable else 0
         return ClientStats(
-            accepted=accepted,
+            accepted=taken,
             refused=self._refused.counts(),
-            buffered=accepted - delivered - failed - lost - persisted,
+            buffered=taken - counts.delivered - counts.failed - counts.lost - persisted,
             persisted=persisted,
-            spilled=spilled,
-            delivered=delivered,
-            failed=failed,
-            lost=lost,
+            spilled=counts.spilled,
+            delivered=counts.delivered,
+            failed=counts.failed,
+            failed_reasons=counts.failed_reasons,
+            lost=counts.lost,
+            lost_reasons=counts.lost_reasons,
+            discarded=self._discarded.counts().get("discarded", 0),
             unconfirmed=self._unconfirmed.counts().get("unconfirmed", 0),
             sent=processor.sent if processor else 0,
             retried=processor.retried if processor else 0,
@@ -364,8 +372,25 @@ class Client(EventMethods):
             keep(self)
             pipeline.start()
             if self._opts.enable and self._opts.durability == "buffered":
-                self._put = pipeline.buffer.put
+                self._put = self._choose_put(pipeline)
         return pipeline
+
+    def _choose_put(self, pipeline: Pipeline) -> Callable[[bytes], bool]:
+        """Return what puts an event into the buffer. Without an observer an event pays nothing for there being such."""
+        put, mark, observer = pipeline.buffer.put, pipeline.ledger.mark, self._observer
+        if observer is None:
+            return put
+        return lambda encoded: put(mark(encoded, observer.origin()))
+
+    def _observe(self, observer: Observer | None) -> None:
+        """Have *observer* (an instrumentation, or nobody) told of events and deliveries from now on."""
+        self._observer = observer
+        with self._lock:
+            pipeline = self._pipeline
+            if pipeline is not None:
+                pipeline.observe(observer)
+                if self._put is not None:
+                    self._put = self._choose_put(pipeline)
 
     def _make_pipeline(self) -> Pipeline:
         global _making  # noqa: PLW0603 - whoever imports is alone in its process
@@ -378,7 +403,7 @@ class Client(EventMethods):
 
                 with self._lock:
                     if self._pipeline is None:
-                        pipeline = Pipeline(self._opts, self._queue_opts, self._on_error)
+                        pipeline = Pipeline(self._opts, self._queue_opts, self._on_error, self._observer)
                         if self._closed:
                             pipeline.buffer.close()
                         self._pipeline = pipeline

@@ -23,6 +23,7 @@ from eventspool._buffering.flusher import Flusher
 from eventspool._buffering.ledger import FlushResult, Ledger, Waiter
 from eventspool._buffering.spill import Spill
 from eventspool._config import JobOpts, SQLiteOpts
+from eventspool._delivery.observation import describe_attempt
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import EnvelopeError, open_envelope
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
     from eventspool._config import ClientOpts, QueueOpts
-    from eventspool._job import Failure
+    from eventspool._delivery.attempt import Outcome
+    from eventspool._delivery.observation import Observer
+    from eventspool._job import ClaimedJob, Failure
 
 __all__ = ["Pipeline"]
 
@@ -64,6 +67,7 @@ class Pipeline:
         opts: The client's options.
         queue_opts: The durable queue, or ``None`` for memory.
         on_error: The host's ``on_error``, or ``None``.
+        observer: An instrumentation, or ``None``.
     """
 
     def __init__(
@@ -71,9 +75,11 @@ class Pipeline:
         opts: ClientOpts,
         queue_opts: QueueOpts | None,
         on_error: Callable[[Exception, list[dict[str, Any]]], object] | None,
+        observer: Observer | None = None,
     ) -> None:
         self._opts = opts
         self._on_error = on_error
+        self._observer = observer
         self.callbacks = CallbackThread()
         self.buffer = Buffer(opts.max_internal_queue_size)
         self.ledger = Ledger(self.callbacks.submit)
@@ -110,6 +116,8 @@ class Pipeline:
         processor = Processor(
             backend, self._transport, jobs, fifo=fifo, gzip=self._opts.gzip, on_settled=settled
         )
+        if self._observer is not None:
+            processor.on_attempt = self._note_attempt
         return _Engine(backend, processor, spill)
 
     def _make_spill(self, queue_opts: QueueOpts | None, backend: Backend) -> Spill | None:
@@ -284,6 +292,20 @@ class Pipeline:
         self._engine.backend.abandon()
         if self._engine.spill is not None:
             self._engine.spill.abandon()
+
+    # -- instrumentation -----------------------------------------------------------------------------------------------
+
+    def observe(self, observer: Observer | None) -> None:
+        """Tell *observer* of every attempt from now on."""
+        self._observer = observer
+        if self._engine.processor is not None:
+            self._engine.processor.on_attempt = None if observer is None else self._note_attempt
+
+    def _note_attempt(self, job: ClaimedJob, outcome: Outcome, began_at: int, ended_at: int) -> None:
+        observer = self._observer
+        attempt = describe_attempt(job, outcome, began_at, ended_at, self.ledger.origins(job.id))
+        if observer is not None and attempt is not None:
+            observer.attempted(attempt)
 
     # -- flow ------------------------------------------------------------------------------------------------------------
 

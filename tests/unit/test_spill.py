@@ -292,14 +292,14 @@ def test_a_spilled_job_is_stored_but_not_looked_up_in_the_queue(world):
     world.open_job(job)
     spill.commit([job], begin=True)
     assert world.ledger.await_stored(2, 0)
-    assert world.ledger.counts() == (0, 0, 0, 2, 2)
+    assert world.ledger.counts()[:5] == (0, 0, 0, 2, 2)
     assert world.ledger.stale_jobs(-1.0, 10) == []
     world.queue.away = False
     assert eventually(is_over(spill))
-    assert world.ledger.counts() == (0, 0, 0, 2, 0)
+    assert world.ledger.counts()[:5] == (0, 0, 0, 2, 0)
     assert world.ledger.stale_jobs(-1.0, 10) == [job.id]
     world.ledger.settle(job.id)
-    assert world.ledger.counts() == (2, 0, 0, 0, 0)
+    assert world.ledger.counts()[:5] == (2, 0, 0, 0, 0)
 
 
 def test_a_job_that_is_delivered_out_of_an_unknown_commit_leaves_the_accounts_once(world):
@@ -308,10 +308,10 @@ def test_a_job_that_is_delivered_out_of_an_unknown_commit_leaves_the_accounts_on
     world.open_job(job)
     spill.commit([job], begin=True)
     world.ledger.settle(job.id)
-    assert world.ledger.counts() == (2, 0, 0, 0, 0)
+    assert world.ledger.counts()[:5] == (2, 0, 0, 0, 0)
     world.queue.away = False
     assert eventually(is_over(spill))
-    assert world.ledger.counts() == (2, 0, 0, 0, 0)
+    assert world.ledger.counts()[:5] == (2, 0, 0, 0, 0)
 
 
 def test_what_another_process_moved_is_looked_up_too(world):
@@ -422,7 +422,7 @@ def test_nothing_overtakes_what_is_in_a_file_that_takes_no_more(world, track):
     track("second")
     assert eventually(lambda: not spill.is_away)
     assert not eventually(lambda: world.moved(), timeout=0.5)
-    assert world.ledger.counts()[3:] == (1, 1)
+    assert world.ledger.counts()[3:5] == (1, 1)
     world.queue._max_jobs = 9
     assert eventually(lambda: len(events_of(world.queue)) == 2)
     assert events_of(world.queue) == ['"first"', '"second"']

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from eventspool._exceptions import DeliveryError
 
-__all__ = ["FlushResult", "Ledger", "Waiter", "WatchedEvent"]
+__all__ = ["FlushResult", "Ledger", "LedgerCounts", "LedgerRecount", "Waiter", "WatchedEvent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,11 @@ class FlushResult:
 
 
 class WatchedEvent(bytes):
-    """An encoded event whose end somebody wants to be told of. In every other respect it is its bytes."""
+    """An encoded event that carries something along to the ledger. In every other respect it is its bytes."""
 
-    callback: Callable[..., object]
-    message_id: str
+    callback: Callable[..., object] | None = None
+    message_id: str = ""
+    origin: object | None = None
 
     @classmethod
     def make(cls, encoded: bytes, callback: Callable[..., object], message_id: str) -> Self:
@@ -52,6 +54,27 @@ class WatchedEvent(bytes):
         event = cls(encoded)
         event.callback, event.message_id = callback, message_id
         return event
+
+
+class LedgerCounts(NamedTuple):
+    """Events delivered, given up, lost, stored and not settled, of these in the spill file; the reasons of two of them."""
+
+    delivered: int
+    failed: int
+    lost: int
+    stored: int
+    spilled: int
+    failed_reasons: dict[str, int]
+    lost_reasons: dict[str, int]
+
+
+class LedgerRecount(NamedTuple):
+    """Events that were ever opened, those settled or open, and of the open ones the stored and the spilled."""
+
+    opened: int
+    known: int
+    stored: int
+    spilled: int
 
 
 class _OpenJob(NamedTuple):
@@ -101,6 +124,7 @@ class Ledger:
         self._lock = threading.RLock()  # a signal handler, or a destructor, may interrupt its holder
         self._open: dict[str, _OpenJob] = {}
         self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}
+        self._origins: dict[str, tuple[object, ...]] = {}  # by job
         self._waiters: list[Waiter] = []
         self._batched = 0  # events with a lower number are, or were, in a job
         self._unstored: dict[
@@ -109,10 +133,14 @@ class Ledger:
         self._spilled: set[str] = set()  # open jobs that the spill file holds, and not yet the queue
         self._stored_changed = threading.Condition(self._lock)
         self._ended = False
-        self._watching = False  # events with a callback are looked for only where there ever was one
+        self._watching = False  # events that carry something are looked for only where there ever was one
         self.delivered = 0
         self.failed = 0
+        self.failed_reasons: Counter[str] = Counter()
+        """Events given up, by reason."""
         self.lost = 0
+        self.lost_reasons: Counter[str] = Counter()
+        """Events lost: ``undelivered`` or ``unstored`` when the client closed, ``emptied`` with their queue."""
         self.stored_events = 0
         """Events of open jobs that are in the queue, or in the spill file."""
         self.spilled_events = 0
@@ -124,17 +152,39 @@ class Ledger:
         """Note that *events*, from number *first* on, travel as *job_id*. Jobs are opened in the order of their events."""
         with self._lock:
             if self._watching:
-                for number, event in enumerate(events, first):
-                    if type(event) is WatchedEvent:
-                        self._callbacks[number] = (event.callback, event.message_id)
+                self._watch_job(job_id, first, events)
             self._open[job_id] = _OpenJob(first, len(events), time.monotonic())
             self._unstored[job_id] = first
             self._batched = first + len(events)
+
+    def _watch_job(self, job_id: str, first: int, events: Sequence[bytes]) -> None:
+        origins: dict[int, object] = {}  # by identity: a request's events share theirs
+        for number, event in enumerate(events, first):
+            if type(event) is WatchedEvent:
+                if event.callback is not None:
+                    self._callbacks[number] = (event.callback, event.message_id)
+                if event.origin is not None:
+                    origins[id(event.origin)] = event.origin
+        if origins:
+            self._origins[job_id] = tuple(origins.values())
 
     def watch(self, encoded: bytes, callback: Callable[..., object], message_id: str) -> bytes:
         """Return *encoded* as an event whose end is told to ``callback(error, message_id)``."""
         self._watching = True
         return WatchedEvent.make(encoded, callback, message_id)
+
+    def mark(self, encoded: bytes, origin: object | None) -> bytes:
+        """Return *encoded* as an event whose job remembers *origin*."""
+        if origin is None:
+            return encoded
+        self._watching = True
+        event = encoded if type(encoded) is WatchedEvent else WatchedEvent(encoded)
+        event.origin = origin
+        return event
+
+    def origins(self, job_id: str) -> tuple[object, ...]:
+        """Return what the events of an open job were marked with, each origin once."""
+        return self._origins.get(job_id, ())
 
     def note_stored(self, ids: Iterable[str], epoch: str = "") -> None:
         """Note that these jobs are in the queue, since it has this *epoch*."""
@@ -186,17 +236,23 @@ class Ledger:
     # -- the way out -----------------------------------------------------------------------------------------------
 
     def settle(
-        self, job_id: str, error: DeliveryError | None = None, indices: Sequence[int] | None = None
+        self,
+        job_id: str,
+        error: DeliveryError | None = None,
+        indices: Sequence[int] | None = None,
+        *,
+        lost_as: str = "emptied",
     ) -> int:
         """
         Note the end of a job: delivered, but for the events at *indices* (``None``: all) where there is an
-        *error*.
+        *error*. Events that are lost are counted under *lost_as*.
 
         Return how many events that settled: 0 when the job is not ours or was settled before.
         """
         with self._lock:
             self._leave_spill(job_id)
             job = self._open.pop(job_id, None)
+            self._origins.pop(job_id, None)
             if job is None:
                 return 0
             failed: Sequence[int] = ()
@@ -204,8 +260,10 @@ class Ledger:
                 failed = range(job.events) if indices is None else indices
             if error is not None and error.reason == "lost":
                 self.lost += len(failed)
-            else:
+                self.lost_reasons[lost_as] += len(failed)
+            elif error is not None:
                 self.failed += len(failed)
+                self.failed_reasons[error.reason] += len(failed)
             self.delivered += job.events - len(failed)
             if self._unstored.pop(job_id, None) is None:
                 self.stored_events -= job.events
@@ -261,7 +319,8 @@ class Ledger:
         """
         with self._lock:
             doomed = list(self._open if stored_too else self._unstored)
-        return sum(self.settle(job_id, error) for job_id in doomed)
+        lost_as = "undelivered" if stored_too else "unstored"
+        return sum(self.settle(job_id, error, lost_as=lost_as) for job_id in doomed)
 
     def release_waiters(self) -> None:
         """End every wait: nothing will be settled any more."""
@@ -312,10 +371,27 @@ class Ledger:
                     found.setdefault(job.epoch, []).append(job_id)
         return found
 
-    def counts(self) -> tuple[int, int, int, int, int]:
-        """Return the events delivered, failed, lost, stored, and of these in the spill file, as of one moment."""
+    def counts(self) -> LedgerCounts:
+        """Return the counts as of one moment."""
         with self._lock:
-            return self.delivered, self.failed, self.lost, self.stored_events, self.spilled_events
+            return LedgerCounts(
+                self.delivered,
+                self.failed,
+                self.lost,
+                self.stored_events,
+                self.spilled_events,
+                dict(self.failed_reasons),
+                dict(self.lost_reasons),
+            )
+
+    def recount(self) -> LedgerRecount:
+        """Return what the counts ought to be, from the jobs themselves. Takes longer the more are open: for tests."""
+        with self._lock:
+            unstored = sum(self._open[job_id].events for job_id in self._unstored)
+            open_events = sum(job.events for job in self._open.values())
+            spilled = sum(self._open[job_id].events for job_id in self._spilled)
+            settled = self.delivered + self.failed + self.lost
+            return LedgerRecount(self._batched, settled + open_events, open_events - unstored, spilled)
 
     @property
     def stored(self) -> int:

@@ -1,0 +1,106 @@
+"""
+After every test: each client of this process has each of its events in exactly one place, and has counted each call.
+
+What ``stats()`` says is held against three other witnesses: what the event methods returned, the jobs in the ledger, and
+the room that the buffer believes to have. Threads may still be at work when a test ends, so they get a moment to agree.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from eventspool._client import Client
+from eventspool._stats import Tally, find_imbalances
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["every_event_is_somewhere", "find_lies"]
+
+_PATIENCE = 3.0
+
+_clients: list[Client] = []
+"""Those that the test has made. Weak references would lose the ones that its function alone held."""
+
+
+def find_lies(client: Client, patience: float = _PATIENCE) -> list[str]:
+    """Return where *client*'s counts and what is known otherwise differ, and go on differing for so many seconds."""
+    deadline = time.monotonic() + patience
+    while (lies := _look(client)) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return lies
+
+
+def _look(client: Client) -> list[str]:
+    returned = client._returned.counts()
+    if client._pipeline is None and not returned:
+        return []
+    stats = client.stats()
+    lies = find_imbalances(stats, calls=sum(returned.values()))
+    if returned.get("id", 0) != stats.accepted + stats.discarded - stats.unconfirmed:
+        lies.append(f"{returned} were returned, but {stats}")
+    return lies + _recount(client)
+
+
+def _recount(client: Client) -> list[str]:
+    pipeline = client._pipeline
+    buffer, ledger = pipeline.buffer, pipeline.ledger
+    if not pipeline._flusher._taking.acquire(timeout=_PATIENCE):
+        return ["the flusher does not let go of the buffer"]
+    try:  # nothing is on its way from the buffer to the ledger
+        counts, found, taken, held = ledger.counts(), ledger.recount(), buffer.taken, buffer.held
+        waiting = buffer.waiting
+    finally:
+        pipeline._flusher._taking.release()
+    settled = counts.delivered + counts.failed + counts.lost
+    in_memory = found.known - settled - (found.stored if pipeline.backend.durable else 0)
+    known = {
+        "taken from the buffer": (found.opened, taken),
+        "in a job or settled": (found.known, taken),
+        "stored": (found.stored, counts.stored),
+        "in the spill file": (found.spilled, counts.spilled),
+    }
+    if not client._closed:
+        known["in memory"] = (waiting + in_memory, held)
+    return [
+        f"{was} events are {what}, counted are {count}"
+        for what, (was, count) in known.items()
+        if was != count
+    ]
+
+
+def _watch(begin: Any, accept: Any, refuse_invalid: Any) -> None:
+    """Have every client count what its event methods return."""
+
+    def counting(method: Any) -> Any:
+        def call(client: Client, *args: Any, **kwargs: Any) -> str | None:
+            message_id = method(client, *args, **kwargs)
+            client._returned.add("nothing" if message_id is None else "id")
+            return message_id
+
+        return call
+
+    def begin_and_note(client: Client) -> None:
+        begin(client)
+        client._returned = Tally()
+        _clients.append(client)
+
+    Client._begin = begin_and_note
+    Client._accept = counting(accept)
+    Client._refuse_invalid = counting(refuse_invalid)
+
+
+_watch(Client._begin, Client._accept, Client._refuse_invalid)
+
+
+@pytest.fixture(autouse=True)
+def every_event_is_somewhere() -> Iterator[None]:
+    """Fail the test whose clients' counts do not add up."""
+    _clients.clear()
+    yield
+    clients, _clients[:] = list(_clients), []
+    lies = [lie for client in clients for lie in find_lies(client)]
+    assert not lies, "; ".join(lies)
