@@ -32,8 +32,8 @@ MOST_MB = 128.0
 """What "bounded" means here: an interpreter, the 20,000 events that wait in memory, and the batches under way."""
 MOST_GROWTH_MB = 24.0
 """
-What a full buffer (20,000 events) and the allocations around it may take: whenever the disk or the machine stalls for seconds, the
-events of that time wait there, and CPython does not give memory back. Between such steps memory is flat.
+What a full buffer (20,000 events) and the allocations around it may take: whenever the disk or the machine stalls for
+seconds, the events of that time wait there, and CPython does not give memory back. Between such steps memory is flat.
 """
 EVENTSPOOL: dict[Literal["memory", "sqlite", "redis"], str] = {
     "memory": "eventspool, memory",
