@@ -11,8 +11,20 @@ from click.testing import CliRunner
 from eventspool import __version__
 from eventspool._cli.app import cli
 
-COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor", "health"]
-QUEUE_COMMANDS = ["status", "list", "show", "retry", "purge", "export"]
+COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor", "completion", "health"]
+QUEUE_COMMANDS = [
+    "status",
+    "list",
+    "show",
+    "tail",
+    "failed",
+    "retry",
+    "purge",
+    "export",
+    "pause",
+    "resume",
+    "move",
+]
 EVERYTHING = [[name] for name in COMMANDS] + [["queue", name] for name in QUEUE_COMMANDS]
 
 
@@ -99,7 +111,7 @@ def test_looking_at_a_queue_that_is_not_there_does_not_create_it(run, tmp_path):
 def test_a_bug_is_reported_without_a_traceback():
     code = (
         "import sys; from eventspool import _queue; from eventspool.__main__ import main\n"
-        "import eventspool._cli.commands.queue as q\n"
+        "import eventspool._cli.commands.queue.opened as q\n"
         "def broken(*a, **k): raise KeyError('secret')\n"
         "q.open_queue = broken; sys.argv[1:] = ['queue', 'status', '-q', 'redis://x']; main()"
     )

@@ -1,0 +1,262 @@
+"""``queue status``: how a queue is, once or live."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from eventspool._cli.commands.queue.opened import STATES, opened
+from eventspool._cli.options import json_option, queue_options
+from eventspool._cli.output import (
+    console,
+    format_age,
+    format_bytes,
+    key_value_table,
+    print_json,
+    table,
+)
+from eventspool._cli.signals import Stop
+from eventspool._exceptions import QueueUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from eventspool._job import Job, ProcessorInfo, QueueStats
+    from eventspool._queue import Queue
+
+__all__ = ["Rates", "sparkline", "status"]
+
+_BARS = "▁▂▃▄▅▆▇█"
+_HISTORY = 40
+_SCHEDULE = 200
+"""Delayed jobs looked at, the next ones due, for the retry schedule."""
+_WITHIN = ((10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One look at a queue."""
+
+    at: float
+    stats: QueueStats
+    processors: Sequence[ProcessorInfo]
+    delayed: Sequence[Job]
+
+    def as_dict(self) -> dict[str, Any]:
+        processors = [asdict(each) for each in self.processors]
+        due = [job.next_attempt_at for job in self.delayed if job.next_attempt_at]
+        return {**self.stats.as_dict(), "workers": processors, "next_retry_at": min(due, default=None)}
+
+
+def _look(queue: Queue) -> _Look:
+    stats = queue.stats()
+    delayed = queue.jobs("delayed", _SCHEDULE) if stats.delayed.jobs else []
+    return _Look(time.time(), stats, queue.processors() if stats.processors else [], delayed)
+
+
+class Rates:
+    """Turns totals that only grow into events per second."""
+
+    def __init__(self) -> None:
+        self._last: tuple[float, int, int, int] | None = None
+        self.accepted: deque[float] = deque(maxlen=_HISTORY)
+        self.delivered: deque[float] = deque(maxlen=_HISTORY)
+        self.failed: deque[float] = deque(maxlen=_HISTORY)
+
+    def add(self, at: float, stats: QueueStats) -> None:
+        """Take a look of the moment *at* (seconds)."""
+        now = (at, stats.accepted_events, stats.delivered_events, stats.failed_events)
+        last, self._last = self._last, now
+        if last is None or at <= last[0]:
+            return
+        # A total that fell is another queue's: emptied, or moved to another server.
+        rates = [max(new - old, 0) / (at - last[0]) for new, old in zip(now[1:], last[1:], strict=True)]
+        for history, rate in zip((self.accepted, self.delivered, self.failed), rates, strict=True):
+            history.append(rate)
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """Return *values* as bars, the largest one full; nothing is a gap of the lowest bar."""
+    most = max(values, default=0.0)
+    if most <= 0:
+        return _BARS[0] * len(values)
+    return "".join(_BARS[min(round(value / most * (len(_BARS) - 1)), len(_BARS) - 1)] for value in values)
+
+
+@click.command()
+@queue_options(required=True)
+@click.option("--watch", "-w", is_flag=True, help="Go on until Ctrl-C; with --json, one line each time.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.1),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
+@json_option
+def status(
+    queue_url: str, queue_name: str, prefix: str, interval: float, *, watch: bool, as_json: bool
+) -> None:
+    """
+    Count jobs, events and bytes by state; show who works on them, and how fast.
+
+    No event is read, so this is as quick for a million jobs as for one.
+
+    \b
+    Examples:
+      eventspool queue status --queue redis://localhost:6379/0
+      eventspool queue status --watch
+    """
+    with opened(queue_url, queue_name, prefix) as queue:
+        if watch:
+            sys.exit(_watch(queue, queue_name, interval, as_json=as_json))
+        look = _look(queue)
+    if as_json:
+        print_json({"queue_name": queue_name, "prefix": prefix, **look.as_dict()})
+    else:
+        console().print(_picture(look, queue_name, None))
+
+
+def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> int:
+    stop, rates = Stop(), Rates()
+    out = console()
+    moving = out.is_terminal and not out.is_dumb_terminal and not as_json
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop.listening())
+        live = stack.enter_context(Live(console=out, auto_refresh=False, screen=False)) if moving else None
+        while True:
+            shown: RenderableType
+            try:
+                look = _look(queue)
+                rates.add(look.at, look.stats)
+                shown = _picture(look, queue_name, rates)
+            except QueueUnavailable as error:
+                if not moving:
+                    raise
+                shown = Text(f"{error}; looking again", style="red")
+            if live is not None:
+                live.update(shown, refresh=True)
+            elif as_json:
+                print(json.dumps(look.as_dict(), default=str), flush=True)  # noqa: T201 - data, one line each
+            else:
+                print(_line(look, rates), flush=True)  # noqa: T201
+            if stop.wait(interval):
+                return 0
+
+
+def _line(look: _Look, rates: Rates) -> str:
+    stats = look.stats
+    counts = ", ".join(f"{getattr(stats, state).events:,} {state}" for state in STATES)
+    speed = f"{_latest(rates.accepted)} in, {_latest(rates.delivered)} out"
+    moment = time.strftime("%H:%M:%S", time.localtime(look.at))
+    return f"{moment}  {_state(look)[0]}: events {counts}; oldest {format_age(stats.oldest_age)}; {speed}"
+
+
+def _picture(look: _Look, queue_name: str, rates: Rates | None) -> RenderableType:
+    parts: list[RenderableType] = [_depths(look.stats), Text(), _facts(look, queue_name, rates)]
+    if look.processors:
+        parts += [Text(), _workers(look)]
+    return Group(*parts)
+
+
+def _depths(stats: QueueStats) -> Table:
+    shown = table("state", "jobs", "events", "size", right=("jobs", "events", "size"))
+    for state in STATES:
+        depth = getattr(stats, state)
+        shown.add_row(
+            state,
+            f"{depth.jobs:,}",
+            f"{depth.events:,}",
+            format_bytes(depth.bytes),
+            style="red" if state == "failed" and depth.jobs else None,
+        )
+    return shown
+
+
+def _state(look: _Look) -> tuple[str, str]:
+    """Return one word or two for what goes on, and their colour."""
+    stats = look.stats
+    unfinished = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs
+    if stats.paused:
+        return "paused", "yellow"
+    if not stats.processors:
+        return ("nobody delivers", "bold red") if unfinished else ("idle, no worker", "dim")
+    if any(each.paused for each in look.processors):
+        return "data plane down, probing", "bold red"
+    return ("delivering", "green") if unfinished else ("idle", "green")
+
+
+def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
+    stats = look.stats
+    facts = key_value_table()
+    facts.add_row("queue", queue_name)
+    facts.add_row("state", Text(*_state(look)))
+    facts.add_row("oldest job", format_age(stats.oldest_age) if stats.oldest_age else "-")
+    facts.add_row("processors", f"{stats.processors:,}")
+    if look.delayed:
+        facts.add_row("retries", _schedule(look))
+    if rates is not None:
+        for name, history, colour in (
+            ("accepted", rates.accepted, "cyan"),
+            ("delivered", rates.delivered, "green"),
+            ("failing", rates.failed, "red"),
+        ):
+            if name != "failing" or any(history):
+                bars = sparkline(history).rjust(_HISTORY)
+                facts.add_row(name, Text.assemble((bars, colour), f"  {_latest(history)}"))
+    totals = f"{stats.accepted_events:,} accepted, {stats.delivered_events:,} delivered, {stats.failed_events:,} failed"
+    facts.add_row("ever", totals)
+    return facts
+
+
+def _latest(history: Sequence[float]) -> str:
+    return f"{history[-1]:,.0f} events/s" if history else "- events/s"
+
+
+def _schedule(look: _Look) -> str:
+    """Say when the delayed jobs come due; of more than some, the next ones."""
+    waits = sorted(max((job.next_attempt_at or look.at) - look.at, 0.0) for job in look.delayed)
+    parts = [f"next in {format_age(waits[0])}"]
+    for seconds, name in _WITHIN:
+        count = sum(wait <= seconds for wait in waits)
+        if count:
+            more = "+" if count == len(waits) < look.stats.delayed.jobs else ""
+            parts.append(f"{count:,}{more} within {name}")
+        if count == len(waits):
+            break
+    return ", ".join(parts)
+
+
+def _workers(look: _Look) -> Table:
+    numbers = ("in flight", "sent", "p50", "p99")
+    shown = table("worker", *numbers, "answers", "last trouble", right=numbers)
+    for each in look.processors:
+        answers = ", ".join(f"{name} {count:,}x" for name, count in sorted(each.statuses.items()))
+        shown.add_row(
+            Text(f"{each.host}:{each.pid}" if each.host else each.token),
+            f"{each.in_flight:,}",
+            f"{each.sent:,}",
+            _seconds(each.latency_p50),
+            _seconds(each.latency_p99),
+            Text(answers or "-"),
+            Text(each.last_error or "-", style="red" if each.paused else ""),
+        )
+    return shown
+
+
+def _seconds(latency: float | None) -> str:
+    return "-" if latency is None else f"{latency * 1000:,.0f} ms" if latency < 10 else format_age(latency)

@@ -1,0 +1,225 @@
+"""``queue retry``, ``purge``, ``pause`` and ``resume``: what operators decide."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eventspool._cli.commands.queue.opened import (
+    Selection,
+    age_option,
+    dry_run_option,
+    opened,
+    pages,
+    progress,
+    selection_options,
+    user_option,
+)
+from eventspool._cli.options import json_option, queue_options
+from eventspool._cli.output import console, format_count, print_json
+
+if TYPE_CHECKING:
+    from eventspool._job import Job
+    from eventspool._queue import Queue
+
+__all__ = ["pause", "purge", "resume", "retry"]
+
+_PURGED = ("failed", "delayed", "waiting")
+
+
+def _check_selection(ids: tuple[str, ...], reason: str | None, *, everything: bool) -> None:
+    if everything and (ids or reason):
+        raise click.UsageError("--all goes neither with --id nor with --reason")
+
+
+@click.command()
+@queue_options(required=True)
+@selection_options
+@click.option(
+    "--state",
+    type=click.Choice(["failed", "delayed"]),
+    default="failed",
+    show_default=True,
+    help="Failed ones start anew; delayed ones come due at once.",
+)
+@age_option
+@dry_run_option
+@json_option
+def retry(
+    queue_url: str,
+    queue_name: str,
+    prefix: str,
+    ids: tuple[str, ...],
+    reason: str | None,
+    state: str,
+    older_than: float | None,
+    *,
+    everything: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """
+    Put failed jobs back into the queue, with no attempts counted.
+
+    \b
+    Examples:
+      eventspool queue retry --all
+      eventspool queue retry --reason max_attempts --older-than 1h
+      eventspool queue retry --state delayed
+    """
+    _check_selection(ids, reason, everything=everything)
+    if reason and state == "delayed":
+        raise click.UsageError("delayed jobs have not failed yet: they have no reason")
+    chosen = Selection((state,), ids, reason, older_than)
+    with opened(queue_url, queue_name, prefix) as queue:
+        [jobs] = chosen.find(queue).values()
+        count = len(jobs)
+        if not dry_run:
+            again = queue.retry_failed if state == "failed" else queue.retry_now
+            count = 0
+            with progress("retrying", len(jobs)) as advance:
+                for page in pages(jobs):
+                    count += again(page)
+                    advance(len(page))
+    _report("retried", count, ids, as_json=as_json, dry_run=dry_run)
+
+
+@click.command()
+@queue_options(required=True)
+@selection_options
+@click.option(
+    "--state",
+    type=click.Choice([*_PURGED, "all"]),
+    default="failed",
+    show_default=True,
+    help="Which jobs. Leased ones are never deleted.",
+)
+@age_option
+@user_option
+@click.option("--yes", "-y", is_flag=True, help="Do not ask. Needed where nobody can answer.")
+@dry_run_option
+@json_option
+def purge(
+    queue_url: str,
+    queue_name: str,
+    prefix: str,
+    ids: tuple[str, ...],
+    reason: str | None,
+    state: str,
+    older_than: float | None,
+    user_id: str | None,
+    *,
+    everything: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """
+    Delete jobs for good. Their events will not be delivered.
+
+    With --user-id only that user's events are deleted, out of batches that hold others', too. What is being sent is left
+    alone, so ask again until nothing is found.
+
+    \b
+    Examples:
+      eventspool queue purge --reason rejected --older-than 30d
+      eventspool queue purge --state all --user-id user-17 --dry-run
+      eventspool queue purge --state waiting --yes
+    """
+    _check_selection(ids, reason, everything=everything)
+    chosen = Selection(_PURGED if state == "all" else (state,), ids, reason, older_than, user_id)
+    with opened(queue_url, queue_name, prefix) as queue:
+        if not (yes or dry_run) and not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise click.UsageError("purge deletes for good; confirm with --yes")
+        found = chosen.find(queue)
+        everyone = [job for jobs in found.values() for job in jobs]
+        if dry_run:
+            count = len(everyone) if user_id is None else _count_events_of(queue, found, user_id)
+        else:
+            if not yes and everyone:
+                _confirm(chosen, everyone)
+            count = _delete(queue, found, user_id)
+    noun = "event" if dry_run and user_id is not None else "job"
+    _report("purged", count, ids, as_json=as_json, dry_run=dry_run, noun=noun)
+
+
+def _confirm(chosen: Selection, jobs: list[Job]) -> None:
+    what = chosen.describe(len(jobs), sum(job.events for job in jobs))
+    if not click.confirm(f"Delete {what} for good?", err=True):
+        raise click.ClickException("not confirmed; nothing was deleted")
+
+
+def _delete(queue: Queue, found: dict[str, list[Job]], user_id: str | None) -> int:
+    count = 0
+    with progress("deleting", sum(map(len, found.values()))) as advance:
+        for state, jobs in found.items():
+            for page in pages(jobs):
+                count += queue.purge(state, page, user_id=user_id)
+                advance(len(page))
+    return count
+
+
+def _count_events_of(queue: Queue, found: dict[str, list[Job]], user_id: str) -> int:
+    with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
+        return sum(
+            queue.export(Path(folder) / "events", state, page, user_id=user_id)
+            for state, jobs in found.items()
+            for page in pages(jobs)
+        )
+
+
+def _report(
+    verb: str, count: int, ids: tuple[str, ...], *, as_json: bool, dry_run: bool = False, noun: str = "job"
+) -> None:
+    if as_json:
+        print_json({verb: count, "dry_run": True} if dry_run else {verb: count})
+    else:
+        console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(count, noun)}")
+    missing = len(set(ids)) - count
+    if noun == "job" and missing > 0:
+        raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there")
+
+
+@click.command()
+@queue_options(required=True)
+@json_option
+def pause(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> None:
+    """
+    Hand out no more jobs, to any worker, until `resume`. Events are accepted as before.
+
+    \b
+    Example:
+      eventspool queue pause --queue redis://localhost:6379/0
+    """
+    _set_paused(queue_url, queue_name, prefix, paused=True, as_json=as_json)
+
+
+@click.command()
+@queue_options(required=True)
+@json_option
+def resume(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> None:
+    """
+    Hand out jobs again.
+
+    \b
+    Example:
+      eventspool queue resume --queue redis://localhost:6379/0
+    """
+    _set_paused(queue_url, queue_name, prefix, paused=False, as_json=as_json)
+
+
+def _set_paused(queue_url: str, queue_name: str, prefix: str, *, paused: bool, as_json: bool) -> None:
+    with opened(queue_url, queue_name, prefix) as queue:
+        (queue.pause if paused else queue.resume)()
+        stats = queue.stats()
+    waiting = stats.waiting.jobs + stats.delayed.jobs
+    if as_json:
+        print_json({"paused": stats.paused, "unfinished_jobs": waiting})
+    elif paused:
+        console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
+    else:
+        console().print(f"resumed; {format_count(waiting, 'job')} can be delivered")

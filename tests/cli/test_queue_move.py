@@ -1,0 +1,228 @@
+"""``eventspool queue move``: from anywhere to anywhere, while clients run, killed at any moment, without loss."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+from eventspool import Client, ConfigError, QueueError, QueueOpts
+from eventspool._backends import create_backend
+from eventspool._backends.memory import MemoryBackend
+from eventspool._envelope import open_envelope, seal
+from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._move import move_jobs
+from eventspool._redis_server import RedisServer
+
+KEY = "canary-write-key"
+
+
+@pytest.fixture
+def urls(queue, tmp_path):
+    """Where from and where to: SQLite to Redis and Redis to Redis."""
+    with RedisServer() as other:
+        yield queue["EVENTSPOOL_QUEUE"], other.url, queue["EVENTSPOOL_QUEUE_NAME"]
+
+
+@contextlib.contextmanager
+def opened(url, name, *, multi=True, **options):
+    backend = create_backend(QueueOpts(url=url, queue_name=name, is_multi_processor=multi, **options))
+    backend.open()
+    try:
+        yield backend
+    finally:
+        backend.close()
+
+
+def new_jobs(count):
+    return [NewJob(new_job_id(), seal([b'{"messageId":"m%d"}' % i]), 1) for i in range(count)]
+
+
+def stored(url, name):
+    """Return the ids of the unfinished jobs at *url*."""
+    with opened(url, name) as backend:
+        states = (JobState.WAITING, JobState.DELAYED, JobState.LEASED)
+        return [job.id for state in states for job in backend.jobs(state, limit=1000)]
+
+
+def move(run, urls, *arguments):
+    source, target, name = urls
+    return run(
+        "queue",
+        "move",
+        "--multi",
+        "--queue",
+        source,
+        "--queue-name",
+        name,
+        "--to",
+        target,
+        "--json",
+        *arguments,
+    )
+
+
+def test_everything_unfinished_arrives_with_its_bytes_and_its_id(run, urls):
+    source, target, name = urls
+    jobs = new_jobs(120)
+    with opened(source, name) as backend:
+        backend.commit(jobs)
+        backend.claim("w", limit=3, visibility_timeout=60)
+        backend.settle("w", [Settlement(jobs[0].id, SettlementKind.RETRY, delay=600)])
+        backend.settle(
+            "w", [Settlement(jobs[1].id, SettlementKind.FAIL, failure=Failure("rejected", "why", 1))]
+        )
+        backend.settle("w", [Settlement(jobs[2].id, SettlementKind.RELEASE)])
+
+    assert move(run, urls, "--dry-run").json == {"moved": 119, "failed_left": 1, "dry_run": True}
+    done = move(run, urls)
+
+    assert done.status == 0, done
+    assert done.json == {
+        "jobs": 119,
+        "events": 119,
+        "known": 0,
+        "unreadable": 0,
+        "failed_left": 1,
+        "is_complete": True,
+    }
+    assert set(stored(target, name)) == {job.id for job in jobs} - {jobs[1].id}
+    assert stored(source, name) == []
+    with opened(target, name) as backend:
+        assert all(backend.payload(job.id) == job.payload for job in jobs if job is not jobs[1])
+
+
+def test_strict_order_is_kept(run, urls):
+    source, target, name = urls
+    jobs = new_jobs(120)
+    with opened(source, name, multi=False) as backend:
+        backend.commit(jobs)
+    done = run("queue", "move", "-q", source, "--queue-name", name, "--to", target, "--json")
+
+    assert (done.status, done.json["jobs"]) == (0, 120)
+    assert stored(target, name) == [job.id for job in jobs]
+
+
+def test_encrypted_batches_stay_readable(run, urls):
+    source, target, name = urls
+    key = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA="
+    with opened(source, name, encryption_key=key) as backend:
+        backend.commit(jobs := new_jobs(2))
+    command = ("queue", "move", "--multi", "-q", source, "--queue-name", name, "--to", target)
+
+    assert run(*command, EVENTSPOOL_ENCRYPTION_KEY=key).status == 0
+    with opened(target, name, encryption_key=key) as backend:
+        assert open_envelope(backend.payload(jobs[1].id)).split() == [b'{"messageId":"m1"}']
+
+
+@pytest.mark.parametrize("alias", ["the same", "another name of it"])
+def test_a_queue_is_not_moved_onto_itself(run, queue, enqueue, tmp_path, alias):
+    """Its jobs would be found to be there already, and then be forgotten."""
+    enqueue("a", "b")
+    url, name = queue["EVENTSPOOL_QUEUE"], queue["EVENTSPOOL_QUEUE_NAME"]
+    other = url
+    if alias != "the same":
+        other = (
+            url.replace("s?db=0", "./s?db=0")
+            if url.startswith("unix")
+            else url.replace("queue.db", "./queue.db")
+        )
+    done = run("queue", "move", "--queue", url, "--queue-name", name, "--to", other)
+
+    assert (done.status, "same queue" in done.err) == (2, True), done
+    assert len(stored(url, name)) == 2
+
+
+def test_a_target_that_is_full_keeps_the_rest_here():
+    source, target = MemoryBackend(), MemoryBackend(max_jobs=70)
+    jobs = new_jobs(100)
+    source.commit(jobs)
+
+    with pytest.raises(QueueError, match="full after 70 jobs"):
+        move_jobs(source, target)
+    left = {job.id for job in source.jobs(JobState.WAITING, limit=1000)}
+    there = {job.id for job in target.jobs(JobState.WAITING, limit=1000)}
+    assert (left | there, left & there) == ({job.id for job in jobs}, set())
+
+
+def test_an_interrupted_move_goes_on():
+    """Stored there but not yet forgotten here: the state of things after a kill between the two."""
+    source, target = MemoryBackend(), MemoryBackend()
+    jobs = new_jobs(100)
+    source.commit(jobs)
+    target.commit(jobs[:30])
+    moved = move_jobs(source, target)
+
+    assert (moved.jobs, moved.known, moved.is_complete) == (100, 30, True)
+    assert target.stats().waiting.jobs == 100
+    assert source.stats().waiting.jobs == 0
+
+
+def test_a_paused_queue_says_why_it_does_not_move(run, urls, enqueue):
+    source, _, name = urls
+    enqueue("a")
+    with opened(source, name) as backend:
+        backend.pause(True)
+    done = move(run, urls)
+
+    assert (done.status, "resume" in done.err) == (1, True)
+    assert len(stored(source, name)) == 1
+
+
+def test_two_memories_that_are_one_are_refused():
+    memory = MemoryBackend()
+    memory.commit(new_jobs(1))
+    with pytest.raises(ConfigError, match="same queue"):
+        move_jobs(memory, memory)
+    assert memory.stats().waiting.jobs == 1
+
+
+def test_while_clients_produce_and_workers_deliver_nothing_is_lost(urls, start, plane, target):
+    """A producer stores here, workers deliver here and there, and the mover is killed every now and then."""
+    source, destination, name = urls
+    accepted: list[str] = []
+    stop = threading.Event()
+    opts = QueueOpts(url=source, queue_name=name, is_multi_processor=True)
+
+    def produce():
+        with Client(KEY, process=False, persistence=opts, flush_at=1, flush_interval=0.01) as client:
+            while not stop.wait(0.002):
+                accepted.append(client.track("u1", "E"))
+            assert client.flush(until="persisted", timeout=30).pending == 0
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    workers = [
+        start("worker", "--multi", "-q", url, "--queue-name", name, env=target, stderr=subprocess.DEVNULL)
+        for url in (source, destination)
+    ]
+    arguments = ("queue", "move", "--multi", "-q", source, "--queue-name", name, "--to", destination)
+    kills = 0
+    for pause in (0.7, 0.9, 1.1, 1.3):
+        mover = start(*arguments, "--follow", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            mover.wait(pause)
+        kills += mover.poll() is None
+        mover.kill()
+        mover.wait()
+    stop.set()
+    producer.join(60)
+    workers[0].send_signal(signal.SIGTERM)
+    assert workers[0].wait(60) == 0
+    with opened(source, name) as backend:  # what dead movers hold comes due by itself; a test has not so long
+        for token, *_ in backend.processors():
+            backend.leave(token)
+    last = start(*arguments, stdout=subprocess.DEVNULL)
+    assert last.wait(60) == 0, last.stderr.read()
+    deadline = time.monotonic() + 60
+    while not set(accepted) <= set(plane.unique_ids()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert set(accepted) - set(plane.unique_ids()) == set()
+    assert stored(source, name) == []
+    assert kills >= 3
+    assert len(accepted) > 100

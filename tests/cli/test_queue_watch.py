@@ -1,0 +1,199 @@
+"""The parts of ``eventspool queue`` that go on until they are told to stop, and what else operators steer with."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from eventspool import QueueStats
+from eventspool._cli.commands.queue.status import Rates, sparkline
+
+
+def ids(run, queue, state="failed"):
+    return [job["id"] for job in run("queue", "list", "--state", state, "--json", **queue).json]
+
+
+def test_watching_as_json_is_a_line_each_time(start, run, failed, enqueue):
+    process = start("queue", "status", "--watch", "--interval", "0.1", "--json", env=failed)
+    first = json.loads(process.stdout.readline())
+    enqueue("good")
+    while json.loads(process.stdout.readline())["waiting"]["jobs"] == 0:
+        pass
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
+    assert (first["failed"]["jobs"], first["paused"], first["accepted_events"]) == (2, False, 2)
+
+
+def test_watching_without_a_terminal_is_plain_lines(start, failed):
+    process = start("queue", "status", "--watch", "--interval", "0.1", env=failed)
+    lines = [process.stdout.readline() for _ in range(3)]
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(30) == 0
+    assert all("2 failed" in line and "\x1b" not in line for line in lines), lines
+
+
+def test_status_says_who_delivers_and_what_is_wrong(run, start, plane, target, queue, enqueue):
+    plane.script("status=503")
+    enqueue("a", "b")
+    start("worker", env={**target, **queue})
+    assert plane.wait_for(lambda stats: stats.requests >= 6, timeout=60)
+    process = start("queue", "status", "--watch", "--interval", "0.2", "--json", env=queue)
+    while not ((look := json.loads(process.stdout.readline()))["workers"] and look["workers"][0]["paused"]):
+        pass
+    shown = run("queue", "status", **queue).out
+
+    assert look["workers"][0]["statuses"]
+    assert "503" in shown
+    assert "data plane down" in shown
+
+
+def test_rates_come_from_totals_and_survive_an_emptied_queue():
+    rates = Rates()
+    for at, accepted in ((0.0, 10), (2.0, 30), (2.0, 99), (3.0, 0)):
+        rates.add(at, QueueStats(accepted_events=accepted))
+    assert list(rates.accepted) == [10.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn"), [([], ""), ([0, 0], "▁▁"), ([0, 7, 14], "▁▅█"), ([1e-9], "█"), ([3, 0, 3], "█▁█")]
+)
+def test_a_sparkline_spans_nothing_to_the_largest(values, drawn):
+    assert sparkline(values) == drawn
+
+
+def test_tail_shows_what_is_there_and_what_comes(start, run, failed, enqueue, plane, target):
+    process = start("queue", "tail", "-n", "1", "--interval", "0.1", "--events", "--json", env=failed)
+    first = json.loads(process.stdout.readline())
+    plane.script("status=404")
+    enqueue("bad-2")
+    run("worker", "--once", **target, **failed)
+    second = json.loads(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
+    assert process.stdout.read() == ""
+    assert [job["payload"][0]["event"] for job in (first, second)] == ["bad-1", "bad-2"]
+    assert second["reason"] == "rejected"
+
+
+def test_tail_for_people_is_lines(start, failed):
+    process = start("queue", "tail", "--events", env=failed)
+    lines = [process.stdout.readline() for _ in range(4)]
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(30) == 0
+    assert "rejected: " in lines[0]
+    assert '"bad-0"' in lines[1]
+
+
+def test_failed_groups_by_reason_and_says_what_to_do(run, failed):
+    [group] = run("queue", "failed", "--json", **failed).json
+    shown = run("queue", "failed", **failed)
+
+    assert (group["reason"], group["jobs"], group["events"]) == ("rejected", 2, 2)
+    assert "404" in group["error"]
+    assert "refused" in shown.err
+    assert "rejected" in shown.out
+    run("queue", "retry", **failed)
+    assert run("queue", "failed", "--json", **failed).json == []
+    assert "Nothing failed" in run("queue", "failed", **failed).err
+
+
+def test_pause_and_resume_steer_workers_of_other_processes(run, plane, target, queue, enqueue, start):
+
+    enqueue("a")
+    assert run("queue", "pause", "--json", **queue).json == {"paused": True, "unfinished_jobs": 1}
+    worker = start("worker", "--once", env={**target, **queue}, stderr=subprocess.DEVNULL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        worker.wait(1.5)
+    assert plane.stats().requests == 0
+    assert "paused" in run("queue", "status", **queue).out
+
+    assert "1 job" in run("queue", "resume", **queue).out
+    assert worker.wait(30) == 0
+    assert plane.unique_ids() == ["id-a"]
+
+
+def test_delayed_jobs_come_due_at_once_when_asked(run, plane, target, queue, enqueue, start):
+    plane.script("status=503,retry_after=600,next=1")
+    enqueue("a")
+    worker = start("worker", env={**target, **queue}, stderr=subprocess.DEVNULL)
+    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=30)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    assert "next in" in run("queue", "status", **queue).out
+    assert run("queue", "retry", "--state", "delayed", "--dry-run", "--json", **queue).json == {
+        "retried": 1,
+        "dry_run": True,
+    }
+    assert len(ids(run, queue, "delayed")) == 1
+    assert run("queue", "retry", "--state", "delayed", "--json", **queue).json == {"retried": 1}
+    assert len(ids(run, queue, "waiting")) == 1
+    assert run("queue", "retry", "--state", "delayed", "--reason", "x", **queue).status == 2
+
+
+def test_a_dry_run_changes_nothing(run, failed, tmp_path):
+    assert run("queue", "retry", "--dry-run", "--json", **failed).json == {"retried": 2, "dry_run": True}
+    assert run("queue", "purge", "--dry-run", "--json", **failed).json == {"purged": 2, "dry_run": True}
+    assert run("queue", "export", "--dry-run", "--json", "x", **failed).json == {
+        "exported": 2,
+        "file": "x",
+        "dry_run": True,
+    }
+    assert "would have purged 2 jobs" in run("queue", "purge", "--dry-run", **failed).out
+    assert len(ids(run, failed)) == 2
+    assert not (tmp_path / "x").exists()
+
+
+def test_age_and_id_narrow_it_down(run, failed, tmp_path):
+    [first, second] = ids(run, failed)
+
+    assert run("queue", "purge", "--older-than", "1h", "--yes", "--json", **failed).json == {"purged": 0}
+    assert run("queue", "purge", "--older-than", "soon", "--yes", **failed).status == 2
+    assert run("queue", "export", "--id", second, "-", **failed).out.count("bad-1") == 2
+    assert run("queue", "export", "--reason", "other", "none.jsonl", "--json", **failed).json["exported"] == 0
+    assert run("queue", "retry", "--older-than", "0", "--id", first, "--json", **failed).json == {
+        "retried": 1
+    }
+
+
+def test_a_users_events_are_found_exported_and_erased(run, target, plane, queue):
+    """Out of batches that hold others' events, too, in every state."""
+    lines = b"".join(b'{"type":"track","event":"E%d","userId":"u%d"}\n' % (i, i % 3) for i in range(9))
+    assert run("send", "-", "--enqueue-only", data=lines, **queue).status == 0
+    one = ("--state", "all", "--user-id", "u1")
+
+    assert run("queue", "purge", *one, "--dry-run", "--json", **queue).json == {"purged": 3, "dry_run": True}
+    done = run("queue", "export", *one, "-", **queue)
+    assert (done.status, done.out.count('"u1"')) == (0, 3)
+    assert run("queue", "purge", *one, "--yes", "--json", **queue).json["purged"] >= 1
+    assert run("queue", "purge", *one, "--yes", "--json", **queue).json == {"purged": 0}
+    assert run("worker", "--once", **target, **queue).status == 0
+    assert plane.stats().unique == 6
+
+
+def test_an_export_is_private(run, failed, tmp_path):
+    run("queue", "export", "out.jsonl", **failed)
+    assert (tmp_path / "out.jsonl").stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".eventspool")] == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_printed_and_complete(run, shell, start):
+    script = run("completion", shell)
+    assert (script.status, "_EVENTSPOOL_COMPLETE" in script.out) == (0, True)
+    assert run("completion", shell, "--json").json["script"] + "\n" == script.out
+    env = {
+        "_EVENTSPOOL_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "eventspool queue mo",
+        "COMP_CWORD": "mo" if shell == "fish" else "2",
+    }
+    process = start(env={**env})
+    out, err = process.communicate(timeout=30)
+
+    assert "move" in out, err
