@@ -160,6 +160,8 @@ class Queue:
         kept = [event for event in events if not _concerns(event, user_id)]
         if payload is None or len(kept) == len(events):
             return False
+        if (self._backend.lookup([job_id]).get(job_id) is not None) != (state is JobState.FAILED):
+            return False  # named by the caller, and in another state
         if not kept:
             return self._backend.purge(state, [job_id]) == 1
         rest = seal(kept)

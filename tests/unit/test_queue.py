@@ -136,6 +136,15 @@ def test_a_users_events_are_deleted_and_the_others_stay(queue, bury):
     assert queue.purge(user_id="ann") == 0
 
 
+def test_a_user_is_erased_only_from_jobs_of_the_state(queue, backend, bury):
+    [failed] = bury(batch("ann", "bob"))
+    backend.commit([waiting := batch("ann", "bob")])
+    ids = [failed, waiting.id]
+    assert queue.purge("waiting", ids=ids, user_id="ann") == 1
+    assert (users_in(queue, "failed"), users_in(queue, "waiting")) == (["ann", "bob"], ["bob"])
+    assert queue.purge("failed", ids=ids, user_id="ann") == 1
+
+
 @pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId"])
 def test_a_user_is_found_by_each_of_their_ids(queue, backend, name):
     backend.commit([batch("someone", **{name: "ann"}), batch("someone", properties={name: "ann"})])
