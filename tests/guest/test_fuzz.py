@@ -1,0 +1,69 @@
+"""
+A million calls of the event methods with hostile values: none lets an exception out or hangs, and each is counted.
+
+Other values than those of every run: ``EVENTSPOOL_FUZZ_SEED=7 pytest tests/guest/test_fuzz.py``. One batch once more, as the
+failure says: ``… EVENTSPOOL_FUZZ_BATCH=12``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from eventspool.testing import DataPlane
+
+PORTIONS = 4
+CALLS = 250_000
+SEED = int(os.environ.get("EVENTSPOOL_FUZZ_SEED", "20261124"))
+BATCH = os.environ.get("EVENTSPOOL_FUZZ_BATCH", "")
+_TESTS = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def patient_plane():
+    """A data plane that takes numbers of any length, as JSON allows."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    with DataPlane(keep_events=0, keep_requests=0) as plane:
+        yield plane
+    sys.set_int_max_str_digits(limit)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("portion", range(1 if BATCH else PORTIONS))
+def test_no_call_lets_an_exception_out_or_hangs_and_each_is_counted(patient_plane, portion):
+    """250,000 calls in a process of their own; whatever they accepted, the data plane takes."""
+    path = os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH"))))
+    seed = SEED if BATCH else SEED + portion
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "guest.fuzz",
+            patient_plane.url,
+            patient_plane.write_key,
+            str(seed),
+            str(CALLS),
+            BATCH,
+        ],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    last = result.stdout.splitlines()[-1:]
+    assert result.returncode == 0, f"exit status {result.returncode} in {last}: {result.stderr[-4000:]}"
+    counts = json.loads(last[0])
+    print(counts)
+    assert BATCH or counts["calls"] >= CALLS
+    assert counts["accepted"] == counts["counted"] == counts["delivered"] == patient_plane.stats().events
+    assert counts["refused"] == counts["counted_refused"]
+    assert set(counts["reasons"]) <= {"invalid", "unencodable", "too_large"}
+    assert BATCH or min(counts[kind] for kind in ("accepted", "refused", "raised")) > CALLS // 100
