@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -303,10 +302,12 @@ def test_now_follows_the_clock_over_seconds_and_backwards(monkeypatch):
     expected = ["1970-01-01T00:00:00.000Z", "1970-01-01T00:00:00.999Z", "1970-01-01T00:00:01.000Z"]
     expected += ["2025-11-24T16:00:00.500Z", "2025-11-24T16:00:00.999Z", "2025-11-24T16:00:01.000Z"]
     expected += ["2025-11-24T16:00:00.250Z", "1970-01-01T00:00:05.000Z"]
-    monkeypatch.setattr(_clock, "_current_second", (-1, ""))
+    monkeypatch.setattr(_clock, "_present", (-1, ""))
+    monkeypatch.setattr(_clock, "_present_second", (-1, ""))
     seen = []
     for moment in moments:
-        monkeypatch.setattr(time, "time", lambda moment=moment: moment)
+        nanoseconds = int(moment) * 10**9 + round(moment % 1 * 10**9)
+        monkeypatch.setattr(_clock, "time_ns", lambda nanoseconds=nanoseconds: nanoseconds)
         seen.append(_clock.now_text())
     monkeypatch.undo()
     assert seen == expected

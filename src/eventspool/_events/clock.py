@@ -9,27 +9,39 @@ from __future__ import annotations
 import os
 import time
 from datetime import UTC, date, datetime, timedelta
+from time import time_ns
 
 __all__ = ["instant_text", "moment_of", "new_message_id", "now_text"]
 
 _MILLISECONDS = tuple(f"{i:03d}Z" for i in range(1000))
 _FIRST = datetime.min.replace(tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
-_current_second: tuple[int, str] = (-1, "")  # replaced as a whole, so no thread sees half of a change
+_present: tuple[int, str] = (
+    -1,
+    "",
+)  # a millisecond and its text; replaced as a whole, so no thread sees half of it
+_present_second: tuple[int, str] = (-1, "")
 
 
 def now_text() -> str:
     """Return the present moment, such as ``2026-11-23T17:26:00.123Z``."""
-    global _current_second  # noqa: PLW0603 - a cache: the date part changes once a second
-    now = time.time()
-    second, prefix = _current_second
-    fraction = now - second
-    if not 0.0 <= fraction < 1.0:
-        second = int(now)
-        prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        _current_second = (second, prefix)
-        fraction = now - second
-    return prefix + _MILLISECONDS[int(fraction * 1000)]
+    global _present  # noqa: PLW0603 - a cache: the events of one request fall into one millisecond or two
+    now = time_ns() // 1_000_000
+    moment, text = _present
+    if now != moment:
+        text = _millisecond_text(now)
+        _present = (now, text)
+    return text
+
+
+def _millisecond_text(moment: int) -> str:
+    global _present_second  # noqa: PLW0603 - likewise: the part up to the second
+    now, fraction = divmod(moment, 1000)
+    second, prefix = _present_second
+    if now != second:
+        prefix = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(now))
+        _present_second = (now, prefix)
+    return prefix + _MILLISECONDS[fraction]
 
 
 def instant_text(moment: datetime) -> str:
