@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool import Depth, QueueStats
-from eventspool._dashboard.history import Answers, History, Look, rates
+from eventspool._dashboard.history import Answers, History, Look, Reasons, rates
 from eventspool._job import ProcessorInfo
 
 
@@ -97,6 +97,25 @@ def test_a_heartbeat_counts_once_however_often_it_is_seen_and_not_forever():
     assert answers.add([again, other], 3.0) == {"200": 4, "503": 2, "timeout": 1}
     assert answers.add([], 31.5) == {"200": 1, "503": 2, "timeout": 1}
     assert answers.add([], 40.0) == {}
+
+
+def test_reasons_are_counted_the_more_seldom_the_longer_it_takes(queue):
+    counts = []
+
+    def count():
+        counts.append(queue.now)
+        queue.now += 0.5
+        return {"rejected": Depth(len(counts), 1, 1)}
+
+    queue.failed_reasons = count
+    reasons = Reasons(queue, clock=lambda: queue.now)
+    assert reasons.count()["rejected"].jobs == 1
+    queue.now += 49.0
+    assert reasons.count()["rejected"].jobs == 1
+    reasons.forget()
+    assert reasons.count()["rejected"].jobs == 2
+    queue.now += 51.0
+    assert reasons.count()["rejected"].jobs == 3
 
 
 def test_what_a_broken_queue_raises_is_passed_on_and_the_next_look_tries_again(queue, history):

@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from eventspool._dashboard.dataplane import DataPlaneError
 from eventspool._dashboard.health import judge
+from eventspool._dashboard.history import History, Reasons
 from eventspool._dashboard.reading import line, pretty, visible
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from eventspool._dashboard.dataplane import LocalDataPlane
-    from eventspool._dashboard.history import History
     from eventspool._job import Job
     from eventspool._queue import Queue
 
@@ -38,6 +38,9 @@ __all__ = ["Api"]
 
 CONFIRMATION = "purge"
 _PAGE = 50
+_SEARCHED_PAGE = 500
+_SEARCHED_PAGES = 10
+"""With a reason, so many pages are looked through for a request; the rest is behind ``next``."""
 _EVENTS_AT_ONCE = 20
 _MAX_BODY_BYTES = 1 << 20
 _STATES = ("waiting", "delayed", "leased", "failed")
@@ -47,17 +50,15 @@ class Api:
     """
     Args:
         queue: What it is about.
-        history: Its samples.
         name: What to call the queue.
         read_only: Refuse whatever changes something.
         dataplane: The local data plane, where there is one.
     """
 
-    def __init__(
-        self, queue: Queue, history: History, *, name: str, read_only: bool, dataplane: LocalDataPlane | None
-    ) -> None:
+    def __init__(self, queue: Queue, *, name: str, read_only: bool, dataplane: LocalDataPlane | None) -> None:
         self._queue = queue
-        self._history = history
+        self._history = History(queue)
+        self._reasons = Reasons(queue)
         self._name = name
         self._read_only = read_only
         self._dataplane = dataplane
@@ -105,12 +106,15 @@ class Api:
         after = request.query_params.get("after") or None
         jobs: list[Job] = []
         more = True
-        while len(jobs) < limit and more:
-            page = self._queue.jobs(state, limit, after)
-            more = len(page) == limit
+        size = limit if reason is None else _SEARCHED_PAGE
+        for _ in range(1 if reason is None else _SEARCHED_PAGES):
+            page = self._queue.jobs(state, size, after)
+            more = len(page) == size
             after = page[-1].id if page else after
             jobs += [job for job in page if reason is None or job.reason == reason]
-        reasons = self._queue.failed_reasons() if state == "failed" else {}
+            if len(jobs) >= limit or not more:
+                break
+        reasons = self._reasons.count() if state == "failed" else {}
         return {
             "now": time.time(),
             "jobs": [_job(job) for job in jobs],
@@ -205,6 +209,7 @@ class Api:
             def act() -> Response:
                 answer = _guarded(lambda: handler(body))
                 if answer.status_code == HTTPStatus.OK:
+                    self._reasons.forget()
                     self._history.look(fresh=True)
                 return answer
 

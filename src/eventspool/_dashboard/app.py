@@ -16,7 +16,6 @@ from starlette.staticfiles import StaticFiles
 from eventspool._dashboard import security
 from eventspool._dashboard.api import Api
 from eventspool._dashboard.dataplane import LocalDataPlane
-from eventspool._dashboard.history import History
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +56,7 @@ def create_app(
         ConfigError: The token is too short, or the data plane is not on this machine.
     """
     plane = None if dataplane is None else LocalDataPlane(dataplane)
-    api = Api(queue, History(queue), name=name, read_only=read_only, dataplane=plane)
+    api = Api(queue, name=name, read_only=read_only, dataplane=plane)
     routes = [
         Route("/", _page, methods=["GET"]),
         Mount("/static", StaticFiles(directory=_STATIC)),

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from eventspool._job import ProcessorInfo, QueueStats
+    from eventspool._job import Depth, ProcessorInfo, QueueStats
     from eventspool._queue import Queue
 
-__all__ = ["Answers", "History", "Look", "Sample", "rates"]
+__all__ = ["Answers", "History", "Look", "Reasons", "Sample", "rates"]
 
 _KEPT = 300
 _EVERY_SECONDS = 0.9  # the page asks once a second, not to the millisecond
+_REST = 100
 _LONGEST_STEP_SECONDS = 5.0
 ANSWERS_FOR_SECONDS = 30.0
 """How far back "recent" answers go."""
@@ -97,6 +98,38 @@ class Answers:
         for _, statuses in self._recent:
             total.update(statuses)
         return dict(total)
+
+
+class Reasons:
+    """
+    The failed jobs by reason, which take the queue longer the more there are: counted so seldom that it does not matter.
+
+    Args:
+        queue: What to look at.
+        clock: Seconds, of any beginning.
+    """
+
+    def __init__(self, queue: Queue, clock: Callable[[], float] = time.monotonic) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._counted: Mapping[str, Depth] = {}
+        self._again_at = float("-inf")
+
+    def count(self) -> Mapping[str, Depth]:
+        """Return how much failed, by reason; counted anew when the last time was a hundred times its cost ago."""
+        with self._lock:
+            start = self._clock()
+            if start >= self._again_at:
+                self._counted = self._queue.failed_reasons()
+                end = self._clock()
+                self._again_at = end + max(_EVERY_SECONDS, _REST * (end - start))
+            return self._counted
+
+    def forget(self) -> None:
+        """Count anew the next time: something was changed."""
+        with self._lock:
+            self._again_at = float("-inf")
 
 
 class History:

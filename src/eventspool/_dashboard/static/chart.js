@@ -60,6 +60,7 @@ export function sparkline(level) {
       const last = values.slice(-60);
       const most = Math.max(...last.map((value) => value ?? 0), 0) || 1;
       const step = width / 59;
+      root.style.visibility = last.some((value) => value) ? "visible" : "hidden";
       const points = last.map((value, index) =>
         value === null ? null : [width - (last.length - 1 - index) * step, height - 2 - (value / most) * (height - 6)],
       );

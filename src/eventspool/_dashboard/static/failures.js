@@ -30,7 +30,7 @@ const EMPTY = {
 const JOBS_EVERY = 2000;
 
 export function failuresPage({ refresh }) {
-  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], limit: 50, skew: 0, readOnly: true };
+  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], limit: 50, pages: 1, skew: 0, readOnly: true };
   let timer = 0;
   let active = false;
 
@@ -59,7 +59,7 @@ export function failuresPage({ refresh }) {
   const bar = h("div", { class: "bar" }, h("label", { class: "check" }, selectAll, chosenText), h("div", { class: "row end grow" }, retryChosen, exportChosen, purgeChosen));
   const list = h("ul", { class: "jobs" });
   const empty = h("div", { class: "empty" });
-  const more = h("button", { class: "quiet", hidden: true, onclick: () => ((view.limit += 100), load()) }, "Show more");
+  const more = h("button", { class: "quiet", hidden: true, onclick: showMore }, "Show more");
   const detail = h("aside", { class: "detail", hidden: true, "aria-label": "The job that is open" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
   const root = h("div", { class: "page" }, h("h1", {}, "Failures and retries"), tabs, problem, groups,
@@ -75,7 +75,7 @@ export function failuresPage({ refresh }) {
   };
 
   function choose(tab) {
-    Object.assign(view, { tab, reason: null, jobs: [], limit: 50 });
+    Object.assign(view, { tab, reason: null, jobs: [], limit: 50, pages: 1 });
     view.selected.clear();
     close();
     list.replaceChildren();
@@ -84,11 +84,24 @@ export function failuresPage({ refresh }) {
     drawTabs();
   }
 
+  function showMore() {
+    view.limit += 100;
+    view.pages += 1;
+    load();
+  }
+
   async function load() {
     clearTimeout(timer);
     const asked = `${view.tab} ${view.reason}`;
     try {
       const answer = await get("jobs", { state: view.tab, reason: view.reason, limit: view.limit });
+      // With a reason, one answer may have looked through many jobs and found few: "Show more" goes on from there.
+      for (let page = 1; page < view.pages && answer.next !== null && answer.jobs.length < view.limit; page += 1) {
+        const rest = { limit: view.limit - answer.jobs.length, after: answer.next };
+        const found = await get("jobs", { state: view.tab, reason: view.reason, ...rest });
+        answer.jobs.push(...found.jobs);
+        answer.next = found.next;
+      }
       if (asked !== `${view.tab} ${view.reason}`) return;
       view.jobs = answer.jobs;
       view.skew = Date.now() / 1000 - answer.now;
@@ -156,7 +169,7 @@ export function failuresPage({ refresh }) {
   }
 
   function pickReason(reason) {
-    view.reason = view.reason === reason ? null : reason;
+    Object.assign(view, { reason: view.reason === reason ? null : reason, limit: 50, pages: 1 });
     view.selected.clear();
     load();
   }
