@@ -156,6 +156,19 @@ def test_in_order_means_in_order_also_when_every_head_fails_twice(rig):
     assert rig.plane.sent == [[name] for name in names for _ in range(3)]
 
 
+def test_in_order_one_batch_may_pass_others_at_the_end_of_an_outage(rig):
+    """The probe that found the data plane alive again; all the others keep their order."""
+    rig = rig(DOWN, fifo=True, max_attempts=1_000).start()
+    names = [f"j{i}" for i in range(6)]
+    rig.commit(*[make_job(name) for name in names])
+    until(lambda: {sent[0] for sent in rig.plane.sent} == set(names))
+    rig.plane.answer = OK
+    rig.empty()
+    arrived = [accepted[0] for accepted in rig.plane.accepted]
+    assert sorted(arrived) == names
+    assert arrived[1:] == [name for name in names if name != arrived[0]]
+
+
 def test_in_order_a_poisonous_head_goes_to_the_failed_queue_and_the_rest_follows(rig):
     rig = rig(lambda names: DeliveryResult(400) if "bad" in names else OK, fifo=True).start()
     rig.commit(make_job("a", "bad", "b"), make_job("c"), make_job("d"))

@@ -77,9 +77,11 @@ def test_a_server_with_a_port_listens_on_the_loopback(unused_port):
         backend.close()
 
 
+@pytest.mark.parametrize("fsync", ["always", "everysec", "no"])
 @pytest.mark.parametrize("name", list(available_servers()))
-def test_a_killed_server_keeps_what_was_committed(name):
-    with running(name, aof="always") as server:
+def test_a_killed_server_keeps_what_was_committed(name, fsync):
+    """It has written before it answers; what it has not synced the kernel keeps, as long as that has power."""
+    with running(name, "--appendfsync", fsync, aof="always") as server:
         backend = make_backend(server)
         backend.open()
         jobs = new_jobs(20)

@@ -72,6 +72,16 @@ def test_a_power_cut_takes_nothing_acknowledged_from_redis_that_syncs_always():
     assert outcome.lost == 0
 
 
+@pytest.mark.alone
+@pytest.mark.slow
+@needs_strace
+def test_a_power_cut_takes_the_last_seconds_from_redis_that_syncs_every_second():
+    """Redis puts a sync off by up to a second beyond that; the rest of the bound is for slow machines."""
+    outcome = cut_power("everysec", random.Random(1))
+    assert outcome.acked > 20
+    assert outcome.window < 5.0, outcome
+
+
 def file_after(*lines: str) -> TracedFile:
     """Return the model of the one file that *lines* are about."""
     file = TracedFile()
