@@ -30,6 +30,12 @@ def _probe_fails(breaker, jitter=0.0):
     return breaker.opens_until - now
 
 
+def test_at_first_all_flows_and_nothing_is_held_against_the_write_key(breaker):
+    assert breaker.permission(0.0) is FLOW
+    assert not breaker.unauthorized
+    assert breaker.opens_until == 0.0
+
+
 def test_it_opens_at_the_fifth_failure_in_a_row(breaker):
     _fail(breaker, times=4)
     assert breaker.permission(0.0) is FLOW
@@ -90,6 +96,11 @@ def test_probes_are_stretched_by_a_quarter_at_most_and_never_sooner(draws):
         assert bound * 0.999 <= _probe_fails(breaker, jitter) <= bound * 1.2501
 
 
+def test_the_draw_stretches_a_pause_by_its_quarter(breaker):
+    _fail(breaker, times=5, jitter=0.8)
+    assert breaker.opens_until == pytest.approx(1.2)
+
+
 def test_a_probe_that_is_asked_to_stay_away_waits_that_long(breaker):
     _fail(breaker, times=5)
     breaker.begin_probe()
@@ -138,6 +149,8 @@ def test_a_late_success_does_not_end_the_time_that_the_data_plane_asked_for(brea
     breaker.record_success(0.1, probe=False)
     assert breaker.permission(59.9) is HOLD
     assert breaker.permission(60.0) is PROBE
+    breaker.record_success(60.0, probe=False)
+    assert breaker.permission(60.0) is FLOW
 
 
 @given(

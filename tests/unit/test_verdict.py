@@ -50,6 +50,23 @@ def test_a_result_describes_itself_without_the_answers_body():
     assert DeliveryResult(error="no route").describe() == "no route"
 
 
+def test_a_result_of_which_no_more_is_known_says_no_more():
+    answer = DeliveryResult(200)
+    assert (answer.error, answer.body, answer.retry_after, answer.timed_out) == ("", b"", None, False)
+
+
+@pytest.mark.parametrize(
+    ("result", "ending"),
+    [
+        (DeliveryResult(503), "503"),
+        (DeliveryResult(timed_out=True), "timeout"),
+        (DeliveryResult(error="no route"), "error"),
+    ],
+)
+def test_a_result_ends_in_one_word(result, ending):
+    assert result.ending == ending
+
+
 @pytest.mark.parametrize(
     ("answer", "found"),
     [
@@ -62,6 +79,7 @@ def test_a_result_describes_itself_without_the_answers_body():
         ({"errors": [0, 2]}, {0: "", 2: ""}),
         ({"errors": ["0", "2"]}, {0: "", 2: ""}),
         ({"errors": {"2": "bad", "x": "junk"}}, {2: "bad"}),
+        ({"errors": {"000000001": "bad", "0000000002": "too long for a position"}}, {1: "bad"}),
         ({"errors": [None, "bad", {"message": "worse"}]}, {1: "bad", 2: "worse"}),
         ({"ok": False, "errors": [None, None, 0]}, {2: "0"}),
         ({"errors": [None, None, None]}, {}),
@@ -113,7 +131,7 @@ def test_no_answer_makes_reading_rejections_raise(body, events):
         ("1.5", 1.5),
         ("0", 0.0),
         ("-7", 0.0),
-        ("1e9", MAX_RETRY_AFTER),
+        ("1e9", 3600.0),
         ("9" * 5_000, MAX_RETRY_AFTER),
         ("inf", MAX_RETRY_AFTER),
         ("-inf", 0.0),
