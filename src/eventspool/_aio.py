@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from eventspool._client import Client
@@ -85,6 +87,32 @@ class AsyncClient:
 
 
 async def _to_thread(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """
+    Call it on a thread that nobody waits for once the awaiting task is cancelled.
+
+    The event loop would wait at its end for one of its own threads, and ``flush`` may have no end in an outage.
+    """
     import asyncio  # not at the top: who never awaits never pays for it
 
-    return await asyncio.to_thread(call, *args, **kwargs)
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, error: BaseException | None) -> None:
+        if outcome.done():  # cancelled
+            return
+        if error is None:
+            outcome.set_result(result)
+        else:
+            outcome.set_exception(error)
+
+    def run() -> None:
+        result, raised = None, None
+        try:
+            result = call(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - it is the awaiting task's
+            raised = error
+        with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, result, raised)
+
+    threading.Thread(target=run, name="eventspool-await", daemon=True).start()
+    return await outcome
