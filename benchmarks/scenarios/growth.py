@@ -33,7 +33,7 @@ SIZES = (100, 10_000, 1_000_000)
 QUICK_SIZES = (100, 1_000, 10_000)
 TOLERANCE = 1.15
 _JUDGED = {"memory": SIZES[-2]}
-"""A client holds 20,000 events in memory at most. A million are measured, too: they show what the processor's caches are worth."""
+"""A client holds 20,000 events in memory at most. A million are measured, too: they show what a processor's cache is worth."""
 _PARTS = frozenset({"enqueue_us", "claim_us", "ack_us"})
 """Shown one by one, and judged by their sum: what a job costs."""
 
