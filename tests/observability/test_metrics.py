@@ -1,0 +1,191 @@
+"""What is read from clients and queues, and Prometheus' text format made without Prometheus' library."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from e2e.harness import eventually
+from eventspool import ClientStats, Queue, QueueUnavailable, _metrics
+from eventspool._backends.memory import MemoryBackend
+from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._metrics import METRICS, QueueReader, metrics_text, read_client
+from eventspool.integrations.prometheus import EventSpoolCollector
+
+NOTE = {
+    "host": "web-1",
+    "pid": 7,
+    "in_flight": 2,
+    "sent": 30,
+    "retried": 4,
+    "paused": True,
+    "latency_p50": 0.01,
+    "latency_p99": 0.5,
+    "statuses": {"200": 29, "timeout": 1},
+}
+
+
+@pytest.fixture
+def backend():
+    """A queue with failed and waiting jobs, and a processor."""
+    backend = MemoryBackend()
+    backend.open()
+    fail(backend, "rejected", "rejected", "stalled")
+    backend.commit([NewJob(new_job_id(), b"payload", 5)])
+    backend.renew("token", [], visibility_timeout=60.0, note=json.dumps(NOTE))
+    return backend
+
+
+def fail(backend, *reasons):
+    """Have a job fail for each reason."""
+    for reason in reasons:
+        job = NewJob(new_job_id(), b"payload", 1)
+        backend.commit([job])
+        backend.claim("token", limit=9, visibility_timeout=60.0)
+        failure = Failure(reason, "no", 1)
+        assert backend.settle("token", [Settlement(job.id, SettlementKind.FAIL, failure=failure)]) == [True]
+
+
+def values(text):
+    """Return what a text says: every sample's value by its name and labels."""
+    families = text_string_to_metric_families(text)
+    return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
+
+
+def read(reader):
+    """Return a queue's readings, by metric and labels but the queue's own."""
+    return {(reading.metric, *reading.labels[1:]): reading.value for reading in reader.read()}
+
+
+def test_a_queue_is_read_in_full(backend):
+    readings = read(QueueReader("orders", Queue(backend)))
+
+    assert readings["queue.up",] == 1
+    assert readings["queue.jobs", "waiting"] == 1
+    assert readings["queue.events", "waiting"] == 5
+    assert readings["queue.stored", "failed"] == 3 * len(b"payload")
+    assert readings["queue.accepted.events",] == 8
+    assert readings["queue.failed.events",] == 3
+    assert (readings["queue.failed.jobs", "rejected"], readings["queue.failed.jobs", "stalled"]) == (2, 1)
+    assert readings["queue.processors",] == 1
+    assert readings["processor.sent.jobs", "web-1:7"] == 30
+    assert readings["processor.retried.jobs", "web-1:7"] == 4
+    assert readings["processor.held.jobs", "web-1:7"] == 2
+    assert readings["processor.paused", "web-1:7"] == 1
+    assert readings["processor.latency", "web-1:7", "0.99"] == 0.5
+    assert readings["processor.recent.requests", "web-1:7", "timeout"] == 1
+
+
+def test_every_metric_of_a_queue_or_a_client_is_read_with_its_labels(backend):
+    readings = [*QueueReader("orders", Queue(backend)).read(), *read_client("web", ClientStats())]
+
+    assert {reading.metric for reading in readings} == METRICS.keys()
+    for reading in readings:
+        assert len(reading.labels) == len(METRICS[reading.metric].labels), reading
+
+
+def test_two_processors_of_one_process_are_told_apart(backend):
+    backend.renew("other", [], visibility_timeout=60.0, note=json.dumps({**NOTE, "sent": 1}))
+    readings = read(QueueReader("orders", Queue(backend)))
+
+    assert sum(value for (metric, *_), value in readings.items() if metric == "processor.sent.jobs") == 31
+
+
+def test_a_processor_that_says_nothing_of_itself_goes_by_its_token(backend):
+    backend.renew("silent", [], visibility_timeout=60.0)
+
+    assert read(QueueReader("orders", Queue(backend)))["processor.sent.jobs", "silent"] == 0
+
+
+def test_a_queue_that_cannot_be_reached_is_not_up_and_nothing_else(backend, monkeypatch):
+    reader = QueueReader("orders", Queue(backend))
+    assert len(read(reader)) > 1
+
+    def stats():
+        raise QueueUnavailable("away")
+
+    monkeypatch.setattr(backend, "stats", stats)
+    assert read(reader) == {("queue.up",): 0}
+
+
+def test_a_queue_that_is_not_there_yet_is_not_up(clients):
+    client = clients()
+
+    assert read(QueueReader("orders", lambda: client.queue)) == {("queue.up",): 0}
+
+
+def test_failed_jobs_are_counted_by_reason_only_when_their_number_has_changed(backend, monkeypatch):
+    counted = []
+    reasons = backend.reasons
+    monkeypatch.setattr(backend, "reasons", lambda: counted.append(1) or reasons())
+    reader = QueueReader("orders", Queue(backend))
+
+    read(reader)
+    assert read(reader)["queue.failed.jobs", "rejected"] == 2
+    assert len(counted) == 1
+    fail(backend, "corrupt")
+    assert read(reader)["queue.failed.jobs", "corrupt"] == 1
+    assert len(counted) == 2
+
+
+def test_many_failed_jobs_are_counted_by_reason_only_now_and_then(backend, monkeypatch):
+    monkeypatch.setattr(_metrics, "_MANY_FAILED", 3)
+    now = [100.0]
+    reader = QueueReader("orders", Queue(backend), clock=lambda: now[0])
+    assert read(reader)["queue.failed.jobs", "rejected"] == 2
+
+    fail(backend, "rejected")
+    now[0] += 29.0
+    assert read(reader)["queue.failed.jobs", "rejected"] == 2
+    now[0] += 2.0
+    assert read(reader)["queue.failed.jobs", "rejected"] == 3
+
+
+def test_known_reasons_are_there_from_the_start():
+    """Prometheus takes no notice of a counter that appears with the value 1: it has not grown."""
+    readings = {(r.metric, *r.labels): r.value for r in read_client("web", ClientStats())}
+
+    assert readings["client.refused.events", "web", "buffer_full"] == 0
+    assert readings["client.failed.events", "web", "max_attempts"] == 0
+    assert readings["client.lost.events", "web", "unstored"] == 0
+
+
+def test_a_reason_that_nobody_knew_is_exported_too():
+    readings = {(r.metric, *r.labels): r.value for r in read_client("web", ClientStats(refused={"new": 2}))}
+
+    assert readings["client.refused.events", "web", "new"] == 2
+
+
+def test_what_is_pending_is_in_one_place():
+    stats = ClientStats(accepted=10, buffered=1, persisted=9, spilled=4)
+    pending = {r.labels[1]: r.value for r in read_client("web", stats) if r.metric == "client.pending.events"}
+
+    assert pending == {"memory": 1, "queue": 5, "spill_file": 4}
+
+
+def test_the_text_says_what_prometheus_own_library_says(backend, clients):
+    client = clients()
+    assert client.track("user", "event")
+    eventually(lambda: client.stats().delivered)
+    registry = CollectorRegistry()
+    registry.register(EventSpoolCollector({"web": client}, {"orders": Queue(backend)}))
+
+    ours = values(metrics_text({"web": client}, [QueueReader("orders", Queue(backend))]))
+    theirs = values(generate_latest(registry).decode())
+
+    ages = [("eventspool_queue_oldest_age_seconds", ("queue", "orders"))]
+    assert [ours.pop(age) <= theirs.pop(age) for age in ages] == [True]
+    assert ours == theirs
+    assert ours["eventspool_client_delivered_events_total", ("client", "web")] == 1
+
+
+def test_a_processor_with_a_hostile_name_breaks_no_line(backend):
+    host = 'a"b\\c\nd{}=,'
+    backend.renew("evil", [], visibility_timeout=60.0, note=json.dumps({**NOTE, "host": host}))
+    text = metrics_text({}, [QueueReader("orders", Queue(backend))])
+
+    labels = (("processor", f"{host}:7"), ("queue", "orders"))
+    assert values(text)["eventspool_processor_sent_jobs_total", *labels] == 30
