@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import TYPE_CHECKING, assert_type
 
 from prometheus_client import REGISTRY
 
-import eventspool
 from eventspool.integrations.opentelemetry import Instrumentation, instrument
 from eventspool.integrations.prometheus import EventSpoolCollector
+
+if TYPE_CHECKING:
+    import eventspool
 
 
 def prometheus(client: eventspool.Client, other: eventspool.AsyncClient, queue: eventspool.Queue) -> None:
