@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventspool._cli.options import encryption_key, require_existing
 from eventspool._cli.output import err_console, format_count, on_terminal
@@ -121,6 +120,8 @@ def progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
     if not on_terminal():
         yield lambda count: None  # noqa: ARG005
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(
         *columns, console=err_console(), transient=True, redirect_stdout=False, redirect_stderr=False

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from eventspool._cli.commands.queue.opened import STATES, opened
@@ -132,6 +131,8 @@ def status(
 
 
 def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> int:
+    from rich.live import Live
+
     stop, rates = Stop(), Rates()
     out = console()
     moving = out.is_terminal and not out.is_dumb_terminal and not as_json

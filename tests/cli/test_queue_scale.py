@@ -1,0 +1,124 @@
+"""``queue status`` is as quick for a million jobs as for one, and reads no payload."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+import redis
+
+from eventspool._backends import create_backend
+from eventspool._config import QueueOpts
+from eventspool._envelope import seal
+from eventspool._job import NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._redis_server import RedisServer
+
+JOBS = 1_000_000
+LIMIT = 0.2
+NAME = "million"
+
+
+@pytest.fixture(scope="module", params=["sqlite", "redis"])
+def million(request, tmp_path_factory):
+    """A queue of a million jobs, some of them delayed, leased and failed, with a worker; and its URL."""
+    with RedisServer() as server:
+        url = server.url
+        if request.param == "sqlite":
+            url = f"sqlite:///{tmp_path_factory.mktemp('million')}/queue.db?synchronous=normal"
+        opts = QueueOpts(url=url, queue_name=NAME, is_multi_processor=True, max_jobs=2 * JOBS)
+        with closing(create_backend(opts)) as backend:
+            backend.open()
+            payload = seal([b'{"messageId":"m"}'], compress=False)
+            for _ in range(JOBS // 1000):
+                backend.commit([NewJob(new_job_id(), payload, 1) for _ in range(1000)])
+            held = backend.claim("worker", limit=1000, visibility_timeout=600).jobs
+            delayed = [Settlement(job.id, SettlementKind.RETRY, delay=600) for job in held[:500]]
+            failed = [Settlement(job.id, SettlementKind.FAIL) for job in held[500:900]]
+            backend.settle("worker", [*delayed, *failed])
+            backend.renew("worker", [], visibility_timeout=60, note="{}")
+        yield url
+
+
+def ask(url, *arguments):
+    """Return what status says, and how many seconds the whole process took."""
+    arguments = arguments or ("queue", "status", "-q", url, "--queue-name", NAME, "--json")
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "eventspool", *arguments], capture_output=True, check=True, env=os.environ
+    )
+    return done.stdout, time.perf_counter() - began
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(600)
+def test_status_of_a_million_jobs_takes_less_than_200_ms(million, run, record_property):
+    """Beyond what it takes to start any command at all (Python, its imports): `--version`."""
+    answers = [ask(million) for _ in range(7)]
+    start = min(ask(million, "--version")[1] for _ in range(7))
+    found = json.loads(answers[0][0])
+    whole = min(seconds for _, seconds in answers)
+    record_property("whole", whole)
+    record_property("start", start)
+
+    assert sum(found[state]["jobs"] for state in ("waiting", "delayed", "leased", "failed")) == JOBS
+    assert (found["delayed"]["jobs"], found["leased"]["jobs"], found["failed"]["jobs"]) == (500, 100, 400)
+    assert whole - start < LIMIT, (whole, start)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_status_reads_no_payload(million, run, payload_reads):
+    done = run("queue", "status", "-q", million, "--queue-name", NAME)
+
+    assert done.status == 0, done
+    assert payload_reads() == []
+    job = json.loads(run("queue", "list", "-q", million, "--queue-name", NAME, "--limit", "1", "--json").out)[
+        0
+    ]
+    run("queue", "show", job["id"], "-q", million, "--queue-name", NAME)
+    assert payload_reads() != [], "and this would have been noticed"
+
+
+@pytest.fixture
+def payload_reads(million, monkeypatch):
+    """Return a function that lists the reads of payloads since the beginning of the test."""
+    if million.startswith("sqlite"):
+        read = []
+        connect = sqlite3.connect
+
+        def authorize(action, table, column, *_):
+            if (action, table, column) == (sqlite3.SQLITE_READ, "payloads", "payload"):
+                read.append(table)
+            return sqlite3.SQLITE_OK
+
+        def watched(*arguments, **options):
+            connection = connect(*arguments, **options)
+            connection.set_authorizer(authorize)
+            return connection
+
+        monkeypatch.setattr("sqlite3.connect", watched)
+        yield lambda: list(read)
+        return
+    with redis.Redis.from_url(million) as client, client.monitor() as monitor:
+        key = f"hightouch:{{{NAME}:0}}:d"
+
+        def reads():
+            with redis.Redis.from_url(million) as other:
+                other.echo("until here")
+            found = []
+            for each in monitor.listen():
+                words = each["command"].split()
+                if words[0] == "ECHO":
+                    return found
+                if words[0] in ("HGET", "HMGET", "HGETALL", "HVALS", "HSCAN") and words[1] == key:
+                    found.append(words[0])
+            raise AssertionError
+
+        yield reads
