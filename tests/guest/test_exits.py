@@ -62,6 +62,10 @@ class Tracks:
         client.track("u1", "Deleted")
         client.track("u1", None)
 
+def close_and_exit(*_):
+    client.close()
+    sys.exit()
+
 async def flush_elsewhere(timeout=None):
     other = eventspool.AsyncClient("key", data_plane_url=url, persistence=store)
     other.track("u1", "Elsewhere")
@@ -85,6 +89,11 @@ WAYS = {
     "close": ("leave(); client.close(); client.close()", 0),
     "SIGTERM": ("signal.pause()", -signal.SIGTERM),
     "handled": ("while True: signal.pause()", -signal.SIGTERM),
+    "a handler that closes": ("signal.signal(signal.SIGTERM, close_and_exit); track_for_ever()", 0),
+    "a handler that closes amid a flush": (
+        "signal.signal(signal.SIGTERM, close_and_exit); client.flush()",
+        0,
+    ),
     "SIGINT": ("signal.pause()", -signal.SIGINT),
     "SIGINT twice": ("signal.pause()", -signal.SIGINT),
     "os._exit": ("leave(); os._exit(4)", 4),
@@ -109,6 +118,8 @@ WAYS = {
 SIGNALS = {
     "SIGTERM": [(0.3, signal.SIGTERM)],
     "handled": [(0.3, signal.SIGTERM)],
+    "a handler that closes": [(0.3, signal.SIGTERM)],
+    "a handler that closes amid a flush": [(0.3, signal.SIGTERM)],
     "SIGINT": [(0.3, signal.SIGINT)],
     "SIGINT amid an awaited flush": [(1.0, signal.SIGINT)],
     "SIGINT twice": [(0.3, signal.SIGINT), (0.5, signal.SIGINT)],
