@@ -54,6 +54,18 @@ def test_the_commonest_bad_answers_are_named():
     assert verdict.detail.endswith("Recent answers: timeout (7), 500 (3), 503 (2).")
 
 
+@pytest.mark.parametrize(
+    ("answers", "hint"),
+    [
+        ({"503": 1, "timeout": 1}, "They are retried."),
+        ({"400": 1, "200": 3}, "Events that it refuses end up in Failures."),
+        ({"400": 1, "503": 3}, "They are retried; events that it refuses end up in Failures."),
+    ],
+)
+def test_what_becomes_of_what_failed_is_said(answers, hint):
+    assert judge(look(answers=answers, waiting=SOME)).hint == hint
+
+
 def test_a_slow_data_plane_is_not_taken_for_a_dead_one():
     slow = ProcessorInfo("t", latency_p50=2.0)
 

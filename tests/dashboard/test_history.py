@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool import Depth, QueueStats
-from eventspool._dashboard.history import Answers, History, Look, Reasons, rates
+from eventspool._dashboard.history import History, Look, Reasons, rates, recent_answers
 from eventspool._job import ProcessorInfo
 
 
@@ -87,16 +87,16 @@ def test_five_minutes_are_kept(queue, history):
     assert len(history.samples()) == 300
 
 
-def test_a_heartbeat_counts_once_however_often_it_is_seen_and_not_forever():
-    answers = Answers()
-    beat = ProcessorInfo("t", seen_at=1.0, statuses={"200": 3})
+def test_the_answers_of_all_processors_are_counted_but_not_those_of_a_silent_one():
+    beats = [
+        ProcessorInfo("t", seen_at=100.0, statuses={"200": 3, "503": 1}),
+        ProcessorInfo("u", seen_at=98.0, statuses={"200": 1, "timeout": 2}),
+        ProcessorInfo("v", seen_at=80.0, statuses={"401": 9}),
+    ]
 
-    assert answers.add([beat], 1.0) == answers.add([beat], 2.0) == {"200": 3}
-    again = ProcessorInfo("t", seen_at=3.0, statuses={"200": 1, "503": 2})
-    other = ProcessorInfo("u", seen_at=3.0, statuses={"timeout": 1})
-    assert answers.add([again, other], 3.0) == {"200": 4, "503": 2, "timeout": 1}
-    assert answers.add([], 31.5) == {"200": 1, "503": 2, "timeout": 1}
-    assert answers.add([], 40.0) == {}
+    assert recent_answers(beats) == {"200": 4, "503": 1, "timeout": 2}
+    assert recent_answers(beats[2:]) == {"401": 9}
+    assert recent_answers([]) == {}
 
 
 def test_reasons_are_counted_the_more_seldom_the_longer_it_takes(queue):

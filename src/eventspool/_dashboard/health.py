@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "judge"]
 
+_REFUSALS = {"400", "413", "422"}
 _OLD_SECONDS = 60.0
 _STILL_SECONDS = 1.0
 _QUICK_SECONDS = 0.5
@@ -61,11 +62,11 @@ def judge(look: Look, out: float | None = None) -> Verdict:
         )
     if bad and not good and pending:
         return Verdict(
-            "bad", "Every request fails", f"{waits}. {_answers(look.answers)}", "They are retried."
+            "bad", "Every request fails", f"{waits}. {_answers(look.answers)}", _outlook(look.answers)
         )
     if bad and pending:
         return Verdict(
-            "warn", "Some requests fail", f"{waits}. {_answers(look.answers)}", "They are retried."
+            "warn", "Some requests fail", f"{waits}. {_answers(look.answers)}", _outlook(look.answers)
         )
     if _stands_still(look, out) and pending:
         return Verdict(
@@ -109,6 +110,17 @@ def _answers(answers: Mapping[str, int]) -> str:
     """Name what was answered other than success, most frequent first."""
     bad = sorted(((n, status) for status, n in answers.items() if not status.startswith("2")), reverse=True)
     return f"Recent answers: {', '.join(f'{status} ({n:,})' for n, status in bad[:3])}." if bad else ""
+
+
+def _outlook(answers: Mapping[str, int]) -> str:
+    """Say what becomes of what failed: a data plane that refuses events does so again, others may recover."""
+    bad = {status for status in answers if not status.startswith("2")}
+    refused = bad & _REFUSALS
+    if refused == bad:
+        return "Events that it refuses end up in Failures."
+    return (
+        "They are retried." if not refused else "They are retried; events that it refuses end up in Failures."
+    )
 
 
 def _sentence(text: str) -> str:

@@ -14,19 +14,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._job import Depth, ProcessorInfo, QueueStats
     from eventspool._queue import Queue
 
-__all__ = ["Answers", "History", "Look", "Reasons", "Sample", "rates"]
+__all__ = ["History", "Look", "Reasons", "Sample", "rates", "recent_answers"]
 
 _KEPT = 300
 _EVERY_SECONDS = 0.9  # the page asks once a second, not to the millisecond
 _REST = 100
 _LONGEST_STEP_SECONDS = 5.0
-ANSWERS_FOR_SECONDS = 30.0
-"""How far back "recent" answers go."""
+_SILENT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +72,18 @@ def rates(before: Look, after: Look) -> tuple[float | None, float | None]:
     return into / seconds, out / seconds
 
 
-class Answers:
+def recent_answers(processors: Sequence[ProcessorInfo]) -> Mapping[str, int]:
     """
-    The data plane's recent answers, from what processors report with their heartbeats.
+    Return the data plane's answers to all processors in the last seconds, by status.
 
-    A report counts once, however often it is seen: it is told from the one before by the heartbeat's time.
+    A processor that has gone silent while others have not tells of a time that is over.
     """
-
-    def __init__(self) -> None:
-        self._seen: dict[str, float] = {}
-        self._recent: deque[tuple[float, Mapping[str, int]]] = deque()
-
-    def add(self, processors: Iterable[ProcessorInfo], now: float) -> Mapping[str, int]:
-        """Take in the heartbeats of *processors*; return the answers of the last half minute by status."""
-        seen = {}
-        for processor in processors:
-            seen[processor.token] = processor.seen_at
-            if self._seen.get(processor.token) != processor.seen_at and processor.statuses:
-                self._recent.append((now, processor.statuses))
-        self._seen = seen
-        while self._recent and self._recent[0][0] < now - ANSWERS_FOR_SECONDS:
-            self._recent.popleft()
-        total: Counter[str] = Counter()
-        for _, statuses in self._recent:
-            total.update(statuses)
-        return dict(total)
+    latest = max((processor.seen_at for processor in processors), default=0.0)
+    total: Counter[str] = Counter()
+    for processor in processors:
+        if processor.seen_at >= latest - _SILENT_SECONDS:
+            total.update(processor.statuses)
+    return dict(total)
 
 
 class Reasons:
@@ -147,7 +133,6 @@ class History:
         self._lock = threading.Lock()
         self._look: Look | None = None
         self._sampled: Look | None = None
-        self._answers = Answers()
         self._samples: deque[Sample] = deque(maxlen=_KEPT)
 
     def look(self, *, fresh: bool = False) -> Look:
@@ -158,7 +143,7 @@ class History:
                 return self._look
             stats = self._queue.stats()
             processors = tuple(self._queue.processors())
-            self._look = look = Look(now, stats, processors, self._answers.add(processors, now))
+            self._look = look = Look(now, stats, processors, recent_answers(processors))
             before = self._sampled
             if before is None or not 0 <= now - before.at < _EVERY_SECONDS:
                 into, out = rates(before, look) if before is not None else (None, None)

@@ -25,7 +25,7 @@ function answersCard() {
   const p99 = h("b", {}, "–");
   const bar = h("div", { class: "stack", role: "img" });
   const list = h("ul", { class: "legend" });
-  const empty = h("p", { class: "empty-note" }, "No request in the last half minute.");
+  const empty = h("p", { class: "empty-note" }, "No request in the last seconds.");
   const root = h(
     "section",
     { class: "card" },
