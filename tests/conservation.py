@@ -51,23 +51,27 @@ def _recount(client: Client) -> list[str]:
     if not pipeline._flusher._taking.acquire(timeout=_PATIENCE):
         return ["the flusher does not let go of the buffer"]
     try:  # nothing is on its way from the buffer to the ledger
-        counts, found, taken, held = ledger.counts(), ledger.recount(), buffer.taken, buffer.held
-        waiting = buffer.waiting
+        with ledger._lock:
+            counts, opened = ledger.counts(), ledger._batched
+            jobs = {job_id: job.events for job_id, job in ledger._open.items()}
+            stored = sum(events for job_id, events in jobs.items() if job_id not in ledger._unstored)
+            spilled = sum(jobs[job_id] for job_id in ledger._spilled)
+        taken, held, waiting = buffer.taken, buffer.held, buffer.waiting
     finally:
         pipeline._flusher._taking.release()
-    settled = counts.delivered + counts.failed + counts.lost
-    in_memory = found.known - settled - (found.stored if pipeline.backend.durable else 0)
-    known = {
-        "taken from the buffer": (found.opened, taken),
-        "in a job or settled": (found.known, taken),
-        "stored": (found.stored, counts.stored),
-        "in the spill file": (found.spilled, counts.spilled),
+    known = sum(jobs.values()) + counts.delivered + counts.failed + counts.lost
+    claims = {
+        "taken from the buffer": (opened, taken),
+        "in a job or settled": (known, taken),
+        "stored": (stored, counts.stored),
+        "in the spill file": (spilled, counts.spilled),
     }
     if not client._closed:
-        known["in memory"] = (waiting + in_memory, held)
+        elsewhere = stored if pipeline.backend.durable else 0
+        claims["in memory"] = (waiting + sum(jobs.values()) - elsewhere, held)
     return [
         f"{was} events are {what}, counted are {count}"
-        for what, (was, count) in known.items()
+        for what, (was, count) in claims.items()
         if was != count
     ]
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from eventspool._exceptions import DeliveryError
 
-__all__ = ["FlushResult", "Ledger", "LedgerCounts", "LedgerRecount", "Waiter", "WatchedEvent"]
+__all__ = ["FlushResult", "Ledger", "LedgerCounts", "Waiter", "WatchedEvent"]
+
+_MAX_ORIGINS = 10_000
+"""Origins kept for open jobs: in a long outage there would be one for every request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,6 @@ class LedgerCounts(NamedTuple):
     spilled: int
     failed_reasons: dict[str, int]
     lost_reasons: dict[str, int]
-
-
-class LedgerRecount(NamedTuple):
-    """Events that were ever opened, those settled or open, and of the open ones the stored and the spilled."""
-
-    opened: int
-    known: int
-    stored: int
-    spilled: int
 
 
 class _OpenJob(NamedTuple):
@@ -125,6 +119,7 @@ class Ledger:
         self._open: dict[str, _OpenJob] = {}
         self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}
         self._origins: dict[str, tuple[object, ...]] = {}  # by job
+        self._kept_origins = 0
         self._waiters: list[Waiter] = []
         self._batched = 0  # events with a lower number are, or were, in a job
         self._unstored: dict[
@@ -165,8 +160,9 @@ class Ledger:
                     self._callbacks[number] = (event.callback, event.message_id)
                 if event.origin is not None:
                     origins[id(event.origin)] = event.origin
-        if origins:
+        if origins and self._kept_origins + len(origins) <= _MAX_ORIGINS:
             self._origins[job_id] = tuple(origins.values())
+            self._kept_origins += len(origins)
 
     def watch(self, encoded: bytes, callback: Callable[..., object], message_id: str) -> bytes:
         """Return *encoded* as an event whose end is told to ``callback(error, message_id)``."""
@@ -183,7 +179,7 @@ class Ledger:
         return event
 
     def origins(self, job_id: str) -> tuple[object, ...]:
-        """Return what the events of an open job were marked with, each origin once."""
+        """Return what the events of an open job were marked with, each origin once; nothing where there were too many."""
         return self._origins.get(job_id, ())
 
     def note_stored(self, ids: Iterable[str], epoch: str = "") -> None:
@@ -252,7 +248,7 @@ class Ledger:
         with self._lock:
             self._leave_spill(job_id)
             job = self._open.pop(job_id, None)
-            self._origins.pop(job_id, None)
+            self._kept_origins -= len(self._origins.pop(job_id, ()))
             if job is None:
                 return 0
             failed: Sequence[int] = ()
@@ -383,15 +379,6 @@ class Ledger:
                 dict(self.failed_reasons),
                 dict(self.lost_reasons),
             )
-
-    def recount(self) -> LedgerRecount:
-        """Return what the counts ought to be, from the jobs themselves. Takes longer the more are open: for tests."""
-        with self._lock:
-            unstored = sum(self._open[job_id].events for job_id in self._unstored)
-            open_events = sum(job.events for job in self._open.values())
-            spilled = sum(self._open[job_id].events for job_id in self._spilled)
-            settled = self.delivered + self.failed + self.lost
-            return LedgerRecount(self._batched, settled + open_events, open_events - unstored, spilled)
 
     @property
     def stored(self) -> int:
