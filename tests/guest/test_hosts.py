@@ -1,5 +1,6 @@
 """
-Process trees of servers and task queues: what their processes were promised arrives, once, after a graceful stop.
+Process trees of servers and task queues: what their processes were promised arrives, once, after a graceful stop
+under load.
 
 Their clients flush by themselves only at every seventh event, so each process's end has to deliver the rest.
 """
@@ -68,24 +69,31 @@ def running(module: str, *args: str, env: dict[str, str], log: Path) -> Iterator
             process.wait()
 
 
-def request_until(path: Path, book: Path, events: int) -> None:
-    """Make requests from four threads until *events* were accepted, by two processes that serve."""
+@contextlib.contextmanager
+def load(path: Path, book: Path, events: int) -> Iterator[None]:
+    """
+    Make requests from four threads for as long as the block lasts.
+
+    It begins once *events* were accepted, by two processes that serve.
+    """
     deadline = time.monotonic() + PATIENCE
     failures: list[BaseException] = []
+    ending = threading.Event()
+
+    def request() -> None:
+        while not ending.is_set():
+            try:
+                with contextlib.closing(UnixConnection(path)) as connection:
+                    connection.request("GET", "/")
+                    assert connection.getresponse().status == 200
+            except (OSError, http.client.HTTPException) as error:
+                if _answers(path):  # or else the server has stopped, as it was asked to
+                    failures.append(error)
+                ending.wait(0.01)
 
     def is_enough() -> bool:
         pids = list(journal.read(book).values())
         return len(pids) >= events and sum(pids.count(pid) > 10 for pid in set(pids)) >= 2
-
-    def request() -> None:
-        try:
-            while not is_enough():
-                assert time.monotonic() < deadline, f"too few requests were served: {journal.read(book)}"
-                with contextlib.closing(UnixConnection(path)) as connection:
-                    connection.request("GET", "/")
-                    assert connection.getresponse().status == 200
-        except BaseException as error:
-            failures.append(error)
 
     while not _answers(path):
         assert time.monotonic() < deadline, "the server does not start"
@@ -93,9 +101,16 @@ def request_until(path: Path, book: Path, events: int) -> None:
     threads = [threading.Thread(target=request) for _ in range(4)]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures, failures
+    try:
+        while not is_enough():
+            assert time.monotonic() < deadline, f"too few requests were served: {journal.read(book)}"
+            time.sleep(0.02)
+        assert not failures, failures
+        yield
+    finally:
+        ending.set()
+        for thread in threads:
+            thread.join()
 
 
 def _answers(path: Path) -> bool:
@@ -142,8 +157,8 @@ def test_gunicorns_workers_deliver_what_they_accepted(plane, store, log, book, l
     args = ["--workers", "2", "--threads", "2", "--worker-class", worker, "--bind", f"unix:{listen}"]
     args += ["--preload"] if preload else []
     env = journal.environment(plane, book, store)
-    with running("gunicorn", *args, "--no-control-socket", "guest.wsgi_app:app", env=env, log=log) as process:
-        request_until(listen, book, 60)
+    args += ["--no-control-socket", "guest.wsgi_app:app"]
+    with running("gunicorn", *args, env=env, log=log) as process, load(listen, book, 60):
         assert stop(process, log) == 0, log.read_text()
     assert len(set(journal.read(book).values())) == (3 if preload else 2)
     assert "Traceback" not in log.read_text()
@@ -155,8 +170,7 @@ def test_uvicorns_workers_deliver_what_they_accepted(plane, store, log, book, li
     """Two workers; at their end a closed client sends the rest, also where a signal closes it in the midst of serving."""
     env = journal.environment(plane, book, store, GUEST_CLOSED_BY=closed_by)
     args = ["--workers", "2", "--uds", str(listen), "--log-level", "warning", "guest.asgi_app:app"]
-    with running("uvicorn", *args, env=env, log=log) as process:
-        request_until(listen, book, 60)
+    with running("uvicorn", *args, env=env, log=log) as process, load(listen, book, 60):
         stop(process, log)
     assert len(set(journal.read(book).values())) == 2
     assert "Traceback" not in log.read_text()
@@ -171,7 +185,7 @@ def test_celerys_prefork_workers_deliver_what_they_accepted(plane, store, log, b
         args = ["-A", "guest.celery_app", "worker", "--pool", "prefork", "--concurrency", "2"]
         args += ["--max-tasks-per-child", "10", "--without-mingle", "--loglevel", "warning"]
         with running("celery", *args, env=env, log=log) as process:
-            subprocess.run([sys.executable, "-m", "guest.celery_app", "45"], env=env, check=True, timeout=30)
+            subprocess.run([sys.executable, "-m", "guest.celery_app", "120"], env=env, check=True, timeout=30)
             journal.await_accepted(book, 46)
             assert stop(process, log) == 0, log.read_text()
     assert len(set(journal.read(book).values())) >= 4, "the parent, two workers, and their successors"
