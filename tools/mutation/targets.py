@@ -23,17 +23,15 @@ _ENVELOPES = (
 )
 _JOBS = ("tests/unit/test_job.py", "tests/contract/test_memory.py")
 _REDIS = (
+    "tests/redis/test_chunks.py",
     "tests/redis/test_contract.py",
     "tests/redis/test_damage.py",
     "tests/redis/test_order_and_wakeups.py",
-    "tests/redis/test_codec.py",
-    "tests/redis/test_commands.py",
     "tests/model/test_queue.py",
 )
 _SQLITE = (
     "tests/contract/test_sqlite.py",
     "tests/sqlite/test_damage.py",
-    "tests/sqlite/test_rows.py",
     "tests/model/test_queue.py",
 )
 
@@ -45,7 +43,7 @@ TARGETS = [
     Target("_delivery/breaker.py", ("tests/unit/test_breaker.py",)),
     Target("_delivery/plan.py", ("tests/unit/test_plan.py",)),
     Target("_delivery/verdict.py", ("tests/unit/test_verdict.py",)),
-    Target("_backends/_redis_codec.py", _REDIS),
+    Target("_backends/_redis_codec.py", ("tests/unit/test_redis_codec.py",)),
     Target("_backends/redis.py", _REDIS),
     Target("_backends/lua", _REDIS),
     Target("_backends/sqlite.py", _SQLITE),

@@ -1,0 +1,53 @@
+"""How much goes to Redis at once, and in which units."""
+
+from __future__ import annotations
+
+from eventspool._backends.redis import (
+    MAX_COMMIT_BYTES,
+    MAX_IDS,
+    _chunks,
+    _commit_chunks,
+    _micros,
+    _queue_lease_ms,
+)
+from eventspool._job import NewJob
+
+
+def _jobs(*sizes):
+    return [NewJob(str(number), bytes(size), 1) for number, size in enumerate(sizes)]
+
+
+def _sizes(jobs):
+    return [[len(job.payload) for job in chunk] for chunk in _commit_chunks(jobs)]
+
+
+def test_a_transaction_holds_as_many_bytes_as_allowed_and_not_one_more():
+    half = MAX_COMMIT_BYTES // 2
+    assert _sizes(_jobs(half, half, 1)) == [[half, half], [1]]
+    assert _sizes(_jobs(half, half + 1, 1)) == [[half], [half + 1, 1]]
+
+
+def test_a_payload_beyond_the_bound_goes_alone():
+    large = MAX_COMMIT_BYTES + 1
+    assert _sizes(_jobs(1, large, 1)) == [[1], [large], [1]]
+    assert _sizes(_jobs(large)) == [[large]]
+
+
+def test_a_transaction_holds_a_thousand_jobs():
+    assert [len(chunk) for chunk in _sizes(_jobs(*[0] * (2 * MAX_IDS + 1)))] == [MAX_IDS, MAX_IDS, 1]
+    assert _sizes([]) == []
+
+
+def test_every_item_is_in_one_chunk_in_order():
+    assert [*_chunks("abcde", 2)] == ["ab", "cd", "e"]
+    assert [*_chunks("abcd", 2)] == ["ab", "cd"]
+    assert [len(chunk) for chunk in _chunks(range(MAX_IDS + 1))] == [MAX_IDS, 1]
+    assert [*_chunks([])] == []
+
+
+def test_times_are_whole_microseconds_and_never_negative():
+    assert [_micros(seconds) for seconds in (0.0, 1.5, 0.0000026, -1.0)] == [0, 1_500_000, 3, 0]
+
+
+def test_a_dead_processor_keeps_a_strict_queue_for_ten_seconds_at_most():
+    assert [_queue_lease_ms(seconds) for seconds in (60.0, 10.0, 2.5, 0.0)] == [10_000, 10_000, 2_500, 1]
