@@ -178,6 +178,7 @@ def test_another_applications_database_is_refused_and_left_alone(path, make):
         "delete from payloads",
         "update jobs set attempts = -9223372036854775808",
         "update jobs set attempts = 9223372036854775807",
+        "update jobs set attempts = 9e999",
         "update jobs set attempts = x'ff00'",
         "update jobs set progress = x'ff00'",
         "update jobs set progress = cast(x'ff' as text)",

@@ -44,7 +44,7 @@ def micros(seconds: float) -> int:
 
 def as_count(value: Any) -> int:
     """Return a stored number as a count."""
-    return min(max(int(value), 0), MAX_COUNT) if isinstance(value, (int, float)) and value == value else 0
+    return int(min(max(value, 0), MAX_COUNT)) if isinstance(value, (int, float)) and value == value else 0
 
 
 def as_bytes(value: Any) -> bytes | None:
