@@ -7,7 +7,9 @@ import time
 import pytest
 
 from eventspool._job import (
+    LOST,
     ClaimedJob,
+    CommitResult,
     Depth,
     JobState,
     ProcessorInfo,
@@ -67,6 +69,16 @@ def test_an_empty_queue_counts_nothing():
 def test_a_job_that_never_failed_has_no_progress_and_did_not_stall():
     job = ClaimedJob("id", b"", 0)
     assert (job.progress, job.created_at, job.stalled) == ("", 0.0, False)
+
+
+def test_a_commit_says_nothing_of_its_storage_unless_it_knows():
+    result = CommitResult(1)
+    assert (result.duplicates, result.rejected, result.epoch) == (0, (), "")
+
+
+def test_what_is_lost_holds_no_event_and_says_why():
+    assert (LOST.reason, LOST.events) == ("lost", 0)
+    assert "emptied" in LOST.error
 
 
 def test_a_settlement_is_due_at_once_and_saves_nothing_unless_told():

@@ -32,6 +32,7 @@ _REDIS = (
 _SQLITE = (
     "tests/contract/test_sqlite.py",
     "tests/sqlite/test_damage.py",
+    "tests/sqlite/test_values.py",
     "tests/model/test_queue.py",
 )
 
