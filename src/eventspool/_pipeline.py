@@ -301,7 +301,7 @@ class Pipeline:
         if self._engine.processor is not None:
             self._engine.processor.on_attempt = None if observer is None else self._note_attempt
 
-    def _note_attempt(self, job: ClaimedJob, outcome: Outcome, began_at: int, ended_at: int) -> None:
+    def _note_attempt(self, job: ClaimedJob, outcome: Outcome, began_at: float, ended_at: float) -> None:
         observer = self._observer
         attempt = describe_attempt(job, outcome, began_at, ended_at, self.ledger.origins(job.id))
         if observer is not None and attempt is not None:

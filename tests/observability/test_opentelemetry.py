@@ -310,7 +310,7 @@ def test_the_duration_is_that_of_the_span_in_the_conventions_buckets(sdk, client
     ]
     [point] = metric.data.data_points
 
-    assert point.sum == pytest.approx((span.end_time - span.start_time) / 1e9)
+    assert point.sum == pytest.approx((span.end_time - span.start_time) / 1e9, abs=1e-5)
     assert (metric.unit, point.explicit_bounds[0], point.explicit_bounds[-1]) == ("s", 0.005, 10)
 
 

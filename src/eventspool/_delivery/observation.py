@@ -32,8 +32,8 @@ class Attempt:
         reason: Where it did not end as delivered: why it failed, or how its last request ended. A word to group by.
         status: The last HTTP status, where there was one.
         requests: Requests that it took.
-        began_at: Nanoseconds since the epoch.
-        ended_at: Nanoseconds since the epoch.
+        began_at: Seconds since the epoch.
+        ended_at: Seconds since the epoch.
         origins: What ``Observer.origin`` returned for its events, where this process tracked them.
     """
 
@@ -45,8 +45,8 @@ class Attempt:
     reason: str
     status: int | None
     requests: int
-    began_at: int
-    ended_at: int
+    began_at: float
+    ended_at: float
     origins: tuple[object, ...] = ()
 
 
@@ -61,7 +61,7 @@ class Observer(Protocol):
 
 
 def describe_attempt(
-    job: ClaimedJob, outcome: Outcome, began_at: int, ended_at: int, origins: tuple[object, ...]
+    job: ClaimedJob, outcome: Outcome, began_at: float, ended_at: float, origins: tuple[object, ...]
 ) -> Attempt | None:
     """Return what *outcome* says of *job*; ``None`` where nothing was sent and nothing decided."""
     failure, requests = outcome.failure, outcome.requests

@@ -127,8 +127,8 @@ class Processor:
         """Attempts that ended in a retry."""
         self.sent = 0
         """Jobs that this processor delivered, whoever produced them."""
-        self.on_attempt: Callable[[ClaimedJob, Outcome, int, int], object] | None = None
-        """Told of each attempt, on its sender's thread: when it began and ended, in nanoseconds since the epoch."""
+        self.on_attempt: Callable[[ClaimedJob, Outcome, float, float], object] | None = None
+        """Told of each attempt, on its sender's thread: when it began and ended, in seconds since the epoch."""
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ class Processor:
             if self._held_up.is_set():
                 self._inbox.put(Outcome(job.id, counts=False, interrupted=True, progress=job.progress))
                 continue
-            began_at = time.time_ns()
+            began_at = time.time()
             outcome = deliver(job, self._transport, gzip=self._gzip, stopping=self._stopping)
             if self.on_attempt is not None:
                 self._tell_of(job, outcome, began_at)
@@ -197,10 +197,10 @@ class Processor:
                 self._held_up.set()
             self._inbox.put(outcome)
 
-    def _tell_of(self, job: ClaimedJob, outcome: Outcome, began_at: int) -> None:
+    def _tell_of(self, job: ClaimedJob, outcome: Outcome, began_at: float) -> None:
         try:
             if (on_attempt := self.on_attempt) is not None:
-                on_attempt(job, outcome, began_at, time.time_ns())
+                on_attempt(job, outcome, began_at, time.time())
         except Exception as error:  # noqa: BLE001 - an instrumentation must not stop delivery
             self._throttle.warning("the instrumentation raised %s", type(error).__name__)
 

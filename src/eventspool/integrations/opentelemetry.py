@@ -179,8 +179,8 @@ class Instrumentation:
         """Record an attempt: a span, its duration, its events."""
         known = {**self._fixed, "messaging.operation.name": "send", "messaging.operation.type": "send"}
         error = {"error.type": attempt.reason} if attempt.reason else {}
-        seconds = (attempt.ended_at - attempt.began_at) / 1e9
-        self._duration.record(max(seconds, 0.0), {**known, **error})
+        seconds = max(attempt.ended_at - attempt.began_at, 0.0)  # a clock may have been set back
+        self._duration.record(seconds, {**known, **error})
         failed = attempt.events if attempt.ended_as == "retry" else attempt.failed
         for events, outcome in ((attempt.events - failed, {}), (failed, error)):
             if events and attempt.requests:
@@ -203,11 +203,11 @@ class Instrumentation:
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
             links=_link(attempt.origins),
-            start_time=attempt.began_at,
+            start_time=int(attempt.began_at * 1e9),
         )
         if attempt.ended_as != "delivered":
             span.set_status(trace.StatusCode.ERROR, attempt.reason)
-        span.end(max(attempt.ended_at, attempt.began_at))
+        span.end(int(max(attempt.ended_at, attempt.began_at) * 1e9))
 
 
 def _link(origins: Iterable[object]) -> list[trace.Link]:
