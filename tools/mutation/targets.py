@@ -26,12 +26,15 @@ _REDIS = (
     "tests/redis/test_chunks.py",
     "tests/redis/test_contract.py",
     "tests/redis/test_damage.py",
+    "tests/redis/test_liveness.py",
     "tests/redis/test_order_and_wakeups.py",
     "tests/model/test_queue.py",
 )
 _SQLITE = (
     "tests/contract/test_sqlite.py",
     "tests/sqlite/test_damage.py",
+    "tests/sqlite/test_listing.py",
+    "tests/sqlite/test_liveness.py",
     "tests/sqlite/test_values.py",
     "tests/model/test_queue.py",
 )
