@@ -105,7 +105,6 @@ def test_failed_groups_by_reason_and_says_what_to_do(run, failed):
 
 
 def test_pause_and_resume_steer_workers_of_other_processes(run, plane, target, queue, enqueue, start):
-
     enqueue("a")
     assert run("queue", "pause", "--json", **queue).json == {"paused": True, "unfinished_jobs": 1}
     worker = start("worker", "--once", env={**target, **queue}, stderr=subprocess.DEVNULL)
@@ -197,3 +196,27 @@ def test_completion_scripts_are_printed_and_complete(run, shell, start):
     out, err = process.communicate(timeout=30)
 
     assert "move" in out, err
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b31m\u202egnp.exe [bold red]x[/] \r\n\x7f"
+
+
+def test_nothing_of_an_event_steers_the_terminal(run, queue, target, plane, enqueue):
+    """Escape sequences, one-byte ones too, characters that turn lines around, and rich's own markup."""
+    enqueue(HOSTILE)
+    plane.script("status=404")
+    run("worker", "--once", **target, **queue)
+    [job] = ids(run, queue)
+    told = ""
+    for arguments in (
+        ["show", job],
+        ["show", job, "--json"],
+        ["list"],
+        ["failed"],
+        ["export", "-", "--dry-run"],
+    ):
+        done = run("queue", *arguments, **queue)
+        told += done.out + done.err
+    assert [c for c in told if not c.isprintable() and c != "\n"] == []
+    assert "[bold red]x[/]" in told
+    assert run("queue", "show", job, "--json", **queue).json["payload"][0]["event"] == HOSTILE

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
@@ -31,15 +32,18 @@ __all__ = [
     "format_bytes",
     "format_count",
     "format_moment",
+    "json_line",
     "key_value_table",
     "on_terminal",
     "print_json",
+    "printable",
     "say",
     "say_error",
     "show_warnings",
     "table",
 ]
 
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _WIDTH_ELSEWHERE = 160
 """Columns where nobody watches: a file or a pipe."""
 
@@ -71,12 +75,12 @@ def on_terminal() -> bool:
 
 def say(text: str) -> None:
     """Tell people something that is no data."""
-    _print_unbroken(err_console(), escape(text))
+    _print_unbroken(err_console(), escape(_tame(text)))
 
 
 def say_error(text: str) -> None:
     """Tell people what went wrong and what to do."""
-    _print_unbroken(err_console(), f"[bold red]error:[/] {escape(text)}")
+    _print_unbroken(err_console(), f"[bold red]error:[/] {escape(_tame(text))}")
 
 
 def _print_unbroken(target: Console, markup: str) -> None:
@@ -86,7 +90,26 @@ def _print_unbroken(target: Console, markup: str) -> None:
 
 def print_json(data: Any) -> None:
     """Print *data* as one JSON document, keys in the order given."""
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+    click.echo(_tame(json.dumps(data, indent=2, ensure_ascii=False, default=str)))
+
+
+def json_line(data: Any) -> str:
+    """Return *data* as one line of JSON."""
+    return _tame(json.dumps(data, ensure_ascii=False, default=str))
+
+
+def printable(text: str) -> str:
+    """Return *text* from a queue with everything escaped that could steer a terminal or turn a line around."""
+    return _UNPRINTABLE.sub(lambda found: _escape(found[0]), text)
+
+
+def _tame(document: str) -> str:
+    """JSON escapes most control characters itself; a terminal obeys others, too. The meaning stays the same."""
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else _escape(found[0]), document)
+
+
+def _escape(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -152,7 +175,7 @@ class _ToConsole(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
             level = record.levelname.lower()
-            _print_unbroken(self._target, f"[yellow]{level}:[/] {escape(record.getMessage())}")
+            _print_unbroken(self._target, f"[yellow]{level}:[/] {escape(_tame(record.getMessage()))}")
 
 
 @contextlib.contextmanager

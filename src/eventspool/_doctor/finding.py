@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Finding", "Severity", "error", "note", "warning"]
+__all__ = ["Finding", "Severity", "counted", "error", "note", "warning"]
 
 
 class Severity(enum.StrEnum):
@@ -35,6 +35,11 @@ class Finding:
     severity: Severity
     what: str
     action: str
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 job``, ``2,345 jobs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def error(check: str, what: str, action: str) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eventspool._doctor.finding import Finding, error, warning
+from eventspool._doctor.finding import Finding, counted, error, warning
 from eventspool._job import QueueStats
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
     if stats.paused:
         yield warning(
             "queue.paused",
-            f"the queue is paused: {unfinished:,} jobs wait, whatever the data plane does",
+            f"the queue is paused, with {counted(unfinished, 'job')} in it",
             "`eventspool queue resume`, once the reason is gone",
         )
     elif unfinished and not stats.processors:
         yield error(
             "queue.processors",
-            f"{unfinished:,} jobs wait and no processor is alive",
+            f"no processor is alive for {counted(unfinished, 'job')}",
             "start `eventspool worker`, or a client that processes",
         )
     if stats.oldest_age > facts.max_age:
@@ -117,19 +117,21 @@ def _check_failed(facts: QueueFacts) -> Iterator[Finding]:
     if new > 0:
         yield error(
             "queue.failing",
-            f"{new:,} events failed within {facts.interval:.1f} s, and more will",
+            f"{counted(new, 'event')} failed within {facts.interval:.1f} s, and more will",
             "`eventspool queue failed` says why; stop the cause first, then `eventspool queue retry`",
         )
     elif rest:
         events = sum(depth.events for depth in rest.values())
         yield warning(
             "queue.failed",
-            f"{events:,} events are in the failed queue ({', '.join(sorted(rest))}) and stay there until somebody decides",
+            f"the failed queue holds {counted(events, 'event')} ({', '.join(sorted(rest))}) until somebody decides",
             "`eventspool queue failed`, then retry, or export and purge",
         )
     for reason, action in _UNREADABLE.items():
         if (depth := facts.reasons.get(reason)) is not None and depth.jobs:
-            yield warning("queue.unreadable", f"{depth.jobs:,} jobs could not be read ({reason})", action)
+            yield warning(
+                "queue.unreadable", f"{counted(depth.jobs, 'job')} could not be read ({reason})", action
+            )
 
 
 def _check_bounds(facts: QueueFacts) -> Iterator[Finding]:

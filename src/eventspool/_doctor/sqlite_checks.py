@@ -6,7 +6,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eventspool._doctor.finding import Finding, error, note, warning
+from eventspool._doctor.finding import Finding, counted, error, note, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +117,7 @@ def _check_file(facts: SQLiteFacts) -> Iterator[Finding]:
     if facts.set_aside:
         yield warning(
             "sqlite.damaged",
-            f"{len(facts.set_aside)} damaged file(s) were set aside; jobs in there are not delivered: {facts.set_aside[-1]}",
+            f"{counted(len(facts.set_aside), 'damaged file')} set aside, whose jobs are not delivered: {facts.set_aside[-1]}",
             "try `sqlite3 FILE .recover`, find out what damaged it (disk, copies of an open file), then move it away",
         )
 

@@ -10,7 +10,7 @@ import click
 from rich.text import Text
 
 from eventspool._cli.options import data_plane_options, json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json, say
+from eventspool._cli.output import console, format_count, print_json, printable, say
 from eventspool._config import ClientOpts, QueueOpts
 
 if TYPE_CHECKING:
@@ -113,10 +113,12 @@ def _show(found: Examination) -> None:
         style = _STYLES[finding.severity.value]
         out.print(
             Text.assemble(
-                (f"{finding.severity.value}: ", style), finding.what, (f"  [{finding.check}]", "dim")
+                (f"{finding.severity.value}: ", style),
+                printable(finding.what),
+                (f"  [{finding.check}]", "dim"),
             )
         )
-        out.print(Text(f"  {finding.action}\n"))
+        out.print(Text(f"  {printable(finding.action)}\n"))
     if found.is_healthy:
         out.print(f"[green]All is well.[/] Checked in {found.elapsed:.1f} s.")
     else:

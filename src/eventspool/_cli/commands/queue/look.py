@@ -20,6 +20,7 @@ from eventspool._cli.output import (
     format_moment,
     key_value_table,
     print_json,
+    printable,
     say,
     table,
 )
@@ -77,7 +78,13 @@ def list_jobs(
     for job in jobs:
         age = format_age(max(now - job.created_at, 0.0))
         last = (f"{job.reason}: {job.error}",) if failed else (f"{job.attempts:,}", _due(job, now))
-        shown.add_row(job.id, age, f"{job.events:,}", format_bytes(job.bytes), *map(Text, last))
+        shown.add_row(
+            Text(printable(job.id)),
+            age,
+            f"{job.events:,}",
+            format_bytes(job.bytes),
+            *(Text(printable(text)) for text in last),
+        )
     console().print(shown)
     if len(jobs) == limit:
         say(f"\nThere may be more: --after {jobs[-1].id}")
@@ -132,13 +139,14 @@ def _headline(number: int, event: dict[str, Any]) -> Text:
     """Return one line that says what an event is: its kind, its name, whose it is and when."""
     name = event.get("event") or event.get("name") or event.get("groupId") or ""
     who = event.get("userId") or event.get("anonymousId") or "-"
-    text = Text.assemble((f"{number}. {event.get('type', '?')}", "bold"), f" {name}".rstrip())
-    return text.append(f"  {who}  {event.get('timestamp', '')}", style="dim")
+    kind, when = event.get("type", "?"), event.get("timestamp", "")
+    text = Text.assemble((printable(f"{number}. {kind}"), "bold"), printable(f" {name}".rstrip()))
+    return text.append(printable(f"  {who}  {when}"), style="dim")
 
 
 def _show_job(job_id: str, job: Job | None) -> None:
     facts = key_value_table()
-    facts.add_row("job", Text(job_id))
+    facts.add_row("job", Text(printable(job_id)))
     if job is not None:
         facts.add_row("state", job.state.value)
         facts.add_row("events", f"{job.events:,} ({format_bytes(job.bytes)} stored)")
@@ -147,8 +155,8 @@ def _show_job(job_id: str, job: Job | None) -> None:
         if job.next_attempt_at:
             facts.add_row("next attempt", format_moment(job.next_attempt_at))
         if job.reason:
-            facts.add_row("reason", Text(job.reason))
-            facts.add_row("error", Text(job.error or "-"))
+            facts.add_row("reason", Text(printable(job.reason)))
+            facts.add_row("error", Text(printable(job.error or "-")))
     out = console()
     out.print(facts)
     out.print()
@@ -199,11 +207,11 @@ def failed(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> No
     for reason, depth in ordered:
         example = samples[reason].error if reason in samples else "-"
         shown.add_row(
-            Text(reason),
+            Text(printable(reason)),
             f"{depth.jobs:,}",
             f"{depth.events:,}",
             format_bytes(depth.bytes),
-            Text(example or "-"),
+            Text(printable(example or "-")),
         )
     console().print(shown)
     for reason, _ in ordered:

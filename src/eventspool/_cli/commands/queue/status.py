@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections import deque
@@ -20,8 +19,10 @@ from eventspool._cli.output import (
     console,
     format_age,
     format_bytes,
+    json_line,
     key_value_table,
     print_json,
+    printable,
     table,
 )
 from eventspool._cli.signals import Stop
@@ -152,7 +153,7 @@ def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> 
             if live is not None:
                 live.update(shown, refresh=True)
             elif as_json:
-                print(json.dumps(look.as_dict(), default=str), flush=True)  # noqa: T201 - data, one line each
+                print(json_line(look.as_dict()), flush=True)  # noqa: T201 - data, one line each
             else:
                 print(_line(look, rates), flush=True)  # noqa: T201
             if stop.wait(interval):
@@ -248,13 +249,13 @@ def _workers(look: _Look) -> Table:
     for each in look.processors:
         answers = ", ".join(f"{name} {count:,}x" for name, count in sorted(each.statuses.items()))
         shown.add_row(
-            Text(f"{each.host}:{each.pid}" if each.host else each.token),
+            Text(printable(f"{each.host}:{each.pid}" if each.host else each.token)),
             f"{each.in_flight:,}",
             f"{each.sent:,}",
             _seconds(each.latency_p50),
             _seconds(each.latency_p99),
-            Text(answers or "-"),
-            Text(each.last_error or "-", style="red" if each.paused else ""),
+            Text(printable(answers or "-")),
+            Text(printable(each.last_error or "-"), style="red" if each.paused else ""),
         )
     return shown
 

@@ -214,11 +214,11 @@ def resume(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> No
 
 def _set_paused(queue_url: str, queue_name: str, prefix: str, *, paused: bool, as_json: bool) -> None:
     with opened(queue_url, queue_name, prefix) as queue:
+        stats = queue.stats()  # before: a worker may be quick
         (queue.pause if paused else queue.resume)()
-        stats = queue.stats()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": stats.paused, "unfinished_jobs": waiting})
+        print_json({"paused": paused, "unfinished_jobs": waiting})
     elif paused:
         console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
     else:

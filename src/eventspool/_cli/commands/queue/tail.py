@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from rich.text import Text
 
 from eventspool._cli.commands.queue.opened import PAGE, STATES, opened
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_bytes, format_count, say_error
+from eventspool._cli.output import console, format_bytes, format_count, json_line, printable, say_error
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueError, QueueUnavailable
 
@@ -115,13 +114,16 @@ def _show(queue: Queue, job: Job, *, with_events: bool, as_json: bool) -> None:
             events = queue.events(job.id)
     if as_json:
         line = {**asdict(job), "payload": events} if with_events else asdict(job)
-        print(json.dumps(line, ensure_ascii=False, default=str), flush=True)  # noqa: T201 - data, one line each
+        print(json_line(line), flush=True)  # noqa: T201 - data, one line each
         return
     moment = time.strftime("%H:%M:%S", time.localtime(job.created_at))
     why = f"{job.reason}: {job.error}" if job.reason else f"attempts {job.attempts}"
     size = f"{format_count(job.events, 'event')}, {format_bytes(job.bytes)}"
     out = console()
-    out.print(Text.assemble((f"{moment}  {job.id}", "bold"), f"  {size}  {why}"), soft_wrap=True)
+    out.print(
+        Text.assemble((f"{moment}  {printable(job.id)}", "bold"), f"  {size}  {printable(why)}"),
+        soft_wrap=True,
+    )
     for event in events or ():
-        out.print(Text(f"  {json.dumps(event, ensure_ascii=False, default=str)}"), soft_wrap=True)
+        out.print(Text(f"  {json_line(event)}"), soft_wrap=True)
     out.file.flush()
