@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import redis
 
+from dashboard.site import TOKEN
 from eventspool import QueueOpts, open_queue
 from eventspool._backends import create_backend
 from eventspool._envelope import seal
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._redis_server import RedisServer
 from eventspool.integrations.dashboard import create_app
-
-from .conftest import TOKEN
 
 JOBS = 20_000
 SECONDS = 10

@@ -8,11 +8,10 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from dashboard.site import TOKEN
 from eventspool import ConfigError
 from eventspool._dashboard.security import HEADERS
 from eventspool.integrations.dashboard import create_app
-
-from .conftest import TOKEN
 
 PATHS = [
     "/api/overview",

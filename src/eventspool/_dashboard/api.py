@@ -7,16 +7,16 @@ Handlers are plain functions: Starlette runs them in threads, where a slow queue
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from dataclasses import asdict
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from eventspool._dashboard.dataplane import DataPlaneError
@@ -26,7 +26,7 @@ from eventspool._dashboard.reading import line, pretty, visible
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterator, Mapping
 
     from starlette.requests import Request
 
@@ -43,6 +43,7 @@ _SEARCHED_PAGES = 10
 """With a reason, so many pages are looked through for a request; the rest is behind ``next``."""
 _EVENTS_AT_ONCE = 20
 _MAX_BODY_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 16
 _STATES = ("waiting", "delayed", "leased", "failed")
 
 
@@ -175,21 +176,22 @@ class Api:
 
     def _export(self, request: Request) -> Response:
         """Answer with a file of the events, one a line. Reading, so also when read-only."""
-        handle = tempfile.NamedTemporaryFile(prefix="eventspool-", suffix=".jsonl", delete=False)  # noqa: SIM115
-        handle.close()
-        path = Path(handle.name)
-        try:
-            query = request.query_params
-            state, ids, reason = _state(query), query.getlist("id") or None, query.get("reason")
-            self._queue.export(path, state, ids=ids, reason=reason)
-        except BaseException as error:
-            path.unlink(missing_ok=True)
-            if isinstance(error, EventSpoolError):
+        query = request.query_params
+        with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
+            path = Path(folder) / "events.jsonl"
+            try:
+                state, ids, reason = _state(query), query.getlist("id") or None, query.get("reason")
+                self._queue.export(path, state, ids=ids, reason=reason)
+            except EventSpoolError as error:
                 return _refusal(error)
-            raise
+            file = path.open("rb")  # its name goes now: nothing stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
-        gone = BackgroundTask(path.unlink, missing_ok=True)
-        return FileResponse(path, media_type="application/x-ndjson", filename=name, background=gone)
+        headers = {
+            "Cache-Control": "no-store",
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Length": str(os.fstat(file.fileno()).st_size),
+        }
+        return StreamingResponse(_chunks(file), headers=headers, media_type="application/x-ndjson")
 
     def _require_dataplane(self) -> LocalDataPlane:
         if self._dataplane is None:
@@ -237,6 +239,12 @@ def _get(handler: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Re
         return _guarded(lambda: handler(request))
 
     return endpoint
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
 
 
 def _guarded(act: Callable[[], dict[str, Any]]) -> Response:

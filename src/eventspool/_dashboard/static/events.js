@@ -21,9 +21,9 @@ function emptyWithout() {
   return h("div", { class: "page" }, h("h1", {}, "Events"),
     h("div", { class: "card empty tall" }, h("b", {}, "See every event as it arrives"),
       h("p", {}, "This page needs a local data plane: one that takes your events, keeps them on this machine, and fails on demand."),
-      h("ol", {}, h("li", {}, h("code", {}, "eventspool dataplane")),
-        h("li", {}, "point your client at it: ", h("code", {}, 'data_plane_url="http://127.0.0.1:8123"')),
-        h("li", {}, h("code", {}, "eventspool dashboard --dataplane http://127.0.0.1:8123")))));
+      h("ol", {}, h("li", {}, "Start one: ", h("code", {}, "eventspool dataplane")),
+        h("li", {}, "Point your client at it: ", h("code", {}, 'data_plane_url="http://127.0.0.1:8123"')),
+        h("li", {}, "Show it here: ", h("code", {}, "eventspool dashboard --dataplane http://127.0.0.1:8123")))));
 }
 
 export function eventsPage() {

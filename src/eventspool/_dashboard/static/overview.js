@@ -29,7 +29,7 @@ function answersCard() {
   const root = h(
     "section",
     { class: "card" },
-    h("h2", {}, "Data plane"),
+    h("div", { class: "row between" }, h("h2", {}, "Data plane"), h("span", { class: "dim" }, "last seconds")),
     h("div", { class: "figures" }, h("div", {}, h("span", {}, "Latency, median"), p50), h("div", {}, h("span", {}, "99th percentile"), p99)),
     bar,
     list,

@@ -1,0 +1,131 @@
+"""Whoever is on call, in the browser: from the first event over an outage to the last one delivered."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dashboard.site import KEY, TOKEN, Site
+from eventspool import Client, JobOpts, QueueOpts, open_queue
+from eventspool._redis_server import RedisServer
+from eventspool.integrations.dashboard import create_app
+
+from .conftest import DARK, DESK, PHONE, WINDOWS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Page
+
+    from eventspool.testing import DataPlane
+
+
+@contextmanager
+def traffic(
+    client: Client, names: tuple[str, ...] = ("Order Completed", "Product Viewed", "Signed Up")
+) -> Iterator[None]:
+    """Track about forty events a second meanwhile."""
+    stop = threading.Event()
+
+    def track() -> None:
+        for number in itertools.count():
+            if stop.wait(0.025):
+                return
+            properties = {
+                "total": number * 37 % 9000 / 100,
+                "currency": "EUR",
+                "items": [{"sku": f"CD-{number % 9}", "n": 1}],
+            }
+            client.track(f"user-{number * 7 % 23}", names[number * 5 % len(names)], properties)
+
+    thread = threading.Thread(target=track)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_on_call(serve, plane: DataPlane, visit, picture):
+    """Watch events flow, break the data plane, see it within 3 s, read a failed event, retry it, see it delivered."""
+    job_opts = JobOpts(max_attempts=2, backoff_initial=0.3, backoff_max=0.6)
+    with RedisServer() as server, open_queue(server.url) as queue:
+        opts = QueueOpts(url=server.url, is_multi_processor=True, job_opts=job_opts)
+        site: Site = serve(create_app(queue, token=TOKEN, name="hightouchEventsQueue", dataplane=plane.url))
+        pages: dict[str, Page] = {window: visit(site.url, window) for window in WINDOWS}
+        page = pages[DESK]
+        page.get_by_text("The queue is empty").wait_for()
+        with Client(KEY, data_plane_url=plane.url, persistence=opts, flush_interval=0.1) as client:
+            with traffic(client):
+                page.get_by_role("heading", name="Events flow").wait_for()
+                page.locator(".legend", has_text="200").wait_for()
+                assert "token" not in page.url
+                time.sleep(
+                    float((os.environ.get("EVENTSPOOL_TEST_PICTURES") and 12) or 1)
+                )  # for the pictures: a curve needs points
+                picture("overview", pages)
+
+                plane.script("status=503")
+                broken = time.monotonic()
+                page.locator(".verdict.warn, .verdict.bad").wait_for(timeout=3_000)
+                seen = time.monotonic() - broken
+                page.get_by_role("heading", name="The data plane takes no events").wait_for()
+                page.locator(".legend", has_text="503").wait_for()
+                picture("broken", pages)
+                print(f"seen after {seen:.1f} s")
+                assert seen < 3
+
+                plane.script("reject=batch,event=Signed Up")
+                page.get_by_role("heading", name="for good").or_(
+                    page.get_by_role("heading", name="Some requests fail")
+                ).wait_for()
+            client.flush(timeout=20)
+            go(pages, "Failures")
+            page.locator(".group", has_text="rejected").wait_for()
+            for each in pages.values():
+                each.locator(".job", has_text="rejected").first.click()
+                each.locator(".json", has_text="Signed Up").wait_for()
+            picture("failed", pages)
+            for name in (PHONE, DARK):
+                pages[name].keyboard.press("Escape")
+
+            plane.script()
+            key = page.locator(".json").first.inner_text().split('"messageId": "')[1].split('"')[0]
+            assert plane.received(key) == 0
+            page.keyboard.press("r")
+            page.locator(".toast", has_text="1 job back in the queue").wait_for()
+            assert plane.wait_for(lambda _: plane.received(key) == 1, timeout=5)
+
+            go(pages, "Events")
+            page.get_by_role("searchbox").fill(key)
+            page.locator(".inbox li").nth(1).wait_for(state="detached")
+            page.locator(".inbox .job").click()
+            page.locator(".life", has_text="taken").wait_for()
+            assert page.locator(".life li", has_text="Sent: 400, not taken").count() >= 1
+            assert page.locator(".life li", has_text="Sent: 200, taken").count() == 1
+            for name in (PHONE, DARK):
+                pages[name].locator(".inbox .job").first.click()
+                pages[name].locator(".life").wait_for()
+            picture("event", pages)
+
+            go(pages, "Failures")
+            page.get_by_role("button", name="Retry all").last.click()
+            page.locator(".toast", has_text="back in the queue").last.wait_for()
+            go(pages, "Overview")
+            page.get_by_role("heading", name="All is delivered").or_(
+                page.get_by_role("heading", name="Events flow")
+            ).wait_for()
+            picture("healed", pages)
+        assert queue.stats().failed.jobs == 0
+
+
+def go(pages: dict[str, Page], name: str) -> None:
+    for page in pages.values():
+        page.keyboard.press("Escape")
+        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        page.get_by_role("heading", level=1).wait_for()

@@ -1,0 +1,189 @@
+"""The page in use: by keyboard, on a phone, read-only, empty, and when the queue is gone."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+
+from playwright.sync_api import expect
+
+from dashboard.site import KEY, TOKEN, Site
+from eventspool import QueueUnavailable
+from eventspool._backends import create_backend
+from eventspool._job import Settlement, SettlementKind
+from eventspool.integrations.dashboard import create_app
+
+from .conftest import DESK, PHONE
+
+
+def test_everything_can_be_done_by_keyboard(serve, queue, failed, plane, visit):
+    site: Site = serve(create_app(queue, token=TOKEN, dataplane=plane.url))
+    page = visit(site.url)
+    page.get_by_role("heading", name="failed for good").wait_for()
+    page.keyboard.press("2")
+    page.locator(".jobs .job").nth(1).wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.matches('.jobs li:nth-child(2) .job')")
+    page.keyboard.press("Enter")
+    page.locator(".detail .json").first.wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".detail").wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.matches('.job')")
+    page.get_by_role("tab", name="Failed").focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("Nothing is being retried").wait_for()
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Purge all").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.type("purg")
+    page.keyboard.press("Enter")
+    assert page.get_by_role("dialog").is_visible()
+    assert queue.stats().failed.jobs == 2
+    page.keyboard.type("e")
+    page.keyboard.press("Enter")
+    page.get_by_text("Nothing failed").wait_for()
+    assert queue.stats().failed.jobs == 0
+    page.keyboard.press("3")
+    page.get_by_role("heading", name="Events", exact=True).wait_for()
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "search"
+    page.keyboard.press("Escape")
+    page.keyboard.press("?")
+    page.get_by_role("dialog", name="Keyboard").wait_for()
+
+
+def test_a_retry_counts_down_and_can_be_had_at_once(serve, enqueue, queue, opts, plane, visit, picture):
+    enqueue(*[[(f"Event {number}", {})] * (number + 1) for number in range(4)])
+    backend = create_backend(opts)
+    backend.open()
+    jobs = backend.claim("t", limit=4, visibility_timeout=60).jobs
+    retries = [Settlement(job.id, SettlementKind.RETRY, delay=40.0 + 700 * n) for n, job in enumerate(jobs)]
+    assert backend.settle("t", retries) == [True] * 4
+    backend.close()
+    site: Site = serve(create_app(queue, token=TOKEN, name="orders", dataplane=plane.url))
+    page = visit(site.url)
+    page.keyboard.press("2")
+    page.get_by_role("tab", name="Retrying").click()
+    when = page.locator(".job-when").first
+    expect(when).to_have_text(re.compile(r"in (39|40) s"))
+    expect(when).to_have_text(re.compile(r"in (37|38) s"))
+    page.locator(".job", has_text="1 failed attempt").first.click()
+    page.locator(".detail .json", has_text="Event 0").wait_for()
+    picture("retrying", {DESK: page})
+    page.keyboard.press("r")
+    page.locator(".jobs .job").nth(3).wait_for(state="detached")
+    assert queue.stats().delayed.jobs == 3
+    page.get_by_role("button", name="Retry all now").click()
+    page.get_by_text("Nothing is being retried").wait_for()
+    assert queue.stats().waiting.jobs == 4
+
+
+def test_what_is_missing_is_explained(serve, queue, visit, picture):
+    """An empty queue, no local data plane, no token: each says what to do next."""
+    site: Site = serve(create_app(queue, token=TOKEN, name="orders"))
+    page = visit(site.url)
+    page.get_by_text("eventspool worker").wait_for()
+    page.keyboard.press("2")
+    page.get_by_text("Nothing failed").wait_for()
+    page.keyboard.press("3")
+    page.get_by_text("eventspool dashboard --dataplane").wait_for()
+    picture("events-without", {DESK: page})
+    stranger = visit(site.url.partition("?")[0], expected="401 (Unauthorized)")
+    stranger.get_by_role("heading", name="This dashboard needs its token").wait_for()
+    picture("signin", {DESK: stranger})
+    stranger.get_by_label("Token").fill(TOKEN)
+    stranger.get_by_role("button", name="Continue").click()
+    stranger.get_by_role("heading", name="The queue is empty").wait_for()
+    assert TOKEN not in stranger.url
+
+
+def test_what_is_copied_sends_the_event_again(serve, enqueue, deliver, queue, plane, visit):
+    enqueue([('It\'s "quoted" $HOME `id`', {"a": "<b>"})])
+    deliver()
+    site: Site = serve(create_app(queue, token=TOKEN, dataplane=plane.url))
+    page = visit(site.url)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.keyboard.press("3")
+    page.locator(".inbox .job").click()
+    page.get_by_role("button", name="Copy as curl").click()
+    page.get_by_text("Copied as curl").wait_for()
+    command = page.evaluate("navigator.clipboard.readText()")
+    before = plane.events[-1]
+    # In place of curl, which a machine need not have: what a shell makes of the command.
+    script = f"curl() {{ '{sys.executable}' -c 'import json, sys; print(json.dumps(sys.argv[1:]))' \"$@\"; }}\n{command}"
+    env = {**os.environ, "EVENTSPOOL_WRITE_KEY": KEY}
+    said = subprocess.run(
+        ["/bin/sh", "-c", script], check=True, capture_output=True, text=True, env=env
+    ).stdout
+    arguments = json.loads(said)
+    options = dict(zip(arguments[:-1:2], arguments[1:-1:2], strict=True))
+    assert options["-u"] == f"{KEY}:"
+    login = base64.b64encode(options["-u"].encode()).decode()
+    content_type = options["-H"].removeprefix("Content-Type: ")
+    headers = {"Authorization": f"Basic {login}", "Content-Type": content_type}
+    request = urllib.request.Request(arguments[-1], options["-d"].encode(), headers)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+    assert plane.received(before["messageId"]) == 2
+    assert plane.events[-1] == before
+
+
+def test_on_a_phone_nothing_is_cut_off(serve, queue, failed, plane, visit, picture):
+    site: Site = serve(
+        create_app(
+            queue, token=TOKEN, name="a-rather-long-name-of-a-queue-in-production", dataplane=plane.url
+        )
+    )
+    page = visit(site.url, PHONE)
+    for name in ("Overview", "Failures", "Events"):
+        page.get_by_role("navigation").get_by_role("link", name=name).click()
+        page.get_by_role("heading", level=1).wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        picture(f"phone-{name.lower()}", {PHONE: page})
+
+
+def test_pausing_is_a_button(serve, queue, visit):
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(site.url)
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_role("heading", name="Delivery is paused").wait_for()
+    assert queue.stats().paused
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("heading", name="The queue is empty").wait_for()
+    assert not queue.stats().paused
+
+
+def test_when_the_queue_is_gone_the_page_says_so_and_recovers(serve, queue, visit, monkeypatch):
+    def gone() -> None:
+        raise QueueUnavailable("Redis does not answer")
+
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(site.url, expected="503 (Service Unavailable)")
+    page.get_by_role("heading", name="The queue is empty").wait_for()
+    with monkeypatch.context() as patch:
+        patch.setattr(queue, "stats", gone)
+        page.get_by_role("heading", name="The queue cannot be reached").wait_for()
+        page.get_by_text("Redis does not answer").wait_for()
+    page.get_by_role("heading", name="The queue is empty").wait_for()
+
+
+def test_a_read_only_page_offers_no_change(serve, queue, failed, plane, visit):
+    site: Site = serve(create_app(queue, token=TOKEN, read_only=True, dataplane=plane.url))
+    page = visit(site.url)
+    page.get_by_text("Read-only").wait_for()
+    assert page.get_by_role("button", name="Pause").count() == 0
+    page.keyboard.press("2")
+    page.locator(".jobs .job").first.click()
+    page.locator(".detail .json").wait_for()
+    assert page.get_by_role("button", name="Retry").count() == 0
+    assert page.get_by_role("button", name="Purge").count() == 0
+    page.keyboard.press("Escape")
+    page.keyboard.press("3")
+    page.get_by_role("button", name="Down").wait_for()
+    assert page.get_by_role("button", name="Down").is_disabled()
