@@ -76,6 +76,10 @@ def start(target):
     threading.Thread(target=target, daemon=True).start()
     time.sleep(0.2)
 
+def arm():
+    "Be ready for the signal."
+    print("armed", flush=True)
+
 def leave():
     "Return the moment of leaving, or leave."
     print("leaving", time.monotonic(), flush=True)
@@ -87,15 +91,15 @@ WAYS = {
     "sys.exit": ("leave(); sys.exit(3)", 3),
     "an exception": ("leave(); raise ValueError('boom')", 1),
     "close": ("leave(); client.close(); client.close()", 0),
-    "SIGTERM": ("signal.pause()", -signal.SIGTERM),
-    "handled": ("while True: signal.pause()", -signal.SIGTERM),
-    "a handler that closes": ("signal.signal(signal.SIGTERM, close_and_exit); track_for_ever()", 0),
+    "SIGTERM": ("arm(); signal.pause()", -signal.SIGTERM),
+    "handled": ("arm()\nwhile True: signal.pause()", -signal.SIGTERM),
+    "a handler that closes": ("signal.signal(signal.SIGTERM, close_and_exit); arm(); track_for_ever()", 0),
     "a handler that closes amid a flush": (
-        "signal.signal(signal.SIGTERM, close_and_exit); client.flush()",
+        "signal.signal(signal.SIGTERM, close_and_exit); arm(); client.flush()",
         0,
     ),
-    "SIGINT": ("signal.pause()", -signal.SIGINT),
-    "SIGINT twice": ("signal.pause()", -signal.SIGINT),
+    "SIGINT": ("arm(); signal.pause()", -signal.SIGINT),
+    "SIGINT twice": ("arm(); signal.pause()", -signal.SIGINT),
     "os._exit": ("leave(); os._exit(4)", 4),
     "os._exit of a daemon thread": ("start(lambda: (leave(), os._exit(4))); signal.pause()", 4),
     "early": ("atexit.register(lambda: client.track('u1', 'At exit')); leave()", 0),
@@ -108,7 +112,7 @@ WAYS = {
     "daemon threads that track": ("for _ in range(4): start(track_for_ever)\nleave()", 0),
     "a daemon thread that flushes": ("start(client.flush); leave()", 0),
     "a daemon thread that closes": ("start(lambda: client.close(60)); leave()", 0),
-    "SIGINT amid an awaited flush": ("asyncio.run(flush_elsewhere())", -signal.SIGINT),
+    "SIGINT amid an awaited flush": ("arm(); asyncio.run(flush_elsewhere())", -signal.SIGINT),
     "a flush that is awaited no longer": ("asyncio.run(flush_elsewhere(timeout=0.3)); leave()", 0),
     "a client made at exit": (
         "atexit.register(lambda: eventspool.Client('key', data_plane_url=url).track('u1', 'E')); leave()",
@@ -124,7 +128,7 @@ SIGNALS = {
     "SIGINT amid an awaited flush": [(1.0, signal.SIGINT)],
     "SIGINT twice": [(0.3, signal.SIGINT), (0.5, signal.SIGINT)],
 }
-"""Signals by way, and the seconds before each: until it can be waited for, until the exit handlers run."""
+"""Signals by way, and the seconds before each: the process then waits for it, or its exit handlers run."""
 AT_ONCE = {"SIGTERM", "SIGINT twice", "os._exit", "os._exit of a daemon thread"}
 """Ways on which nothing of ours is waited for."""
 
@@ -181,6 +185,8 @@ class Leaver:
         began = time.monotonic()
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+        if self.way in SIGNALS:
+            assert self._process.stdout.readline() == "armed\n"
         for pause, number in SIGNALS.get(self.way, []):
             time.sleep(pause)
             began = time.monotonic()
