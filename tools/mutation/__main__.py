@@ -21,6 +21,7 @@ from dataclasses import asdict
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from laboratory import Baseline, Laboratory, Outcome
@@ -142,7 +143,7 @@ def _try_out(
             yield mutant, laboratory.try_out(mutant, target.tests, baseline)
         return
     with ProcessPoolExecutor(options.jobs, get_context("fork")) as pool:
-        arguments = ((options.root, m, target.tests, baseline) for m in mutants)
+        arguments = ((laboratory, m, target.tests, baseline) for m in mutants)
         yield from zip(mutants, pool.map(_try_out_elsewhere, arguments), strict=True)
 
 
@@ -156,15 +157,14 @@ def _observe(root: Path, tests: tuple[str, ...]) -> Baseline:
 
 
 @cache
-def _own_laboratory(root: Path) -> Laboratory:
-    laboratory = Laboratory(root)
-    atexit.register(laboratory.close)
-    return laboratory
+def _worker_laboratory(root: Path, parent: Path) -> Laboratory:
+    """Return this process's own copy; it goes with that of the parent."""
+    return Laboratory(root, Path(mkdtemp(dir=parent)))
 
 
-def _try_out_elsewhere(arguments: tuple[Path, Mutant, tuple[str, ...], Baseline]) -> Outcome:
-    root, mutant, tests, baseline = arguments
-    return _own_laboratory(root).try_out(mutant, tests, baseline)
+def _try_out_elsewhere(arguments: tuple[Laboratory, Mutant, tuple[str, ...], Baseline]) -> Outcome:
+    parent, mutant, tests, baseline = arguments
+    return _worker_laboratory(parent.root, parent.folder).try_out(mutant, tests, baseline)
 
 
 if __name__ == "__main__":

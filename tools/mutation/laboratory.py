@@ -7,6 +7,7 @@ its import and its tests cost. Only tests that run the changed lines are asked, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -131,6 +132,7 @@ class Laboratory:
         seconds = time.monotonic() - started
         if answer is None:
             return Outcome("timeout", seconds=seconds)
+        assert answer["code"] != pytest.ExitCode.NO_TESTS_COLLECTED
         return Outcome("killed" if answer["code"] else "survived", answer["failed"] or "the import", seconds)
 
     def _run(
@@ -145,12 +147,18 @@ class Laboratory:
             finally:
                 os._exit(3)
         deadline = time.monotonic() + timeout
-        while os.waitpid(child, os.WNOHANG) == (0, 0):
-            if time.monotonic() > deadline:
-                os.killpg(child, signal.SIGKILL)
+        ended = False
+        try:
+            while not ended and time.monotonic() < deadline:
+                time.sleep(0.005)
+                ended = os.waitpid(child, os.WNOHANG) != (0, 0)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)  # and what the tests have left behind
+            if not ended:
                 os.waitpid(child, 0)
-                return None
-            time.sleep(0.005)
+        if not ended:
+            return None
         if not report.exists():  # it ended pytest itself
             return {"code": 3, "failed": ""}
         return json.loads(report.read_text())
@@ -166,7 +174,11 @@ class Laboratory:
         source = str(self.folder / "src")
         sys.path.insert(0, source)
         sys.dont_write_bytecode = True
+        temporary = self.folder / "tmp"  # what killed tests leave behind goes with the rest
+        temporary.mkdir(exist_ok=True)
+        tempfile.tempdir = str(temporary)
         os.environ.update(
+            TMPDIR=str(temporary),
             PYTHONPATH=source,
             PYTHONDONTWRITEBYTECODE="1",
             PYTEST_DISABLE_PLUGIN_AUTOLOAD="1",
@@ -174,14 +186,8 @@ class Laboratory:
         )
         observer = Observer(chosen, watched)
         options = [word for plugin in _PLUGINS for word in ("-p", plugin)]
-        options += [
-            "-p",
-            "no:cacheprovider",
-            "-q",
-            "-x",
-            "--tb=short",
-            *(t for t in tests if Path(t).exists()),
-        ]
+        options += ["-p", "no:cacheprovider", "-q", "-x", "--tb=short", f"--basetemp={temporary / 'pytest'}"]
+        options += [test for test in tests if Path(test).exists()]
         code = pytest.main(options, plugins=[observer])
         scripts = {name: sorted(found) for name, found in observer.scripts.items()}
         answer = {"code": int(code), "failed": observer.failed, "tests": observer.tests, "scripts": scripts}
