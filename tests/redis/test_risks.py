@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import redis
 
+from eventspool import Client
+from eventspool._contract.tools import eventually
+from eventspool.testing import DataPlane
 from redis_servers import NEWEST, OLDEST, available_servers, documented_acl, make_backend, running
 
 SAFE = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec", "save": ""}
@@ -96,3 +99,17 @@ def test_a_server_without_the_command_is_used_all_the_same(caplog):
         backend.open()
         backend.close()
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("options", [{"process": False}, {}], ids=["producer", "producer and processor"])
+def test_a_client_that_is_given_its_queue_warns_with_the_first_event(options, caplog):
+    with running(NEWEST[1]) as server, DataPlane() as plane:
+        for _ in range(2):
+            client = Client("k", data_plane_url=plane.url, persistence=server.url, **options)
+            for _ in range(3):
+                client.track("u1", "E")
+                assert client.flush(until="persisted", timeout=20).pending == 0
+            assert eventually(lambda: [r for r in caplog.records if NONE_KEPT in r.getMessage()])
+            client.close(0.5)
+            assert len([r for r in caplog.records if NONE_KEPT in r.getMessage()]) == 1
+            caplog.clear()

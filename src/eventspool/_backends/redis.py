@@ -127,8 +127,10 @@ class RedisBackend:
 
         def prepare(client: Any) -> list[str]:
             client.ping()
+            pipeline = client.pipeline(transaction=False)
             for each in scripts():
-                client.script_load(each.source)
+                pipeline.script_load(each.source)
+            pipeline.execute()
             return [] if self._warned or self._follows else ask_risks(client)
 
         risks = self._connection.call(prepare)

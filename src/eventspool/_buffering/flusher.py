@@ -78,6 +78,7 @@ class Flusher:
         self._opts = opts
         self._on_stored = on_stored
         self._on_lookup = on_lookup
+        self._opened: Backend | None = None
         self._made: list[NewJob] = []
         self._adopted: list[NewJob] = []
         self._urgent_upto = 0
@@ -239,6 +240,10 @@ class Flusher:
             if self.backend.durable:
                 self._buffer.release(sum(job.events for job in stored))
             self._on_stored()
+            if not spilled and self._opened is not self.backend:
+                self._opened = self.backend
+                with contextlib.suppress(QueueError):  # commits do without; it warns of what storage is like
+                    self.backend.open()
         return not left
 
     def _look_up_calmly(self, now: float) -> None:
