@@ -69,7 +69,8 @@ class Client(EventMethods):
         write_key: Identifies the source to the data plane. Never stored, never logged.
         data_plane_url: Scheme and host (and base path) of the data plane.
         path: Where batches are posted.
-        flush_at: Events that trigger a flush. No cap: batches grow up to *max_batch_bytes*.
+        flush_at: Events that trigger a flush, at most every 0.1 s unless 1,000 wait. No cap: batches grow up to
+            *max_batch_bytes*.
         flush_interval: Longest time, in seconds, that an event waits in memory.
         max_internal_queue_size: Events held in memory; beyond it new ones are refused.
         max_batch_bytes: Largest request body, before compression.
@@ -165,9 +166,7 @@ class Client(EventMethods):
             encoded = pipeline.ledger.watch(encoded, callback, message_id)
         if not self._choose_put(pipeline)(encoded):
             return self._refuse_full(encoded)
-        if self._opts.durability == "persisted" and not pipeline.ledger.await_stored(
-            pipeline.buffer.accepted, self._opts.timeout
-        ):
+        if self._opts.durability == "persisted" and not pipeline.await_stored(self._opts.timeout):
             self._unconfirmed.add("unconfirmed")
             self._throttle.warning(
                 "storing events takes too long; calls return None, their events are kept in memory"

@@ -40,7 +40,7 @@ _JOBS_PER_COMMIT = 8
 _FULL_PAUSE = 0.25
 _SPILL_POLL = 0.05
 """Seconds between two looks at whether it is time to spill, early in an outage."""
-_PACE = 0.05
+_PACE = 0.1
 """Seconds between flushes under load, unless ``_PLENTY`` events wait: batches grow instead of coming more often."""
 _PLENTY = 1000
 _NEVER_STORED = "closed"
@@ -87,7 +87,7 @@ class Flusher:
         self._flush_at, self._plenty = _thresholds(opts)
         self._retry_at = 0.0
         self._away_since: float | None = (
-            None  # since when the queue answers nothing, and no file stands in for it
+            None  # since when the queue has not answered, with no file in its place
         )
         self._file_retry_at = 0.0
         self._lookup_at = 0.0
@@ -104,6 +104,11 @@ class Flusher:
         self._thread.start()
         if self.spill is not None:
             self._buffer.alarm()  # its file may hold something
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is its thread."""
+        return self._thread is threading.current_thread()
 
     def hasten(self, upto: int) -> None:
         """Move every event numbered below *upto* now, without waiting for ``flush_at`` or ``flush_interval``."""
