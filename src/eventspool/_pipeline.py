@@ -314,6 +314,16 @@ class Pipeline:
         if processor is not None:
             processor.wake()
 
+    def await_stored(self, timeout: float) -> bool:
+        """
+        Wait until every event accepted so far is in the queue. Return whether it came to that.
+
+        The thread that puts them there, on which a destructor may track, does not wait for itself.
+        """
+        if self._flusher.is_current:
+            return False
+        return self.ledger.await_stored(self.buffer.accepted, timeout)
+
     def hasten(self, upto: int) -> None:
         """Move every event numbered below *upto* into the queue now."""
         self._flusher.hasten(upto)

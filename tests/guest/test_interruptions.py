@@ -139,3 +139,33 @@ finish()
 assert len(by) > 1, by
 """
     assert run(code, plane)["accepted"] == 20_001
+
+
+def test_a_destructor_on_the_storing_thread_does_not_wait_for_that_thread(plane, tmp_path):
+    """With durability="persisted" such a call cannot confirm anything; the event is stored all the same."""
+    code = """
+class Tracks:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        by.add(threading.current_thread().name)
+        client.track("u1", "Deleted")
+
+by = set()
+new_client(durability="persisted", timeout=30.0)
+call(client, "First")
+gc.set_threshold(7, 2, 2)
+began = time.monotonic()
+while "eventspool-flusher" not in by:
+    Tracks()
+    call(client, "E")
+assert time.monotonic() - began < 25
+gc.disable()
+client.close(20)
+stats = client.stats()
+assert stats.unconfirmed > 0
+assert stats.delivered == stats.accepted, stats
+print("{}")
+"""
+    store = Store("sqlite", f"sqlite:///{tmp_path}/queue.db", new_queue_name())
+    run_python(PREAMBLE + code, plane.url, plane.write_key, store.url, timeout=60.0)
