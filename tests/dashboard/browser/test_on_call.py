@@ -65,19 +65,23 @@ def test_on_call(serve, plane: DataPlane, visit, picture):
                 page.get_by_role("heading", name="Events flow").wait_for()
                 page.locator(".legend", has_text="200").wait_for()
                 assert "token" not in page.url
-                time.sleep(
-                    float((os.environ.get("EVENTSPOOL_TEST_PICTURES") and 12) or 1)
-                )  # for the pictures: a curve needs points
+                if "EVENTSPOOL_TEST_PICTURES" in os.environ:
+                    time.sleep(12)  # a curve needs points
+                page.locator(".processors tbody tr", has_text="now").wait_for()
+                page.locator(".chart-box").hover()
+                page.locator(".reading", has_text="/s").wait_for()
                 picture("overview", pages)
 
+                page.locator(".verdict.ok").wait_for()
                 plane.script("status=503")
                 broken = time.monotonic()
                 page.locator(".verdict.warn, .verdict.bad").wait_for(timeout=3_000)
                 seen = time.monotonic() - broken
                 page.get_by_role("heading", name="The data plane takes no events").wait_for()
                 page.locator(".legend", has_text="503").wait_for()
+                named = time.monotonic() - broken
                 picture("broken", pages)
-                print(f"seen after {seen:.1f} s")
+                print(f"seen after {seen:.1f} s, its cause after {named:.1f} s")
                 assert seen < 3
 
                 plane.script("reject=batch,event=Signed Up")
