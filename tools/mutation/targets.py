@@ -27,7 +27,9 @@ _REDIS = (
     "tests/redis/test_contract.py",
     "tests/redis/test_damage.py",
     "tests/redis/test_liveness.py",
+    "tests/redis/test_older_processes.py",
     "tests/redis/test_order_and_wakeups.py",
+    "tests/redis/test_pages.py",
     "tests/model/test_queue.py",
 )
 _SQLITE = (
