@@ -110,7 +110,7 @@ function processorRow() {
 
 function processorsCard() {
   const body = h("tbody", {});
-  const columns = [["Processor", ""], ["Heartbeat", "number"], ["In flight", "number wide"], ["Delivered", "number"], ["Retried", "number wide"], ["Median", "number wide"]];
+  const columns = [["Processor", ""], ["Heartbeat", "number"], ["In flight", "number wide"], ["Jobs sent", "number"], ["Retried", "number wide"], ["Median", "number wide"]];
   const table = h("table", { class: "plain processors" }, h("thead", {}, h("tr", {}, columns.map(([text, name]) => h("th", { scope: "col", class: name || null }, text)))), body);
   const empty = h("div", { class: "empty" }, h("b", {}, "No processor is running"),
     h("p", {}, "Processors deliver what is in the queue. A client with persistence runs one by itself; elsewhere start"), h("code", {}, "eventspool worker"));
