@@ -99,7 +99,7 @@ class CommitResult:
     accepted: int
     duplicates: int = 0
     rejected: tuple[str, ...] = ()
-    epoch: str = field(default="", compare=False)
+    epoch: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
