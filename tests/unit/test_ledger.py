@@ -226,6 +226,16 @@ def test_stale_jobs_come_in_turn_so_that_none_is_never_asked_about(book):
     assert "young" not in book.ledger.stale_jobs(0.5, 10)
 
 
+def test_open_jobs_are_asked_about_by_the_epoch_that_they_were_stored_in(book):
+    for name in "abcd":
+        book.open(name, 1, stored=False)
+    book.ledger.note_stored(["a", "b"], "old")
+    book.ledger.note_stored(["a", "c", "d"], "new")
+    book.ledger.settle("d")
+    assert book.ledger.by_epoch("abcd") == {"old": ["a", "b"], "new": ["c"]}
+    assert book.ledger.by_epoch("d") == {}
+
+
 def test_jobs_that_are_not_stored_are_not_asked_about(book):
     """The queue does not know them yet, and that would read as: delivered."""
     book.open("a", 1, stored=False)

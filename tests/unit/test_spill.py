@@ -314,6 +314,19 @@ def test_a_job_that_is_delivered_out_of_an_unknown_commit_leaves_the_accounts_on
     assert world.ledger.counts()[:5] == (2, 0, 0, 0, 0)
 
 
+def test_a_job_that_was_moved_is_looked_up_as_one_of_the_queues(world):
+    """Its epoch was the file's. Under that the queue would say of what was delivered that it is lost."""
+    spill, job = world.spill(), new_job()
+    world.open_job(job)
+    spill.commit([job], begin=True)
+    [epoch] = world.ledger.by_epoch([job.id])
+    assert epoch not in ("", world.queue._epoch)
+    world.queue.away = False
+    assert eventually(is_over(spill))
+    assert world.ledger.by_epoch([job.id]) == {world.queue._epoch: [job.id]}
+    assert world.lookups == []
+
+
 def test_what_another_process_moved_is_looked_up_too(world):
     ours, theirs, job = world.spill(), world.spill(), new_job()
     world.open_job(job)
