@@ -26,6 +26,13 @@ _LEFT_OUT = ("redis-6.2", "redis-8.2", "valkey-8.1", "[memory", "memory]", "Memo
 Record = dict[str, dict[str, object]]
 
 
+class _OneServer(dict):
+    """All servers for whoever names one, but one for whoever takes them all."""
+
+    def __missing__(self, name: str) -> object:
+        return self.others[name]
+
+
 class Observer:
     """
     Runs *chosen* tests, in that order, or all.
@@ -55,8 +62,9 @@ class Observer:
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
         import redis_servers
 
-        servers = redis_servers.available_servers()
-        redis_servers.available_servers = lambda: {_SERVER: servers[_SERVER]}
+        servers = _OneServer({_SERVER: redis_servers.available_servers()[_SERVER]})
+        servers.others = redis_servers.available_servers()
+        redis_servers.available_servers = lambda: servers
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionstart(self) -> None:

@@ -26,10 +26,12 @@ _REDIS = (
     "tests/redis/test_chunks.py",
     "tests/redis/test_contract.py",
     "tests/redis/test_damage.py",
+    "tests/redis/test_epoch.py",
     "tests/redis/test_liveness.py",
     "tests/redis/test_older_processes.py",
     "tests/redis/test_order_and_wakeups.py",
     "tests/redis/test_pages.py",
+    "tests/redis/test_risks.py",
     "tests/model/test_queue.py",
 )
 _SQLITE = (
@@ -37,6 +39,7 @@ _SQLITE = (
     "tests/sqlite/test_damage.py",
     "tests/sqlite/test_listing.py",
     "tests/sqlite/test_liveness.py",
+    "tests/sqlite/test_older_files.py",
     "tests/sqlite/test_values.py",
     "tests/model/test_queue.py",
 )
