@@ -339,6 +339,8 @@ def _lenient_text(raw: bytes) -> str:
 # last one as long as the parent lives, and it clears the note.
 
 
+_forking = threading.RLock()
+"""Held by the thread that forks: another one would let go of the files that this one has paused."""
 _paused: list[SQLiteFile] = []
 _gate = threading.Event()
 """Closed while this process forks: a file that is first used after its turn in ``_before_fork`` has to wait."""
@@ -346,6 +348,7 @@ _gate.set()
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _gate.clear()
     for file in list(_files):
         if file._mutex.acquire(timeout=_BUSY_TIMEOUT):  # noqa: SLF001
@@ -357,10 +360,12 @@ def _after_fork() -> None:
     while _paused:
         _paused.pop()._mutex.release()  # noqa: SLF001
     _gate.set()
+    _forking.release()
 
 
 def _in_child() -> None:
-    global _gate  # noqa: PLW0603 - the parent's may be locked inside
+    global _gate, _forking  # noqa: PLW0603 - the parent's may be locked inside
+    _forking = threading.RLock()
     _gate = threading.Event()
     _gate.set()
     _paused.clear()
