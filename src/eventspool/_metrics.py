@@ -194,7 +194,7 @@ def read_client(name: str, stats: ClientStats) -> Iterator[Reading]:
 @dataclass(slots=True)
 class QueueReader:
     """
-    Reads one queue, again and again.
+    Reads one queue, again and again, and remembers why its jobs failed. Threads that meet count them twice at worst.
 
     Args:
         name: What to call it.

@@ -13,7 +13,6 @@ docs/observability.md.
 # ruff: noqa: SLF001 - how a client is observed is nothing for its users
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
@@ -112,7 +111,6 @@ class Instrumentation:
         self._client_name = client_name
         self._queue = None if queue is None else QueueReader(queue_name, queue)
         self._is_on = True
-        self._lock = threading.Lock()
         self._readings: list[Reading] = []
         self._read_at = float("-inf")
         self._served: set[str] = set()
@@ -157,16 +155,15 @@ class Instrumentation:
         client = self._client()
         if not self._is_on or client is None:
             return []
-        with self._lock:
-            now = time.monotonic()
-            if metric in self._served or now - self._read_at > _FRESH:
-                self._readings = list(read_client(self._client_name, client.stats()))
-                if self._queue is not None:
-                    self._readings += self._queue.read()
-                self._read_at = now
-                self._served.clear()
-            self._served.add(metric)
-            return self._readings
+        # Without a lock, which a forked child might inherit taken: collections that meet look once too often at worst.
+        readings, now = self._readings, time.monotonic()
+        if metric in self._served or now - self._read_at > _FRESH:
+            readings = list(read_client(self._client_name, client.stats()))
+            if self._queue is not None:
+                readings += self._queue.read()
+            self._readings, self._read_at, self._served = readings, now, set()
+        self._served.add(metric)
+        return readings
 
     # -- what the client calls -----------------------------------------------------------------------------------------
 
