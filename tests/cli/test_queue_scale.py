@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -45,31 +44,37 @@ def million(request, tmp_path_factory):
         yield url
 
 
-def ask(url, *arguments):
-    """Return what status says, and how many seconds the whole process took."""
-    arguments = arguments or ("queue", "status", "-q", url, "--queue-name", NAME, "--json")
-    began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "eventspool", *arguments], capture_output=True, check=True, env=os.environ
-    )
-    return done.stdout, time.perf_counter() - began
+def best(work, times=7):
+    """Return what *work* returns, and the least of the seconds that it took."""
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        answer = work()
+        taken.append(time.perf_counter() - began)
+    return answer, min(taken)
 
 
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.timeout(600)
-def test_status_of_a_million_jobs_takes_less_than_200_ms(million, run, record_property):
-    """Beyond what it takes to start any command at all (Python, its imports): `--version`."""
-    answers = [ask(million) for _ in range(7)]
-    start = min(ask(million, "--version")[1] for _ in range(7))
-    found = json.loads(answers[0][0])
-    whole = min(seconds for _, seconds in answers)
-    record_property("whole", whole)
-    record_property("start", start)
+def test_status_of_a_million_jobs_takes_less_than_200_ms(million, run):
+    """The command itself, connecting included; and the whole process takes no longer than for an empty queue."""
+
+    def process(name):
+        command = ["queue", "status", "-q", million, "--queue-name", name]
+        subprocess.run([sys.executable, "-m", "eventspool", *command], capture_output=True, check=True)
+
+    done, command = best(lambda: run("queue", "status", "-q", million, "--queue-name", NAME, "--json"))
+    whole, empty = best(lambda: process(NAME))[1], best(lambda: process("empty"))[1]
+    print(
+        f"command {command * 1e3:.0f} ms, process {whole * 1e3:.0f} ms, for an empty queue {empty * 1e3:.0f} ms"
+    )
+    found = done.json
 
     assert sum(found[state]["jobs"] for state in ("waiting", "delayed", "leased", "failed")) == JOBS
     assert (found["delayed"]["jobs"], found["leased"]["jobs"], found["failed"]["jobs"]) == (500, 100, 400)
-    assert whole - start < LIMIT, (whole, start)
+    assert command < LIMIT
+    assert whole < empty + LIMIT / 2, (whole, empty)
 
 
 @pytest.mark.slow

@@ -155,6 +155,8 @@ def test_age_and_id_narrow_it_down(run, failed, tmp_path):
     assert run("queue", "purge", "--older-than", "1h", "--yes", "--json", **failed).json == {"purged": 0}
     assert run("queue", "purge", "--older-than", "soon", "--yes", **failed).status == 2
     assert run("queue", "export", "--id", second, "-", **failed).out.count("bad-1") == 2
+    done = run("queue", "export", "--id", first, "--id", "nope", "some.jsonl", **failed)
+    assert (done.status, "1 job of those named" in done.err) == (1, True)
     assert run("queue", "export", "--reason", "other", "none.jsonl", "--json", **failed).json["exported"] == 0
     assert run("queue", "retry", "--older-than", "0", "--id", first, "--json", **failed).json == {
         "retried": 1

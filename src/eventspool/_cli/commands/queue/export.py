@@ -26,6 +26,7 @@ from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import format_count, print_json, say
 
 if TYPE_CHECKING:
+    from eventspool._job import Job
     from eventspool._queue import Queue
 
 __all__ = ["export"]
@@ -76,7 +77,9 @@ def export(
         raise click.UsageError(f"there is no folder {str(Path(file).parent)!r}")
     chosen = Selection(tuple(STATES) if state == "all" else (state,), ids, reason, older_than, user_id)
     with opened(queue_url, queue_name, prefix) as queue:
-        count, expected = _export(queue, chosen, None if dry_run else file)
+        found = chosen.find(queue)
+        count = _export(queue, found, user_id, None if dry_run else file)
+    expected = sum(job.events for jobs in found.values() for job in jobs)
     if as_json:
         print_json({"exported": count, "file": file, **({"dry_run": True} if dry_run else {})})
     else:
@@ -87,12 +90,13 @@ def export(
             f"{format_count(expected - count, 'event')} less than counted: moved on meanwhile, or unreadable and kept"
         )
         sys.exit(1)  # so that `export && purge` purges nothing that was not exported
+    missing = len(set(ids)) - sum(map(len, found.values()))
+    if missing > 0:
+        raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there")
 
 
-def _export(queue: Queue, chosen: Selection, file: str | None) -> tuple[int, int]:
-    """Write the events to *file*, which appears whole or not at all. Return how many, and how many there should be."""
-    found = chosen.find(queue)
-    expected = sum(job.events for jobs in found.values() for job in jobs)
+def _export(queue: Queue, found: dict[str, list[Job]], user_id: str | None, file: str | None) -> int:
+    """Write the events to *file*, which appears whole or not at all. Return how many."""
     target = Path(file) if file not in (None, "-") else None
     count = 0
     with (
@@ -105,7 +109,7 @@ def _export(queue: Queue, chosen: Selection, file: str | None) -> tuple[int, int
         with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as written:
             for state, jobs in found.items():
                 for page in pages(jobs):
-                    count += queue.export(part, state, page, user_id=chosen.user_id)
+                    count += queue.export(part, state, page, user_id=user_id)
                     _append(part, written)
                     advance(len(page))
             written.flush()
@@ -116,7 +120,7 @@ def _export(queue: Queue, chosen: Selection, file: str | None) -> tuple[int, int
             with whole.open("rb") as read:
                 shutil.copyfileobj(read, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-    return count, expected
+    return count
 
 
 def _append(part: Path, written: IO[bytes]) -> None:

@@ -76,17 +76,21 @@ class Selection:
     def find(self, queue: Queue) -> dict[str, list[Job]]:
         """Return the jobs by state, as the index has them (so whatever the user): all of them, before anything changes."""
         before = None if self.older_than is None else time.time() - self.older_than
-        wanted = set(self.ids)
-        return {
-            state: [
-                job
-                for job in walk(queue, state)
-                if (not wanted or job.id in wanted)
-                and (self.reason is None or job.reason == self.reason)
-                and (before is None or 0 < job.created_at < before)
-            ]
-            for state in self.states
-        }
+        missing = set(self.ids)
+        found: dict[str, list[Job]] = {state: [] for state in self.states}
+        for state in self.states:
+            for job in walk(queue, state):
+                if self.ids:
+                    if job.id not in missing:
+                        continue
+                    missing.discard(job.id)
+                if (self.reason is None or job.reason == self.reason) and (
+                    before is None or 0 < job.created_at < before
+                ):
+                    found[state].append(job)
+                if self.ids and not missing:
+                    return found
+        return found
 
     def describe(self, jobs: int, events: int) -> str:
         """Return what is meant, for a question."""
