@@ -27,8 +27,8 @@ def track(client, callback, number=5):
 
 
 def delete(path):
-    for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()
+    for file in sorted(path.parent.glob(f"{path.name}*"), reverse=True):  # the log before the file that it is of
+        file.unlink(missing_ok=True)
 
 
 def empty(store):
