@@ -27,7 +27,7 @@ def track(client, callback, number=5):
 
 
 def delete(path):
-    for file in sorted(path.parent.glob(f"{path.name}*"), reverse=True):  # the log before the file that it is of
+    for file in sorted(path.parent.glob(f"{path.name}*"), reverse=True):  # the log before its file
         file.unlink(missing_ok=True)
 
 
