@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import threading
@@ -226,3 +227,21 @@ def test_while_clients_produce_and_workers_deliver_nothing_is_lost(urls, start, 
     assert stored(source, name) == []
     assert kills >= 3
     assert len(accepted) > 100
+
+
+def test_a_move_that_is_told_to_stop_ends_between_two_batches(start, urls):
+    source, destination, name = urls
+    with opened(source, name) as backend:
+        backend.commit(new_jobs(10))
+    command = ("queue", "move", "--multi", "--follow", "--json", "-q", source, "--queue-name", name)
+    process = start(*command, "--to", destination)
+    deadline = time.monotonic() + 30
+    while len(stored(destination, name)) < 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, json.loads(out)["jobs"]) == (0, 10), err
+    with opened(source, name) as backend:
+        assert backend.processors() == []
