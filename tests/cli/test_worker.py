@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -229,6 +230,27 @@ def test_a_loop_that_hangs_or_a_processor_that_ended_is_not_live():
     finally:
         stop.set()
         processor.join()
+
+
+def test_a_worker_exports_its_queue_and_itself_to_prometheus(start, plane, target, queue, enqueue, port):
+    enqueue("a", "b")
+    process = start("worker", env={**target, **queue, "EVENTSPOOL_HEALTH_PORT": str(port)})
+    await_answer(port, "/readyz", 200, process)
+    assert plane.wait_for(2, timeout=20)
+
+    def scrape():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
+        return dict(line.rsplit(" ", 1) for line in lines)
+
+    name = f'{{queue="{queue["EVENTSPOOL_QUEUE_NAME"]}"}}'
+    deadline = time.monotonic() + 20
+    while (found := scrape())[f"eventspool_queue_delivered_events_total{name}"] != "2.0":
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    assert found[f"eventspool_queue_processors{name}"] == "1.0"
+    assert 'eventspool_client_sent_batches_total{client="worker"}' in found
 
 
 def test_a_port_that_is_taken_is_said(run, target, queue):

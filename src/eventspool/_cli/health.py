@@ -1,5 +1,5 @@
 """
-What tells a supervisor how a worker is: two small HTTP answers, and systemd's datagrams.
+What tells a supervisor how a worker is: a few small HTTP answers, and systemd's datagrams.
 
 *Live* means that this process works; a worker that is not should be restarted. An outage of the queue or the data plane is no
 reason to: restarting mends neither. *Ready* means that events flow, so a roll-out may go on: the queue answers, the data plane
@@ -20,6 +20,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from eventspool._metrics import PROMETHEUS_CONTENT_TYPE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -27,6 +29,7 @@ __all__ = ["DEFAULT_HOST", "PATHS", "Health", "notify_service_manager", "serve_h
 
 DEFAULT_HOST = "127.0.0.1"
 PATHS = {"live": "/livez", "ready": "/readyz"}
+METRICS_PATH = "/metrics"
 STALE_AFTER = 30.0
 """Seconds without a sign of life from the worker's loop. One look at a queue that hangs may take 10."""
 _READ_TIMEOUT = 5.0
@@ -73,9 +76,12 @@ class Health:
 
 
 @contextlib.contextmanager
-def serve_health(health: Health, host: str, port: int | None) -> Iterator[None]:
+def serve_health(
+    health: Health, host: str, port: int | None, read_metrics: Callable[[], str] = str
+) -> Iterator[None]:
     """
-    Answer ``/livez`` and ``/readyz`` while this lasts: 200, or 503 with the reason. Without a *port*, do nothing.
+    Answer ``/livez`` and ``/readyz`` while this lasts: 200, or 503 with the reason; and ``/metrics``, for Prometheus, with
+    what *read_metrics* returns. Without a *port*, do nothing.
 
     Raises:
         click.ClickException: The port cannot be listened on.
@@ -89,20 +95,24 @@ def serve_health(health: Health, host: str, port: int | None) -> Iterator[None]:
         timeout = _READ_TIMEOUT
 
         def do_GET(self) -> None:
-            ask = asked.get(urlsplit(self.path).path)
-            if ask is None:
-                self._answer(404, {"error": f"known are {', '.join(asked)}"})
-                return
-            reason = ask()
-            self._answer(503 if reason else 200, {"ok": not reason, "reason": reason or None})
+            path = urlsplit(self.path).path
+            if path == METRICS_PATH:
+                self._answer(200, read_metrics().encode(), PROMETHEUS_CONTENT_TYPE)
+            elif (ask := asked.get(path)) is not None:
+                reason = ask()
+                self._tell(503 if reason else 200, {"ok": not reason, "reason": reason or None})
+            else:
+                self._tell(404, {"error": f"known are {', '.join([*asked, METRICS_PATH])}"})
 
         def do_HEAD(self) -> None:
             self.do_GET()
 
-        def _answer(self, status: int, body: dict[str, Any]) -> None:
-            content = json.dumps(body).encode() + b"\n"
+        def _tell(self, status: int, body: dict[str, Any]) -> None:
+            self._answer(status, json.dumps(body).encode() + b"\n", "application/json")
+
+        def _answer(self, status: int, content: bytes, content_type: str) -> None:
             self.send_response_only(status)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", content_type)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()

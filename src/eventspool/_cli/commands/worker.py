@@ -29,6 +29,7 @@ from eventspool._cli.signals import Stop
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts
 from eventspool._exceptions import QueueError
+from eventspool._metrics import QueueReader, metrics_text
 from eventspool._queue import open_queue
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class _Status:
     type=click.IntRange(1, 65535),
     envvar="EVENTSPOOL_HEALTH_PORT",
     show_envvar=True,
-    help="Answer GET /livez and /readyz there; `eventspool health` asks them.",
+    help="Answer GET /livez and /readyz there, which `eventspool health` asks, and /metrics for Prometheus.",
 )
 @click.option(
     "--health-host",
@@ -195,11 +196,16 @@ def command(
     client = Client(write_key, data_plane_url=data_plane_url, spill=spill)
     failed_before = _count_failed(queue)
     stop, health, log = Stop(), Health(), Log(log_format)
+    reader = QueueReader(queue_name, lambda: client.queue)
+
+    def read_metrics() -> str:
+        return metrics_text({"worker": client}, [reader])
+
     with (
         _shown(log, quiet=as_json) as (show, target),
         log.listening(target),
         stop.listening(),
-        serve_health(health, health_host, health_port),
+        serve_health(health, health_host, health_port, read_metrics),
     ):
         try:
             client.create_persistence_queue(queue)
