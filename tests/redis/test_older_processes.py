@@ -71,6 +71,7 @@ def test_reasons_that_older_processes_did_not_count_are_counted_anew(make, raw):
     assert raw.hget(kept, "r:stray") is None
     raw.delete(make.prefix + "f")
     assert backend.reasons() == {}
+    assert backend.reasons() == {}, "nor do the counts made anew hold any"
     assert raw.hget(kept, "r:rejected") is None
 
 

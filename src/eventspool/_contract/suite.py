@@ -233,6 +233,12 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
         backend.ack([old.id])
         assert backend.stats().oldest_age < SOON
 
+    def test_a_job_from_a_clock_ahead_of_ours_is_not_younger_than_new(self, backend: Backend) -> None:
+        ahead = NewJob(f"{int((time.time() + 3600) * 1000):012x}{'0' * 16}", b"ahead", 1)
+        backend.commit([ahead])
+        assert backend.stats().oldest_age == 0.0
+        assert ids_of(backend.claim("t", limit=1, visibility_timeout=LONG).jobs) == [ahead.id]
+
     def test_stats_follow_every_transition(self, backend: Backend, other: Backend) -> None:
         jobs = [new_job(events, filling="x" * events) for events in (1, 2, 3, 4)]
         one, two, three, four = (Depth(1, j.events, len(j.payload)) for j in jobs)
