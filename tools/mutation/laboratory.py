@@ -133,7 +133,9 @@ class Laboratory:
         if answer is None:
             return Outcome("timeout", seconds=seconds)
         assert answer["code"] != pytest.ExitCode.NO_TESTS_COLLECTED
-        return Outcome("killed" if answer["code"] else "survived", answer["failed"] or "the import", seconds)
+        if not answer["code"]:
+            return Outcome("survived", seconds=seconds)
+        return Outcome("killed", answer["failed"] or "the import", seconds)
 
     def _run(
         self, tests: Sequence[str], chosen: Sequence[str] | None, timeout: float, watched: Sequence[str] = ()
