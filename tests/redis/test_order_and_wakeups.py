@@ -113,6 +113,15 @@ def test_a_claim_that_leaves_due_jobs_passes_the_baton(make):
     assert first.wait(0.05) is False, "nothing is left to claim"
 
 
+def test_a_commit_that_stores_nothing_wakes_nobody(make):
+    backend = make()
+    jobs = new_jobs(1)
+    backend.commit(jobs)
+    hush(backend)
+    assert backend.commit(jobs).duplicates == 1
+    assert backend.wait(0.05) is False
+
+
 def test_a_job_put_back_wakes_another_processor(make):
     first, second = make(), make()
     first.commit(new_jobs(1))

@@ -73,6 +73,13 @@ def test_all_pages_are_counted_again_after_damage(make, backend, raw, jobs, fail
     assert raw.hlen(make.prefix + "n") == MANY
 
 
+def test_a_list_goes_on_behind_a_page_of_other_jobs(make, jobs):
+    """In strict order, leased jobs stay where they are."""
+    backend = make(fifo=True)
+    assert len(backend.claim("t", limit=1000, visibility_timeout=LONG).jobs) == 1000
+    assert ids_of(backend.jobs(JobState.WAITING, limit=1000)) == ids_of(jobs[1000:2000])
+
+
 def test_a_list_of_all_pages_is_all_jobs(backend, jobs):
     listed, after = [], None
     while page := backend.jobs(JobState.WAITING, limit=1000, after=after):

@@ -207,6 +207,7 @@ class OperateContract:
         backend.purge(JobState.FAILED, ids[:1])
         backend.replay(ids[1:2])
         assert other.reasons() == {"rejected": three}
+        assert other.stats().failed == three
 
     # Watching.
 
