@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["backoff_bound", "compute_backoff", "is_exhausted"]
+from random import SystemRandom
+
+__all__ = ["backoff_bound", "compute_backoff", "is_exhausted", "system_random"]
+
+system_random = SystemRandom()
+"""
+Where jitter is drawn from. The ``random`` module's own generator is the host's, which may have seeded it; this one has
+no state, so forked children do not draw alike either.
+"""
 
 
 def backoff_bound(failures: int, initial: float, maximum: float) -> float:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import secrets
 import time
 
 from eventspool._exceptions import QueueUnavailable
+from eventspool._retry import system_random as random
 
 try:
     import fcntl

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from eventspool._envelope import seal
 from eventspool._exceptions import QueueError
 from eventspool._job import NewJob, new_job_id
 from eventspool._retry import compute_backoff
+from eventspool._retry import system_random as random
 from eventspool._throttle import Throttle
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +21,7 @@ from eventspool._envelope import count_events
 from eventspool._exceptions import QueueError
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_token
 from eventspool._retry import compute_backoff
+from eventspool._retry import system_random as random
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

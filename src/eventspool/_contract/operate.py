@@ -189,6 +189,8 @@ class OperateContract:
         assert totals(other) == (15, 2, 11), "what is deleted was not delivered"
         backend.ack([ids[3]])
         assert totals(other) == (15, 10, 11)
+        bury(backend, 2)
+        assert totals(other) == (17, 10, 13)
 
     def test_failed_jobs_are_counted_by_reason(self, backend: Backend, other: Backend) -> None:
         assert backend.reasons() == {}
@@ -220,8 +222,9 @@ class OperateContract:
         found = {token: (seen, note) for token, seen, note in other.processors()}
         assert {token: note for token, (_, note) in found.items()} == {"a": '{"sent":"\u00e4"}', "b": ""}
         assert all(seen == pytest.approx(time.time(), abs=SOON) for seen, _ in found.values())
+        backend.renew("b", [], visibility_timeout=LONG, note="b's")
         backend.leave("a")
-        assert [token for token, _, _ in other.processors()] == ["b"]
+        assert [(token, note) for token, _, note in other.processors()] == [("b", "b's")]
 
     # Erasing.
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import random
 import socket
 import threading
 import time
@@ -32,6 +31,7 @@ from eventspool._exceptions import DeliveryError, QueueError
 from eventspool._heartbeat import Heartbeat
 from eventspool._job import ClaimedJob, Failure, Settlement, SettlementKind, new_token
 from eventspool._retry import compute_backoff, is_exhausted
+from eventspool._retry import system_random as random
 from eventspool._throttle import Throttle
 
 if TYPE_CHECKING:
