@@ -227,7 +227,7 @@ def test_a_job_whose_payload_is_gone_shares_nothing_with_the_next(path, make, fa
     assert backend.payload(sound.id) == sound.payload
 
 
-@pytest.mark.parametrize("due", ["null", "'never'", "x'00'"])
+@pytest.mark.parametrize("due", ["null", "'never'", "''", "x'00'"])
 def test_repair_makes_a_job_without_a_due_time_claimable(path, make, due):
     backend = make()
     jobs = new_jobs(2)

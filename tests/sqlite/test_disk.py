@@ -8,8 +8,9 @@ import stat
 
 import pytest
 
-from eventspool._contract.tools import LONG, claim_soon, ids_of, new_job, new_jobs, retry
+from eventspool._contract.tools import LONG, claim_soon, fail, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._job import JobState
 
 
 def test_only_the_owner_can_read_the_files(path, make):
@@ -79,7 +80,7 @@ def test_a_missing_folder_is_made_for_the_owner_alone(path, make, monkeypatch):
 
 @pytest.mark.parametrize(("synchronous", "committing"), [("full", 2), ("normal", 1)])
 def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous, committing):
-    """A lost lease or ack is a duplicate at worst; a lost commit would be a loss."""
+    """A lost lease or ack is a duplicate at worst; a lost commit would be a loss. What an operator did, stays done."""
     backend = make(synchronous=synchronous)
     levels = []
     run = backend._file.run
@@ -95,9 +96,17 @@ def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous,
     backend.commit(new_jobs(2))
     [job] = claim_soon(backend, "t")
     backend.settle("t", [retry(job.id)])
+    backend.renew("t", [job.id], visibility_timeout=1.0)
     backend.ack([job.id])
+    assert levels == [committing, 1, 1, 1, 1]
+    levels.clear()
+    [job] = claim_soon(backend, "t")
+    backend.settle("t", [fail(job.id)])
+    backend.rewrite(job.id, job.payload, b"less", 1)
     backend.replay([job.id])
-    assert levels == [committing, 1, 1, 1, committing]
+    backend.purge(JobState.WAITING, [job.id])
+    backend.pause(True)
+    assert levels == [1, *[committing] * 5]
 
 
 FULL = """

@@ -1,0 +1,135 @@
+"""The very moment at which a lease or a delay ends, and clocks that are set back: with a clock that stands still."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool._contract.tools import bury, fail, ids_of, new_job, new_jobs, retry
+from eventspool._job import JobState
+
+TERM = 8.0
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def claim(backend, token="t", limit=9):
+    return backend.claim(token, limit=limit, visibility_timeout=TERM)
+
+
+def states(backend, job_id):
+    return [state for state in JobState if job_id in ids_of(backend.jobs(state, limit=9))]
+
+
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_a_lease_lasts_until_its_moment_and_has_ended_then(make, clock, fifo):
+    backend = make(clock=clock, fifo=fifo)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    claim(backend)
+    clock.now += TERM - 0.001
+    assert states(backend, job.id) == [JobState.LEASED]
+    assert backend.stats().leased.jobs == 1
+    refused = claim(backend, "u")
+    assert refused.jobs == ()
+    assert refused.wait == pytest.approx(0.001, abs=1e-6)
+    clock.now += 0.001
+    assert states(backend, job.id) == [JobState.WAITING]
+    assert backend.stats().waiting.jobs == 1
+    [again] = claim(backend, "u").jobs
+    assert (again.id, again.attempts, again.stalled) == (job.id, 1, True)
+
+
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_a_delay_lasts_until_its_moment_and_has_ended_then(make, clock, fifo):
+    backend = make(clock=clock, fifo=fifo)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    claim(backend)
+    backend.settle("t", [retry(job.id, delay=TERM)])
+    clock.now += TERM - 0.001
+    assert states(backend, job.id) == [JobState.DELAYED]
+    assert backend.stats().delayed.jobs == 1
+    assert claim(backend).wait == pytest.approx(0.001, abs=1e-6)
+    clock.now += 0.001
+    assert states(backend, job.id) == [JobState.WAITING]
+    assert backend.stats().waiting.jobs == 1
+    assert backend.expedite([job.id]) == 0, "it is due"
+    assert backend.purge(JobState.DELAYED, [job.id]) == 0
+    assert ids_of(claim(backend).jobs) == [job.id]
+
+
+def test_a_strict_queue_passes_on_at_the_moment_its_lease_ends(make, clock):
+    backend = make(clock=clock, fifo=True)
+    claim(backend, "dead")
+    job = new_job()
+    backend.commit([job])
+    clock.now += TERM - 0.001
+    refused = claim(backend)
+    assert refused.jobs == ()
+    assert refused.wait == pytest.approx(0.001, abs=1e-6)
+    clock.now += 0.001
+    assert ids_of(claim(backend).jobs) == [job.id]
+
+
+def test_a_retry_under_way_says_when_it_ends(make, clock):
+    backend = make(clock=clock, fifo=True)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    claim(backend)
+    backend.settle("t", [retry(job.id, delay=3600.0)])
+    assert claim(backend).wait == pytest.approx(3600.0)
+
+
+@pytest.mark.parametrize("step", ["commit", "settle", "replay", "expedite"])
+def test_what_became_due_stays_due_where_the_clock_is_set_back(make, clock, step):
+    """Also to another process, which never saw the later time."""
+    backend, other = make(clock=clock), make(clock=clock)
+    [failed] = bury(backend, 1)
+    [delayed] = new_jobs(1)
+    backend.commit([delayed])
+    claim(backend)
+    backend.settle("t", [retry(delayed.id, delay=60.0)])
+    fresh = new_job()
+    if step == "settle":
+        backend.commit([fresh])
+        claim(backend, limit=1)
+    clock.now += 30.0
+    if step == "commit":
+        backend.commit([fresh])
+    elif step == "settle":
+        backend.settle("t", [retry(fresh.id)])
+    elif step == "replay":
+        backend.replay([failed])
+    else:
+        backend.expedite([delayed.id])
+    clock.now -= 30.0
+    due = {"replay": failed, "expedite": delayed.id}.get(step, fresh.id)
+    assert ids_of(claim(other).jobs) == [due]
+
+
+def test_a_job_listed_says_when_it_comes_due_in_the_time_of_who_asks(make, clock):
+    backend = make(clock=clock)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    claim(backend)
+    clock.now += 2.0
+    backend.settle("t", [retry(job.id, delay=60.0)])
+    clock.now -= 2.0
+    [listed] = backend.jobs(JobState.DELAYED, limit=9)
+    assert listed.next_attempt_at == pytest.approx(clock.now + 60.0)
+    backend.expedite([job.id])
+    claim(backend)
+    backend.settle("t", [fail(job.id)])
+    [listed] = backend.jobs(JobState.FAILED, limit=9)
+    assert listed.next_attempt_at is None
