@@ -37,9 +37,12 @@ _REDIS = (
 _SQLITE = (
     "tests/contract/test_sqlite.py",
     "tests/sqlite/test_damage.py",
+    "tests/sqlite/test_disk.py",
     "tests/sqlite/test_listing.py",
     "tests/sqlite/test_liveness.py",
+    "tests/sqlite/test_moments.py",
     "tests/sqlite/test_older_files.py",
+    "tests/sqlite/test_strays.py",
     "tests/sqlite/test_values.py",
     "tests/model/test_queue.py",
 )
