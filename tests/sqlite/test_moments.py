@@ -118,6 +118,19 @@ def test_what_became_due_stays_due_where_the_clock_is_set_back(make, clock, step
     assert ids_of(claim(other).jobs) == [due]
 
 
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_a_lease_is_no_longer_where_the_clock_is_set_back(make, clock, fifo):
+    backend, other = make(clock=clock, fifo=fifo), make(clock=clock, fifo=fifo)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    clock.now += 30.0
+    claim(backend)
+    clock.now -= 30.0
+    assert claim(other, "u").jobs == ()
+    clock.now += TERM
+    assert ids_of(claim(other, "u").jobs) == [job.id]
+
+
 def test_a_job_listed_says_when_it_comes_due_in_the_time_of_who_asks(make, clock):
     backend = make(clock=clock)
     [job] = new_jobs(1)

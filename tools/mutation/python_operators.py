@@ -1,8 +1,8 @@
 """
 Which changes of a Python file are worth a try.
 
-Not changed are docstrings, annotations, imports, decorators, ``__all__``, ``__repr__``, and the texts of exceptions and of
-log messages: no caller may depend on them.
+Not changed are docstrings, annotations, type variables, imports, decorators, ``__all__``, ``__repr__``, and the texts of
+exceptions and of log messages: no caller may depend on them.
 """
 
 from __future__ import annotations
@@ -107,6 +107,8 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Assign(self, node: ast.Assign) -> None:
         if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__":
+            return
+        if isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "TypeVar":
             return
         if isinstance(node.targets[0], ast.Attribute | ast.Subscript):
             self._delete(node)
