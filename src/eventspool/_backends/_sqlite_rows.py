@@ -80,6 +80,8 @@ def read_queue(db: sqlite3.Connection, name: str, clock: float) -> Queue:
     now = micros(clock) + skew
     if now < last:  # the clock was set back: without this, jobs would be due in a far future
         skew, now = skew + last - now, last
+        # Stored at once: else the queue's time would stand still until a step stores it, and on an idle queue none does.
+        db.execute("update queues set skew = ? where queue = ?", (skew, key))
     return Queue(
         key, now, skew, holder, held_until, jobs, size, events, failed_events, bool(paused), str(epoch)
     )
