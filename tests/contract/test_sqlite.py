@@ -30,3 +30,8 @@ class TestSQLite(QueueContract):
         yield make
         for backend in opened:
             backend.close()
+
+    def test_it_outlives_its_handle_and_is_shared(self, backend):
+        """Else much of the contract would not be asked."""
+        assert backend.durable
+        assert backend.shared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventspool._backends import redis as redis_backend
 from eventspool._backends.redis import (
     MAX_COMMIT_BYTES,
     MAX_IDS,
@@ -10,6 +11,8 @@ from eventspool._backends.redis import (
     _micros,
     _queue_lease_ms,
 )
+from eventspool._contract.tools import LONG, new_jobs
+from eventspool._envelope import OVERSIZED
 from eventspool._job import NewJob
 
 
@@ -51,3 +54,28 @@ def test_times_are_whole_microseconds_and_never_negative():
 
 def test_a_dead_processor_keeps_a_strict_queue_for_ten_seconds_at_most():
     assert [_queue_lease_ms(seconds) for seconds in (60.0, 10.0, 2.5, 0.0)] == [10_000, 10_000, 2_500, 1]
+
+
+def test_what_this_process_has_just_committed_is_not_read_back(make, raw):
+    """But by others, and the second time."""
+    backend, other = make(), make()
+    jobs = new_jobs(3)
+    backend.commit(jobs)
+    changed = {job.id: bytes(len(job.payload)) for job in jobs}
+    raw.hset(backend._payloads, mapping=changed)
+    found = {job.id: job.payload for job in backend.claim("t", limit=2, visibility_timeout=LONG).jobs}
+    assert found == {job.id: job.payload for job in jobs[:2]}
+    [last] = other.claim("u", limit=1, visibility_timeout=LONG).jobs
+    assert last.payload == changed[last.id]
+    backend.leave("t")
+    found = {job.id: job.payload for job in backend.claim("t", limit=2, visibility_timeout=LONG).jobs}
+    assert found == {job_id: changed[job_id] for job_id in found}
+
+
+def test_a_payload_larger_than_any_batch_is_not_read(make, monkeypatch):
+    fits, large = new_jobs(2)
+    large = NewJob(large.id, large.payload + b"!", 1)
+    make().commit([fits, large])
+    monkeypatch.setattr(redis_backend, "MAX_PAYLOAD_BYTES", len(fits.payload))
+    claimed = make().claim("t", limit=2, visibility_timeout=LONG).jobs
+    assert [job.payload for job in claimed] == [fits.payload, OVERSIZED]

@@ -23,3 +23,8 @@ class TestRedis(QueueContract):
         yield factory
         for backend in made:
             backend.close()
+
+    def test_it_outlives_its_handle_and_is_shared(self, backend):
+        """Else much of the contract would not be asked."""
+        assert backend.durable
+        assert backend.shared
