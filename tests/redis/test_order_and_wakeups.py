@@ -156,6 +156,16 @@ def test_a_newcomer_gives_back_the_wakeup_it_took(make):
     assert holder.wait(30.0) is True
 
 
+def test_a_standby_that_asks_again_wakes_nobody(make):
+    """Else the two would keep each other busy."""
+    holder, standby = make(fifo=True), make(fifo=True)
+    holder.commit(new_jobs(3))
+    claim_soon(holder, "t")
+    for expected in (True, False):
+        assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+        assert holder.wait(0.05) is expected, "only a newcomer may have taken a wake-up"
+
+
 def test_a_standby_is_woken_when_the_queue_is_given_back(make):
     holder, standby = make(fifo=True), make(fifo=True)
     holder.commit(new_jobs(1))

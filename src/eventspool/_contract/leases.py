@@ -97,7 +97,9 @@ class LeaseContract:
     def test_ack_forgets_a_failed_job_too(self, backend: Backend) -> None:
         buried = bury(backend, 2)
         assert backend.ack(buried[:1]) == 1
-        assert ids_of(backend.jobs(JobState.FAILED, limit=9)) == buried[1:]
+        [left] = backend.jobs(JobState.FAILED, limit=9)
+        assert left.id == buried[1]
+        assert backend.stats().failed == Depth(1, left.events, left.bytes)
         assert backend.payload(buried[0]) is None
 
     def test_renewing_keeps_a_lease(self, backend: Backend, other: Backend) -> None:
