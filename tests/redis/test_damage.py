@@ -245,6 +245,13 @@ def test_a_clock_set_back_does_not_hold_up_new_jobs(make, raw):
         backend.leave("t")
 
 
+def test_nothing_is_left_of_a_failure_that_was_replayed(make, raw):
+    backend = make()
+    [job_id] = bury(backend, 1)
+    assert backend.replay([job_id]) == 1
+    assert [key for key in "itof" if raw.exists(make.prefix + key)] == []
+
+
 def test_nothing_is_left_of_a_drained_queue(make, raw):
     backend = make()
     jobs = new_jobs(5)

@@ -88,7 +88,7 @@ def mutate_lua(path: str, source: bytes) -> list[Mutant]:
     blank = re.sub(r"--.*|'[^']*'", lambda found: "_" * len(found[0]), source.decode("ascii"))
     mutants = [
         Mutant(path, (blank.count("\n", 0, start) + 1,), start, end, replacement.encode())
-        for start, end, replacement in _mutate(blank, _LUA_OPERATORS)
+        for start, end, replacement in dict.fromkeys(_mutate(blank, _LUA_OPERATORS))
     ]
     first = source.index(b"call('HDEL', M, '')") if b"call('HDEL', M, '')" in source else -1
     return sorted((m for m in mutants if m.start != first), key=lambda m: m.start)
