@@ -279,6 +279,11 @@ class Pipeline:
                 pass
 
     def _release(self, engine: _Engine) -> None:
+        """Close what the threads used, once they have ended: one that is late would connect anew."""
+        deadline = time.monotonic() + self._opts.timeout + 1.0
+        self._flusher.join(deadline - time.monotonic())
+        if engine.processor is not None:
+            engine.processor.join(deadline - time.monotonic())
         try:
             self._transport.close()
             engine.backend.close()

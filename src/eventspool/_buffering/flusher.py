@@ -138,6 +138,10 @@ class Flusher:
         self._closing.set()
         self._buffer.alarm()
 
+    def join(self, timeout: float) -> None:
+        """Wait at most *timeout* seconds until the thread has ended."""
+        self._thread.join(max(timeout, 0.0))
+
     def _run(self) -> None:
         while not self._closing.is_set():
             self._buffer.await_trigger(self._patience())

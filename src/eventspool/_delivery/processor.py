@@ -150,6 +150,12 @@ class Processor:
         self._backend.interrupt()
         self._stopped.wait(max(timeout, 0.0))
 
+    def join(self, timeout: float) -> None:
+        """Wait at most *timeout* seconds until every thread has ended."""
+        deadline = time.monotonic() + timeout
+        for thread in list(self._threads):
+            thread.join(max(deadline - time.monotonic(), 0.0))
+
     def give_back(self) -> None:
         """Give every lease back without waiting for the requests that hold them. Their outcomes are no longer heard."""
         try:
