@@ -101,7 +101,7 @@ def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous,
     assert levels == [committing, 1, 1, 1, 1]
     levels.clear()
     [job] = claim_soon(backend, "t")
-    backend.settle("t", [fail(job.id)])
+    backend.settle("t", [retry("another's"), fail(job.id)])
     backend.rewrite(job.id, job.payload, b"less", 1)
     backend.replay([job.id])
     backend.purge(JobState.WAITING, [job.id])

@@ -68,7 +68,15 @@ def test_an_idle_processor_writes_at_most_once_a_second(make, clock):
         clock.now += passed
         backend.claim("t", limit=1, visibility_timeout=LONG)
         [(_, noted, _)] = backend.processors()
-        assert noted == pytest.approx(seen)
+        assert noted == pytest.approx(seen, rel=0.0, abs=0.001)
+
+
+def test_nothing_is_left_of_who_leaves(make, path):
+    backend = make()
+    for token in ("a", "b"):
+        backend.renew(token, [], visibility_timeout=LONG, note="{}")
+    backend.leave("a")
+    assert stored(path, "processors") == stored(path, "notes") == {"b"}
 
 
 def test_one_that_left_and_comes_back_is_seen_at_once(make, clock):

@@ -91,6 +91,19 @@ def test_a_retry_under_way_says_when_it_ends(make, clock):
     assert claim(backend).wait == pytest.approx(3600.0)
 
 
+def test_a_claim_in_vain_says_when_a_job_of_its_own_queue_is_due(make, clock):
+    for name, delay in (("one", 60.0), ("two", 5.0)):
+        backend = make(clock=clock, queue_name=name)
+        [job] = new_jobs(1)
+        backend.commit([job])
+        claim(backend)
+        backend.settle("t", [retry(job.id, delay=delay)])
+        clock.now += 0.5
+    assert claim(make(clock=clock, queue_name="one")).wait == pytest.approx(59.0)
+    assert claim(make(clock=clock, queue_name="two")).wait == pytest.approx(4.5)
+    assert claim(make(clock=clock, queue_name="three")).wait is None
+
+
 @pytest.mark.parametrize("step", ["commit", "settle", "replay", "expedite"])
 def test_what_became_due_stays_due_where_the_clock_is_set_back(make, clock, step):
     """Also to another process, which never saw the later time."""
@@ -140,7 +153,7 @@ def test_a_job_listed_says_when_it_comes_due_in_the_time_of_who_asks(make, clock
     backend.settle("t", [retry(job.id, delay=60.0)])
     clock.now -= 2.0
     [listed] = backend.jobs(JobState.DELAYED, limit=9)
-    assert listed.next_attempt_at == pytest.approx(clock.now + 60.0)
+    assert listed.next_attempt_at == pytest.approx(clock.now + 60.0, rel=0.0, abs=0.001)
     backend.expedite([job.id])
     claim(backend)
     backend.settle("t", [fail(job.id)])

@@ -24,7 +24,7 @@ from eventspool._contract.tools import (
     release,
     retry,
 )
-from eventspool._job import Depth, JobState
+from eventspool._job import Depth, Failure, JobState, Settlement, SettlementKind
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -253,6 +253,13 @@ class LeaseContract:
         failure = backend.lookup([job.id])[job.id]
         assert failure is not None
         assert failure.events == 5
+
+    def test_a_job_given_up_without_a_reason_has_an_unknown_one(self, backend: Backend) -> None:
+        job = new_job(5)
+        backend.commit([job])
+        claim_soon(backend, "t")
+        assert backend.settle("t", [Settlement(job.id, SettlementKind.FAIL)]) == [True]
+        assert backend.lookup([job.id]) == {job.id: Failure("unknown", "", 5)}
 
     def test_settlements_are_answered_one_by_one(self, backend: Backend) -> None:
         jobs = new_jobs(3)

@@ -21,6 +21,7 @@ from eventspool._contract.tools import (
     eventually,
     fail,
     ids_of,
+    listen,
     new_job,
     new_jobs,
     release,
@@ -96,11 +97,10 @@ class OperateContract:
         operator = backend_factory(fifo=fifo) if backend.shared else backend
         backend.pause(True)
         backend.commit(new_jobs(1))
-        while backend.wait(0.05):  # what the commit said
-            backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", limit=1, visibility_timeout=LONG)
         with ThreadPoolExecutor(1) as pool:
+            woken = listen(pool, backend)
             started = time.monotonic()
-            woken = pool.submit(backend.wait, 30.0)
             operator.pause(False)
             assert woken.result() is True
             assert time.monotonic() - started < SOON
@@ -127,11 +127,9 @@ class OperateContract:
         backend.commit([job])
         claim_soon(backend, "t")
         backend.settle("t", [retry(job.id, delay=LONG)])
-        while backend.wait(0.05):
-            backend.claim("t", limit=1, visibility_timeout=LONG)
         with ThreadPoolExecutor(1) as pool:
+            woken = listen(pool, backend)
             started = time.monotonic()
-            woken = pool.submit(backend.wait, 30.0)
             assert other.expedite([job.id]) == 1
             assert woken.result() is True
             assert time.monotonic() - started < SOON

@@ -33,6 +33,7 @@ from eventspool._contract.tools import (
     drain,
     fail,
     ids_of,
+    listen,
     new_job,
     new_jobs,
     release,
@@ -348,8 +349,8 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
         for producer in (backend, other):
             backend.claim("t", limit=1, visibility_timeout=LONG)
             with ThreadPoolExecutor(1) as pool:
+                woken = listen(pool, backend)
                 started = time.monotonic()
-                woken = pool.submit(backend.wait, 30.0)
                 job = new_job()
                 producer.commit([job])
                 assert woken.result() is True

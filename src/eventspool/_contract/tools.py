@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -19,6 +20,8 @@ from eventspool._job import (
 )
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
     from eventspool._backends import Backend
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "eventually",
     "fail",
     "ids_of",
+    "listen",
     "new_job",
     "new_jobs",
     "release",
@@ -84,6 +88,21 @@ def claim_soon(
     )
     assert claimed, "nothing became claimable in time"
     return claimed
+
+
+def listen(pool: Executor, backend: Backend) -> Future[bool]:
+    """Have a thread of *pool*, which has heard whatever there was to hear, wait for the next ring."""
+    deaf = threading.Event()
+
+    def wait() -> bool:
+        while backend.wait(0.05):
+            pass
+        deaf.set()
+        return backend.wait(30.0)
+
+    waiting = pool.submit(wait)
+    assert deaf.wait(SOON)
+    return waiting
 
 
 def drain(backend: Backend, token: str, *, limit: int = 100) -> list[ClaimedJob]:
