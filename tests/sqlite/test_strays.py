@@ -9,6 +9,7 @@ import pytest
 from eventspool._backends import _sqlite_rows
 from eventspool._contract.tools import bury, claim_soon, ids_of, new_jobs
 from eventspool._envelope import OVERSIZED
+from eventspool._job import JobState
 
 
 @pytest.fixture
@@ -45,6 +46,14 @@ def test_a_failed_job_without_its_payload_can_be_replayed(make, execute):
     assert backend.replay([failed]) == 1
     [job] = claim_soon(backend, "t")
     assert (job.id, job.payload) == (failed, None)
+
+
+def test_a_list_goes_on_behind_a_job_that_has_lost_its_place(make, execute):
+    backend = make()
+    jobs = new_jobs(3)
+    backend.commit(jobs)
+    execute("update jobs set due = null where id = ?", jobs[0].id)
+    assert ids_of(backend.jobs(JobState.WAITING, limit=9, after=jobs[0].id)) == ids_of(jobs[1:])
 
 
 def test_a_payload_larger_than_any_batch_is_not_read(make, monkeypatch):
