@@ -1,10 +1,12 @@
 """
-A thousand forks amid the work of eight threads that track, in portions: 84 for each of twelve.
+Forks amid the work of eight threads that track: 42 in each of twelve portions; ``EVENTSPOOL_FORKS=84`` makes it a thousand.
 
 In every second portion four threads fork, also at the same instant.
 """
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -12,7 +14,7 @@ from e2e.forking import EIGHT_THREADS, args, assert_once, run
 
 __all__ = ["args"]
 
-FORKS = 84
+FORKS = int(os.environ.get("EVENTSPOOL_FORKS", "42"))
 STORM = """
 def work():
     for _ in range(3): track("C")

@@ -28,7 +28,7 @@ from guest import journal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

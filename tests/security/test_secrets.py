@@ -49,7 +49,7 @@ def reprs():
     found = []
     with warnings.catch_warnings(action="ignore"):
         for each in gc.get_objects():
-            module = type(each).__module__
+            module = str(type(each).__module__)  # of some classes that is a descriptor
             if module.startswith("eventspool") and not module.startswith(
                 ("eventspool._dataplane", "eventspool.testing")
             ):
