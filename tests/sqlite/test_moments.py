@@ -82,6 +82,16 @@ def test_a_strict_queue_passes_on_at_the_moment_its_lease_ends(make, clock):
     assert ids_of(claim(backend).jobs) == [job.id]
 
 
+def test_a_successor_waits_for_the_dead_holders_queue_and_not_for_its_jobs(make, clock):
+    backend = make(clock=clock, fifo=True)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    backend.claim("dead", limit=1, visibility_timeout=60.0)
+    clock.now += 10.0
+    [taken] = claim(backend).jobs
+    assert (taken.id, taken.attempts, taken.stalled) == (job.id, 1, True)
+
+
 def test_a_retry_under_way_says_when_it_ends(make, clock):
     backend = make(clock=clock, fifo=True)
     [job] = new_jobs(1)

@@ -357,6 +357,24 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
                 assert time.monotonic() - started < SOON
             backend.ack([job.id])
 
+    @pytest.mark.parametrize("step", ["release", "leave", "replay"])
+    def test_what_comes_back_ends_a_wait(self, backend: Backend, other: Backend, step: str) -> None:
+        [failed] = bury(backend, 1)
+        job = new_job()
+        backend.commit([job])
+        claim_soon(backend, "t")
+        with ThreadPoolExecutor(1) as pool:
+            woken = listen(pool, backend)
+            started = time.monotonic()
+            if step == "release":
+                other.settle("t", [release(job.id)])
+            elif step == "leave":
+                other.leave("t")
+            else:
+                other.replay([failed])
+            assert woken.result() is True
+            assert time.monotonic() - started < SOON
+
     def test_a_commit_before_the_wait_is_not_missed(self, backend: Backend, other: Backend) -> None:
         for producer in (backend, other):
             assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
