@@ -1,8 +1,9 @@
 """
 Hostile values for the event methods: no call lets an exception out or hangs, and each is counted.
 
-Four processes make 100,000 calls each; ``EVENTSPOOL_FUZZ_CALLS=250000`` makes it a million. Other values than those of every run: ``EVENTSPOOL_FUZZ_SEED=7 pytest tests/guest/test_fuzz.py``. One batch once more, as the
-failure says: ``… EVENTSPOOL_FUZZ_BATCH=12``.
+Four processes make 100,000 calls each; ``EVENTSPOOL_FUZZ_CALLS=250000`` makes it a million. Other values than those of
+every run: ``EVENTSPOOL_FUZZ_SEED=7 pytest tests/guest/test_fuzz.py``. One batch once more, as the failure says: ``…
+EVENTSPOOL_FUZZ_BATCH=12``.
 """
 
 from __future__ import annotations
