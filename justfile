@@ -27,6 +27,10 @@ instructions *ARGS:
 torture *ARGS:
     ./run torture "$@"
 
+# Change one thing at a time, and see whether a test notices.
+mutation *ARGS:
+    ./run mutation "$@"
+
 # Lint, format, types, layers, changelog.
 check:
     ./run check
