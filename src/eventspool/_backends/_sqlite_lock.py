@@ -54,10 +54,11 @@ class ProcessLock:
         deadline = time.monotonic() + (TIMEOUT if timeout is None else timeout)
         while True:
             lock, turnstile = self._open()
-            # Whoever is next polls often, for it alone decides how long the file lies idle; the others need not.
-            _poll(turnstile, 0.0004, deadline)
+            # The others poll at one rate, or who had waited longest would come last. Whoever is next polls often,
+            # for it alone decides how long the file lies idle.
+            _poll(turnstile, 0.0006, 0.0006, deadline)
             try:
-                _poll(lock, 0.00002, deadline)
+                _poll(lock, 0.00002, 0.005, deadline)
             finally:
                 fcntl.flock(turnstile, fcntl.LOCK_UN)
             if self._is_current(lock):
@@ -125,7 +126,7 @@ def _open_file(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _poll(fd: int, pause: float, deadline: float) -> None:
+def _poll(fd: int, pause: float, longest: float, deadline: float) -> None:
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,7 +136,7 @@ def _poll(fd: int, pause: float, deadline: float) -> None:
                     "the SQLite queue is held by another process that does not let go"
                 ) from None
             time.sleep(pause * random.uniform(1, 2))
-            pause = min(pause * 1.1, 0.005)
+            pause = min(pause * 1.1, longest)
         except OSError:
             raise QueueUnavailable("the SQLite queue's file system does not support locks") from None
         else:
