@@ -195,3 +195,17 @@ def test_a_million_jobs_can_be_counted_without_looking_at_each(make):
         line.startswith(("SEARCH jobs USING", "USE TEMP B-TREE FOR GROUP BY")) for p in plans for line in p
     )
     assert "USING COVERING INDEX jobs_until" in plans[0][0]
+
+
+@pytest.mark.parametrize("how", ["purge", "rewrite"])
+def test_what_is_erased_is_overwritten_in_the_file(path, make, how):
+    backend = make()
+    [job] = jobs = [new_job(filling="personal" * 4000)]
+    backend.commit(jobs)
+    if how == "purge":
+        assert backend.purge(JobState.WAITING, ids_of(jobs)) == 1
+    else:
+        assert backend.rewrite(job.id, job.payload, b"", 0)
+    backend.close()
+    assert b"personalpersonal" not in path.read_bytes()
+    assert not path.with_name(f"{path.name}-wal").exists()

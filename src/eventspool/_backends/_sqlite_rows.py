@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from eventspool._job import Depth, Failure, Job, JobState, QueueStats, created_a
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["MAX_COUNT", "Queue"]
 
@@ -140,6 +141,16 @@ def delete(db: sqlite3.Connection, queue: Queue, table: str, job_id: str) -> boo
     return True
 
 
+@contextlib.contextmanager
+def erasing(db: sqlite3.Connection) -> Iterator[None]:
+    """Overwrite what is deleted: somebody may have asked for an erasure."""
+    db.execute("pragma secure_delete = on").fetchone()
+    try:
+        yield
+    finally:
+        db.execute("pragma secure_delete = off").fetchone()
+
+
 def bury(db: sqlite3.Connection, queue: Queue, seq: int, attempts: int, failure: Failure) -> None:
     """Move an unfinished job to the failed ones; only the events that failed stay."""
     if failure.payload is not None:
@@ -170,7 +181,8 @@ def revive(db: sqlite3.Connection, queue: Queue, job_id: str) -> bool:
     ).fetchone()
     if row is None:
         return False
-    delete(db, queue, "failed", job_id)
+    with erasing(db):  # the copy that stays behind would outlive an erasure
+        delete(db, queue, "failed", job_id)
     insert(db, queue, job_id, as_bytes(row[2]), as_count(row[1]))
     return True
 
@@ -284,7 +296,8 @@ def rewrite(
                 "update jobs set token = '', until = null, attempts = attempts + 1, stalled = 1 where seq = ?",
                 (seq,),
             )
-    db.execute("update payloads set payload = ? where seq = ?", (payload, seq))
+    with erasing(db):
+        db.execute("update payloads set payload = ? where seq = ?", (payload, seq))
     db.execute(f"update {table} set events = ?, bytes = ? where seq = ?", (events, len(payload), seq))
     return True
 

@@ -409,7 +409,8 @@ class SQLiteBackend:
 
         def step(db: sqlite3.Connection, queue: Queue) -> int:
             doomed = [i for i in ids if state is not JobState.LEASED and rows.state_of(db, queue, i) is state]
-            return sum(rows.delete(db, queue, table, job_id) for job_id in doomed)
+            with rows.erasing(db):
+                return sum(rows.delete(db, queue, table, job_id) for job_id in doomed)
 
         return self._run(step, durable=True)
 
