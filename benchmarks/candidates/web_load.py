@@ -1,9 +1,9 @@
 """
 Load for the web application: ``web_load.py SERVER SLICES SECONDS VARIANTS``. Prints one JSON object.
 
-SERVER is ``uvicorn`` or ``gunicorn``. VARIANTS is a JSON object: each name's ``BENCH_WEB`` (see web_app.py); the first
-tracks nothing. Every variant has a server process of its own, all are up at once, and they take turns in SLICES slices of
-SECONDS: what the machine does in between, it does to all of them.
+SERVER is ``uvicorn``, ``gunicorn`` or ``handler`` (web_handler.py: no server at all). VARIANTS is a JSON object: each name's
+``BENCH_WEB`` (see web_app.py); the first tracks nothing. Every variant has a process of its own, all are up at once, and they
+take turns in SLICES slices of SECONDS: what the machine does in between, it does to all of them.
 
 The load is open: requests leave on a fixed schedule, evenly spaced, at half of what the first variant can do. Latency counts
 from the scheduled moment: a request that had to wait for an earlier one did wait.
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 _CONNECTIONS = 16
 _LOAD = 0.5
+_SATURATING_RATE = 500
+"""Calls of the bare handler for each second that it is to be saturated, more or less."""
 _orders = count()
 
 
@@ -104,6 +106,40 @@ class Server:
         self.orders.append(order)
         return order
 
+    def saturate(self, seconds: float) -> float:
+        """Keep four connections busy. Return the requests answered per second."""
+        begin = time.perf_counter()
+        answered: list[int] = []
+
+        def work(connection: Connection) -> None:
+            done = 0
+            while time.perf_counter() - begin < seconds:
+                connection.post("/", _cart(self.next_order()))
+                done += 1
+            answered.append(done)
+
+        _in_threads(self.connections[:4], work)
+        return sum(answered) / (time.perf_counter() - begin)
+
+    def send_on_schedule(self, rate: float, seconds: float) -> list[float]:
+        """Send *rate* requests a second, each on whichever connection is free first. Return their latencies in ms, sorted."""
+        carts = [_cart(self.next_order()) for _ in range(int(rate * seconds))]
+        turn = count()
+        latencies: list[float] = []
+        begin = time.perf_counter() + 0.05
+
+        def work(connection: Connection) -> None:
+            while (number := next(turn)) < len(carts):
+                moment = begin + number / rate
+                wait = moment - time.perf_counter()
+                if wait > 0:
+                    time.sleep(wait)
+                connection.post("/", carts[number])
+                latencies.append((time.perf_counter() - moment) * 1000)
+
+        _in_threads(self.connections, work)
+        return sorted(latencies)
+
     def flush(self) -> float:
         """Wait until its events are delivered: they shall not burden the next one's turn. Return its CPU seconds so far."""
         cpu: float = json.loads(self.connections[0].post("/flush", b"{}"))["cpu_seconds"]
@@ -119,6 +155,50 @@ class Server:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+class Handler:
+    """A process that calls the application's handler itself (web_handler.py): the noise of servers and sockets stays out."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.orders: list[int] = []
+        self.slices: list[dict[str, float]] = []
+        self._process = subprocess.Popen(
+            [sys.executable, str(HERE / "web_handler.py")],
+            env={**os.environ, "BENCH_WEB": json.dumps(options)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def saturate(self, seconds: float) -> float:
+        """Call one after another. Return the calls per second."""
+        found = self._ask(carts=self._carts(int(_SATURATING_RATE * seconds)), rate=None)
+        return len(found["latencies"]) / float(found["seconds"])
+
+    def send_on_schedule(self, rate: float, seconds: float) -> list[float]:
+        """Call the handler *rate* times a second. Return the latencies in ms, sorted."""
+        return sorted(self._ask(carts=self._carts(int(rate * seconds)), rate=rate)["latencies"])
+
+    def flush(self) -> float:
+        """Wait until its events are delivered. Return its CPU seconds so far."""
+        return float(self._ask(flush=True)["cpu_seconds"])
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+    def _carts(self, number: int) -> list[str]:
+        orders = list(islice(_orders, number))
+        self.orders += orders
+        return [_cart(order).decode() for order in orders]
+
+    def _ask(self, **question: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(question), file=self._process.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
 
 
 def _command(kind: str, port: int) -> list[str]:
@@ -188,46 +268,10 @@ def _in_threads(connections: Sequence[Connection], work: Any) -> None:
         raise errors[0]
 
 
-def saturate(server: Server, seconds: float) -> float:
-    """Keep four connections busy. Return the requests answered per second."""
-    begin = time.perf_counter()
-    answered: list[int] = []
-
-    def work(connection: Connection) -> None:
-        done = 0
-        while time.perf_counter() - begin < seconds:
-            connection.post("/", _cart(server.next_order()))
-            done += 1
-        answered.append(done)
-
-    _in_threads(server.connections[:4], work)
-    return sum(answered) / (time.perf_counter() - begin)
-
-
-def send_on_schedule(server: Server, rate: float, seconds: float) -> list[float]:
-    """Send *rate* requests a second, each on whichever connection is free first. Return their latencies in ms, sorted."""
-    carts = [_cart(server.next_order()) for _ in range(int(rate * seconds))]
-    turn = count()
-    latencies: list[float] = []
-    begin = time.perf_counter() + 0.05
-
-    def work(connection: Connection) -> None:
-        while (number := next(turn)) < len(carts):
-            moment = begin + number / rate
-            wait = moment - time.perf_counter()
-            if wait > 0:
-                time.sleep(wait)
-            connection.post("/", carts[number])
-            latencies.append((time.perf_counter() - moment) * 1000)
-
-    _in_threads(server.connections, work)
-    return sorted(latencies)
-
-
-def run_slice(server: Server, rate: float, seconds: float) -> dict[str, float]:
+def run_slice(server: Server | Handler, rate: float, seconds: float) -> dict[str, float]:
     """Load *server* for *seconds* and return what one slice shows."""
     before = server.flush()
-    latencies = send_on_schedule(server, rate, seconds)
+    latencies = server.send_on_schedule(rate, seconds)
     cpu_seconds = server.flush() - before
     requests = len(latencies)
     return {
@@ -241,15 +285,15 @@ def run_slice(server: Server, rate: float, seconds: float) -> dict[str, float]:
 def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, Any]]) -> None:
     """Measure and print."""
     with contextlib.ExitStack() as stack:
-        servers: dict[str, Server] = {}
+        servers: dict[str, Server | Handler] = {}
         for name, options in variants.items():
-            servers[name] = Server(kind, options)
+            servers[name] = Handler(options) if kind == "handler" else Server(kind, options)
             stack.callback(servers[name].stop)
         for server in servers.values():
-            saturate(server, 1.0)
+            server.saturate(1.0)
             server.flush()
         names = list(servers)
-        maximum = saturate(servers[names[0]], 3.0)
+        maximum = servers[names[0]].saturate(3.0)
         for turn in range(slices):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
