@@ -44,6 +44,7 @@ def loading(world: World, dice: random.Random) -> Course:
     world.redis.kill()
     world.redis.start(slowly=True)
     yield
+    world.redis.hurry()
     world.redis.await_loaded()
     return world.redis.errors("LOADING")
 

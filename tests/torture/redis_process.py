@@ -112,6 +112,11 @@ class RedisProcess:
         self._server._args = (*_ARGS, *_SLOW_LOADING) if slowly else _ARGS
         self._server.start()
 
+    def hurry(self) -> None:
+        """End the slowness of a slow start: after minutes of writes the file would take minutes."""
+        with contextlib.suppress(redis.RedisError):  # loaded already, and busy with whoever waited
+            self.configure(key_load_delay=0)
+
     def await_loaded(self) -> None:
         """Wait until the server serves."""
         deadline = time.monotonic() + _PATIENCE
