@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent.parent
-SECONDS = 20
+SECONDS = 90
 """Of faults, for each backend."""
 
 
@@ -33,6 +33,7 @@ def torture(*options: str, timeout: float | None = None) -> subprocess.Completed
 
 
 @pytest.mark.alone
+@pytest.mark.torture
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS * 2 + 200)
 @pytest.mark.parametrize(("backend", "seed"), [("redis", 20261123), ("sqlite", 20261123)])
@@ -48,6 +49,7 @@ def test_nothing_acknowledged_is_lost_changed_or_invented(backend, seed, tmp_pat
 
 
 @pytest.mark.alone
+@pytest.mark.torture
 @pytest.mark.slow
 @pytest.mark.parametrize(("bug", "found"), [("forget", "lost"), ("alter", "changed"), ("invent", "invented")])
 def test_a_client_with_a_bug_does_not_survive_the_torture(bug, found):
