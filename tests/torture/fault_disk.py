@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ _KEPT_FREE_BYTES = (0, 0, 4 << 20)
 _FILE_LIMITS_BYTES = (0, 8_192)
 _OUTAGE = (1.8, 3.2)
 """Longer than a producer's call may take, so that the calls say that it hit."""
+_FILLING_TRIES = 20
 _ATTACH_SECONDS = 5.0
 _LEAST_SECONDS = 0.4
 _CALLS = "pwrite64,fdatasync,fsync,ftruncate"
@@ -42,10 +44,13 @@ def _stalled(world: World, since: float) -> int:
 def disk_full(world: World, dice: random.Random) -> Course:
     """Somebody else fills the disk."""
     filler = world.disk / "filler"
-    space = os.statvfs(world.disk)
     kept = dice.choice(_KEPT_FREE_BYTES)
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_frsize - kept, 4096))
+        for _ in range(_FILLING_TRIES):  # the queue may take some of it at the same moment
+            space = os.statvfs(world.disk)
+            with contextlib.suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_frsize - kept, 4096))
+                break
     since = time.monotonic()
     yield
     hits = _stalled(world, since)
