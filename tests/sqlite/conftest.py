@@ -28,6 +28,21 @@ path, *arguments = sys.argv[1:]
 """
 
 
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self):
+        self.now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "queue.db"

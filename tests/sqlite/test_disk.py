@@ -197,15 +197,22 @@ def test_a_million_jobs_can_be_counted_without_looking_at_each(make):
     assert "USING COVERING INDEX jobs_until" in plans[0][0]
 
 
-@pytest.mark.parametrize("how", ["purge", "rewrite"])
+@pytest.mark.parametrize("how", ["purge", "rewrite", "bury in part", "replay"])
 def test_what_is_erased_is_overwritten_in_the_file(path, make, how):
     backend = make()
     [job] = jobs = [new_job(filling="personal" * 4000)]
     backend.commit(jobs)
-    if how == "purge":
+    if how == "rewrite":
+        assert backend.rewrite(job.id, job.payload, b"", 0)
+    elif how == "purge":
         assert backend.purge(JobState.WAITING, ids_of(jobs)) == 1
     else:
-        assert backend.rewrite(job.id, job.payload, b"", 0)
+        claim_soon(backend, "t")
+        part = new_job(filling="personal" * 900).payload
+        backend.settle("t", [fail(job.id, payload=part if how == "bury in part" else None)])
+        if how == "replay":
+            assert backend.replay([job.id]) == 1
+        assert backend.purge(JobState.WAITING if how == "replay" else JobState.FAILED, [job.id]) == 1
     backend.close()
     assert b"personalpersonal" not in path.read_bytes()
     assert not path.with_name(f"{path.name}-wal").exists()

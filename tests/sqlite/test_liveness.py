@@ -9,19 +9,6 @@ import pytest
 from eventspool._contract.tools import LONG
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def stored(path, table):
     with sqlite3.connect(path) as db:
         tokens = {token for (token,) in db.execute(f"select token from {table}")}

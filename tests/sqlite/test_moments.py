@@ -10,19 +10,6 @@ from eventspool._job import JobState
 TERM = 8.0
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def claim(backend, token="t", limit=9):
     return backend.claim(token, limit=limit, visibility_timeout=TERM)
 

@@ -154,7 +154,8 @@ def erasing(db: sqlite3.Connection) -> Iterator[None]:
 def bury(db: sqlite3.Connection, queue: Queue, seq: int, attempts: int, failure: Failure) -> None:
     """Move an unfinished job to the failed ones; only the events that failed stay."""
     if failure.payload is not None:
-        db.execute("update payloads set payload = ? where seq = ?", (failure.payload, seq))
+        with erasing(db):  # what failed stands in both, and the old copy would outlive an erasure
+            db.execute("update payloads set payload = ? where seq = ?", (failure.payload, seq))
     db.execute(
         "insert into failed select seq, queue, id, iif(:bytes is null, max(events, 0), :events),"
         " coalesce(:bytes, bytes), :at, :attempts, :reason, :error, :indices, :status from jobs where seq = :seq",

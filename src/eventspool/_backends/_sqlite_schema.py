@@ -9,6 +9,8 @@ APPLICATION_ID = 1163087953
 VERSION = 1
 """Of the tables. A file with a newer one is left alone."""
 
+# Delivered payloads are not overwritten where they stood, as some builds of SQLite do by default: it costs as much as
+# storing them. What is purged is, see `erasing`.
 CONNECTION_PRAGMAS = """
 pragma wal_autocheckpoint = 1000;
 pragma journal_size_limit = 8388608;
@@ -17,9 +19,6 @@ pragma trusted_schema = off;
 pragma secure_delete = off;
 pragma cell_size_check = on;
 """
-# Delivered payloads are not overwritten where they stood, as some builds of SQLite do by default: it costs as much as
-# storing them. What is purged is, see `erasing`.
-#
 # The payloads stand apart, so that no claim, list or count reads past them. The totals are kept by triggers: exact,
 # in the same transaction, whoever writes. Times are microseconds of the queue's own clock, which never goes back.
 TABLES = """
