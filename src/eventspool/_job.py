@@ -131,8 +131,8 @@ class Claim:
 
     Args:
         jobs: Jobs now leased to the caller, oldest first.
-        wait: Where *jobs* is empty: seconds until the next job comes due or the queue's lease ends;
-            ``None`` when nothing is stored that time alone would make claimable.
+        wait: Where *jobs* are fewer than asked for: seconds until the next job comes due or the queue's lease ends;
+            ``None`` when nothing is stored that time alone would make claimable, or (with jobs) where that is not known.
     """
 
     jobs: tuple[ClaimedJob, ...] = ()

@@ -181,12 +181,12 @@ class MemoryBackend:
                 chosen = list(takewhile(lambda e: e.due <= now, due))
             claimed = [self._lease(entry, token, now + visibility_timeout) for entry in chosen]
             self._put_back(due)
-            if claimed:
+            if len(claimed) == limit:
                 return Claim(tuple(claimed))
             self._bell.heard()
-            if due:
+            if due and not claimed:  # in strict order: the first one waits
                 return Claim(wait=due[0].due - now)
-            return Claim(wait=max(self._due[0][0] - now, 0.0) if self._drop_stale() else None)
+            return Claim(tuple(claimed), max(self._due[0][0] - now, 0.0) if self._drop_stale() else None)
 
     def _take_queue(self, token: str, now: float, visibility_timeout: float) -> float | None:
         """Lease the queue to *token*. Return the time until which nothing may be handed out, or None."""

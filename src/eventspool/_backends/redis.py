@@ -201,8 +201,9 @@ class RedisBackend:
             self._note_role(standby=bool(standby))
         else:
             wait, *found = self._connection.run("claim", *args)
+        seconds = None if wait < 0 else wait / 1e6
         if not found:
-            return Claim(wait=None if wait < 0 else wait / 1e6)
+            return Claim(wait=seconds)
         ids = [decode_text(job_id) for job_id in found[::5]]
         sizes = found[4::5]
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
@@ -219,7 +220,8 @@ class RedisBackend:
                 for job_id, payload, attempts, progress, stalled in zip(
                     ids, payloads, found[1::5], found[2::5], found[3::5], strict=True
                 )
-            )
+            ),
+            seconds,
         )
 
     def _note_role(self, *, standby: bool) -> None:

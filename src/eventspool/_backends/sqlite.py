@@ -155,15 +155,18 @@ class SQLiteBackend:
                     self._bell.heard()
                     return Claim(wait=(due_rows[0][6] - queue.now) / 1e6)
                 due_rows = due_rows[:held]
+            leased: tuple[ClaimedJob, ...] = ()
             if due_rows:
                 until = queue.now + rows.micros(visibility_timeout)
                 rows.keep_time(db, queue)
-                return Claim(tuple(self._lease(db, row, token, until) for row in due_rows))
+                leased = tuple(self._lease(db, row, token, until) for row in due_rows)
+                if len(leased) == limit:
+                    return Claim(leased)
             self._bell.heard()
             [first] = db.execute(
                 "select min(due) from jobs where queue = ? and due > ?", (queue.key, queue.now)
             ).fetchone()
-            return Claim(wait=(first - queue.now) / 1e6 if isinstance(first, int) else None)
+            return Claim(leased, (first - queue.now) / 1e6 if isinstance(first, int) else None)
 
         return self._run(step)
 

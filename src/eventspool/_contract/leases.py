@@ -53,6 +53,16 @@ class LeaseContract:
         assert len(backend.claim("t", limit=3, visibility_timeout=LONG).jobs) == 3
         assert len(backend.claim("t", limit=3, visibility_timeout=LONG).jobs) == 2
 
+    def test_a_claim_that_leaves_nothing_due_says_when_something_will_be(self, backend: Backend) -> None:
+        backend.commit(new_jobs(2))
+        [job, _] = claim_soon(backend, "t", limit=2)
+        assert backend.settle("t", [retry(job.id, delay=20.0)]) == [True]
+        backend.commit(new_jobs(1))
+        claim = backend.claim("t", limit=10, visibility_timeout=LONG)
+        assert len(claim.jobs) == 1
+        assert claim.wait is not None
+        assert 20.0 - SOON < claim.wait <= 20.0 + 0.001
+
     def test_a_lease_that_runs_out_costs_an_attempt_and_says_stalled(self, backend: Backend) -> None:
         backend.commit(new_jobs(1))
         for attempts in (0, 1, 2):

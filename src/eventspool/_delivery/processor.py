@@ -320,10 +320,11 @@ class Processor:
                 self._breaker.begin_probe()
             for job in claim.jobs:
                 self._dispatch(job, probe=probe)
-            self._claim_at = 0.0 if len(claim.jobs) < room else now
             if len(self._in_flight) > self._senders:
                 self._add_sender()
-            return
+            if probe or len(claim.jobs) == room or claim.wait is None or self._pending.settlements:
+                self._claim_at = now  # there may be more, or something to record
+                return
         self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
         if self._backend.shared:
             self._idle.set()

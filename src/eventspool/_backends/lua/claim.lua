@@ -1,5 +1,5 @@
 -- Lease due jobs; any number of processors at once.
--- ARGV: token, limit, lease_us, probe   -> {wait_us or -1, (id, attempts, progress, stalled, payload_bytes)...}
+-- ARGV: token, limit, lease_us, probe   -> {us until the next is due or -1, (id, attempts, progress, stalled, payload_bytes)...}
 call('HDEL', M, '') -- a first write that memory limits do not refuse lets the rest run when Redis is full
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
@@ -31,13 +31,7 @@ if probe then
   end)
 end
 
-if #found == 0 then
-  local head = call('ZRANGE', Q, 0, 0, 'WITHSCORES')
-  if #head == 0 then return {-1} end
-  return {math.max(tonumber(head[2]) - now, 0)}
-end
-
-local reply = {0}
+local reply = {-1}
 for i = 1, math.min(limit, #found) do
   local job = found[i]
   call('ZADD', Q, till, job.id)
@@ -49,5 +43,10 @@ for i = 1, math.min(limit, #found) do
   reply[#reply + 1] = job.stalled and 1 or 0
   reply[#reply + 1] = call('HSTRLEN', D, job.id)
 end
-if #found > limit and not probe then wake(W) end -- pass the baton
+if #found > limit then
+  if not probe then wake(W) end -- pass the baton
+else
+  local head = call('ZRANGE', Q, 0, 0, 'WITHSCORES')
+  if #head > 0 then reply[1] = math.max(tonumber(head[2]) - now, 0) end
+end
 return reply
