@@ -1,7 +1,7 @@
 """
 Programs that fork, and what they promise: they print the ids that were accepted, by ``P`` (the parent) or ``C`` (a child).
 
-Whoever hangs in them is ended by an alarm, which fails the test.
+Whoever hangs in them is ended by an alarm, which fails the test and says where each thread stood.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import pytest
 from e2e.harness import PATIENCE, Store, new_queue_name, run_python
 
 PREAMBLE = """
-import atexit, os, random, signal, sys, threading, time
+import atexit, faulthandler, os, random, signal, sys, threading, time
 import multiprocessing
 import eventspool
-signal.alarm(60)
+faulthandler.register(signal.SIGALRM, chain=True)
+signal.alarm(85)
 url, key = sys.argv[1:3]
 store, flush_interval = None, 0.05
 if len(sys.argv) > 3:
@@ -32,7 +33,7 @@ def child(work, *, leave=os._exit):
     pid = os.fork()
     if pid:
         return pid
-    signal.alarm(20)  # alarms are not inherited
+    signal.alarm(40)  # alarms are not inherited; longer than a flush and a close where the disk is slow
     status = 1
     try:
         work()
