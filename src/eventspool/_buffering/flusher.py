@@ -40,7 +40,7 @@ _JOBS_PER_COMMIT = 8
 _FULL_PAUSE = 0.25
 _SPILL_POLL = 0.05
 """Seconds between two looks at whether it is time to spill, early in an outage."""
-_PACE = 0.1
+_PACE = 0.25
 """Seconds between flushes under load, unless ``_PLENTY`` events wait: batches grow instead of coming more often."""
 _PLENTY = 1000
 _NEVER_STORED = "closed"
