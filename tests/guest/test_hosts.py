@@ -154,12 +154,14 @@ def listen():
 @pytest.mark.parametrize("worker", ["sync", "gthread", "gevent"])
 def test_gunicorns_workers_deliver_what_they_accepted(plane, store, log, book, listen, worker, preload):
     """Two workers. With --preload the client is made, and used, in the parent; gevent then patches under its feet."""
-    args = ["--workers", "2", "--threads", "2", "--worker-class", worker, "--bind", f"unix:{listen}"]
+    args = ["--workers", "2", "--worker-class", worker, "--bind", f"unix:{listen}"]
+    args += ["--threads", "2"] if worker == "gthread" else []  # which would make gthread of sync, too
     args += ["--preload"] if preload else []
     env = journal.environment(plane, book, store)
     args += ["--no-control-socket", "guest.wsgi_app:app"]
     with running("gunicorn", *args, env=env, log=log) as process, load(listen, book, 60):
         assert stop(process, log) == 0, log.read_text()
+    assert f"Using worker: {worker}\n" in log.read_text()
     assert len(set(journal.read(book).values())) == (3 if preload else 2)
     assert "Traceback" not in log.read_text()
     journal.assert_once(plane, book)
