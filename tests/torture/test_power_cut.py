@@ -75,11 +75,15 @@ def test_a_power_cut_takes_nothing_acknowledged_from_redis_that_syncs_always():
 @pytest.mark.alone
 @pytest.mark.slow
 @needs_strace
-def test_a_power_cut_takes_the_last_seconds_from_redis_that_syncs_every_second():
+def test_a_power_cut_takes_the_last_seconds_from_redis_that_syncs_every_second(capsys):
     """Redis puts a sync off by up to a second beyond that; the rest of the bound is for slow machines."""
-    outcome = cut_power("everysec", random.Random(1))
-    assert outcome.acked > 20
-    assert outcome.window < 5.0, outcome
+    dice = random.Random(1)
+    rounds = [cut_power("everysec", dice) for _ in range(3)]
+    with capsys.disabled():
+        print(f"\nlost from {', '.join(f'{r.window:.2f}' for r in rounds)} s before the cut on", end=" ")
+    assert min(r.acked for r in rounds) > 20, rounds
+    assert any(r.unsynced_bytes and r.lost for r in rounds), f"nothing was cut: {rounds}"
+    assert max(r.window for r in rounds) < 5.0, rounds
 
 
 def file_after(*lines: str) -> TracedFile:
