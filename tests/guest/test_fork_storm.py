@@ -1,5 +1,5 @@
 """
-Forks amid the work of eight threads that track: 44 in each of twelve portions; ``EVENTSPOOL_FORKS=84`` makes it a thousand.
+A thousand forks amid the work of eight threads that track: 84 (``EVENTSPOOL_FORKS``) in each of twelve portions.
 
 In every second portion four threads fork, also at the same instant.
 """
@@ -14,7 +14,7 @@ from e2e.forking import EIGHT_THREADS, args, assert_once, run
 
 __all__ = ["args"]
 
-FORKS = int(os.environ.get("EVENTSPOOL_FORKS", "44"))
+FORKS = int(os.environ.get("EVENTSPOOL_FORKS", "84"))
 STORM = """
 def work():
     for _ in range(3): track("C")
