@@ -1,5 +1,7 @@
 """
-Calls event methods with hostile values: ``python -m guest.fuzz URL KEY SEED CALLS [BATCH]``.
+Calls event methods with hostile values: ``python -m guest.fuzz URL KEY SEED CALLS BATCH [FOLDER]``.
+
+BATCH may be empty, for all; with a FOLDER, events are kept in SQLite files in it.
 
 Prints its counts as JSON. A call that lets an exception out, or returns anything but an id or ``None``, is printed with the
 seed and the batch that repeat it, and so is a crash or a hang: they are on the last line that was printed.
@@ -49,17 +51,23 @@ class Fuzzer:
         url: The data plane.
         key: Its write key.
         seed: Of everything that is drawn.
+        folder: Of the queues; empty to have none.
     """
 
-    def __init__(self, url: str, key: str, seed: int) -> None:
+    def __init__(self, url: str, key: str, seed: int, folder: str) -> None:
         self._seed = seed
-        options: dict[str, Any] = {"data_plane_url": url, "max_internal_queue_size": 200_000}
-        self._plain = Client(key, on_error=_fail, **options)
-        self._strict = Client(key, strict=True, **options)
-        self._slow = Client(key, **options)
+
+        def client(name: str, **options: Any) -> Client:
+            store = f"sqlite:///{folder}/{name}.db" if folder else None
+            options |= {"data_plane_url": url, "persistence": store, "max_internal_queue_size": 200_000}
+            return Client(key, **options)
+
+        self._plain = client("plain", on_error=_fail)
+        self._strict = client("strict", strict=True)
+        self._slow = client("slow")
         self._slow._encoder = EventEncoder(_fast=False)
         self.accepted = self.refused = self.raised = 0
-        self.slowest = 0.0
+        self.slowest = (0.0, "")
         self._hostility = Hostility(seed, 1000, self._work)
         self._hostility.change_for_ever()
 
@@ -81,12 +89,12 @@ class Fuzzer:
         for number in range(CALLS_PER_BATCH):
             name = dice.choice(list(METHODS))
             arguments = self._arguments(dice, METHODS[name])
+            where = f"seed {self._seed}, batch {batch}, call {number}: {name}({', '.join(arguments)})"
+            began = time.thread_time()
             try:
-                began = time.perf_counter()
                 self._call(getattr(client, name), arguments)
-                self.slowest = max(self.slowest, time.perf_counter() - began)
+                self.slowest = max(self.slowest, (time.thread_time() - began, where))
             except BaseException as error:
-                where = f"seed {self._seed}, batch {batch}, call {number}: {name}({', '.join(arguments)})"
                 raise AssertionError(f"{where} let {type(error).__name__} out") from error
 
     def _call(self, method: Callable[..., object], arguments: dict[str, Any]) -> None:
@@ -135,15 +143,15 @@ class Fuzzer:
             "counted_refused": sum(sum(each.refused.values()) for each in stats),
             "raised": self.raised,
             "reasons": sorted({reason for each in stats for reason in each.refused}),
-            "slowest": round(self.slowest, 3),
+            "slowest": self.slowest,
             "cpu": round(time.process_time(), 1),
         }
 
 
-def main(url: str, key: str, seed: str, calls: str, batch: str = "") -> None:
+def main(url: str, key: str, seed: str, calls: str, batch: str, folder: str = "") -> None:
     """Make *calls* calls, or those of one *batch*."""
     warnings.simplefilter("ignore")  # of the libraries whose values are made here
-    fuzzer = Fuzzer(url, key, int(seed))
+    fuzzer = Fuzzer(url, key, int(seed), folder)
     batches = [int(batch)] if batch else range(int(calls) // CALLS_PER_BATCH)
     for number in batches:
         print(f"seed {seed}, batch {number}", flush=True)
