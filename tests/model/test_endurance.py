@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field
 
 import pytest
@@ -128,59 +129,79 @@ class _TimedPlane(Plane):
                 came.setdefault(number, moment)
 
 
-@pytest.mark.parametrize("processors", [1, 4])
-def test_a_million_events_drain_without_a_herd_and_new_ones_get_their_turn(processors, capsys):
-    world = World(outage=600.0, processors=processors, plane_type=_TimedPlane)
+@pytest.mark.parametrize(
+    ("processors", "fifo"), [(1, False), (4, False), (1, True)], ids=["one", "four", "fifo"]
+)
+def test_a_million_events_drain_and_new_ones_follow_at_once(processors, fifo, capsys):
+    """First come, first served: what comes while the backlog drains waits for its end, and for nothing else."""
+    world = World(outage=600.0, processors=processors, fifo=fifo, plane_type=_TimedPlane)
     simulation, plane = world.simulation, world.plane
     tracked: dict[int, float] = {}
 
-    def track() -> None:
-        """Ten events per second from each process, from the end of the outage on."""
+    def track(until: float) -> None:
+        """Ten events per second from each process."""
         for process in world.processes:
             number = len(plane.seen) + len(tracked)
             assert process.track(b"%d" % number)
             tracked[number] = simulation.now
-        if simulation.now < world.outage + 90.0:
-            simulation.at(simulation.now + 0.1, track)
+        if simulation.now < until:
+            simulation.at(simulation.now + 0.1, track, until)
 
     with simulation.in_charge():
         world.store(BACKLOG_JOBS, JOB_EVENTS)
         world.begin()
-        simulation.at(world.outage, track)
-        simulation.run(world.outage + 60.0, lambda: min(plane.seen[::JOB_EVENTS]) > 0)
-        drained = simulation.now - world.outage
-        simulation.run(world.outage + 100.0)
-        world.drain(within=150.0)
+        simulation.at(world.outage, track, world.outage + 200.0)
+        assert simulation.run(world.outage + 200.0, lambda: min(plane.seen[::JOB_EVENTS]) > 0)
+        drained = simulation.now
+        simulation.run(world.outage + 220.0)
+    assert not world.backend.unfinished
     assert plane.seen == b"\x01" * len(plane.seen), "all of them, and none twice"
     assert not world.backend._failed
     assert plane.came.keys() == tracked.keys()
 
-    healthy = sorted((moment, moment + seconds, p) for moment, seconds, p, ill in plane.requests if not ill)
-    for process in world.processes:
-        under_way = _most_at_once([(start, end) for start, end, p in healthy if p is process])
-        assert under_way <= process.concurrency
-    firsts = [
-        min((start for start, _, p in healthy if p is process), default=1e9) - world.outage
-        for process in world.processes
-    ]
-    waits = sorted(plane.came[number] - moment for number, moment in tracked.items())
+    amid = [plane.came[number] - moment for number, moment in tracked.items() if moment < drained]
+    late = max(plane.came[number] for number in tracked if tracked[number] < drained) - drained
+    after = [plane.came[number] - moment for number, moment in tracked.items() if moment > drained + late]
     with capsys.disabled():
         print(
-            f"\n{processors} processors: a million drained {drained:.1f} s after the outage;"
-            f" first requests after {', '.join(f'{first:.1f}' for first in sorted(firsts))} s;"
-            f" new events waited {waits[len(waits) // 2]:.2f} s (median), {waits[-1]:.1f} s (most)",
+            f"\n{processors} {'in order' if fifo else 'shared'}: a million drained {drained - world.outage:.1f} s after"
+            f" the outage; {len(amid)} new events came meanwhile, waited {sorted(amid)[len(amid) // 2]:.1f} s (median)"
+            f" and {max(amid):.1f} s (most), the last had gone {late:.1f} s later; of {len(after)} after that none"
+            f" waited longer than {max(after):.2f} s",
             end=" ",
         )
-    if processors > 1:
-        assert max(firsts) - min(firsts) > 1.0, "they do not come back in step"
-    assert waits[-1] <= drained + 2.0, "nobody waits for longer than for what was there before"
-    assert waits[len(waits) // 2] < 2.0
+    assert min(len(amid), len(after)) > 100
+    # In order, the new batches go one by one, too: one for each second that the others took.
+    assert late < 2.0 + (plane.latency[1] * (drained - world.outage) if fifo else 0.0)
+    assert max(after) < 2.0
 
 
-def _most_at_once(spans) -> int:
-    changes = sorted([(start, 1) for start, _ in spans] + [(end, -1) for _, end in spans])
-    level = most = 0
-    for _, change in changes:
-        level += change
-        most = max(most, level)
-    return most
+def test_fifty_processes_do_not_come_back_at_once(capsys):
+    """All failed within a second. What they send then grows bit by bit to what they send all the time."""
+    jobs = JobOpts(concurrency=2)
+    world = World(outage=600.0, processors=50, jobs=jobs, latency=(0.4, 0.6))
+    with world.simulation.in_charge():
+        world.store(16_000)
+        world.begin()
+        world.simulation.run(world.outage + 60.0)
+        assert world.backend.unfinished, "they are at it all the time"
+    back = {}
+    for moment, _, process, ill in world.plane.requests:
+        if not ill:
+            back.setdefault(process, moment - world.outage)
+    assert len(back) == 50
+    rate = Counter(int(moment - world.outage) for moment, *_ in world.plane.requests)
+    probes = max(rate[second] for second in range(-300, 0))
+    steady = sum(rate[second] for second in range(40, 60)) / 20
+    peak = max(rate[second] for second in range(60))
+    together = max(Counter(map(int, back.values())).values())
+    with capsys.disabled():
+        print(
+            f"\nfifty processes: at most {probes} requests in a second of the outage; at most {together} came back"
+            f" in one, the last after {max(back.values()):.1f} s; {peak} requests in a second at most,"
+            f" {steady:.0f} all the time",
+            end=" ",
+        )
+    assert probes <= 10
+    assert together <= 10
+    assert peak <= 1.1 * steady
