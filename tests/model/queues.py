@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sqlite3
 import tempfile
+from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import redis
 
 from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.sqlite import SQLiteBackend
 from eventspool._config import SQLiteOpts
+from eventspool._exceptions import QueueUnavailable
 from redis_servers import make_backend, new_queue_name
 
 _IN_MEMORY = (
@@ -35,18 +40,32 @@ class MemoryQueue:
         entry = self.backend._jobs.get(job_id) or self.backend._failed[job_id]
         entry.payload = payload
 
-    remove = None
+    remove = unheard = None
 
     def end(self) -> None:
         self.backend.close()
 
 
+@contextlib.contextmanager
+def _unheard(way, name: str):
+    """What goes by *way* meanwhile is done, but whoever asked for it hears that the queue is away."""
+    act = getattr(way, name)
+
+    def act_unheard(*args, **options):
+        act(*args, **options)
+        raise QueueUnavailable("the answer was lost")
+
+    with mock.patch.object(way, name, act_unheard):
+        yield
+
+
 class SQLiteQueue(MemoryQueue):
-    """A file; its process dies without a word and another opens it."""
+    """A file; its process dies without a word and another opens what it has written by then."""
 
     def __init__(self, clock, **options) -> None:
         self._folder = tempfile.TemporaryDirectory(dir=_IN_MEMORY)
-        self._path = f"{self._folder.name}/queue.db"
+        self._lives = count()
+        self._path = f"{self._folder.name}/{next(self._lives)}.db"
         self._options = {**options, "clock": lambda: _EPOCH + clock(), "queue_name": "q", "prefix": "p"}
         self._open()
 
@@ -54,8 +73,16 @@ class SQLiteQueue(MemoryQueue):
         self.backend = SQLiteBackend(SQLiteOpts(path=self._path, synchronous="normal"), **self._options)
 
     def reopen(self) -> None:
+        """Go on with a copy of the file and its log as they are; closing would first move the log into the file."""
+        left, self._path = self._path, f"{self._folder.name}/{next(self._lives)}.db"
+        for end in ("", "-wal"):
+            if Path(left + end).exists():
+                shutil.copyfile(left + end, self._path + end)
         self.backend.close()
         self._open()
+
+    def unheard(self):
+        return _unheard(self.backend._file, "run")
 
     def overwrite(self, job_id: str, payload: bytes) -> None:
         self._execute("update payloads set payload = :payload where seq in", job_id, payload)
@@ -97,6 +124,9 @@ class RedisQueue(MemoryQueue):
         """The connections break, and the server forgets its scripts."""
         self._raw.client_kill_filter(_type="normal", skipme=True)
         self._raw.script_flush()
+
+    def unheard(self):
+        return _unheard(self.backend._connection, "call")
 
     def overwrite(self, job_id: str, payload: bytes) -> None:
         self._forget()

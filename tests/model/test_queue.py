@@ -50,6 +50,10 @@ def server(name):
     return stack.enter_context(running(name))
 
 
+class NoAnswer(AssertionError):  # noqa: N818 - it says what is missing
+    """Whatever is asked, and again, the queue is away."""
+
+
 class Queue(RuleBasedStateMachine):
     """One queue and the reference, asked the same."""
 
@@ -82,7 +86,13 @@ class Queue(RuleBasedStateMachine):
         for _ in range(4):
             with contextlib.suppress(QueueUnavailable):
                 return getattr(self.queue.backend, method)(*args, **options)
-        raise AssertionError("the queue does not come back")
+        raise NoAnswer("the queue does not come back")
+
+    @contextlib.contextmanager
+    def unheard(self):
+        """Have every answer to one step lost, as often as ``ask`` asks."""
+        with self.queue.unheard(), contextlib.suppress(NoAnswer):
+            yield
 
     def tick(self):
         self.model.now += TICK
@@ -106,9 +116,9 @@ class Queue(RuleBasedStateMachine):
         jobs = [NewJob(job_id, b"x" * size, 1 + size % 4) for job_id in ids]
         before = set(self.model.jobs)
         expected = self.model.commit([(job.id, job.events, size) for job in jobs])
+        self.payloads.update((job.id, job.payload) for job in jobs if job.id not in before)
         result = self.ask("commit", jobs)
         assert (result.accepted, result.duplicates, result.rejected) == expected
-        self.payloads.update((job.id, job.payload) for job in jobs if job.id not in before)
 
     @rule(worker=workers, limit=st.integers(1, 4), lease=leases, probe=st.booleans())
     def claim(self, worker, limit, lease, probe):
@@ -143,7 +153,8 @@ class Queue(RuleBasedStateMachine):
     def ack(self, worker, ids, own):
         self.tick()
         ids = self.aim(self.tokens[worker], ids, own=own)
-        assert self.ask("ack", ids) == self.model.ack(dict.fromkeys(ids))
+        expected = self.model.ack(dict.fromkeys(ids))
+        assert self.ask("ack", ids) == expected
 
     @rule(worker=workers, ids=ids, kind=st.sampled_from(SettlementKind), delay=st.sampled_from(DELAYS),
           progress=st.sampled_from(["", "0-1|", "é"]), shrunk=st.booleans(), late=st.booleans(),
@@ -154,15 +165,16 @@ class Queue(RuleBasedStateMachine):
         model, token = self.model, self.late[-1] if late else self.tokens[worker]
         ids = self.settled(self.aim(token, ids, own=own))
         failure = Failure("rejected", "no", 1, b"y" if shrunk else None, (0,), 400)
-        answers = self.ask("settle", token, [Settlement(i, kind, delay, progress, failure) for i in ids])
-        for job_id, answer in zip(ids, answers, strict=True):
-            size = {"events": 1, "size": 1} if shrunk else {}
-            assert answer == model.settle(token, job_id, kind, delay=delay, progress=progress, **size)
-            if answer and kind is SettlementKind.FAIL:
+        size = {"events": 1, "size": 1} if shrunk else {}
+        expected = [model.settle(token, i, kind, delay=delay, progress=progress, **size) for i in ids]
+        for job_id, is_done in zip(ids, expected, strict=True):
+            if is_done and kind is SettlementKind.FAIL:
                 events = model.jobs[job_id].events
                 self.failures[job_id] = replace(failure, payload=None, events=events)
                 if shrunk:
                     self.payloads[job_id] = b"y"
+        settlements = [Settlement(i, kind, delay, progress, failure) for i in ids]
+        assert self.ask("settle", token, settlements) == expected
 
     @rule(
         worker=workers,
@@ -237,6 +249,18 @@ class Queue(RuleBasedStateMachine):
     @rule()
     def the_way_to_the_queue_breaks(self):
         self.queue.reopen()
+
+    @precondition(lambda self: self.queue.unheard is not None)
+    @rule(ids=ids, size=st.integers(1, 12), worker=workers, kind=st.sampled_from([None, *SettlementKind]))
+    def a_step_acts_and_its_answer_is_lost(self, ids, size, worker, kind):
+        """Its caller hears that the queue is away, and asks for the same again, to no other effect."""
+        with self.unheard():
+            self.commit(ids, size)
+        with self.unheard():
+            if kind is None:
+                self.ack(worker, ids, own=True)
+            else:
+                self.settle(worker, ids, kind, 0.0, "", False, False, own=True)
 
     @rule(number=st.integers(0, 9))
     def a_payload_is_damaged(self, number):
