@@ -17,9 +17,37 @@ from eventspool._redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import redis
+
 OLDEST = "redis-6.2"
 NEWEST = ("redis-8.2", "valkey-9.1")
 _numbers = count()
+_SHIFT = """
+local key, by = KEYS[1], tonumber(ARGV[1])
+local function moved(number) return string.format('%.0f', tonumber(number) - by) end
+for _, name in ipairs({'q', 'f'}) do
+  local found = redis.call('ZRANGE', key .. name, 0, -1, 'WITHSCORES')
+  for i = 1, #found, 2 do redis.call('ZADD', key .. name, moved(found[i + 1]), found[i]) end
+end
+for _, name in ipairs({'t', 'p'}) do
+  local found = redis.call('HGETALL', key .. name)
+  for i = 1, #found, 2 do
+    local time, rest = string.match(found[i + 1], '^(%d+)(.*)$')
+    redis.call('HSET', key .. name, found[i], moved(time) .. rest)
+  end
+end
+for _, field in ipairs({'last', 'clock', 'swept'}) do
+  local time, rest = string.match(redis.call('HGET', key .. 'm', field) or '', '^(%d+)(.*)$')
+  if time then redis.call('HSET', key .. 'm', field, moved(time) .. rest) end
+end
+local holder, left = redis.call('GET', key .. 'l'), redis.call('PTTL', key .. 'l')
+if left > 0 then
+  local till, token = string.match(holder, '^(%d+)(:.*)$')
+  if till then holder = moved(till) .. token end
+  redis.call('SET', key .. 'l', holder, 'PX', math.max(math.floor(left - by / 1000), 1))
+end
+return 1
+"""
 
 
 def available_servers() -> dict[str, Path]:
@@ -58,6 +86,15 @@ def make_backend(
     )
     defaults = {"prefix": "test", "fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
     return RedisBackend(redis_opts, queue_name=queue_name or f"q{next(_numbers)}", **{**defaults, **options})
+
+
+def move_clock(client: redis.Redis, prefix: str, seconds: float) -> None:
+    """
+    Have it look to a queue as if its server's clock had been moved on by *seconds*, or set back where they are negative.
+
+    The clock of a server cannot be moved, so all times that the queue has noted are moved the other way.
+    """
+    client.eval(_SHIFT, 1, prefix, round(seconds * 1e6))
 
 
 def documented_acl() -> list[str]:

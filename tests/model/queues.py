@@ -16,7 +16,7 @@ from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.sqlite import SQLiteBackend
 from eventspool._config import SQLiteOpts
 from eventspool._exceptions import QueueUnavailable
-from redis_servers import make_backend, new_queue_name
+from redis_servers import make_backend, move_clock, new_queue_name
 
 _IN_MEMORY = (
     "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -28,10 +28,17 @@ class MemoryQueue:
     """The memory backend."""
 
     def __init__(self, clock, **options) -> None:
-        self.backend = MemoryBackend(clock=lambda: _EPOCH + clock(), **options)
+        self.backend = MemoryBackend(clock=self._keep(clock), **options)
+
+    def _keep(self, clock):
+        self._behind = 0.0
+        return lambda: _EPOCH + clock() - self._behind
 
     def pass_time(self, seconds: float) -> None:
         """The clock that was given has moved already."""
+
+    def set_clock_back(self, seconds: float) -> None:
+        self._behind += seconds
 
     def reopen(self) -> None:
         """It lives as long as its process."""
@@ -66,7 +73,7 @@ class SQLiteQueue(MemoryQueue):
         self._folder = tempfile.TemporaryDirectory(dir=_IN_MEMORY)
         self._lives = count()
         self._path = f"{self._folder.name}/{next(self._lives)}.db"
-        self._options = {**options, "clock": lambda: _EPOCH + clock(), "queue_name": "q", "prefix": "p"}
+        self._options = {**options, "clock": self._keep(clock), "queue_name": "q", "prefix": "p"}
         self._open()
 
     def _open(self) -> None:
@@ -105,7 +112,7 @@ class SQLiteQueue(MemoryQueue):
 
 class RedisQueue(MemoryQueue):
     """
-    A queue on a real server, whose clock cannot be moved: what it has noted is moved into the past instead.
+    A queue on a real server, whose clock cannot be moved: what it has noted is moved instead.
 
     *clock* is for the others; here time passes by itself as well, so nothing may be close.
     """
@@ -118,7 +125,10 @@ class RedisQueue(MemoryQueue):
         self._key = f"test:{{{name}:0}}:"
 
     def pass_time(self, seconds: float) -> None:
-        self._raw.eval(_SHIFT, 1, self._key, round(seconds * 1e6))
+        move_clock(self._raw, self._key, seconds)
+
+    def set_clock_back(self, seconds: float) -> None:
+        move_clock(self._raw, self._key, -seconds)
 
     def reopen(self) -> None:
         """The connections break, and the server forgets its scripts."""
@@ -145,23 +155,3 @@ class RedisQueue(MemoryQueue):
         self.backend.close()
         self._raw.delete(*(self._key + key for key in "dnqtofimwslp"))
         self._raw.close()
-
-
-_SHIFT = """
-local key, by = KEYS[1], tonumber(ARGV[1])
-local function text(number) return string.format('%.0f', number) end
-for _, name in ipairs({'q', 'f'}) do
-  local found = redis.call('ZRANGE', key .. name, 0, -1, 'WITHSCORES')
-  for i = 1, #found, 2 do redis.call('ZADD', key .. name, text(tonumber(found[i + 1]) - by), found[i]) end
-end
-local leases = redis.call('HGETALL', key .. 't')
-for i = 1, #leases, 2 do
-  local till, token = string.match(leases[i + 1], '^(%d+):(.*)$')
-  redis.call('HSET', key .. 't', leases[i], text(tonumber(till) - by) .. ':' .. token)
-end
-local last = redis.call('HGET', key .. 'm', 'last')
-if last then redis.call('HSET', key .. 'm', 'last', text(tonumber(last) - by)) end
-local left = redis.call('PTTL', key .. 'l')
-if left > 0 then redis.call('PEXPIRE', key .. 'l', text(math.max(left - by / 1000, 0))) end
-return 1
-"""

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventspool._contract.tools import ids_of, new_jobs, retry
+from eventspool._contract.tools import ids_of, new_jobs, release, retry
 from eventspool._exceptions import QueueUnavailable
 from eventspool._job import Depth, Failure, JobState, NewJob, Settlement, SettlementKind
 from redis_servers import NEWEST, OLDEST, running
@@ -68,12 +68,11 @@ class Queue(RuleBasedStateMachine):
         options = {"fifo": self.fifo, **limits}
         if self.kind in ("memory", "sqlite"):
             make = MemoryQueue if self.kind == "memory" else SQLiteQueue
-            self.queue = make(lambda: self.model.now + self.offset, **options)
+            self.queue = make(lambda: self.model.now, **options)
         else:
             self.queue = RedisQueue(server(self.kind), **options)
         self.tokens, self.late = ["a0", "b0"], ["never"]
         self.lives = 0
-        self.offset = 0.0
         self.payloads, self.failures, self.gone = {}, {}, set()
         self.commit(IDS[:5], 3)
 
@@ -236,8 +235,8 @@ class Queue(RuleBasedStateMachine):
     def the_clock_is_set_back(self, step):
         """The queue's own time stands still for it, and then goes on."""
         self.tick()
-        assert self.ask("settle", "nobody", []) == []  # the queue notes what time it was
-        self.offset -= step
+        assert self.ask("settle", "nobody", [release("none")]) == [False]  # the queue notes what time it was
+        self.queue.set_clock_back(step)
 
     @rule(worker=workers)
     def a_holder_dies(self, worker):
