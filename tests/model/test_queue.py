@@ -230,7 +230,6 @@ class Queue(RuleBasedStateMachine):
         self.model.now += step
         self.queue.pass_time(step)
 
-    @precondition(lambda self: self.kind in ("memory", "sqlite"))
     @rule(step=st.sampled_from(STEPS))
     def the_clock_is_set_back(self, step):
         """The queue's own time stands still for it, and then goes on."""

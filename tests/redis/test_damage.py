@@ -126,7 +126,7 @@ def test_junk_in_any_field_fails_no_call(make, raw, junk, fifo):
     for key in "ntoi":
         for job in jobs:
             raw.hset(make.prefix + key, job.id, junk)
-    for field in ("events", "bytes", "failed_events", "failed_bytes", "last", "else"):
+    for field in ("events", "bytes", "failed_events", "failed_bytes", "last", "clock", "else"):
         raw.hset(make.prefix + "m", field, junk)
     raw.hset(make.prefix + "p", "t", junk)
     raw.hset(make.prefix + "p", junk, junk)
@@ -232,17 +232,21 @@ def test_a_list_goes_on_when_its_cursor_has_gone(backend):
     assert set(buried[2:]) <= {j.id for j in backend.jobs(JobState.FAILED, limit=9, after=second.id)}
 
 
-def test_a_clock_set_back_does_not_hold_up_new_jobs(make, raw):
-    future = int((time.time() + 3600) * 1e6)
-    soon = int((time.time() + 0.5) * 1e6)
-    for fifo, last in ((False, future), (True, future), (False, soon)):
-        backend = make(fifo=fifo)
-        raw.hset(make.prefix + "m", "last", last)
-        job = new_job()
-        backend.commit([job])
-        assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]
-        backend.ack([job.id])
-        backend.leave("t")
+@pytest.mark.parametrize("noted", [False, True], ids=["older-alone", "beside-older"])
+@pytest.mark.parametrize("ahead", [0.5, 3600.0])
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_a_last_place_ahead_of_the_clock_does_not_hold_up_new_jobs(make, raw, fifo, ahead, noted):
+    """An older process gave it out before the clock was set back."""
+    backend = make(fifo=fifo)
+    if noted:
+        backend.pause(False)
+    raw.hset(make.prefix + "m", "last", round((time.time() + ahead) * 1e6))
+    job = new_job()
+    backend.commit([job])
+    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]
+    backend.settle("t", [fail(job.id)])
+    assert backend.replay([job.id]) == 1
+    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]
 
 
 def test_nothing_is_left_of_a_failure_that_was_replayed(make, raw):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from eventspool._contract.tools import bury, claim_soon, fail, new_job
+from eventspool._contract.tools import bury, claim_soon, fail, new_job, new_jobs
 from eventspool._job import JobState
+from redis_servers import move_clock
 
 LONG = 60.0
 
@@ -73,6 +74,55 @@ def test_reasons_that_older_processes_did_not_count_are_counted_anew(make, raw):
     assert backend.reasons() == {}
     assert backend.reasons() == {}, "nor do the counts made anew hold any"
     assert raw.hget(kept, "r:rejected") is None
+
+
+def test_the_queue_lease_of_an_older_process_is_heeded_and_runs_out(make, raw):
+    """It writes its token alone, and leaves the time to the server."""
+    backend = make(fifo=True)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    raw.set(make.prefix + "l", "older", px=500)
+    early = backend.claim("t", limit=1, visibility_timeout=LONG)
+    assert early.jobs == ()
+    assert 0 < early.wait <= 0.5
+    assert backend.renew("t", [job.id], visibility_timeout=LONG) == {job.id}
+    assert claim_soon(backend, "t")[0].id == job.id
+
+
+def test_an_older_process_sees_that_somebody_else_has_the_queue_and_for_how_long(make, raw):
+    """It compares what stands there with its own token, and asks the server for the rest of the lease."""
+    backend = make(fifo=True)
+    backend.claim("t", limit=1, visibility_timeout=LONG)
+    for _ in range(2):
+        assert raw.get(make.prefix + "l") not in (None, b"older")
+        assert 9_000 < raw.pttl(make.prefix + "l") <= 10_000
+        backend.renew("t", [], visibility_timeout=LONG)
+
+
+def commit_as_older(prefix, raw):
+    """It takes the server's clock as it is."""
+    job = new_job()
+    seconds, _ = raw.time()
+    raw.hset(prefix + "d", job.id, job.payload)
+    raw.hset(prefix + "n", job.id, f"1:{len(job.payload)}")
+    raw.zadd(prefix + "q", {job.id: seconds * 1_000_000})
+    raw.hset(prefix + "m", "last", seconds * 1_000_000)
+
+
+def test_what_an_older_process_commits_after_the_clock_was_set_back_is_claimed_at_once(make, raw):
+    """It gives out places before those that were given out."""
+    backend = make()
+    backend.commit(new_jobs(1))
+    move_clock(raw, make.prefix, -3600.0)
+    commit_as_older(make.prefix, raw)
+    assert len(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == 2
+
+
+def test_what_older_processes_committed_before_the_clock_was_set_back_is_claimed_at_once(make, raw):
+    backend = make()
+    commit_as_older(make.prefix, raw)
+    move_clock(raw, make.prefix, -3600.0)
+    assert len(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == 1
 
 
 def test_a_reason_can_be_any_text(make):

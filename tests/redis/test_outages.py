@@ -27,7 +27,7 @@ from eventspool._contract.tools import (
 )
 from eventspool._exceptions import QueueUnavailable
 from eventspool._job import Depth, JobState, NewJob, new_job_id
-from redis_servers import NEWEST, OLDEST, available_servers, make_backend, running
+from redis_servers import NEWEST, OLDEST, available_servers, make_backend, move_clock, running
 
 CANARY = "canary-4711"
 
@@ -128,6 +128,27 @@ def test_a_full_server_drains_in_order(broken):
         assert fifo.ack([job.id]) == 1
     fifo.leave("t")
     fifo.close()
+
+
+def test_on_a_full_server_whose_clock_is_set_back_time_goes_on(broken):
+    backend, [first, second], third = broken.backend, broken.leased, broken.waiting
+    backend.settle("t", [retry(first.id, delay=0.5)])
+    move_clock(broken.raw, backend._prefix, -3600.0)
+    broken.raw.config_set("maxmemory", "1")
+    assert backend.stats().delayed.jobs == 1
+    assert eventually(lambda: backend.stats().waiting.jobs == 2), "though it is only looked at"
+    assert ids_of(backend.claim("t", limit=9, visibility_timeout=60).jobs) == [third.id, first.id]
+    assert backend.ack([first.id, second.id, third.id]) == 3
+
+
+def test_a_replica_whose_clock_is_behind_can_be_looked_at(broken):
+    broken.backend.pause(False)  # notes the time
+    move_clock(broken.raw, broken.backend._prefix, -3600.0)
+    broken.raw.execute_command("REPLICAOF", "127.0.0.1", "1")
+    assert broken.backend.stats().leased.jobs == 2
+    assert broken.backend.stats().waiting.jobs == 1
+    broken.raw.execute_command("REPLICAOF", "NO", "ONE")
+    broken.assert_unharmed()
 
 
 def test_a_replica_refuses_everything_and_nothing_is_counted(broken):

@@ -12,15 +12,19 @@ All keys of a queue carry one hash tag, so that they live in one cluster slot::
       o  HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
       f  ZSET    id -> failed at, microseconds
       i  HASH    id -> why it failed, as JSON
-      m  HASH    totals, the last place given out, whether it is paused, whether its producers keep it in FIFO order, and
-                 its epoch: when its first job was committed. Who empties the server takes it along
+      m  HASH    totals, the last place given out, the time last noted and how far it is ahead of the server's clock, whether
+                 it is paused, whether its producers keep it in FIFO order, and its epoch: when its first job was committed.
+                 Who empties the server takes it along
       w  LIST    at most one wake token, for processors;  s  the same for FIFO stand-bys
-      l  STRING  token of the processor that has the FIFO queue, with its lease as expiry
+      l  STRING  "until:token" of the processor that has the FIFO queue, with its lease as expiry
       p  HASH    token -> last seen, microseconds;  h  token -> how that processor fares, as JSON
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Every other step is one script, so after a crash at any instant it has happened or it has not. Payloads stay out of Lua (half
-the cost), times are the server's. Claiming moves a job's time on, so a dead holder's jobs come due by themselves.
+the cost). Claiming moves a job's time on, so a dead holder's jobs come due by themselves.
+
+Times are the server's, and go on where its clock is set back. Older processes then do not: what they lease or put off is
+handed out early, until none is left; their own order and fencing hold.
 
 A Redis that is full (``noeviction``) still drains: each script but the commit begins with a write that frees, not takes.
 

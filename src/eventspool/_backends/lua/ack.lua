@@ -1,6 +1,6 @@
 -- Forget jobs, whoever holds them, failed ones too.
 -- ARGV: id...   -> how many were stored
-call('HDEL', M, '') -- see claim.lua
+begin(COARSE)
 local events, bytes, failed_events, failed_bytes, stored = 0, 0, 0, 0, 0
 for _, id in ipairs(ARGV) do
   local waiting = call('ZREM', Q, id) == 1

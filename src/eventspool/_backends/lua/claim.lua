@@ -1,18 +1,18 @@
 -- Lease due jobs; any number of processors at once.
 -- ARGV: token, limit, lease_us, probe   -> {us until the next is due or -1, (id, attempts, progress, stalled, payload_bytes)...}
-call('HDEL', M, '') -- a first write that memory limits do not refuse lets the rest run when Redis is full
+begin(COARSE)
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
 if is_paused() then return {1000000} end
 local till = text(now + tonumber(ARGV[3]))
-local ids = call('ZRANGEBYSCORE', Q, '-inf', text(due), 'LIMIT', 0, probe and 1000 or limit + 1)
+local ids = call('ZRANGEBYSCORE', Q, '-inf', text(now), 'LIMIT', 0, probe and 1000 or limit + 1)
 local found = {}
 
 if #ids > 0 then
   local leases, tries = call('HMGET', T, unpack(ids)), call('HMGET', O, unpack(ids))
   for i, id in ipairs(ids) do
     local held_till, holder = parse_lease(leases[i])
-    if held_till > due then -- a FIFO processor holds it: there the order and the lease are kept apart
+    if held_till > now then -- a FIFO processor holds it: there the order and the lease are kept apart
       call('ZADD', Q, text(held_till), id)
       if holder == '' then call('HDEL', T, id) end
     else

@@ -1,16 +1,16 @@
 -- Lease the queue (L) and its first jobs in order; one processor at a time. Scores are places in the order, never times.
 -- ARGV: token, limit, lease_us, probe, queue_lease_ms, was_standby   -> {wait_us or -1, standby, (id, attempts, progress, stalled, payload_bytes)...}
-call('HDEL', M, '') -- see claim.lua
+begin(COARSE)
 local token, limit, probe = ARGV[1], tonumber(ARGV[2]), ARGV[4] == '1'
 call('HSET', P, token, text(now))
 if is_paused() then return {1000000, tonumber(ARGV[6])} end
 local till = text(now + tonumber(ARGV[3]))
-local holder = call('GET', L)
+local holder, held_until = queue_holder()
 if holder and holder ~= token then
   if ARGV[6] ~= '1' and call('ZCARD', Q) > 0 then wake(W) end -- we may have taken the token that was meant for it
-  return {math.max(call('PTTL', L), 1) * 1000, 1}
+  return {held_until - now, 1}
 end
-call('SET', L, token, 'PX', ARGV[5])
+hold(token, ARGV[5])
 
 local ids = call('ZRANGE', Q, 0, probe and 999 or limit - 1)
 local found, wait = {}, -1

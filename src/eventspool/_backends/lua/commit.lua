@@ -5,8 +5,7 @@ local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local jobs, bytes = call('ZCARD', Q) + call('ZCARD', F), total('bytes')
 local accepted, duplicates, rejected = 0, 0, {}
 local new_events, new_bytes, full = 0, 0, false
--- Behind a clock that was set back, new jobs would not be due for as long; only FIFO needs the order that much.
-if not fifo and last - now >= 1000000 then last = now end
+local last = last_place(fifo)
 
 for i = 4, #ARGV, 2 do
   local id, events = ARGV[i], ARGV[i + 1]
@@ -30,6 +29,7 @@ end
 
 if accepted > 0 then
   call('HSET', M, 'last', text(last), 'fifo', ARGV[1])
+  if now - noted > COARSE then note() end
   add_totals(new_events, new_bytes, 0, 0)
   tally('accepted', new_events)
   wake(W)

@@ -6,7 +6,7 @@ local reply, count = {}, 0
 local function add(id, time)
   count = count + 1
   reply[#reply + 1] = id
-  reply[#reply + 1] = text(time)
+  reply[#reply + 1] = text(time - skew)
   reply[#reply + 1] = call('HGET', N, id) or ''
   reply[#reply + 1] = call('HGET', O, id) or ''
   reply[#reply + 1] = wanted == 'failed' and call('HGET', I, id) or ''
@@ -17,14 +17,14 @@ local function rank_behind(key)
   if after == '' then return 0 end
   local rank = call('ZRANK', key, after)
   if rank then return rank + 1 end
-  return call('ZCOUNT', key, '-inf', '(' .. ARGV[5])
+  return call('ZCOUNT', key, '-inf', '(' .. text(ARGV[5] + skew))
 end
 
 if wanted == 'leased' or (wanted == 'delayed' and fifo) then
   local leases, found = call('HGETALL', T), {}
   for i = 1, #leases, 2 do
     local till, owner = parse_lease(leases[i + 1])
-    if till > due and (owner ~= '') == (wanted == 'leased') then found[#found + 1] = {id = leases[i], till = till} end
+    if till > now and (owner ~= '') == (wanted == 'leased') then found[#found + 1] = {id = leases[i], till = till} end
   end
   table.sort(found, function(a, b)
     if a.till ~= b.till then return a.till < b.till end
@@ -40,7 +40,7 @@ end
 
 local key = wanted == 'failed' and F or Q
 local rank = rank_behind(key)
-if wanted == 'delayed' then rank = math.max(rank, call('ZCOUNT', Q, '-inf', text(due))) end
+if wanted == 'delayed' then rank = math.max(rank, call('ZCOUNT', Q, '-inf', text(now))) end
 local page_size = 1000
 for _ = 1, 100 do -- bounded: leased jobs lie between
   local page = call('ZRANGE', key, rank, rank + page_size - 1, 'WITHSCORES')
@@ -49,9 +49,9 @@ for _ = 1, 100 do -- bounded: leased jobs lie between
     if count >= limit then return reply end
     if wanted == 'failed' then
       add(id, score)
-    elseif wanted == 'waiting' and not fifo and score > due then
+    elseif wanted == 'waiting' and not fifo and score > now then
       return reply
-    elseif lease_of(id) <= due then
+    elseif lease_of(id) <= now then
       add(id, score)
     end
   end

@@ -1,6 +1,6 @@
 -- Give back everything that `token` holds, as if it had never been claimed.
 -- ARGV: fifo, token
-call('HDEL', M, '') -- see claim.lua
+begin()
 local fifo, token = ARGV[1] == '1', ARGV[2]
 local leases = call('HGETALL', T)
 for i = 1, #leases, 2 do
@@ -8,12 +8,13 @@ for i = 1, #leases, 2 do
   if owner == token then
     local score = call('ZSCORE', Q, leases[i])
     call('HDEL', T, leases[i])
-    if score and (not fifo or tonumber(score) > due) then call('ZADD', Q, text(now), leases[i]) end -- see settle.lua
+    if score and (not fifo or tonumber(score) > now) then call('ZADD', Q, text(now), leases[i]) end -- see settle.lua
   end
 end
 call('HDEL', P, token)
 call('HDEL', H, token)
-if call('GET', L) == token then
+local _, holder = parse_lease(call('GET', L))
+if holder == token then
   call('DEL', L)
   wake(S)
 end

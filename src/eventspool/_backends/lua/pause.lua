@@ -1,6 +1,6 @@
 -- Stop or resume handing out jobs.
 -- ARGV: paused
-call('HDEL', M, '') -- see claim.lua
+begin()
 if ARGV[1] == '1' then
   call('HSET', M, 'paused', '1')
 else

@@ -3,9 +3,6 @@
 local D, N, Q, T, O, F, I, M, W, S, L, P, H = unpack(KEYS)
 local call = redis.call
 
-local clock = call('TIME')
-local now = clock[1] * 1000000 + clock[2]
-
 -- Lua's own conversion keeps 14 digits; microseconds have 16.
 local function text(number) return string.format('%.0f', number) end
 
@@ -39,6 +36,54 @@ local function total(field)
   local value = tonumber(call('HGET', M, field) or '') or 0
   if value >= 0 and value < 9e15 then return value end
   return 0
+end
+
+-- The queue's own time, in microseconds. It goes on after the server's clock was set back, or another server whose clock is
+-- behind has taken over: else what is stored would lie in the future for as long.
+-- M, "clock": "noted:skew", the time last noted and how far it is ahead of the server's.
+local COARSE = 100000
+local noted, skew = parse_size(call('HGET', M, 'clock'))
+if noted == 0 then noted = total('last') end -- only older processes were here
+local clock = call('TIME')
+local now = clock[1] * 1000000 + clock[2] + skew
+
+local function note() redis.pcall('HSET', M, 'clock', text(now) .. ':' .. text(skew)) end
+
+if now < noted then
+  if noted - now > COARSE then skew = skew + noted - now end
+  now = noted
+  -- At once, by those that only look, too: else time would stand still on an idle queue. Where nothing may be written it does,
+  -- and no look fails for that.
+  redis.pcall('HDEL', M, '')
+  note()
+end
+
+-- How a script begins that writes: memory limits do not refuse this deletion, which lets the rest run when Redis is full.
+-- It notes the time, too: else what it puts back would not be due after a step back. The most frequent ones note it only every
+-- tenth of a second, and so save a write: what they store is late by no more.
+local function begin(grain)
+  call('HDEL', M, '')
+  if now - noted > (grain or 0) then note() end
+end
+
+-- The place behind which the next job goes. Older processes give out places far ahead of a clock that was set back; behind them
+-- a job would not be due for as long, and only FIFO needs the order that much.
+local function last_place(fifo)
+  local last = total('last')
+  if not fifo and last - now > COARSE then return now end
+  return last
+end
+
+-- L: "until:token". The server's own expiry goes by its clock, and would outlast the holder by as much as that was set back.
+-- Older processes write their token alone, and see in ours that somebody else has the queue.
+local function hold(token, ms) call('SET', L, text(now + ms * 1000) .. ':' .. token, 'PX', ms) end
+
+local function queue_holder()
+  local value = call('GET', L)
+  if not value then return nil end
+  local till, token = parse_lease(value)
+  if token == '' then return value, now + math.max(call('PTTL', L), 1) * 1000 end
+  if till > now then return token, till end
 end
 
 -- Totals are set, not incremented: a damaged one cannot make us fail, and an empty queue puts them right.
@@ -82,12 +127,6 @@ local function count_reason(info, jobs, events, bytes)
 end
 
 local function is_paused() return call('HGET', M, 'paused') == '1' end
-
--- Many jobs committed in one microsecond run ahead of the clock by as many; they are due all the same.
--- `last` far ahead means that the server's clock was set back.
-local last = total('last')
-local due = now
-if last > now and last - now < 1000000 then due = last end
 
 local function wake(list)
   if call('LLEN', list) == 0 then redis.pcall('RPUSH', list, '1') end

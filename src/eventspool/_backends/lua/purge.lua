@@ -1,6 +1,6 @@
 -- Delete those of the jobs that are in one state; a leased job is in none of them.
 -- ARGV: fifo, state, id...   -> how many
-call('HDEL', M, '') -- see claim.lua
+begin()
 local fifo, wanted = ARGV[1] == '1', ARGV[2]
 local events, bytes, failed_events, failed_bytes, purged = 0, 0, 0, 0, 0
 for i = 3, #ARGV do
@@ -9,10 +9,10 @@ for i = 3, #ARGV do
   local score = call('ZSCORE', Q, id)
   if score then
     local till, owner = lease_of(id)
-    if till > due then
+    if till > now then
       state = owner == '' and 'delayed' or 'leased'
     else
-      state = (not fifo and tonumber(score) > due) and 'delayed' or 'waiting'
+      state = (not fifo and tonumber(score) > now) and 'delayed' or 'waiting'
     end
   end
   if state == wanted then

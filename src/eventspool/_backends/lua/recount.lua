@@ -1,5 +1,5 @@
 -- Make sizes and totals true again from the indices. Runs only after damage; takes about a second per million jobs.
-call('HDEL', M, '') -- see claim.lua
+begin()
 local function count(key)
   local events, bytes = 0, 0
   for from = 0, call('ZCARD', key) - 1, 1000 do

@@ -1,7 +1,7 @@
 -- Queue payloads that no index knows.
 -- ARGV: (id, events)...   -> how many
-call('HDEL', M, '') -- see claim.lua
-local found, events, bytes = 0, 0, 0
+begin()
+local found, events, bytes, last = 0, 0, 0, last_place(true)
 for i = 1, #ARGV, 2 do
   local id = ARGV[i]
   if call('HEXISTS', D, id) == 1 and not call('ZSCORE', Q, id) and not call('ZSCORE', F, id) then

@@ -1,6 +1,6 @@
 -- Extend leases, and note that `token` is alive.
 -- ARGV: fifo, token, lease_us, queue_lease_ms, note, id...   -> the ids whose lease was lost
-call('HDEL', M, '') -- see claim.lua
+begin(COARSE)
 local fifo, token = ARGV[1] == '1', ARGV[2]
 local till = text(now + tonumber(ARGV[3]))
 local lost, kept = {}, 0
@@ -19,7 +19,7 @@ if now - total('swept') > 30000000 then -- once for all processors: each looks a
   end
 end
 
-local holder = fifo and call('GET', L)
+local holder = fifo and queue_holder()
 local usurped = holder and holder ~= token
 for i = 6, #ARGV do
   local id = ARGV[i]
@@ -32,5 +32,5 @@ for i = 6, #ARGV do
     if not fifo then call('ZADD', Q, till, id) end
   end
 end
-if fifo and not usurped and (holder or kept > 0) then call('SET', L, token, 'PX', ARGV[4]) end
+if fifo and not usurped and (holder or kept > 0) then hold(token, ARGV[4]) end
 return lost

@@ -1,8 +1,7 @@
 -- Move failed jobs to the end of the queue, as new.
 -- ARGV: fifo, id...   -> how many
-call('HDEL', M, '') -- see claim.lua
-local moved, events, bytes = 0, 0, 0
-if ARGV[1] ~= '1' and last - now >= 1000000 then last = now end
+begin()
+local moved, events, bytes, last = 0, 0, 0, last_place(ARGV[1] == '1')
 for i = 2, #ARGV do
   local id = ARGV[i]
   if call('ZREM', F, id) == 1 then

@@ -1,12 +1,12 @@
 -- Replace the payload of a job that nobody holds and of which nothing was sent.
 -- ARGV: id, expected, payload, events   -> 1 or 0
-call('HDEL', M, '') -- see claim.lua
+begin()
 local id = ARGV[1]
 local failed = call('ZSCORE', F, id)
 if not failed and not call('ZSCORE', Q, id) then return 0 end
 local till, owner = lease_of(id)
 local attempts, progress = parse_tries(call('HGET', O, id))
-if (till > due and owner ~= '') or progress ~= '' or call('HGET', D, id) ~= ARGV[2] then return 0 end
+if (till > now and owner ~= '') or progress ~= '' or call('HGET', D, id) ~= ARGV[2] then return 0 end
 if owner ~= '' then -- its lease ran out: a stale holder must not bring back what it read
   call('HDEL', T, id)
   call('HSET', O, id, text(attempts + 1) .. ':')

@@ -2,9 +2,9 @@
 -- ARGV: fifo, token, (id, kind, delay_us, progress, info, events, payload)...   -> {1 or 0, ...}
 -- `info` is a JSON object without its closing brace. A payload is given only where a failed job shrank, which is rare:
 -- passing it through here is what makes replacing it atomic, fenced, and possible when Redis is full.
-call('HDEL', M, '') -- see claim.lua
+begin()
 local fifo, token = ARGV[1] == '1', ARGV[2]
-local holder = fifo and call('GET', L)
+local holder = fifo and queue_holder()
 local usurped = holder and holder ~= token
 local reply, put_back = {}, false
 local events, bytes, failed_events, failed_bytes = 0, 0, 0, 0
@@ -54,7 +54,7 @@ for i = 3, #ARGV, 7 do
         call('HDEL', T, id)
       end
       -- In FIFO the score stays, but for one that a processor of the other mode has moved.
-      if not fifo or tonumber(score) > due then call('ZADD', Q, text(now + delay), id) end
+      if not fifo or tonumber(score) > now then call('ZADD', Q, text(now + delay), id) end
     end
     reply[#reply + 1] = 1
   end

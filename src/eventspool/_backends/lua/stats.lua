@@ -1,4 +1,4 @@
--- ARGV: fifo   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, now_us,
+-- ARGV: fifo   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, server_us,
 --   paused; accepted, delivered and failed events of all time}
 local fifo = ARGV[1] == '1'
 local stored, failed_jobs = call('ZCARD', Q), call('ZCARD', F)
@@ -26,7 +26,7 @@ local leased, held_back, live = {}, {}, {}
 local leases = call('HGETALL', T)
 for i = 1, #leases, 2 do
   local till, owner = parse_lease(leases[i + 1])
-  if till > due then
+  if till > now then
     live[leases[i]] = true
     if owner ~= '' then leased[#leased + 1] = leases[i] else held_back[#held_back + 1] = leases[i] end
   end
@@ -35,7 +35,7 @@ local leased_events, leased_bytes = sizes(leased)
 
 local delayed_jobs, delayed = #held_back, held_back
 if not fifo then
-  local later = '(' .. text(due)
+  local later = '(' .. text(now)
   delayed_jobs, delayed = call('ZCOUNT', Q, later, '+inf'), {}
   for _, id in ipairs(call('ZRANGEBYSCORE', Q, later, '+inf', 'LIMIT', 0, 1000 + #leased)) do
     if not live[id] then
@@ -69,6 +69,6 @@ return {
   delayed_jobs, delayed_events, delayed_bytes,
   #leased, leased_events, leased_bytes,
   failed_jobs, failed_events, failed_bytes,
-  oldest, processors, now,
+  oldest, processors, now - skew,
   is_paused() and 1 or 0, total('accepted'), total('delivered'), total('buried'),
 }
