@@ -69,7 +69,7 @@ class Client(EventMethods):
         write_key: Identifies the source to the data plane. Never stored, never logged.
         data_plane_url: Scheme and host (and base path) of the data plane.
         path: Where batches are posted.
-        flush_at: Events that trigger a flush, at most every 0.1 s unless 1,000 wait. No cap: batches grow up to
+        flush_at: Events that trigger a flush, at most every 0.25 s unless 1,000 wait. No cap: batches grow up to
             *max_batch_bytes*.
         flush_interval: Longest time, in seconds, that an event waits in memory.
         max_internal_queue_size: Events held in memory; beyond it new ones are refused.
