@@ -100,6 +100,12 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
         assert backend.commit([job, job]) == CommitResult(1, duplicates=1)
         assert backend.stats().waiting == Depth(1, 1, len(job.payload))
 
+    def test_a_job_named_twice_that_does_not_fit_is_not_stored(self, backend_factory: BackendFactory) -> None:
+        job = new_job(filling="x" * 1000)
+        backend = backend_factory(max_bytes=10)
+        assert backend.commit([job, job]) == CommitResult(0, rejected=(job.id, job.id))
+        assert backend.lookup([job.id]) == {}
+
     def test_committing_a_leased_job_again_leaves_its_lease(self, backend: Backend) -> None:
         job = new_job()
         backend.commit([job])

@@ -13,7 +13,8 @@ for i = 4, #ARGV, 2 do
     duplicates = duplicates + 1
   else
     local size = call('HSTRLEN', D, id)
-    if full or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
+    -- Named twice and rejected the first time, it has no payload any more.
+    if full or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
       call('HDEL', D, id)
       rejected[#rejected + 1] = id
       full = fifo -- nothing may overtake a rejected job
