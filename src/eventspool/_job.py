@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOST",
+    "PURGED",
+    "PURGED_FOR",
+    "PURGED_KEPT",
     "Claim",
     "ClaimedJob",
     "CommitResult",
@@ -146,7 +149,7 @@ class Failure:
 
     Args:
         reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``,
-            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``; from ``lookup`` also ``lost``.
+            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``; from ``lookup`` also ``lost`` and ``purged``.
         error: One sentence for people, at most 500 characters. May quote up to 200 of what the data plane answered,
             so it is shown to operators and never logged.
         events: How many events the failed job holds. Counts only together with *payload*: otherwise it is what
@@ -166,6 +169,12 @@ class Failure:
 
 LOST = Failure("lost", "the queue was emptied, deleted or replaced while it held this event", 0)
 """What a look-up says of a job that is gone together with the storage that had taken it."""
+PURGED = Failure("purged", "an operator purged this event from the queue, or erased it by user id", 0)
+"""What a look-up says of a job that was deleted instead of delivered."""
+PURGED_KEPT = 10_000
+"""Of so many purged jobs, the last ones, a queue remembers that they were purged ..."""
+PURGED_FOR = 86_400.0
+"""... until the first purge after so many seconds. Producers look their jobs up every few."""
 
 
 class SettlementKind(enum.Enum):
@@ -241,9 +250,11 @@ class QueueStats:
         processors: Processors seen within the last half minute.
         paused: Nothing is handed out until ``resume``.
         accepted_events: Events stored since the queue was made; what is replayed is not accepted again. This total and
-            the next two only grow, so their differences over time are rates.
+            the next three only grow, so their differences over time are rates. What was accepted was delivered, or
+            purged, or is stored.
         delivered_events: Events that the data plane took.
         failed_events: Events that were moved to the failed queue, each time that they were.
+        purged_events: Events that operators purged, or erased by user id.
     """
 
     waiting: Depth = field(default_factory=Depth)
@@ -256,6 +267,7 @@ class QueueStats:
     accepted_events: int = 0
     delivered_events: int = 0
     failed_events: int = 0
+    purged_events: int = 0
 
     def as_dict(self) -> Mapping[str, object]:
         """Return the same figures as nested plain dictionaries."""

@@ -93,6 +93,9 @@ def test_everything_unfinished_arrives_with_its_bytes_and_its_id(run, urls):
     }
     assert set(stored(target, name)) == {job.id for job in jobs} - {jobs[1].id}
     assert stored(source, name) == []
+    with opened(source, name) as backend:
+        assert backend.stats().purged_events == 0
+        assert backend.lookup([jobs[0].id]) == {}, "moved is not purged"
     with opened(target, name) as backend:
         assert all(backend.payload(job.id) == job.payload for job in jobs if job is not jobs[1])
 

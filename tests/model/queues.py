@@ -153,5 +153,5 @@ class RedisQueue(MemoryQueue):
 
     def end(self) -> None:
         self.backend.close()
-        self._raw.delete(*(self._key + key for key in "dnqtofimwslp"))
+        self._raw.delete(*(self._key + key for key in "dnqtofimwslphx"))
         self._raw.close()

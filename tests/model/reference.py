@@ -37,6 +37,7 @@ class Model:
         self.now, self.places = 0.0, 0
         self.jobs: dict[str, Entry] = {}
         self.holder, self.holder_until = "", 0.0
+        self.purged: set[str] = set()
 
     def state(self, job_id):
         """Return the state of a job, None where it is not stored."""
@@ -155,4 +156,5 @@ class Model:
     def purge(self, state, ids):
         """Delete those of *ids* that are in *state*, never a leased one."""
         doomed = [i for i in dict.fromkeys(ids) if self.state(i) is state is not JobState.LEASED]
+        self.purged.update(doomed)
         return self.ack(doomed)

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from eventspool._contract.tools import ids_of, new_jobs, release, retry
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import Depth, Failure, JobState, NewJob, Settlement, SettlementKind
+from eventspool._job import PURGED, Depth, Failure, JobState, NewJob, Settlement, SettlementKind
 from redis_servers import NEWEST, OLDEST, running
 
 from .queues import MemoryQueue, RedisQueue, SQLiteQueue
@@ -289,7 +289,7 @@ class Queue(RuleBasedStateMachine):
         self.tick()
         jobs = self.model.jobs
         failures = {i: self.failures[i] if job.failed else None for i, job in jobs.items()}
-        assert self.ask("lookup", IDS) == failures
+        assert self.ask("lookup", IDS) == {**dict.fromkeys(self.model.purged, PURGED), **failures}
         steady = set(self.settled(jobs))
         if self.fifo and len(steady) < len(jobs):
             return
@@ -301,6 +301,8 @@ class Queue(RuleBasedStateMachine):
                 assert (listed[job_id].events, listed[job_id].attempts) == (job.events, job.attempts)
                 assert job_id in self.gone or listed[job_id].bytes == job.size
         stats = self.ask("stats")
+        stored = sum(job.events for job in jobs.values())
+        assert stats.accepted_events == stats.delivered_events + stats.purged_events + stored
         for state, depth in zip(
             JobState, (stats.waiting, stats.delayed, stats.leased, stats.failed), strict=True
         ):

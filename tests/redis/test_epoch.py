@@ -1,4 +1,4 @@
-"""What a look-up says after somebody emptied the server, or it came back without its data."""
+"""What a look-up says after somebody emptied or purged the queue, or the server came back without its data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from eventspool._contract.tools import eventually, ids_of, new_jobs
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import LOST
+from eventspool._job import LOST, PURGED, JobState
 from redis_servers import NEWEST, make_backend, running
 
 
@@ -68,3 +68,15 @@ def test_a_queue_of_an_older_release_gets_its_epoch_with_the_next_commit(make, r
     epoch = backend.commit(new_jobs(1)).epoch
     assert epoch
     assert make().commit(new_jobs(1)).epoch == epoch
+
+
+def test_purged_jobs_are_forgotten_after_a_day(make, raw):
+    backend = make()
+    [before], [after] = new_jobs(1), new_jobs(1)
+    key = f"{make.prefix}x"
+    backend.commit([before, after])
+    backend.purge(JobState.WAITING, [before.id])
+    raw.zincrby(key, -86_400e6, before.id)
+    backend.purge(JobState.WAITING, [after.id])
+    assert backend.lookup(ids_of([before, after])) == {after.id: PURGED}
+    assert raw.zcard(key) == 1

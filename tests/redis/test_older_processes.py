@@ -13,7 +13,7 @@ def test_totals_that_nobody_has_kept_start_at_zero(make, raw):
     backend = make()
     job = new_job(3)
     backend.commit([job])
-    raw.hdel(make.prefix + "m", "accepted", "delivered", "buried")
+    raw.hdel(make.prefix + "m", "accepted", "delivered", "buried", "purged")
     stats = backend.stats()
     assert (stats.accepted_events, stats.delivered_events, stats.failed_events) == (0, 0, 0)
     backend.ack([job.id])
@@ -25,7 +25,7 @@ def test_damaged_totals_read_as_zero_and_fail_no_call(make, raw):
     for junk in ("x", "", "-5", "nan", "1e400"):
         raw.hset(
             make.prefix + "m",
-            mapping=dict.fromkeys(("accepted", "delivered", "buried", "paused", "swept"), junk),
+            mapping=dict.fromkeys(("accepted", "delivered", "buried", "purged", "paused", "swept"), junk),
         )
         assert not backend.stats().paused
         job = new_job(2)
@@ -35,6 +35,9 @@ def test_damaged_totals_read_as_zero_and_fail_no_call(make, raw):
         backend.renew("t", [job.id], visibility_timeout=LONG, note="{}")
         backend.ack([job.id])
         assert backend.stats().delivered_events == 2
+        backend.commit([job])
+        assert backend.purge(JobState.WAITING, [job.id]) == 1
+        assert backend.stats().purged_events == 2
 
 
 def test_notes_of_processors_that_are_gone_are_swept(make, raw):

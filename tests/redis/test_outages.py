@@ -26,7 +26,7 @@ from eventspool._contract.tools import (
     retry,
 )
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import Depth, JobState, NewJob, new_job_id
+from eventspool._job import PURGED, Depth, JobState, NewJob, new_job_id
 from redis_servers import NEWEST, OLDEST, available_servers, make_backend, move_clock, running
 
 CANARY = "canary-4711"
@@ -112,6 +112,7 @@ def test_a_full_server_takes_no_jobs_but_drains(broken):
     assert {j.id: j.attempts for j in claimed} == {first.id: 1, second.id: 0}
     assert backend.ack([first.id, second.id, third.id]) == 3
     assert backend.purge(JobState.FAILED, [broken.failed]) == 1
+    assert backend.lookup([broken.failed]) == {broken.failed: PURGED}
     assert backend.stats().waiting == backend.stats().failed == Depth()
     broken.raw.config_set("maxmemory", "0")
     assert broken.raw.hlen(backend._payloads) == 0

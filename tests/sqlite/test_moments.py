@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool._contract.tools import bury, fail, ids_of, new_job, new_jobs, retry
-from eventspool._job import JobState
+from eventspool._job import PURGED, JobState
 
 TERM = 8.0
 
@@ -156,3 +156,18 @@ def test_a_job_listed_says_when_it_comes_due_in_the_time_of_who_asks(make, clock
     backend.settle("t", [fail(job.id)])
     [listed] = backend.jobs(JobState.FAILED, limit=9)
     assert listed.next_attempt_at is None
+
+
+def test_purged_jobs_are_forgotten_after_a_day(make, clock):
+    backend, elsewhere = make(clock=clock), make(clock=clock, queue_name="another")
+    ids = ids_of(jobs := new_jobs(3))
+    for each in (backend, elsewhere):
+        each.commit(jobs)
+        each.purge(JobState.WAITING, ids[:1])
+    clock.now += 86_399.0
+    backend.purge(JobState.WAITING, ids[1:2])
+    assert backend.lookup(ids) == {ids[0]: PURGED, ids[1]: PURGED, ids[2]: None}
+    clock.now += 1.0
+    backend.purge(JobState.WAITING, ids[2:])
+    assert backend.lookup(ids) == {ids[1]: PURGED, ids[2]: PURGED}
+    assert elsewhere.lookup(ids) == {ids[0]: PURGED, ids[1]: None, ids[2]: None}, "each queue has its own"

@@ -7,9 +7,9 @@ from contextlib import closing
 
 import pytest
 
-from eventspool._backends._sqlite_schema import TABLES
+from eventspool._backends._sqlite_schema import ADDITIONS, TABLES
 from eventspool._contract.tools import claim_soon, drain, fail, ids_of, new_job
-from eventspool._job import Depth, JobState
+from eventspool._job import PURGED, Depth, JobState
 
 LONG = 60.0
 
@@ -77,6 +77,20 @@ def test_an_older_file_keeps_its_jobs_and_learns_what_is_new(old, make):
     assert make().stats().delivered_events == 4, "what was added is added once"
 
 
+@pytest.mark.parametrize("known", range(len(ADDITIONS) + 1))
+def test_a_file_learns_what_came_after_the_release_that_made_it(old, make, known):
+    with closing(old.connect()) as db:
+        db.executescript("".join(list(ADDITIONS.values())[:known]))
+    backend = make()
+    waiting, failed = old.jobs
+    assert backend.purge(JobState.WAITING, [waiting.id]) == 1
+    backend.close()
+    again = make()
+    assert again.lookup(ids_of(old.jobs)).keys() == {waiting.id, failed.id}
+    assert again.lookup([waiting.id]) == {waiting.id: PURGED}
+    assert again.stats().purged_events == 2
+
+
 def test_an_older_release_works_on_beside_this_one(old, make):
     backend = make()
     with closing(old.connect()) as db:
@@ -87,6 +101,9 @@ def test_an_older_release_works_on_beside_this_one(old, make):
         old.insert(db, job)
         old.bury(db, job)
         old.insert(db, new_job())
+        old.insert(db, purged := new_job())
+        db.execute("delete from jobs where id = ?", (purged.id,))
+    assert backend.lookup([purged.id]) == {}, "it remembers no purge"
     assert backend.stats().failed.jobs == 2
     assert backend.reasons()["stalled"].jobs == 2
     claim_soon(backend, "t")

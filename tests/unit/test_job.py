@@ -8,6 +8,7 @@ import pytest
 
 from eventspool._job import (
     LOST,
+    PURGED,
     ClaimedJob,
     CommitResult,
     Depth,
@@ -62,6 +63,7 @@ def test_an_empty_queue_counts_nothing():
         "accepted_events": 0,
         "delivered_events": 0,
         "failed_events": 0,
+        "purged_events": 0,
     }
     assert Depth() == Depth(0, 0, 0)
 
@@ -79,6 +81,8 @@ def test_a_commit_says_nothing_of_its_storage_unless_it_knows():
 def test_what_is_lost_holds_no_event_and_says_why():
     assert (LOST.reason, LOST.events) == ("lost", 0)
     assert "emptied" in LOST.error
+    assert (PURGED.reason, PURGED.events) == ("purged", 0)
+    assert "purged" in PURGED.error
 
 
 def test_a_settlement_is_due_at_once_and_saves_nothing_unless_told():

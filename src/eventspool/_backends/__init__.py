@@ -98,8 +98,9 @@ class Backend(Protocol):
         """
         Say which of *ids* are still stored: ``None`` for unfinished ones, their failure for failed ones.
 
-        With the *epoch* of the commit that stored them, those that are not stored any more are ``LOST`` where the queue
-        is not the same any more: nobody knows whether they were delivered before. Otherwise they were.
+        Those that are not stored any more are ``PURGED`` where they are among the last that ``purge`` has deleted. With
+        the *epoch* of the commit that stored them, the others are ``LOST`` where the queue is not the same any more:
+        nobody knows whether they were delivered before. Otherwise they were.
         """
 
     def stats(self) -> QueueStats:
@@ -136,7 +137,10 @@ class Backend(Protocol):
         """Move failed jobs back to waiting, with no attempts counted. Return how many were moved."""
 
     def purge(self, state: JobState, ids: Sequence[str]) -> int:
-        """Delete those of *ids* that are in *state* (never a leased job). Return how many."""
+        """
+        Delete those of *ids* that are in *state* (never a leased job), and remember their ids for ``lookup``: the last
+        ``PURGED_KEPT`` of them, for ``PURGED_FOR`` seconds. Return how many.
+        """
 
     def repair(self) -> int:
         """Find payloads that no index knows and queue them again. Cheap when there are none."""

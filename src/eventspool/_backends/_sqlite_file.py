@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from eventspool._backends._sqlite_lock import ProcessLock
 from eventspool._backends._sqlite_schema import (
-    ADDED,
     ADDITIONS,
     APPLICATION_ID,
     CONNECTION_PRAGMAS,
@@ -222,7 +221,7 @@ class SQLiteFile:
         """Make sure that the file is a sound queue of ours, or an empty file that becomes one."""
         [application_id] = connection.execute("pragma application_id").fetchone()
         [version] = connection.execute("pragma user_version").fetchone()
-        [tables] = connection.execute("select count(*) from sqlite_master").fetchone()
+        tables = {name for [name] in connection.execute("select name from sqlite_master")}
         if tables and application_id != APPLICATION_ID:
             raise QueueError(
                 "the file is another application's SQLite database: choose another path for the queue"
@@ -243,8 +242,7 @@ class SQLiteFile:
             )
         connection.executescript(CONNECTION_PRAGMAS)
         missing = "" if tables else TABLES
-        if not connection.execute(ADDED).fetchone()[0]:
-            missing += ADDITIONS
+        missing += "".join(addition for table, addition in ADDITIONS.items() if table not in tables)
         if missing:
             connection.executescript(f"pragma synchronous = full; begin immediate; {missing} commit;")
 

@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED
-from eventspool._job import Depth, Failure, Job, JobState, QueueStats, created_at_from_id
+from eventspool._job import (
+    PURGED_FOR,
+    PURGED_KEPT,
+    Depth,
+    Failure,
+    Job,
+    JobState,
+    QueueStats,
+    created_at_from_id,
+)
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["MAX_COUNT", "Queue"]
 
@@ -100,6 +109,35 @@ def tally(db: sqlite3.Connection, queue: Queue, accepted: int = 0) -> None:
         " given_up = given_up + max(failed_events - ?, 0) where queue = ?",
         (accepted, queue.events, queue.failed_events, queue.key),
     )
+
+
+def tally_purged(db: sqlite3.Connection, queue: Queue) -> None:
+    """Carry what this step has deleted undelivered into its total of all time."""
+    db.execute(
+        "update queues set purged = purged + max(? - events - failed_events, 0) where queue = ?",
+        (queue.events, queue.key),
+    )
+
+
+def note_purged(db: sqlite3.Connection, queue: Queue, ids: Iterable[str]) -> None:
+    """Remember that these jobs were purged, and forget it of the oldest."""
+    db.executemany(
+        "insert or replace into purged (queue, id, at) values (?, ?, ?)",
+        ((queue.key, job_id, queue.now) for job_id in ids),
+    )
+    db.execute(
+        "delete from purged where queue = :key and (at <= :outdated or id in (select id from purged"
+        " where queue = :key order by at desc, id desc limit -1 offset :kept))",
+        {"key": queue.key, "outdated": queue.now - micros(PURGED_FOR), "kept": PURGED_KEPT},
+    )
+
+
+def find_purged(db: sqlite3.Connection, queue: Queue, ids: Iterable[str]) -> list[str]:
+    """Return those of *ids* that are remembered as purged."""
+    if db.execute("select 1 from purged where queue = ? limit 1", (queue.key,)).fetchone() is None:
+        return []  # as nearly always
+    query = "select 1 from purged where queue = ? and id = ?"
+    return [job_id for job_id in ids if db.execute(query, (queue.key, job_id)).fetchone()]
 
 
 def hold(db: sqlite3.Connection, queue: Queue, token: str, seconds: float) -> None:
@@ -226,8 +264,8 @@ def failure_of(db: sqlite3.Connection, queue: Queue, job_id: str) -> Failure | N
 def count(db: sqlite3.Connection, queue: Queue, clock: float, sighted_since: int) -> QueueStats:
     """Return the depths, from the totals and the few jobs that are leased or delayed."""
     totals = db.execute(
-        "select jobs, events, bytes, failed_jobs, failed_events, failed_bytes, accepted, delivered, given_up"
-        " from queues where queue = ?",
+        "select jobs, events, bytes, failed_jobs, failed_events, failed_bytes, accepted, delivered,"
+        " given_up, purged from queues where queue = ?",
         (queue.key,),
     ).fetchone()
     moved = {0: (0, 0, 0), 1: (0, 0, 0)}
@@ -300,6 +338,7 @@ def rewrite(
     with erasing(db):
         db.execute("update payloads set payload = ? where seq = ?", (payload, seq))
     db.execute(f"update {table} set events = ?, bytes = ? where seq = ?", (events, len(payload), seq))
+    tally_purged(db, queue)
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ADDED", "ADDITIONS", "APPLICATION_ID", "CONNECTION_PRAGMAS", "TABLES", "VERSION"]
+__all__ = ["ADDITIONS", "APPLICATION_ID", "CONNECTION_PRAGMAS", "TABLES", "VERSION"]
 
 APPLICATION_ID = 1163087953
 """Marks a file as ours, so that another application's database is never touched."""
@@ -79,9 +79,10 @@ create trigger failed_out after delete on failed begin
 end;
 """
 
-# What later releases added. A program that knows only the tables above works on beside it, so the version stays.
-ADDED = "select count(*) from sqlite_master where name = 'notes'"
-ADDITIONS = """
+# What later releases added, by a table that shows that a file has it. A program that knows only the tables above works on
+# beside it, so the version stays.
+ADDITIONS = {
+    "notes": """
 alter table queues add column paused integer not null default 0;
 alter table queues add column accepted integer not null default 0;  -- events, of all time; so the next two
 alter table queues add column delivered integer not null default 0;
@@ -95,4 +96,10 @@ create trigger failed_edited after update of events, bytes on failed begin
         failed_bytes = failed_bytes - old.bytes + new.bytes
     where queue = new.queue;
 end;
-"""
+""",
+    "purged": """
+alter table queues add column purged integer not null default 0;  -- events, of all time
+create table purged (queue integer, id text, at integer, primary key (queue, id)) without rowid;  -- the last ones
+create index purged_at on purged (queue, at, id);
+""",
+}

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 from eventspool._backends._bell import Bell
 from eventspool._job import (
     LOST,
+    PURGED,
+    PURGED_FOR,
+    PURGED_KEPT,
     Claim,
     ClaimedJob,
     CommitResult,
@@ -116,7 +119,8 @@ class MemoryBackend:
         self._processors: dict[str, float] = {}
         self._notes: dict[str, str] = {}
         self._paused = False
-        self._accepted = self._delivered = self._given_up = 0  # events, of all time
+        self._accepted = self._delivered = self._given_up = self._erased = 0  # events, of all time
+        self._purged: dict[str, float] = {}  # the last purged jobs and when that was, in order
         self._holder = ""
         self._holder_until = 0.0
         self._places = 0
@@ -341,7 +345,11 @@ class MemoryBackend:
     def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
         """Say which of *ids* are still stored."""
         with self._lock:
-            found = dict.fromkeys(ids, LOST) if epoch not in ("", self._epoch) else {}
+            found: dict[str, Failure | None] = {}
+            if epoch not in ("", self._epoch):
+                found.update(dict.fromkeys(ids, LOST))
+            if self._purged:
+                found.update((job_id, PURGED) for job_id in ids if job_id in self._purged)
             entries = [self._jobs.get(job_id) or self._failed.get(job_id) for job_id in ids]
             return {**found, **{entry.id: entry.failure for entry in entries if entry is not None}}
 
@@ -364,7 +372,7 @@ class MemoryBackend:
             born = [created_at_from_id(entry.id) or now for entry in near if entry.id in self._jobs]
             age = max(self._clock() - min(born), 0.0) if born else 0.0
             processors = len(self._sighted(now))
-            totals = self._accepted, self._delivered, self._given_up
+            totals = self._accepted, self._delivered, self._given_up, self._erased
             return QueueStats(waiting, delayed, leased, self._buried, age, processors, self._paused, *totals)
 
     def processors(self) -> list[tuple[str, float, str]]:
@@ -419,6 +427,7 @@ class MemoryBackend:
                 entry.token, entry.attempts, entry.stalled = "", entry.attempts + 1, True
             buried = entry.failure is not None
             depth = _grow(self._buried if buried else self._live, entry, -1)
+            self._erased += max(entry.events - events, 0)
             entry.payload, entry.events = payload, events
             if entry.failure is not None:
                 entry.failure = replace(entry.failure, events=events)
@@ -486,6 +495,14 @@ class MemoryBackend:
             doomed = [e for e in entries if e is not None and e.state(now) is state is not JobState.LEASED]
             for entry in doomed:
                 self._forget(entry.id)
+                self._erased += entry.events
+                self._purged.pop(entry.id, None)
+                self._purged[entry.id] = now
+            while self._purged:
+                oldest, at = next(iter(self._purged.items()))
+                if len(self._purged) <= PURGED_KEPT and now - at < PURGED_FOR:
+                    break
+                del self._purged[oldest]
             return len(doomed)
 
     def repair(self) -> int:

@@ -18,6 +18,7 @@ All keys of a queue carry one hash tag, so that they live in one cluster slot::
       w  LIST    at most one wake token, for processors;  s  the same for FIFO stand-bys
       l  STRING  "until:token" of the processor that has the FIFO queue, with its lease as expiry
       p  HASH    token -> last seen, microseconds;  h  token -> how that processor fares, as JSON
+      x  ZSET    id -> purged at, microseconds: the last ones, for those who look for them
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Every other step is one script, so after a crash at any instant it has happened or it has not. Payloads stay out of Lua (half
@@ -48,6 +49,9 @@ from eventspool._backends._redis_scripts import scripts
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
 from eventspool._job import (
     LOST,
+    PURGED,
+    PURGED_FOR,
+    PURGED_KEPT,
     Claim,
     ClaimedJob,
     CommitResult,
@@ -78,7 +82,7 @@ MAX_QUEUE_LEASE: Final = 10.0
 """Longest that a dead processor keeps a FIFO queue, in seconds."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
-_KEYS: Final = "dnqtofimwslph"
+_KEYS: Final = "dnqtofimwslphx"
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
@@ -301,6 +305,8 @@ class RedisBackend:
                     found[job_id] = None
                 elif reply == -1:
                     found[job_id] = LOST
+                elif reply == -2:
+                    found[job_id] = PURGED
                 elif reply != 0:
                     found[job_id] = decode_failure(reply)[0]
         return found
@@ -374,9 +380,8 @@ class RedisBackend:
         """Delete those of *ids* that are in *state*, never a leased job."""
         if state is JobState.LEASED:
             return 0
-        return sum(
-            int(self._connection.run("purge", self._fifo, state.value, *chunk)) for chunk in _chunks(ids)
-        )
+        terms = (self._fifo, state.value, PURGED_KEPT, _micros(PURGED_FOR))
+        return sum(int(self._connection.run("purge", *terms, *chunk)) for chunk in _chunks(ids))
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""

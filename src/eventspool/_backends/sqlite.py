@@ -13,6 +13,7 @@ from eventspool._backends._sqlite_file import SQLiteFile
 from eventspool._backends.memory import PAUSE_POLL, PROBE_DEPTH, PROCESSOR_TTL, QUEUE_LEASE
 from eventspool._job import (
     LOST,
+    PURGED,
     Claim,
     ClaimedJob,
     CommitResult,
@@ -324,6 +325,7 @@ class SQLiteBackend:
             found: dict[str, Failure | None] = {}
             if epoch not in ("", queue.epoch):
                 found.update(dict.fromkeys(ids, LOST))
+            found.update(dict.fromkeys(rows.find_purged(db, queue, ids), PURGED))
             for job_id in ids:
                 failure = rows.failure_of(db, queue, job_id)
                 if failure is not None or rows.find(db, queue, "jobs", job_id) is not None:
@@ -413,7 +415,11 @@ class SQLiteBackend:
         def step(db: sqlite3.Connection, queue: Queue) -> int:
             doomed = [i for i in ids if state is not JobState.LEASED and rows.state_of(db, queue, i) is state]
             with rows.erasing(db):
-                return sum(rows.delete(db, queue, table, job_id) for job_id in doomed)
+                purged = [job_id for job_id in doomed if rows.delete(db, queue, table, job_id)]
+            if purged:
+                rows.tally_purged(db, queue)
+                rows.note_purged(db, queue, purged)
+            return len(purged)
 
         return self._run(step, durable=True)
 

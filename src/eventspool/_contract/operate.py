@@ -27,7 +27,7 @@ from eventspool._contract.tools import (
     release,
     retry,
 )
-from eventspool._job import Depth, JobState
+from eventspool._job import LOST, PURGED, PURGED_KEPT, Depth, JobState
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -39,8 +39,10 @@ POLL = 1.0
 
 
 def totals(backend: Backend) -> tuple[int, int, int]:
-    """Return the events accepted, delivered and failed of all time."""
+    """Return the events accepted, delivered and failed of all time. Those accepted are all somewhere."""
     stats = backend.stats()
+    stored = sum(each.events for each in (stats.waiting, stats.delayed, stats.leased, stats.failed))
+    assert stats.accepted_events == stats.delivered_events + stats.purged_events + stored
     return stats.accepted_events, stats.delivered_events, stats.failed_events
 
 
@@ -185,6 +187,7 @@ class OperateContract:
         backend.purge(JobState.WAITING, [ids[1]])
         backend.purge(JobState.FAILED, [ids[2]])
         assert totals(other) == (15, 2, 11), "what is deleted was not delivered"
+        assert other.stats().purged_events == 2 + 3
         backend.ack([ids[3]])
         assert totals(other) == (15, 10, 11)
         bury(backend, 2)
@@ -224,6 +227,54 @@ class OperateContract:
         backend.leave("a")
         assert [(token, note) for token, _, note in other.processors()] == [("b", "b's")]
 
+    # Purging.
+
+    @pytest.mark.parametrize("state", [JobState.WAITING, JobState.DELAYED, JobState.FAILED])
+    @pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+    def test_a_purged_job_was_not_delivered(
+        self,
+        backend_factory: BackendFactory,
+        state: JobState,
+        fifo: bool,  # noqa: FBT001
+    ) -> None:
+        """Who looks for it must not take it for one that somebody has delivered."""
+        backend = backend_factory(fifo=fifo)
+        other = backend_factory(fifo=fifo) if backend.shared else backend
+        job, delivered = new_job(3), new_job()
+        epoch = backend.commit([job, delivered]).epoch
+        backend.ack([delivered.id])
+        if state is not JobState.WAITING:
+            claim_soon(backend, "t")
+            delayed = state is JobState.DELAYED
+            backend.settle("t", [retry(job.id, delay=LONG) if delayed else fail(job.id, events=3)])
+        assert other.purge(state, [job.id, delivered.id]) == 1
+        assert backend.lookup([job.id, delivered.id]) == {job.id: PURGED}
+        assert backend.lookup([job.id, delivered.id], epoch=epoch) == {job.id: PURGED}
+        found = backend.lookup([job.id, delivered.id], epoch="another")
+        assert found == {job.id: PURGED, delivered.id: LOST}
+        assert backend.stats().purged_events == 3
+        assert totals(backend)[:2] == (4, 1)
+        assert other.purge(state, [job.id]) == 0, "it is not there a second time"
+        assert backend.stats().purged_events == 3
+
+    def test_a_purged_job_that_is_committed_again_is_stored_again(self, backend: Backend) -> None:
+        """Its producer had not heard that the first time was a success."""
+        job = new_job()
+        backend.commit([job])
+        backend.purge(JobState.WAITING, [job.id])
+        assert backend.commit([job]).accepted == 1
+        assert backend.lookup([job.id]) == {job.id: None}
+        assert ids_of(drain(backend, "t")) == [job.id]
+
+    def test_only_so_many_purged_jobs_are_remembered_and_the_last_ones_are(self, backend: Backend) -> None:
+        ids = ids_of(jobs := new_jobs(PURGED_KEPT + 1001))
+        for chunk in ((0, 1), (1, 1001), (1001, len(jobs))):
+            backend.commit(jobs[slice(*chunk)])
+            assert backend.purge(JobState.WAITING, ids[slice(*chunk)]) == chunk[1] - chunk[0]
+            assert backend.lookup(ids[:1]) == ({} if chunk[1] == len(jobs) else {ids[0]: PURGED})
+        assert backend.lookup(ids) == dict.fromkeys(ids[1001:], PURGED)
+        assert totals(backend) == (len(jobs), 0, 0)
+
     # Erasing.
 
     @pytest.mark.parametrize("state", [JobState.WAITING, JobState.DELAYED, JobState.FAILED])
@@ -242,8 +293,10 @@ class OperateContract:
         assert (listed.id, listed.events, listed.bytes) == (job.id, 2, len(small))
         assert sum((d.events for d in depth(backend)), 0) == 2
         assert getattr(backend.stats(), state.value) == Depth(1, 2, len(small))
+        assert backend.stats().purged_events == 3
         backend.ack([job.id])
         assert depth(backend) == (Depth(),) * 4
+        assert totals(backend)[:2] == (5, 2), "what was cut out was not delivered"
 
     def test_what_is_being_sent_or_half_sent_is_not_rewritten(self, backend: Backend) -> None:
         leased, half = new_job(3), new_job(3)

@@ -39,7 +39,7 @@ from eventspool._contract.tools import (
     release,
     retry,
 )
-from eventspool._job import LOST, CommitResult, Depth, JobState, NewJob
+from eventspool._job import LOST, PURGED, CommitResult, Depth, JobState, NewJob
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -312,9 +312,9 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
         everything = [failed, job.id, "never-stored"]
         assert backend.purge(JobState.DELAYED, everything) == 0
         assert backend.purge(JobState.FAILED, everything) == 1
-        assert backend.lookup(everything) == {job.id: None}
+        assert backend.lookup(everything) == {failed: PURGED, job.id: None}
         assert backend.purge(JobState.WAITING, everything) == 1
-        assert backend.lookup(everything) == {}
+        assert backend.lookup(everything) == {failed: PURGED, job.id: PURGED}
         assert backend.payload(job.id) is None
 
     def test_purge_never_takes_a_leased_job(self, backend: Backend) -> None:

@@ -1,6 +1,6 @@
 -- Put before every script: the names of the keys, the clock, and how values are written and read.
 -- A stored value that is not what we wrote reads as zero or empty; no script may fail because of one.
-local D, N, Q, T, O, F, I, M, W, S, L, P, H = unpack(KEYS)
+local D, N, Q, T, O, F, I, M, W, S, L, P, H, X = unpack(KEYS)
 local call = redis.call
 
 -- Lua's own conversion keeps 14 digits; microseconds have 16.
@@ -97,7 +97,7 @@ local function add_totals(events, bytes, failed_events, failed_bytes)
     'failed_events', text(math.max(failed[1], 0)), 'failed_bytes', text(math.max(failed[2], 0)))
 end
 
--- Of all time, for rates: "accepted", "delivered" and "buried" events.
+-- Of all time, for rates: "accepted", "delivered", "buried" and "purged" events.
 local function tally(field, events)
   if events > 0 then call('HSET', M, field, text(total(field) + events)) end
 end

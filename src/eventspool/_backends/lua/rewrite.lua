@@ -17,4 +17,5 @@ local more_events, more_bytes = number(ARGV[4]) - events, #ARGV[3] - bytes
 call('HSET', N, id, ARGV[4] .. ':' .. text(#ARGV[3]))
 if failed then count_reason(call('HGET', I, id), 0, more_events, more_bytes) end
 add_totals(more_events, more_bytes, failed and more_events or 0, failed and more_bytes or 0)
+tally('purged', -more_events)
 return 1

@@ -1,5 +1,5 @@
 -- ARGV: fifo   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, server_us,
---   paused; accepted, delivered and failed events of all time}
+--   paused; accepted, delivered, failed and purged events of all time}
 local fifo = ARGV[1] == '1'
 local stored, failed_jobs = call('ZCARD', Q), call('ZCARD', F)
 local oldest = -1
@@ -70,5 +70,5 @@ return {
   #leased, leased_events, leased_bytes,
   failed_jobs, failed_events, failed_bytes,
   oldest, processors, now - skew,
-  is_paused() and 1 or 0, total('accepted'), total('delivered'), total('buried'),
+  is_paused() and 1 or 0, total('accepted'), total('delivered'), total('buried'), total('purged'),
 }
