@@ -65,7 +65,7 @@ class DeliveryError(EventSpoolError):
     Args:
         message: What the data plane answered or why no answer came.
         reason: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``, ``corrupt``, ``unsupported``,
-            ``encrypted``, ``missing``, ``lost``.
+            ``encrypted``, ``missing``, ``lost``, ``purged``.
         status: The HTTP status, where there was one.
     """
 

@@ -56,7 +56,7 @@ _REASONS = {
         "encrypted",
         "missing",
     ),
-    "lost": ("undelivered", "unstored", "emptied"),
+    "lost": ("undelivered", "unstored", "emptied", "purged"),
 }
 """Known reasons are exported from the start, as 0: a counter whose first value is 1 has not grown for Prometheus."""
 
@@ -149,6 +149,7 @@ METRICS: Mapping[str, Metric] = {
         _queue("accepted.events", "{event}", "Events that were stored in the queue.", counter=True),
         _queue("delivered.events", "{event}", "Events of the queue that the data plane took.", counter=True),
         _queue("failed.events", "{event}", "Events that were moved to the failed queue.", counter=True),
+        _queue("purged.events", "{event}", "Events that were purged, or erased by user id.", counter=True),
         _queue("failed.jobs", "{job}", "Jobs in the failed queue, by reason.", "reason"),
         _processor("sent.jobs", "{job}", "Jobs that the processor delivered.", counter=True),
         _processor("retried.jobs", "{job}", "Its attempts that ended in a retry.", counter=True),
@@ -251,6 +252,7 @@ def _read_stats(name: str, stats: QueueStats) -> Iterator[Reading]:
     yield Reading("queue.accepted.events", stats.accepted_events, (name,))
     yield Reading("queue.delivered.events", stats.delivered_events, (name,))
     yield Reading("queue.failed.events", stats.failed_events, (name,))
+    yield Reading("queue.purged.events", stats.purged_events, (name,))
 
 
 def _read_processor(labels: tuple[str, ...], processor: ProcessorInfo) -> Iterator[Reading]:

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 import weakref
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from eventspool._delivery.processor import Processor
 from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._exceptions import DeliveryError, QueueError
-from eventspool._job import LOST, JobState, NewJob
+from eventspool._job import LOST, PURGED, JobState, NewJob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -401,19 +402,21 @@ class Pipeline:
         on_error(error, decode_events(payload or b""))
 
     def _learn(self, ids: list[str], standing: Mapping[str, Failure | None]) -> None:
-        """Settle what other processes delivered or gave up, and what is gone with the storage that held it."""
-        lost = 0
+        """Settle what others delivered, gave up or purged, and what is gone with the storage that held it."""
+        settled: Counter[str] = Counter()
         for job_id in ids:
             if job_id not in standing:
                 self.ledger.settle(job_id)
             elif (failure := standing[job_id]) is not None:
                 error = DeliveryError(failure.error, failure.reason, failure.status)
-                settled = self.ledger.settle(job_id, error, failure.indices)
-                if settled:  # our own processor may have been quicker
+                events = self.ledger.settle(job_id, error, failure.indices)
+                if events:  # our own processor may have been quicker
                     self._tell(job_id, error, failure.payload)
-                lost += settled if failure.reason == LOST.reason else 0
-        if lost:
+                settled[failure.reason] += events
+        if lost := settled[LOST.reason]:
             _log.error("the queue was emptied, deleted or replaced: %d events that it held are lost", lost)
+        if purged := settled[PURGED.reason]:
+            _log.warning("%d events are lost: an operator purged them from the queue", purged)
 
     @property
     def is_spilling(self) -> bool:

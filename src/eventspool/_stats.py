@@ -36,7 +36,7 @@ class ClientStats:
         lost: Gone, and never delivered for all that is known.
         lost_reasons: Those, by reason. When the client closed: ``undelivered``, there being no queue to keep them, or
             ``unstored``, the queue not having taken them yet. At any time: ``emptied``, somebody having emptied or deleted
-            the queue that held them.
+            the queue that held them, or ``purged``, an operator having purged them or erased them by user id.
         discarded: Taken and forgotten, because of ``enable=False`` or for ``eventspool.testing``.
         unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too
             long. The event is still on its way and may arrive.

@@ -1,4 +1,4 @@
-"""A queue that somebody empties, deletes or restores without its data: its events are lost, and said to be."""
+"""A queue that somebody purges, empties, deletes or restores without its data: its events are lost, and said to be."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 import redis
 
 from e2e.harness import PATIENCE, Calls, Store, eventually, new_queue_name
-from eventspool import DeliveryError
+from eventspool import DeliveryError, QueueOpts
+from eventspool._backends import create_backend
+from eventspool._contract.tools import claim_soon, fail, ids_of
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -57,6 +59,45 @@ def test_a_producer_hears_that_its_events_are_lost_with_their_queue(clients, pla
     assert (stats.lost, stats.delivered, stats.failed, stats.persisted) == (5, 0, 0, 0)
     assert eventually(lambda: "5 events that it held are lost" in caplog.text)
     assert plane.unique_ids() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "whose"), [("waiting", {}), ("waiting", {"user_id": "u1"}), ("failed", {})], ids=str
+)
+def test_a_producer_hears_that_its_events_were_purged(clients, plane, store, caplog, state, whose):
+    callback, on_error = Calls(), Calls()
+    opts = store.opts(is_multi_processor=True)
+    producer = clients(persistence=opts, process=False, on_error=on_error)
+    if state == "waiting":
+        purged = track(producer, callback)
+    else:  # nobody waits, so that the producer does not hear of the failure before that of the purge
+        track(producer, None)
+        bury_everything(opts)
+    with store.open() as queue:
+        assert queue.purge(state, **whose) > 0
+    result = producer.flush(timeout=PATIENCE)
+    assert (result.delivered, result.failed, result.pending) == (0, 5, 0)
+    if state == "waiting":
+        callback.await_calls(5)
+        assert callback.outcomes().keys() == set(purged)
+        assert {(type(e), e.reason) for e in callback.outcomes().values()} == {(DeliveryError, "purged")}
+    assert {error.reason for error, _ in eventually(lambda: on_error)} == {"purged"}
+    stats = producer.stats()
+    assert (stats.lost, stats.delivered, stats.failed, stats.persisted) == (5, 0, 0, 0)
+    assert stats.lost_reasons == {"purged": 5}
+    with store.open() as queue:
+        stats = queue.stats()
+        assert (stats.accepted_events, stats.delivered_events, stats.purged_events) == (5, 0, 5)
+    assert eventually(lambda: "5 events are lost: an operator purged them" in caplog.text)
+    assert plane.unique_ids() == []
+
+
+def bury_everything(opts):
+    """Do what a processor does whose data plane refuses it all."""
+    with closing(create_backend(QueueOpts(**opts))) as backend:
+        backend.open()
+        ids = ids_of(claim_soon(backend, "t", limit=9))
+        assert all(backend.settle("t", [fail(job_id, events=5) for job_id in ids]))
 
 
 def test_what_comes_after_is_delivered_and_not_lost(clients, plane, store):

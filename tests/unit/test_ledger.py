@@ -184,6 +184,16 @@ def test_a_closing_client_with_a_durable_queue_loses_only_what_is_not_in_it(book
     assert book.counts == (2, 0, 3, 0)
 
 
+def test_purged_events_are_lost_by_their_own_reason(book):
+    book.open("a", 2)
+    purged = DeliveryError("deleted", "purged")
+    waiter = book.ledger.open_waiter(book.accepted)
+    assert book.ledger.settle("a", purged) == 2
+    assert book.calls == [("m0", purged), ("m1", purged)]
+    assert (book.counts, book.ledger.counts().lost_reasons) == ((0, 0, 2, 0), {"purged": 2})
+    assert waiter.result() == FlushResult(0, 2, 0)
+
+
 def test_what_is_stored_is_told_in_order_also_when_a_later_batch_was_first(book):
     book.open("a", 2, stored=False)
     book.open("b", 3, stored=False)

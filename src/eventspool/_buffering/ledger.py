@@ -135,7 +135,7 @@ class Ledger:
         """Events given up, by reason."""
         self.lost = 0
         self.lost_reasons: Counter[str] = Counter()
-        """Events lost: ``undelivered`` or ``unstored`` when the client closed, ``emptied`` with their queue."""
+        """Events lost, by reason: see ``ClientStats``."""
         self.stored_events = 0
         """Events of open jobs that are in the queue, or in the spill file."""
         self.spilled_events = 0
@@ -241,7 +241,7 @@ class Ledger:
     ) -> int:
         """
         Note the end of a job: delivered, but for the events at *indices* (``None``: all) where there is an
-        *error*. Events that are lost are counted under *lost_as*.
+        *error*. Events that are lost are counted under *lost_as*, but for those that were purged.
 
         Return how many events that settled: 0 when the job is not ours or was settled before.
         """
@@ -254,9 +254,9 @@ class Ledger:
             failed: Sequence[int] = ()
             if error is not None:
                 failed = range(job.events) if indices is None else indices
-            if error is not None and error.reason == "lost":
+            if error is not None and error.reason in ("lost", "purged"):
                 self.lost += len(failed)
-                self.lost_reasons[lost_as] += len(failed)
+                self.lost_reasons[lost_as if error.reason == "lost" else "purged"] += len(failed)
             elif error is not None:
                 self.failed += len(failed)
                 self.failed_reasons[error.reason] += len(failed)

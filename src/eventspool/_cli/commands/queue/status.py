@@ -221,7 +221,7 @@ def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
                 bars = sparkline(history).rjust(_HISTORY)
                 facts.add_row(name, Text.assemble((bars, colour), f"  {_latest(history)}"))
     totals = f"{stats.accepted_events:,} accepted, {stats.delivered_events:,} delivered, {stats.failed_events:,} failed"
-    facts.add_row("ever", totals)
+    facts.add_row("ever", f"{totals}, {stats.purged_events:,} purged" if stats.purged_events else totals)
     return facts
 
 
