@@ -105,6 +105,8 @@ def test_purge_deletes_what_was_chosen(run, failed, enqueue):
     assert run("queue", "purge", "--yes", "--reason", "rejected", "--json", **failed).json == {"purged": 1}
     assert run("queue", "purge", "--yes", "--state", "waiting", "--json", **failed).json == {"purged": 1}
     assert run("queue", "purge", "--yes", "--state", "leased", **failed).status == 2
+    assert run("queue", "status", "--json", **failed).json["purged_events"] == 3
+    assert "3 purged" in run("queue", "status", **failed).out
 
 
 @pytest.mark.parametrize(("answer", "status", "left"), [("y\n", 0, 0), ("n\n", 1, 2), ("\x03", 130, 2)])

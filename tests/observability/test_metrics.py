@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.harness import eventually
 from eventspool import ClientStats, Queue, QueueUnavailable, _metrics
 from eventspool._backends.memory import MemoryBackend
-from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._metrics import METRICS, QueueReader, metrics_text, read_client
 from eventspool.integrations.prometheus import EventSpoolCollector
 
@@ -61,14 +61,18 @@ def read(reader):
 
 
 def test_a_queue_is_read_in_full(backend):
+    erased = NewJob(new_job_id(), b"payload", 2)
+    backend.commit([erased])
+    backend.purge(JobState.WAITING, [erased.id])
     readings = read(QueueReader("orders", Queue(backend)))
 
     assert readings["queue.up",] == 1
     assert readings["queue.jobs", "waiting"] == 1
     assert readings["queue.events", "waiting"] == 5
     assert readings["queue.stored", "failed"] == 3 * len(b"payload")
-    assert readings["queue.accepted.events",] == 8
+    assert readings["queue.accepted.events",] == 10
     assert readings["queue.failed.events",] == 3
+    assert readings["queue.purged.events",] == 2
     assert (readings["queue.failed.jobs", "rejected"], readings["queue.failed.jobs", "stalled"]) == (2, 1)
     assert readings["queue.processors",] == 1
     assert readings["processor.sent.jobs", "web-1:7"] == 30
@@ -151,6 +155,7 @@ def test_known_reasons_are_there_from_the_start():
     assert readings["client.refused.events", "web", "buffer_full"] == 0
     assert readings["client.failed.events", "web", "max_attempts"] == 0
     assert readings["client.lost.events", "web", "unstored"] == 0
+    assert readings["client.lost.events", "web", "purged"] == 0
 
 
 def test_a_reason_that_nobody_knew_is_exported_too():
