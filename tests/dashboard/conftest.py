@@ -13,6 +13,9 @@ import uvicorn
 
 from dashboard.site import KEY, TOKEN, Site
 from eventspool import Client, JobOpts, QueueOpts, open_queue
+from eventspool._backends import create_backend
+from eventspool._envelope import seal
+from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool.integrations.dashboard import create_app
 from eventspool.testing import DataPlane
 
@@ -110,6 +113,24 @@ def failed(enqueue: Callable[..., None], deliver: Callable[[], None], plane: Dat
     jobs = sorted(queue.jobs("failed"), key=lambda job: job.events)
     assert [job.events for job in jobs] == [1, 2]
     return [job.id for job in jobs]
+
+
+@pytest.fixture
+def fail(opts: QueueOpts) -> Iterator[Callable[..., list[str]]]:
+    """Store one job for each of the events and have it fail for the reason; return the ids."""
+    backend = create_backend(opts)
+    backend.open()
+
+    def fail(reason: str, *events: bytes) -> list[str]:
+        jobs = [NewJob(new_job_id(), seal([event]), 1) for event in events]
+        backend.commit(jobs)
+        ids = {job.id for job in backend.claim("t", limit=len(jobs), visibility_timeout=60).jobs}
+        failure = Failure(reason, "the data plane refused it with 400", 1)
+        assert all(backend.settle("t", [Settlement(i, SettlementKind.FAIL, failure=failure) for i in ids]))
+        return sorted(ids)
+
+    yield fail
+    backend.close()
 
 
 @pytest.fixture

@@ -58,6 +58,36 @@ def test_everything_can_be_done_by_keyboard(serve, queue, failed, plane, visit):
     page.get_by_role("dialog", name="Keyboard").wait_for()
 
 
+def test_a_reason_that_is_gone_no_longer_hides_the_others(serve, queue, fail, visit):
+    fail("rejected", b"{}", b"{}")
+    fail("max_attempts", b"{}")
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(f"{site.url}#/failures")
+    group = page.locator(".group", has_text="rejected")
+    group.locator(".group-pick").click()
+    expect(page.locator(".jobs .job")).to_have_count(2)
+    group.get_by_role("button", name="Retry all").click()
+
+    expect(group).to_have_count(0)
+    expect(page.locator(".jobs .job-why")).to_have_text(re.compile("max_attempts"))
+
+
+def test_an_empty_list_names_the_reason_that_it_is_narrowed_to(serve, queue, fail, visit, monkeypatch):
+    fail("rejected", b"{}")
+    fail("max_attempts", b"{}")
+    counted = queue.failed_reasons()
+    monkeypatch.setattr(queue, "failed_reasons", lambda: counted)  # where much failed, it is counted seldom
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(f"{site.url}#/failures")
+    assert queue.retry_failed(reason="rejected") == 1
+    page.locator(".group-pick", has_text="rejected").click()
+    page.get_by_text("No job with “rejected” here").wait_for()
+    assert page.get_by_text("Nothing failed").count() == 0
+    page.get_by_role("button", name="Show all reasons").click()
+
+    expect(page.locator(".jobs .job")).to_have_count(1)
+
+
 def test_a_retry_counts_down_and_can_be_had_at_once(serve, enqueue, queue, opts, plane, visit, picture):
     enqueue(*[[(f"Event {number}", {})] * (number + 1) for number in range(4)])
     backend = create_backend(opts)

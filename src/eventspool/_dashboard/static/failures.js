@@ -27,6 +27,8 @@ const EMPTY = {
   waiting: ["Nothing waits", "Accepted events stand here until a processor takes them. Track some and they show up."],
   leased: ["Nothing is in flight", "Batches that a processor is sending right now."],
 };
+const FILTERED = "Only this reason is shown, and no job has it now. Others failed for other reasons.";
+const UNFOUND = "Only this reason is shown, and none of the jobs looked through so far has it. “Show more” looks on.";
 const JOBS_EVERY = 2000;
 
 export function failuresPage({ refresh }) {
@@ -58,7 +60,10 @@ export function failuresPage({ refresh }) {
   const purgeChosen = h("button", { class: "danger-text", onclick: () => purge(choice(), chosenLabel()) }, "Purge …");
   const bar = h("div", { class: "bar" }, h("label", { class: "check" }, selectAll, chosenText), h("div", { class: "row end grow" }, retryChosen, exportChosen, purgeChosen));
   const list = h("ul", { class: "jobs" });
-  const empty = h("div", { class: "empty" });
+  const emptyTitle = h("b", {});
+  const emptyText = h("p", {});
+  const showAll = h("button", { onclick: () => pickReason(null) }, "Show all reasons");
+  const empty = h("div", { class: "empty" }, emptyTitle, emptyText, showAll);
   const more = h("button", { class: "quiet", hidden: true, onclick: showMore }, "Show more");
   const detail = h("aside", { class: "detail", hidden: true, "aria-label": "The job that is open" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
@@ -103,6 +108,11 @@ export function failuresPage({ refresh }) {
         answer.next = found.next;
       }
       if (asked !== `${view.tab} ${view.reason}`) return;
+      // Its group is gone, and with it the button that would show the others again.
+      if (view.reason !== null && !answer.reasons.some((group) => group.reason === view.reason)) {
+        await pickReason(null);
+        return;
+      }
       view.jobs = answer.jobs;
       view.skew = Date.now() / 1000 - answer.now;
       const there = new Set(answer.jobs.map((job) => job.id));
@@ -171,7 +181,7 @@ export function failuresPage({ refresh }) {
   function pickReason(reason) {
     Object.assign(view, { reason: view.reason === reason ? null : reason, limit: 50, pages: 1 });
     view.selected.clear();
-    load();
+    return load();
   }
 
   function makeRow(job) {
@@ -196,8 +206,10 @@ export function failuresPage({ refresh }) {
     show(empty, none);
     show(bar, !none && view.tab !== "leased");
     if (none) {
-      const [title, text] = EMPTY[view.tab];
-      empty.replaceChildren(h("b", {}, title), h("p", {}, text));
+      const [title, text] = view.reason === null ? EMPTY[view.tab] : [`No job with “${view.reason}” here`, more.hidden ? FILTERED : UNFOUND];
+      setText(emptyTitle, title);
+      setText(emptyText, text);
+      show(showAll, view.reason !== null);
     }
     drawBar();
     drawTimes();
