@@ -98,6 +98,41 @@ def test_purging_needs_the_word(site, failed, queue):
     assert [job.id for job in queue.jobs("failed")] == failed[1:]
 
 
+def test_what_failed_since_it_was_counted_is_not_purged(site, fail, queue):
+    fail("rejected", b'{"n":1}', b'{"n":2}')
+    seen = site.get("/api/chosen?state=failed&reason=rejected").json
+    assert (len(seen["ids"]), seen["events"]) == (2, 2)
+    later = fail("rejected", b'{"n":3}')
+
+    for unseen in ({"all": True}, {"reason": "rejected"}):
+        refused = site.post("/api/purge", {**unseen, "confirm": "purge"})
+        assert (refused.status, "ids" in refused.json["error"]) == (400, True)
+    assert queue.stats().failed.jobs == 3
+    assert site.post("/api/purge", {"ids": seen["ids"], "confirm": "purge"}).json == {"purged": 2}
+    assert [job.id for job in queue.jobs("failed")] == later
+
+
+def test_what_a_purge_is_about_is_named_by_state_and_reason(site, fail, enqueue):
+    ids = [*fail("rejected", b"{}"), *fail("max_attempts", *[b"{}"] * 600)]
+    enqueue([("A", {})])
+
+    assert site.get("/api/chosen?reason=rejected").json == {"ids": ids[:1], "events": 1}
+    assert set(site.get("/api/chosen?state=failed").json["ids"]) == set(ids)
+    assert site.get("/api/chosen?state=waiting").json["events"] == 1
+    assert site.get("/api/chosen?reason=absent").json == {"ids": [], "events": 0}
+
+
+def test_exactly_the_jobs_named_are_exported_and_their_events_counted(site, fail):
+    ids = fail("rejected", b'{"n":1}', b'{"n":2}')
+    fail("rejected", b'{"n":3}')
+    many = [*ids, *(f"gone-{number:030}" for number in range(5000))]  # more than an address can hold
+    answer = site.post("/api/export", {"ids": many})
+
+    assert sorted(answer.text.splitlines()) == ['{"n":1}', '{"n":2}']
+    assert answer.headers["eventspool-events"] == "2"
+    assert site.post("/api/export", {}).status == 400
+
+
 def test_the_export_is_a_file_of_the_events(site, failed):
     whole = site.get("/api/export?state=failed")
     one = site.get(f"/api/export?state=failed&id={failed[0]}")

@@ -70,6 +70,7 @@ class Api:
             "/overview": self._overview,
             "/jobs": self._jobs,
             "/jobs/{job_id}": self._job,
+            "/chosen": self._chosen,
             "/inbox": self._inbox,
             "/event": self._event,
         }
@@ -82,7 +83,8 @@ class Api:
         }
         routes = [Route(path, _get(handler), methods=["GET"]) for path, handler in reads.items()]
         routes += [Route(path, self._post(handler), methods=["POST"]) for path, handler in changes.items()]
-        return [*routes, Route("/export", self._export, methods=["GET"])]
+        routes.append(Route("/export", self._export, methods=["GET"]))
+        return [*routes, Route("/export", self._export_exactly, methods=["POST"])]
 
     def _overview(self, request: Request) -> dict[str, Any]:
         since = _number(request, "since", 0.0)
@@ -136,6 +138,16 @@ class Api:
             "events": [{**line(event), "json": pretty(event)} for event in shown],
         }
 
+    def _chosen(self, request: Request) -> dict[str, Any]:
+        """Name the jobs that a purge is about, and count their events: what was counted is what will be purged."""
+        state, reason = _state(request.query_params), request.query_params.get("reason")
+        found: dict[str, int] = {}  # a job that moves may come twice
+        after = None
+        while page := self._queue.jobs(state, _SEARCHED_PAGE, after):
+            after = page[-1].id
+            found |= {job.id: job.events for job in page if reason is None or job.reason == reason}
+        return {"ids": list(found), "events": sum(found.values())}
+
     def _retry(self, body: Mapping[str, Any]) -> dict[str, Any]:
         ids, reason = _choice(body)
         if _state(body) == "delayed":
@@ -145,8 +157,10 @@ class Api:
     def _purge(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("confirm") != CONFIRMATION:
             raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
-        ids, reason = _choice(body)
-        return {"purged": self._queue.purge(_state(body), ids=ids, reason=reason)}
+        ids, _ = _choice(body)
+        if ids is None:  # between the question and the answer more may have failed
+            raise ConfigError("give the ids of the jobs to purge: what nobody has seen is not purged")
+        return {"purged": self._queue.purge(_state(body), ids=ids)}
 
     def _pause(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         self._queue.pause()
@@ -177,19 +191,35 @@ class Api:
     def _export(self, request: Request) -> Response:
         """Answer with a file of the events, one a line. Reading, so also when read-only."""
         query = request.query_params
-        with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
-            path = Path(folder) / "events.jsonl"
+        try:
+            return self._file(_state(query), query.getlist("id") or None, query.get("reason"))
+        except EventSpoolError as error:
+            return _refusal(error)
+
+    async def _export_exactly(self, request: Request) -> Response:
+        """Answer with the events of the jobs that the body names: more of them than an address can hold."""
+        body = await _body(request) or {}
+
+        def export() -> Response:
             try:
-                state, ids, reason = _state(query), query.getlist("id") or None, query.get("reason")
-                self._queue.export(path, state, ids=ids, reason=reason)
+                ids, reason = _choice(body)
+                return self._file(_state(body), ids, reason)
             except EventSpoolError as error:
                 return _refusal(error)
+
+        return await run_in_threadpool(export)
+
+    def _file(self, state: str, ids: list[str] | None, reason: str | None) -> Response:
+        with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
+            path = Path(folder) / "events.jsonl"
+            events = self._queue.export(path, state, ids=ids, reason=reason)
             file = path.open("rb")  # its name goes now: nothing stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
         headers = {
             "Cache-Control": "no-store",
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(os.fstat(file.fileno()).st_size),
+            "Eventspool-Events": str(events),  # what cannot be read is not in the file: who purges must know
         }
         return StreamingResponse(_chunks(file), headers=headers, media_type="application/x-ndjson")
 

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -42,11 +43,13 @@ def test_everything_can_be_done_by_keyboard(serve, queue, failed, plane, visit):
     page.get_by_role("button", name="Purge all").focus()
     page.keyboard.press("Enter")
     page.keyboard.type("purg")
+    page.get_by_role("heading", name="Purge 2 jobs?").wait_for()
     page.keyboard.press("Enter")
     assert page.get_by_role("dialog").is_visible()
     assert queue.stats().failed.jobs == 2
     page.keyboard.type("e")
-    page.keyboard.press("Enter")
+    with page.expect_download():  # what Enter does can be undone
+        page.keyboard.press("Enter")
     page.get_by_text("Nothing failed").wait_for()
     assert queue.stats().failed.jobs == 0
     page.keyboard.press("3")
@@ -86,6 +89,43 @@ def test_an_empty_list_names_the_reason_that_it_is_narrowed_to(serve, queue, fai
     page.get_by_role("button", name="Show all reasons").click()
 
     expect(page.locator(".jobs .job")).to_have_count(1)
+
+
+def test_a_purge_says_how_much_and_takes_nothing_that_came_meanwhile(serve, queue, fail, visit, picture):
+    seen = fail("rejected", b'{"n":1}', b'{"n":2}')
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(f"{site.url}#/failures")
+    page.locator(".group", has_text="rejected").get_by_role("button", name="Purge").click()
+    page.get_by_role("heading", name="Purge 2 jobs that failed with “rejected”?").wait_for()
+    page.get_by_text("They hold 2 events").wait_for()
+    picture("purge", {DESK: page})
+    later = fail("rejected", b'{"n":3}')
+    page.keyboard.type("purge")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export, then purge").click()
+    page.locator(".toast", has_text="2 jobs purged").wait_for()
+
+    assert [job.id for job in queue.jobs("failed")] == later
+    assert sorted(download.value.path().read_text().splitlines()) == ['{"n":1}', '{"n":2}'], seen
+    assert re.fullmatch(r"failed-\d{8}-\d{6}\.jsonl", download.value.suggested_filename)
+
+
+def test_what_cannot_be_exported_whole_is_not_purged(serve, queue, fail, opts, visit):
+    [damaged] = fail("corrupt", b"{}")
+    with sqlite3.connect(opts.url.removeprefix("sqlite:///")) as db:
+        assert db.execute("update payloads set payload = x'00'").rowcount == 1
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(f"{site.url}#/failures")
+    page.get_by_role("button", name="Purge all").click()
+    page.keyboard.type("purge")
+    page.get_by_role("button", name="Export, then purge").click()
+    page.get_by_text("Only 0 of 1 events can be exported, so nothing was purged").wait_for()
+    assert [job.id for job in queue.jobs("failed")] == [damaged]
+
+    page.get_by_role("button", name="Purge all").click()
+    page.keyboard.type("purge")
+    page.get_by_role("button", name="Purge", exact=True).click()
+    page.get_by_text("Nothing failed").wait_for()
 
 
 def test_a_retry_counts_down_and_can_be_had_at_once(serve, enqueue, queue, opts, plane, visit, picture):

@@ -104,30 +104,41 @@ export async function copy(text, what) {
   toast(`Copied ${what}`);
 }
 
-// Asks before something is gone for good: the word must be typed. Resolves to whether it was.
-export function confirmTyped({ title, detail, word, action }) {
+// Asks before something is gone for good: the word must be typed. Resolves to the action chosen, or "". Enter takes the first.
+// *about* is a promise of the title and the detail. The dialog is there before, so that what is typed is typed into it.
+export function confirmTyped({ about, word, actions }) {
   const opener = document.activeElement;
   return new Promise((resolve) => {
+    const title = h("h2", { id: "confirm-title" }, "Counting …");
+    const detail = h("p", {});
     const input = h("input", { id: "confirm-word", autocomplete: "off", spellcheck: "false", autocapitalize: "off" });
-    const go = h("button", { class: "danger", value: "go", disabled: true }, action);
+    const go = actions.map(([value, text, name]) => h("button", { class: name, value, disabled: true }, text));
     const dialog = h(
       "dialog",
       { "aria-labelledby": "confirm-title" },
       h(
         "form",
         { method: "dialog" },
-        h("h2", { id: "confirm-title" }, title),
-        h("p", {}, detail),
+        title,
+        detail,
         h("label", { for: "confirm-word" }, "Type ", h("b", {}, word), " to confirm"),
         input,
         h("div", { class: "row end" }, h("button", { type: "button", onclick: () => dialog.close() }, "Cancel"), go),
       ),
     );
-    input.addEventListener("input", () => (go.disabled = input.value.trim() !== word));
+    let known = false;
+    const weigh = () => go.forEach((each) => (each.disabled = !known || input.value.trim() !== word));
+    input.addEventListener("input", weigh);
+    about.then((texts) => {
+      setText(title, texts.title);
+      setText(detail, texts.detail);
+      known = true;
+      weigh();
+    }, () => dialog.close());
     dialog.addEventListener("close", () => {
       dialog.remove();
       opener?.focus?.();
-      resolve(dialog.returnValue === "go");
+      resolve(dialog.returnValue);
     });
     document.body.append(dialog);
     dialog.showModal();

@@ -1,6 +1,6 @@
 // Failures: what failed for good and why, what is being retried and when; and what to do about it.
 
-import { exportLink, get, post } from "./api.js";
+import { exportLink, get, portions, post, save } from "./api.js";
 import { confirmTyped, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
 import { age, bytes, count, counted, moment } from "./format.js";
 import { jsonView } from "./json.js";
@@ -55,9 +55,9 @@ export function failuresPage({ refresh }) {
   const groups = h("div", { class: "groups" });
   const selectAll = h("input", { type: "checkbox", "aria-label": "Select all that are shown", onchange: toggleAll });
   const chosenText = h("span", { class: "dim" });
-  const retryChosen = h("button", { onclick: () => retry(choice(), chosenLabel()) }, "Retry");
+  const retryChosen = h("button", { onclick: () => retry(choice()) }, "Retry");
   const exportChosen = h("a", { class: "button", href: "#/failures", download: true }, "Export");
-  const purgeChosen = h("button", { class: "danger-text", onclick: () => purge(choice(), chosenLabel()) }, "Purge …");
+  const purgeChosen = h("button", { class: "danger-text", onclick: () => purge(choice()) }, "Purge …");
   const bar = h("div", { class: "bar" }, h("label", { class: "check" }, selectAll, chosenText), h("div", { class: "row end grow" }, retryChosen, exportChosen, purgeChosen));
   const list = h("ul", { class: "jobs" });
   const emptyTitle = h("b", {});
@@ -74,11 +74,6 @@ export function failuresPage({ refresh }) {
     if (view.selected.size) return { ids: [...view.selected] };
     return view.reason === null ? { all: true } : { reason: view.reason };
   };
-  const chosenLabel = () => {
-    if (view.selected.size) return counted(view.selected.size, "job");
-    return view.reason === null ? `all ${view.tab} jobs` : `all jobs that failed with “${view.reason}”`;
-  };
-
   function choose(tab) {
     Object.assign(view, { tab, reason: null, jobs: [], limit: 50, pages: 1 });
     view.selected.clear();
@@ -133,19 +128,50 @@ export function failuresPage({ refresh }) {
     try {
       const answer = await post(path, { state: view.tab, ...body });
       toast(done(answer));
-      view.selected.clear();
-      if (body.all || body.reason !== undefined || body.ids?.includes(view.open)) close();
-      await Promise.all([load(), refresh()]);
     } catch (error) {
       toast(error.message, "bad");
+      return;
     }
+    await changed(body);
+  }
+
+  async function changed({ ids }) {
+    view.selected.clear();
+    if (!ids || ids.includes(view.open)) close();
+    await Promise.all([load(), refresh()]);
   }
 
   const retry = (what) => act("retry", what, (answer) => `${counted(answer.retried, "job")} back in the queue`);
 
-  async function purge(what, label) {
-    const agreed = await confirmTyped({ title: `Purge ${label}?`, detail: "Their events are deleted for good. Export them first if they may be wanted.", word: "purge", action: "Purge" });
-    if (agreed) await act("purge", { ...what, confirm: "purge" }, (answer) => `${counted(answer.purged, "job")} purged`);
+  // What is counted is what is purged: the jobs are named as the question is asked, so that none slips in behind it.
+  async function name({ ids, reason }) {
+    if (!ids) return get("chosen", { state: view.tab, reason });
+    const jobs = view.jobs.filter((job) => ids.includes(job.id));
+    return { ids, events: jobs.reduce((sum, job) => sum + job.events, 0) };
+  }
+
+  function describe(ids, events, reason) {
+    const which = reason === undefined ? "" : ` that failed with “${reason}”`;
+    const holds = `${ids.length === 1 ? "It holds" : "They hold"} ${counted(events, "event")}, deleted for good.`;
+    return { title: `Purge ${counted(ids.length, "job")}${which}?`, detail: `${holds} What comes meanwhile stays.` };
+  }
+
+  async function purge(what) {
+    const state = view.tab;
+    const named = name(what);
+    const about = named.then(({ ids, events }) => describe(ids, events, what.reason));
+    try {
+      const agreed = await confirmTyped({ about, word: "purge", actions: [["export", "Export, then purge", "primary"], ["purge", "Purge", "danger"]] });
+      const { ids, events } = await named;
+      if (!agreed) return;
+      if (agreed === "export") await save(state, ids, events);
+      let purged = 0;
+      for (const some of portions(ids)) purged += (await post("purge", { state, ids: some, confirm: "purge" })).purged;
+      toast(`${counted(purged, "job")} purged`);
+      await changed({ ids });
+    } catch (error) {
+      toast(error.message, "bad");
+    }
   }
 
   function drawTabs() {
@@ -166,7 +192,7 @@ export function failuresPage({ refresh }) {
       const actions = h("div", { class: "row" },
         h("button", { class: "small", onclick: () => retry({ reason: group.reason }) }, "Retry all"),
         h("a", { class: "button small", href: exportLink({ state: "failed", reason: group.reason }), download: true }, "Export"),
-        h("button", { class: "small danger-text", onclick: () => purge({ reason: group.reason }, `all jobs that failed with “${group.title}”`) }, "Purge …"));
+        h("button", { class: "small danger-text", onclick: () => purge({ reason: group.reason }) }, "Purge …"));
       return { root: h("div", { class: "card group" }, pick, actions), number, events, pick, actions };
     };
     keyed(groups, reasons, (group) => group.reason, make, (entry, group) => {
@@ -270,7 +296,7 @@ export function failuresPage({ refresh }) {
     const actions = h("div", { class: "row" },
       !view.readOnly && (view.tab === "failed" || view.tab === "delayed") && h("button", { class: "primary", id: "retry-open", onclick: () => retry({ ids: [id] }) }, view.tab === "failed" ? "Retry" : "Retry now"),
       h("a", { class: "button", href: exportLink({ state: view.tab, ids: [id] }), download: true }, "Export"),
-      !view.readOnly && view.tab !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id] }, "this job") }, "Purge …"));
+      !view.readOnly && view.tab !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id] }) }, "Purge …"));
     const parts = [
       h("div", { class: "row between" }, h("h2", {}, counted(job.events, "event")), h("button", { class: "quiet square", "aria-label": "Close", onclick: close }, icon("close"))),
       job.error && h("p", { class: "problem" }, job.error),
