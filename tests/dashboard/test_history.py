@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool import Depth, QueueStats
-from eventspool._dashboard.history import History, Look, Reasons, rates, recent_answers
+from eventspool._dashboard.history import History, Look, rates, recent_answers
 from eventspool._job import ProcessorInfo
 
 
@@ -97,25 +97,6 @@ def test_the_answers_of_all_processors_are_counted_but_not_those_of_a_silent_one
     assert recent_answers(beats) == {"200": 4, "503": 1, "timeout": 2}
     assert recent_answers(beats[2:]) == {"401": 9}
     assert recent_answers([]) == {}
-
-
-def test_reasons_are_counted_the_more_seldom_the_longer_it_takes(queue):
-    counts = []
-
-    def count():
-        counts.append(queue.now)
-        queue.now += 0.5
-        return {"rejected": Depth(len(counts), 1, 1)}
-
-    queue.failed_reasons = count
-    reasons = Reasons(queue, clock=lambda: queue.now)
-    assert reasons.count()["rejected"].jobs == 1
-    queue.now += 49.0
-    assert reasons.count()["rejected"].jobs == 1
-    reasons.forget()
-    assert reasons.count()["rejected"].jobs == 2
-    queue.now += 51.0
-    assert reasons.count()["rejected"].jobs == 3
 
 
 def test_what_a_broken_queue_raises_is_passed_on_and_the_next_look_tries_again(queue, history):

@@ -21,8 +21,9 @@ from starlette.routing import Route
 
 from eventspool._dashboard.dataplane import DataPlaneError
 from eventspool._dashboard.health import judge
-from eventspool._dashboard.history import History, Reasons
+from eventspool._dashboard.history import History
 from eventspool._dashboard.reading import line, pretty, visible
+from eventspool._dashboard.seldom import Seldom
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Api:
     def __init__(self, queue: Queue, *, name: str, read_only: bool, dataplane: LocalDataPlane | None) -> None:
         self._queue = queue
         self._history = History(queue)
-        self._reasons = Reasons(queue)
+        self._seldom = Seldom()
         self._name = name
         self._read_only = read_only
         self._dataplane = dataplane
@@ -107,26 +108,35 @@ class Api:
         reason = request.query_params.get("reason")
         limit = min(max(1, int(_number(request, "limit", _PAGE))), 500)
         after = request.query_params.get("after") or None
-        jobs: list[Job] = []
-        more = True
-        size = limit if reason is None else _SEARCHED_PAGE
-        for _ in range(1 if reason is None else _SEARCHED_PAGES):
-            page = self._queue.jobs(state, size, after)
-            more = len(page) == size
-            after = page[-1].id if page else after
-            jobs += [job for job in page if reason is None or job.reason == reason]
-            if len(jobs) >= limit or not more:
-                break
-        reasons = self._reasons.count() if state == "failed" else {}
+        jobs, following = self._seldom.ask(
+            (state, reason, after, limit), lambda: self._search(state, reason, after, limit)
+        )
+        reasons = self._seldom.ask("reasons", self._queue.failed_reasons) if state == "failed" else {}
         return {
             "now": time.time(),
             "jobs": [_job(job) for job in jobs],
-            "next": after if more else None,
+            "next": following,
             "reasons": [
                 {"reason": name, "title": visible(name), **asdict(depth)}
                 for name, depth in sorted(reasons.items(), key=lambda item: (-item[1].jobs, item[0]))
             ],
         }
+
+    def _search(
+        self, state: str, reason: str | None, after: str | None, limit: int
+    ) -> tuple[list[Job], str | None]:
+        """Return the jobs behind *after*, and behind which to go on: with a reason, there may be many between two."""
+        jobs: list[Job] = []
+        size = limit if reason is None else _SEARCHED_PAGE
+        for _ in range(1 if reason is None else _SEARCHED_PAGES):
+            page = self._queue.jobs(state, size, after)
+            after = page[-1].id if page else after
+            jobs += [job for job in page if reason is None or job.reason == reason]
+            if len(page) < size:
+                return jobs, None
+            if len(jobs) >= limit:
+                break
+        return jobs, after
 
     def _job(self, request: Request) -> dict[str, Any]:
         start = max(0, int(_number(request, "from", 0)))
@@ -241,7 +251,7 @@ class Api:
             def act() -> Response:
                 answer = _guarded(lambda: handler(body))
                 if answer.status_code == HTTPStatus.OK:
-                    self._reasons.forget()
+                    self._seldom.forget()
                     self._history.look(fresh=True)
                 return answer
 

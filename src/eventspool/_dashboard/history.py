@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eventspool._job import Depth, ProcessorInfo, QueueStats
+    from eventspool._job import ProcessorInfo, QueueStats
     from eventspool._queue import Queue
 
-__all__ = ["History", "Look", "Reasons", "Sample", "rates", "recent_answers"]
+__all__ = ["History", "Look", "Sample", "rates", "recent_answers"]
 
 _KEPT = 300
 _EVERY_SECONDS = 0.9  # the page asks once a second, not to the millisecond
-_REST = 100
 _LONGEST_STEP_SECONDS = 5.0
 _SILENT_SECONDS = 5.0
 
@@ -84,38 +83,6 @@ def recent_answers(processors: Sequence[ProcessorInfo]) -> Mapping[str, int]:
         if processor.seen_at >= latest - _SILENT_SECONDS:
             total.update(processor.statuses)
     return dict(total)
-
-
-class Reasons:
-    """
-    The failed jobs by reason, which take the queue longer the more there are: counted so seldom that it does not matter.
-
-    Args:
-        queue: What to look at.
-        clock: Seconds, of any beginning.
-    """
-
-    def __init__(self, queue: Queue, clock: Callable[[], float] = time.monotonic) -> None:
-        self._queue = queue
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._counted: Mapping[str, Depth] = {}
-        self._again_at = float("-inf")
-
-    def count(self) -> Mapping[str, Depth]:
-        """Return how much failed, by reason; counted anew when the last time was a hundred times its cost ago."""
-        with self._lock:
-            start = self._clock()
-            if start >= self._again_at:
-                self._counted = self._queue.failed_reasons()
-                end = self._clock()
-                self._again_at = end + max(_EVERY_SECONDS, _REST * (end - start))
-            return self._counted
-
-    def forget(self) -> None:
-        """Count anew the next time: something was changed."""
-        with self._lock:
-            self._again_at = float("-inf")
 
 
 class History:
