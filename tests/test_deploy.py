@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from eventspool._cli.app import cli
-from eventspool._cli.health import PATHS
+from eventspool._cli.health import METRICS_PATH, PATHS
 from eventspool._config import QueueOpts
 from eventspool._doctor import examine
 from eventspool._redis_server import RedisServer
@@ -146,5 +146,11 @@ def test_the_kubernetes_worker_runs_is_probed_and_may_drain(manifest, dockerfile
     assert port["containerPort"] == int(only(dockerfile, "EXPOSE"))
     for probe, path in (("livenessProbe", "live"), ("readinessProbe", "ready"), ("startupProbe", "live")):
         assert worker[probe]["httpGet"] == {"path": PATHS[path], "port": port["name"]}
+    scraped = manifest["spec"]["template"]["metadata"]["annotations"]
+    assert scraped == {
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(port["containerPort"]),
+        "prometheus.io/path": METRICS_PATH,
+    }
     labels = manifest["spec"]["template"]["metadata"]["labels"]
     assert manifest["spec"]["selector"]["matchLabels"].items() <= labels.items()

@@ -11,7 +11,8 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from eventspool._metrics import METRICS
+from eventspool import QueueUnavailable
+from eventspool._metrics import METRICS, QueueReader, metrics_text
 from eventspool.integrations.prometheus import EventSpoolCollector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,6 +99,20 @@ def test_an_alert_names_only_labels_that_its_expression_keeps(rule):
     _, grouped = read_query(rule["expr"])
 
     assert set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"]))) <= grouped
+
+
+def test_an_alert_fires_when_the_workers_that_export_the_queue_are_gone(exported):
+    """Every other rule compares series that exist, and is silent without them; a queue that is down is still exported."""
+
+    def down():
+        raise QueueUnavailable
+
+    [rule] = [rule for rule in ALERTS if rule["expr"].startswith("absent(")]
+    name = rule["expr"].removeprefix("absent(").removesuffix(")")
+
+    assert f'{name}{{queue="q"}} 0' in metrics_text({}, [QueueReader("q", down)])
+    assert exported[name] == {"queue"}
+    assert (rule["for"], rule["labels"]["severity"]) == ("5m", "critical")
 
 
 def test_the_dashboard_lays_its_panels_side_by_side():
