@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -71,6 +73,16 @@ def test_the_systemd_unit_runs_a_worker_that_outlives_its_grace(unit, monkeypatc
     assert int(service["TimeoutStopSec"]) > options["grace"]
 
 
+def test_systemd_does_not_start_a_worker_again_whose_settings_are_wrong(unit):
+    wrong = [["worker", "--no-such-option"], ["worker"], ["worker", "-k", "k", "-q", "mysql://x"]]
+    command = [sys.executable, "-m", "eventspool"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("EVENTSPOOL_")}
+    statuses = {subprocess.run([*command, *rest], capture_output=True, env=env).returncode for rest in wrong}
+
+    assert unit["Service"]["Restart"] == "always"
+    assert {unit["Service"]["RestartPreventExitStatus"]} == {str(status) for status in statuses}
+
+
 def test_systemd_accepts_the_unit(tmp_path):
     """Where systemd is; elsewhere the unit was read by the test above all the same."""
     if (analyze := shutil.which("systemd-analyze")) is None:
@@ -101,6 +113,13 @@ def test_the_image_runs_a_worker_and_asks_it(dockerfile, monkeypatch):
     assert options["health_port"] == question["port"] == int(only(dockerfile, "EXPOSE"))
     assert (options["log_format"], question["question"]) == ("json", "live")
     assert only(dockerfile, "USER").split(":")[0] != "0"
+
+
+def test_the_image_holds_what_every_command_needs(dockerfile):
+    installed = next(rest for name, rest in dockerfile if name == "RUN" and "pip install" in rest)
+    extras = set(re.search(r"\.\[([\w,]+)\]", installed).group(1).split(","))
+
+    assert extras >= {"redis", "cli", "dashboard", "encryption"}
 
 
 def test_everything_that_the_image_copies_is_there(dockerfile):
