@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,8 +11,11 @@ import sys
 import urllib.request
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+
+from dashboard.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +77,43 @@ def test_a_token_may_come_from_the_environment_and_must_be_long(start, stored):
     short = start("--queue", stored, "--token", "1234")
     assert short.wait(20) == 2
     assert "token must be at least 16" in short.stderr.read()
+
+
+def test_programs_get_the_address_and_the_token_as_one_line_of_json(start, stored):
+    process = start("--queue", stored, "--port", "0", "--json")
+    said = json.loads(process.stdout.readline())
+    request = urllib.request.Request(
+        said["url"].partition("?")[0] + "api/overview", headers={"Authorization": f"Bearer {said['token']}"}
+    )
+
+    assert said.keys() == {"url", "token"}
+    assert said["url"].endswith(f"/?token={said['token']}")
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=20)[0] == ""
+
+
+def test_every_setting_may_come_from_the_environment(start, stored, plane):
+    process = start(
+        "--json",
+        EVENTSPOOL_QUEUE=stored,
+        EVENTSPOOL_DASHBOARD_HOST="0.0.0.0",  # where any address is answered
+        EVENTSPOOL_DASHBOARD_PORT="0",
+        EVENTSPOOL_DASHBOARD_READ_ONLY="1",
+        EVENTSPOOL_DASHBOARD_ALLOW_HOST="ops.example.com queue.example.com",
+        EVENTSPOOL_DASHBOARD_DATAPLANE=plane.url,
+    )
+    said = json.loads(process.stdout.readline())
+    port = urlsplit(said["url"]).port
+    site = Site(port, {"Authorization": f"Bearer {said['token']}"})
+    seen = site.get("/api/overview", Host="queue.example.com").json
+
+    assert (seen["read_only"], seen["dataplane"]) == (True, plane.url)
+    assert said["url"].startswith(f"http://0.0.0.0:{port}/")
+    assert port != 8124
+    assert site.get("/api/overview", Host="ops.example.com").status == 200
+    assert site.get("/api/overview", Host="other.example.com").status == 403
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from eventspool._cli.options import encryption_key, queue_options, require_existing
-from eventspool._cli.output import console, say
+from eventspool._cli.options import encryption_key, json_option, queue_options, require_existing
+from eventspool._cli.output import console, json_line, say
 from eventspool._queue import open_queue
 
 if TYPE_CHECKING:
@@ -25,9 +25,23 @@ __all__ = ["command"]
 
 @click.command(short_help="See and steer the queue in a browser.")
 @queue_options(required=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
-    "--port", "-p", type=click.IntRange(0, 65535), default=8124, show_default=True, help="0 takes a free one."
+    "--host",
+    envvar="EVENTSPOOL_DASHBOARD_HOST",
+    default="127.0.0.1",
+    show_default=True,
+    show_envvar=True,
+    help="Where to listen.",
+)
+@click.option(
+    "--port",
+    "-p",
+    type=click.IntRange(0, 65535),
+    envvar="EVENTSPOOL_DASHBOARD_PORT",
+    default=8124,
+    show_default=True,
+    show_envvar=True,
+    help="0 takes a free one.",
 )
 @click.option(
     "--token",
@@ -36,20 +50,31 @@ __all__ = ["command"]
     show_envvar=True,
     help="What a browser must show. Better given in the environment.  [default: a new one each time]",
 )
-@click.option("--read-only", is_flag=True, help="Show, but change nothing.")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    envvar="EVENTSPOOL_DASHBOARD_READ_ONLY",
+    show_envvar=True,
+    help="Show, but change nothing.",
+)
 @click.option(
     "--allow-host",
     "allowed_hosts",
     metavar="NAME",
     multiple=True,
-    help="A name under which it is reached from elsewhere; may be repeated.",
+    envvar="EVENTSPOOL_DASHBOARD_ALLOW_HOST",
+    show_envvar=True,
+    help="A name under which it is reached from elsewhere; may be repeated (in the environment: with spaces between).",
 )
 @click.option(
     "--dataplane",
     metavar="URL",
+    envvar="EVENTSPOOL_DASHBOARD_DATAPLANE",
+    show_envvar=True,
     help="Where `eventspool dataplane` listens: shows what arrives there, and has it fail on demand.",
 )
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Open the browser.")
+@json_option
 def command(
     queue_url: str,
     queue_name: str,
@@ -62,12 +87,13 @@ def command(
     *,
     read_only: bool,
     opens: bool,
+    as_json: bool,
 ) -> None:
     """
     See and steer the queue in a browser, until Ctrl-C.
 
-    The address printed holds the token that lets a browser in. Only this machine can reach it, unless --host says
-    otherwise: then put it behind something that speaks TLS.
+    The address printed holds the token that lets a browser in (--json: one line, with the address, url, and the token). Only
+    this machine can reach it, unless --host says otherwise: then put it behind something that speaks TLS.
 
     \b
     Examples:
@@ -91,16 +117,19 @@ def command(
         )
         with _listen(host, port) as listener:
             shown = f"[{host}]" if ":" in host else host
-            _introduce(f"http://{shown}:{listener.getsockname()[1]}/?token={token}", host, opens=opens)
+            url = f"http://{shown}:{listener.getsockname()[1]}/?token={token}"
+            if as_json:
+                click.echo(json_line({"url": url, "token": token}))
+            else:
+                console().print(url, style="bold", soft_wrap=True, markup=False)
+            sys.stdout.flush()
+            _introduce(url, host, opens=opens)
             _serve(app, listener)
 
 
 def _introduce(url: str, host: str, *, opens: bool) -> None:
     from eventspool._dashboard.security import is_loopback
 
-    out = console()
-    out.print(url, style="bold", soft_wrap=True, markup=False)
-    out.file.flush()
     if not is_loopback(host):
         say("Other machines can reach this, unencrypted. Put it behind something that speaks TLS.")
     say("Ctrl-C ends it.")
