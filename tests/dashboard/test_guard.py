@@ -45,6 +45,22 @@ def test_the_url_with_the_token_sets_a_cookie_and_takes_it_out_of_the_address(si
     assert site.get("/api/overview", Authorization=None, Cookie=pair[:-1]).status == 401
 
 
+def test_a_cookie_that_came_by_https_goes_by_nothing_else(site, serve, queue):
+    """A proxy on this machine is believed when it says so; the application's own server knows."""
+
+    def cookie(site, **headers):
+        return site.get(f"/?token={TOKEN}", Authorization=None, **headers).headers["set-cookie"].split("; ")
+
+    app = create_app(queue, token=TOKEN)
+
+    async def encrypted(scope, receive, send):
+        await app({**scope, "scheme": "https"}, receive, send)
+
+    assert "Secure" not in cookie(site)
+    assert "Secure" in cookie(site, X_Forwarded_Proto="https")
+    assert "Secure" in cookie(serve(encrypted))
+
+
 def test_the_token_in_the_url_opens_only_the_page(site):
     """So no link with the token in it can lead to data."""
     assert site.get(f"/api/overview?token={TOKEN}", Authorization=None).status == 401

@@ -121,7 +121,10 @@ class _Guard:
             return PlainTextResponse("the token is missing or wrong\n", HTTPStatus.UNAUTHORIZED)
         if known and given is not None:  # the token leaves the address bar, and the history
             answer = RedirectResponse(f"{root}/", HTTPStatus.SEE_OTHER)
-            answer.set_cookie(cookie, self._token, path=f"{root}/", httponly=True, samesite="strict")
+            secure = request.url.scheme == "https"  # as the server says, who knows which proxies to believe
+            answer.set_cookie(
+                cookie, self._token, path=f"{root}/", secure=secure, httponly=True, samesite="strict"
+            )
             return answer
         return None
 
