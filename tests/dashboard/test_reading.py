@@ -7,10 +7,12 @@ import json
 import shlex
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eventspool._dashboard.reading import as_curl, as_python, line, pretty, search_text, visible
+from eventspool._events.event import EventEncoder
 
 TEXT = st.text(st.characters(exclude_categories=()))
 JSON = st.recursive(
@@ -69,41 +71,53 @@ def test_the_curl_command_is_one_command_with_the_event_in_it(event):
 @given(
     st.sampled_from(["track", "identify", "page", "screen", "group", "alias", "x'); import os #"]),
     st.dictionaries(
-        st.sampled_from(["event", "userId", "properties", "traits", "name", "groupId", "originalTimestamp"]),
+        st.sampled_from(["event", "userId", "properties", "traits", "name", "groupId", "context", "category"])
+        | TEXT,
         JSON,
     ),
 )
 def test_the_python_call_is_valid_python_and_nothing_but_one_call(kind, event):
-    tree = ast.parse(as_python({"type": kind, **event}))
+    tree = ast.parse(as_python({**event, "type": kind}))
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    names = {ast.unparse(call.func) for call in calls}
 
-    assert names <= {f"client.{kind}", "datetime.fromisoformat"}
+    assert {ast.unparse(call.func) for call in calls} <= {f"client.{kind}"}
 
 
-def test_the_python_call_has_what_the_event_has():
-    call = as_python(
-        {
-            "type": "track",
-            "userId": "u1",
-            "event": "Order",
-            "properties": {"total": 1.5},
-            "originalTimestamp": "2026-01-01T00:00:00.000Z",
-            "messageId": "m1",
-        }
-    )
+PROPERTIES = {"total": 1.5, "items": [{"sku": "A'\n", "n": None}], "long": "x" * 100}
+EVERYTHING = {
+    "context": {"ip": "192.0.2.7", "traits": {"plan": "free"}},
+    "integrations": {"All": False, "Slack": {"channel": "#x"}},
+    "timestamp": "2026-01-01T00:00:00.123Z",
+    "message_id": "m1",
+}
 
-    assert call.splitlines() == [
-        "from datetime import datetime",
-        "",
-        "client.track(",
-        "    user_id='u1',",
-        "    event='Order',",
-        "    properties={'total': 1.5},",
-        "    timestamp=datetime.fromisoformat('2026-01-01T00:00:00.000Z'),",
-        "    message_id='m1',",
-        ")",
-    ]
+
+@pytest.mark.parametrize("also", [{}, EVERYTHING], ids=["plain", "everything"])
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [
+        ("track", {"user_id": "u1", "anonymous_id": "a1", "event": "Order", "properties": PROPERTIES}),
+        ("identify", {"user_id": "u1", "traits": {"plan": "pro"}}),
+        ("identify", {"anonymous_id": "a1"}),
+        ("page", {"user_id": "u1", "category": "Docs", "name": "Index", "properties": PROPERTIES}),
+        ("screen", {"user_id": "u1", "category": "Docs", "name": "Index"}),
+        ("group", {"user_id": "u1", "group_id": "g1", "traits": {"size": 3}}),
+        ("alias", {"user_id": "u1", "previous_id": "p1"}),
+    ],
+)
+def test_the_python_call_makes_the_same_event_again(kind, given, also):
+    client = EventEncoder()
+    event = json.loads(getattr(client, kind)(**given, **also)[0])
+    again, _ = eval(as_python(event), {"client": client})
+
+    assert json.loads(again) == event
+    assert "library" not in as_python(event)
+
+
+def test_the_python_call_says_what_no_call_can_give():
+    call = as_python({"type": "alias", "userId": "u", "previousId": "p", "anonymousId": "a", "se\nnt": 1})
+
+    assert call.splitlines()[0] == r"# besides, it has 'anonymousId', 'se\nnt'"
 
 
 def test_a_search_finds_keys_and_values_in_any_case():

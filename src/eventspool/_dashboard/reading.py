@@ -26,11 +26,13 @@ _DECEIVING = re.compile(
 _CALLS = {
     "track": (("event", "event"), ("properties", "properties")),
     "identify": (("traits", "traits"),),
-    "page": (("name", "name"), ("properties", "properties")),
-    "screen": (("name", "name"), ("properties", "properties")),
+    "page": (("category", "category"), ("name", "name"), ("properties", "properties")),
+    "screen": (("category", "category"), ("name", "name"), ("properties", "properties")),
     "group": (("groupId", "group_id"), ("traits", "traits")),
     "alias": (("previousId", "previous_id"),),
 }
+_MADE = {"type", "channel", "context", "timestamp", "originalTimestamp"}
+"""What no argument gives as it stands: a call makes it, or takes it in another form."""
 
 
 def visible(text: object, longest: int = _CUT) -> str:
@@ -75,23 +77,37 @@ def as_curl(event: Mapping[str, Any], url: str) -> str:
 
 
 def as_python(event: Mapping[str, Any]) -> str:
-    """Return the call that tracks the like of *event*; what a call makes itself is left out, but for its id."""
+    """Return the call that tracks *event* again; what a call makes by itself is left out, what none can give is named."""
     kind = str(event.get("type"))
     calls = _CALLS.get(kind)
     if calls is None:
         return f"# an event of unknown type\nevent = {dict(event)!a}"
-    given = [("user_id", event.get("userId")), ("anonymous_id", event.get("anonymousId"))]
-    given += [(name, event.get(key)) for key, name in calls]
-    given += [("timestamp", event.get("originalTimestamp")), ("message_id", event.get("messageId"))]
-    arguments = "".join(f"    {name}={_literal(value)},\n" for name, value in given if value is not None)
-    head = ""
-    if "    timestamp=" in arguments:
-        head = "from datetime import datetime\n\n"
-        stamp = event.get("originalTimestamp")
-        arguments = arguments.replace(
-            f"    timestamp={_literal(stamp)},", f"    timestamp=datetime.fromisoformat({_literal(stamp)}),"
-        )
-    return f"{head}client.{kind}(\n{arguments})"
+    names = {"userId": "user_id", "anonymousId": "anonymous_id", **dict(calls)}
+    names |= {"integrations": "integrations", "messageId": "message_id"}
+    if kind == "alias":
+        del names["anonymousId"]
+    given = {name: event.get(key) for key, name in names.items()}
+    given["context"] = _own_context(event)
+    given["timestamp"] = event.get("originalTimestamp", event.get("timestamp"))
+    if kind == "identify" and not given["traits"]:
+        del given["traits"]  # given as empty, they would replace those of the context
+    arguments = "".join(
+        f"    {name}={_literal(value)},\n" for name, value in given.items() if value is not None
+    )
+    others = [ascii(key) for key in event if key not in names and key not in _MADE]
+    rest = f"# besides, it has {', '.join(others)}\n" if others else ""
+    return f"{rest}client.{kind}(\n{arguments})"
+
+
+def _own_context(event: Mapping[str, Any]) -> object:
+    """Return the context without what the client puts there: the library, and a user's traits once more."""
+    context = event.get("context")
+    if not isinstance(context, dict):
+        return context
+    own = {key: value for key, value in context.items() if key != "library"}
+    if event.get("type") == "identify" and own.get("traits") == event.get("traits"):
+        own.pop("traits", None)
+    return own or None
 
 
 def _literal(value: object) -> str:
