@@ -87,6 +87,7 @@ export function throughputChart() {
   const box = h("div", { class: "chart-box" }, root, reading);
   let samples = [];
   let now = 0;
+  let pointer = null;
   let scale = { span: SHORTEST, width: 600 };
 
   const xOf = (at) => scale.width - MARGIN.right - ((now - at) / scale.span) * (scale.width - MARGIN.left - MARGIN.right);
@@ -121,26 +122,33 @@ export function throughputChart() {
       const label = mark === 0 ? "now" : back % 60 ? `−${Math.round(back)} s` : `−${back / 60} min`;
       grid.append(svg("text", { x: xOf(now - back), y: HEIGHT - 5, "text-anchor": anchor }, label));
     }
+    drawReading();
   }
 
-  box.addEventListener("pointermove", (event) => {
-    const x = event.clientX - box.getBoundingClientRect().left;
+  // What the pointer is on moves on with every sample, also while the pointer rests.
+  function drawReading() {
     let best = null;
+    const x = pointer;
     for (const sample of samples) {
       if (sample.into !== null && (best === null || Math.abs(xOf(sample.at) - x) < Math.abs(xOf(best.at) - x))) best = sample;
     }
-    if (best === null) return;
+    cursor.setAttribute("visibility", x === null || best === null ? "hidden" : "visible");
+    reading.hidden = x === null || best === null;
+    if (reading.hidden) return;
     const at = xOf(best.at);
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
-    cursor.setAttribute("visibility", "visible");
     setText(reading, `${moment(best.at)}   in ${rate(best.into)}/s   out ${rate(best.out)}/s`);
-    reading.hidden = false;
     reading.style.left = `${Math.min(Math.max(at, 110), scale.width - 110)}px`;
+  }
+
+  box.addEventListener("pointermove", (event) => {
+    pointer = event.clientX - box.getBoundingClientRect().left;
+    drawReading();
   });
   box.addEventListener("pointerleave", () => {
-    cursor.setAttribute("visibility", "hidden");
-    reading.hidden = true;
+    pointer = null;
+    drawReading();
   });
   new ResizeObserver(draw).observe(box);
   return {

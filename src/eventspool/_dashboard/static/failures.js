@@ -257,7 +257,7 @@ export function failuresPage({ refresh }) {
     const shown = view.jobs.length;
     selectAll.checked = shown > 0 && view.selected.size === shown;
     selectAll.indeterminate = view.selected.size > 0 && view.selected.size < shown;
-    setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : "Select");
+    setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : view.reason === null ? "Select" : `Only “${view.reason}”`);
     const all = view.selected.size ? "" : " all";
     const retries = view.tab === "failed" || view.tab === "delayed";
     show(retryChosen, retries && !view.readOnly && (view.tab === "failed" || view.reason === null));

@@ -3,13 +3,13 @@
 import { post } from "./api.js";
 import { sparkline, throughputChart } from "./chart.js";
 import { h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
-import { age, bytes, count, counted, latency, rate, statusLevel } from "./format.js";
+import { age, bytes, count, counted, latency, moment, rate, statusLevel } from "./format.js";
 
-function tile(label, level) {
+function tile(label, level, href = null) {
   const value = h("div", { class: "value" }, "–");
   const note = h("div", { class: "note" });
   const spark = sparkline(level);
-  const root = h("div", { class: "card tile" }, h("div", { class: "label" }, label), value, note, spark.root);
+  const root = h(href ? "a" : "div", { class: "card tile", href }, h("div", { class: "label" }, label), value, note, spark.root);
   return {
     root,
     update(text, unit, below, values) {
@@ -61,7 +61,7 @@ function answersCard() {
           const number = h("b", {});
           return { root: h("li", {}, h("i", { class: `dot ${statusLevel(status)}` }), h("span", {}, status), number), number };
         },
-        ({ number: text }, [, number]) => setText(text, `${count(number)}  ${Math.round((number / total) * 100)} %`),
+        ({ number: text }, [, number]) => setText(text, `${count(number)}  ${String(Math.round((number / total) * 100)).padStart(3, "\u2007")} %`),
       );
     },
   };
@@ -149,7 +149,7 @@ export function overviewPage({ refresh }) {
   const steerText = h("span", {}, "Pause");
   const steer = h("button", { hidden: true, onclick: pauseOrResume }, icon("pause"), steerText);
   const banner = h("section", { class: "verdict", "aria-live": "polite" }, dot, h("div", { class: "grow" }, title, detail, hint), steer);
-  const tiles = { into: tile("Accepted", "accent"), out: tile("Delivered", "good"), pending: tile("In the queue", "warn"), failed: tile("Failed", "bad") };
+  const tiles = { into: tile("Accepted", "accent"), out: tile("Delivered", "good"), pending: tile("In the queue", "warn"), failed: tile("Failed", "bad", "#/failures") };
   const chart = throughputChart();
   const answers = answersCard();
   const queue = queueCard();
@@ -189,15 +189,16 @@ export function overviewPage({ refresh }) {
   return {
     root,
     update({ overview, samples, error }) {
+      setClass(root, error && overview ? "page stale" : "page");
       if (error) {
         const gone = error.status === 503 ? "The queue cannot be reached" : "The dashboard is not connected";
-        sayVerdict({ level: "bad", title: gone, detail: error.message, hint: "It goes on by itself when that is mended." });
+        sayVerdict({ level: "bad", title: gone, detail: error.message, hint: `It goes on by itself when that is mended.${overview ? ` Below is what was seen at ${moment(overview.now)}.` : ""}` });
       }
       if (!overview) return;
       if (!error) sayVerdict(overview.verdict);
       const { stats } = overview;
       paused = stats.paused;
-      show(steer, !overview.read_only);
+      show(steer, !overview.read_only && !error);
       setText(steerText, paused ? "Resume" : "Pause");
       setClass(steer, paused ? "primary" : "");
       if (steer.dataset.icon !== String(paused)) {
