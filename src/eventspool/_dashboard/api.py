@@ -152,10 +152,12 @@ class Api:
         """Name the jobs that a purge is about, and count their events: what was counted is what will be purged."""
         state, reason = _state(request.query_params), request.query_params.get("reason")
         found: dict[str, int] = {}  # a job that moves may come twice
-        after = None
-        while page := self._queue.jobs(state, _SEARCHED_PAGE, after):
-            after = page[-1].id
+        after, more = None, True
+        while more:
+            page = self._queue.jobs(state, _SEARCHED_PAGE, after)
             found |= {job.id: job.events for job in page if reason is None or job.reason == reason}
+            more = len(page) == _SEARCHED_PAGE
+            after = page[-1].id if page else None
         return {"ids": list(found), "events": sum(found.values())}
 
     def _retry(self, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,6 +96,27 @@ def test_an_empty_list_names_the_reason_that_it_is_narrowed_to(
     expect(page.locator(".jobs .job")).to_have_count(1)
 
 
+def test_the_dialog_hides_nothing_of_a_reason_and_purges_an_open_job_that_is_not_listed(
+    serve, queue, fail, visit
+):
+    [opened] = fail("re\u202ejected", b"{}")
+    [left] = fail("max_attempts", b"{}")
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(f"{site.url}#/failures")
+    page.locator(".group", has_text="jected").get_by_role("button", name="Purge").click()
+    page.get_by_role("heading", name=r"Purge 1 job that failed with “re\u202ejected”?").wait_for()
+    page.get_by_role("button", name="Cancel").click()
+    page.locator(".jobs .job", has_text="jected").click()
+    page.locator(".group-pick", has_text="max_attempts").click()
+    expect(page.locator(".jobs .job")).to_have_count(1)
+    page.locator(".detail").get_by_role("button", name="Purge").click()
+    page.get_by_role("heading", name="Purge 1 job?").wait_for()
+    page.keyboard.type("purge")
+    page.get_by_role("button", name="Purge", exact=True).click()
+    page.locator(".toast", has_text="1 job purged").wait_for()
+    assert [job.id for job in queue.jobs("failed")] == [left], opened
+
+
 def test_a_purge_says_how_much_and_takes_nothing_that_came_meanwhile(serve, queue, fail, visit, picture):
     seen = fail("rejected", b'{"n":1}', b'{"n":2}')
     site: Site = serve(create_app(queue, token=TOKEN))

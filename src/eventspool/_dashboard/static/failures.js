@@ -32,7 +32,7 @@ const UNFOUND = "Only this reason is shown, and none of the jobs looked through 
 const JOBS_EVERY = 2000;
 
 export function failuresPage({ refresh }) {
-  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], limit: 50, pages: 1, skew: 0, readOnly: true };
+  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true };
   let timer = 0;
   let active = false;
 
@@ -74,6 +74,10 @@ export function failuresPage({ refresh }) {
     if (view.selected.size) return { ids: [...view.selected] };
     return view.reason === null ? { all: true } : { reason: view.reason };
   };
+
+  // A reason is somebody else's text, too: as the server shows it, with nothing hidden in it.
+  const titleOf = (reason) => view.titles.get(reason) || "no reason";
+
   function choose(tab) {
     Object.assign(view, { tab, reason: null, jobs: [], limit: 50, pages: 1 });
     view.selected.clear();
@@ -144,14 +148,15 @@ export function failuresPage({ refresh }) {
   const retry = (what) => act("retry", what, (answer) => `${counted(answer.retried, "job")} back in the queue`);
 
   // What is counted is what is purged: the jobs are named as the question is asked, so that none slips in behind it.
-  async function name({ ids, reason }) {
+  async function name({ ids, events, reason }) {
     if (!ids) return get("chosen", { state: view.tab, reason });
+    if (events !== undefined) return { ids, events };
     const jobs = view.jobs.filter((job) => ids.includes(job.id));
-    return { ids, events: jobs.reduce((sum, job) => sum + job.events, 0) };
+    return { ids: jobs.map((job) => job.id), events: jobs.reduce((sum, job) => sum + job.events, 0) };
   }
 
   function describe(ids, events, reason) {
-    const which = reason === undefined ? "" : ` that failed with “${reason}”`;
+    const which = reason === undefined ? "" : ` that failed with “${titleOf(reason)}”`;
     const holds = `${ids.length === 1 ? "It holds" : "They hold"} ${counted(events, "event")}, deleted for good.`;
     return { title: `Purge ${counted(ids.length, "job")}${which}?`, detail: `${holds} What comes meanwhile stays.` };
   }
@@ -182,6 +187,7 @@ export function failuresPage({ refresh }) {
   }
 
   function drawGroups(reasons) {
+    view.titles = new Map(reasons.map((group) => [group.reason, group.title]));
     show(groups, view.tab === "failed" && reasons.length > 0);
     const make = (group) => {
       const number = h("b", {});
@@ -232,7 +238,7 @@ export function failuresPage({ refresh }) {
     show(empty, none);
     show(bar, !none && view.tab !== "leased");
     if (none) {
-      const [title, text] = view.reason === null ? EMPTY[view.tab] : [`No job with “${view.reason}” here`, more.hidden ? FILTERED : UNFOUND];
+      const [title, text] = view.reason === null ? EMPTY[view.tab] : [`No job with “${titleOf(view.reason)}” here`, more.hidden ? FILTERED : UNFOUND];
       setText(emptyTitle, title);
       setText(emptyText, text);
       show(showAll, view.reason !== null);
@@ -257,7 +263,7 @@ export function failuresPage({ refresh }) {
     const shown = view.jobs.length;
     selectAll.checked = shown > 0 && view.selected.size === shown;
     selectAll.indeterminate = view.selected.size > 0 && view.selected.size < shown;
-    setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : view.reason === null ? "Select" : `Only “${view.reason}”`);
+    setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : view.reason === null ? "Select" : `Only “${titleOf(view.reason)}”`);
     const all = view.selected.size ? "" : " all";
     const retries = view.tab === "failed" || view.tab === "delayed";
     show(retryChosen, retries && !view.readOnly && (view.tab === "failed" || view.reason === null));
@@ -296,7 +302,7 @@ export function failuresPage({ refresh }) {
     const actions = h("div", { class: "row" },
       !view.readOnly && (view.tab === "failed" || view.tab === "delayed") && h("button", { class: "primary", id: "retry-open", onclick: () => retry({ ids: [id] }) }, view.tab === "failed" ? "Retry" : "Retry now"),
       h("a", { class: "button", href: exportLink({ state: view.tab, ids: [id] }), download: true }, "Export"),
-      !view.readOnly && view.tab !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id] }) }, "Purge …"));
+      !view.readOnly && view.tab !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id], events: job.events }) }, "Purge …"));
     const parts = [
       h("div", { class: "row between" }, h("h2", {}, counted(job.events, "event")), h("button", { class: "quiet square", "aria-label": "Close", onclick: close }, icon("close"))),
       job.error && h("p", { class: "problem" }, job.error),
