@@ -322,15 +322,15 @@ class SQLiteBackend:
         """Say which of *ids* are still stored."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> dict[str, Failure | None]:
-            found: dict[str, Failure | None] = {}
-            if epoch not in ("", queue.epoch):
-                found.update(dict.fromkeys(ids, LOST))
-            found.update(dict.fromkeys(rows.find_purged(db, queue, ids), PURGED))
+            stored: dict[str, Failure | None] = {}
             for job_id in ids:
                 failure = rows.failure_of(db, queue, job_id)
                 if failure is not None or rows.find(db, queue, "jobs", job_id) is not None:
-                    found[job_id] = failure
-            return found
+                    stored[job_id] = failure
+            gone = [job_id for job_id in ids if job_id not in stored]
+            lost = gone if epoch not in ("", queue.epoch) else []
+            purged = rows.find_purged(db, queue, gone)
+            return {**dict.fromkeys(lost, LOST), **dict.fromkeys(purged, PURGED), **stored}
 
         return self._run(step)
 
