@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from eventspool._backends import create_backend
 from eventspool._config import QueueOpts, require_number
@@ -15,7 +15,7 @@ from eventspool._heartbeat import read_note
 from eventspool._job import JobState, created_at_from_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from eventspool._backends import Backend
@@ -193,26 +193,37 @@ class Queue:
 
         target = Path(path)
         selected = self._select(_state(state), ids, reason, older_than)
-        count = 0
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
             with os.fdopen(handle, "wb") as file:
-                for job_id in selected:
-                    try:
-                        events = self._open(job_id)
-                    except QueueError:
-                        continue
-                    if user_id is not None:
-                        events = [event for event in events if _concerns(event, user_id)]
-                    file.writelines(event + b"\n" for event in events)
-                    count += len(events)
+                written = self.write_events(file, selected, user_id=user_id)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        return count
+        return sum(written.values())
+
+    def write_events(
+        self, file: IO[bytes], ids: Iterable[str], *, user_id: str | None = None
+    ) -> dict[str, int]:
+        """
+        Write the events of the jobs *ids*, or one user's of them, to an open *file*, JSON lines. Return how many by job.
+
+        A job that is gone or cannot be read is not among them: nobody can take it for saved.
+        """
+        written: dict[str, int] = {}
+        for job_id in ids:
+            try:
+                events = self._open(job_id)
+            except QueueError:
+                continue
+            if user_id is not None:
+                events = [event for event in events if _concerns(event, user_id)]
+            file.writelines(event + b"\n" for event in events)
+            written[job_id] = len(events)
+        return written
 
     def _open(self, job_id: str) -> list[bytes]:
         payload = self._backend.payload(job_id)

@@ -8,9 +8,15 @@ import os
 import pty
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
+
+from eventspool import Queue, QueueOpts
+from eventspool._backends import create_backend
+from eventspool._envelope import seal
+from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
 
 KEY = "canary-write-key"
 
@@ -148,6 +154,110 @@ def test_export_writes_lines_and_leaves_the_queue_alone(run, failed, tmp_path):
 
     assert [json.loads(line)["messageId"] for line in written.splitlines()] == ["id-bad-0", "id-bad-1"]
     assert run("queue", "export", "-", **failed).out == written
+    assert len(ids(run, failed)) == 2
+
+
+@pytest.fixture
+def bury(queue):
+    """Let a new job of one event fail, past the command that is under way."""
+
+    def bury(name):
+        opts = QueueOpts(url=queue["EVENTSPOOL_QUEUE"], queue_name=queue["EVENTSPOOL_QUEUE_NAME"])
+        with contextlib.closing(create_backend(opts)) as backend:
+            backend.open()
+            backend.commit([NewJob(new_job_id(), seal([json.dumps({"messageId": name}).encode()]), 1)])
+            [job] = backend.claim("t", limit=1, visibility_timeout=60).jobs
+            backend.settle("t", [Settlement(job.id, SettlementKind.FAIL, failure=Failure("late", "", 1))])
+            backend.leave("t")
+            return job.id
+
+    return bury
+
+
+def test_an_export_purges_what_it_wrote_and_nothing_that_failed_meanwhile(
+    run, failed, bury, tmp_path, monkeypatch
+):
+    write, late = Queue.write_events, []
+
+    def write_while_another_fails(*arguments, **options):
+        written = write(*arguments, **options)
+        late.append(bury("late"))
+        return written
+
+    monkeypatch.setattr(Queue, "write_events", write_while_another_fails)
+    done = run("queue", "export", "out.jsonl", "--purge", "--yes", "--json", **failed)
+
+    assert (done.status, done.json) == (0, {"exported": 2, "file": "out.jsonl", "purged": 2})
+    assert ids(run, failed) == late
+    assert (tmp_path / "out.jsonl").read_text().count("\n") == 2
+
+
+def test_what_is_purged_is_on_the_disk_before(run, failed, tmp_path, monkeypatch):
+    """The file and its name: synced, both, when the first job is deleted."""
+    purge, sync, done = Queue.purge, os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda number: done.append("sync") or sync(number))
+    monkeypatch.setattr(Queue, "purge", lambda *arguments: done.append("purge") or purge(*arguments))
+    run("queue", "export", "out.jsonl", "--purge", "--yes", **failed)
+
+    assert done[:3] == ["sync", "sync", "purge"]
+    assert ids(run, failed) == []
+
+
+def test_an_export_that_cannot_be_written_purges_nothing(run, failed, tmp_path, monkeypatch):
+    def fail(number):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert run("queue", "export", "out.jsonl", "--purge", "--yes", **failed).status == 1
+    assert len(ids(run, failed)) == 2
+    assert [
+        path.name for path in tmp_path.iterdir() if "jsonl" in path.name or ".eventspool" in path.name
+    ] == []
+
+
+def test_an_export_that_purges_asks_first(run, failed, tmp_path):
+    for arguments in (
+        ["out.jsonl"],
+        ["-", "--yes"],
+        ["out.jsonl", "--yes", "--state", "leased"],
+        ["out.jsonl", "--yes", "--user-id", "u1"],
+    ):
+        assert run("queue", "export", "--purge", *arguments, **failed).status == 2, arguments
+    assert len(ids(run, failed)) == 2
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_an_export_never_replaces_a_file_unless_forced(run, failed, tmp_path, monkeypatch):
+    """A second run would destroy the only copy of what the first one purged."""
+    path = tmp_path / "out.jsonl"
+    path.write_text("precious\n")
+    done = run("queue", "export", "out.jsonl", "--purge", "--yes", **failed)
+    assert (done.status, "--force" in done.err, path.read_text()) == (1, True, "precious\n")
+
+    path.unlink()
+    write = Queue.write_events
+    with monkeypatch.context() as patch:  # another export, at the same time
+        patch.setattr(Queue, "write_events", lambda *a, **o: path.write_text("theirs\n") and write(*a, **o))
+        assert run("queue", "export", "out.jsonl", "--purge", "--yes", **failed).status == 1
+    assert (path.read_text(), len(ids(run, failed))) == ("theirs\n", 2)
+
+    assert run("queue", "export", "out.jsonl", "--force", **failed).status == 0
+    assert "bad-0" in path.read_text()
+
+
+def test_an_export_of_a_job_that_is_not_there_leaves_no_file(run, failed, tmp_path):
+    done = run("queue", "export", "out.jsonl", "--id", "nope", "--id", ids(run, failed)[0], **failed)
+
+    assert (done.status, "1 job of those named" in done.err) == (1, True)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_counting_leaves_no_copy_of_an_event(run, failed, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "mkstemp", None)
+    monkeypatch.setattr(tempfile, "mkdtemp", None)
+    for arguments in (["x.jsonl"], ["-"], ["x.jsonl", "--purge"]):
+        done = run("queue", "export", *arguments, "--dry-run", "--json", **failed)
+        assert (done.status, done.json["exported"]) == (0, 2), done
     assert len(ids(run, failed)) == 2
 
 

@@ -125,7 +125,7 @@ def _check_failed(facts: QueueFacts) -> Iterator[Finding]:
         yield warning(
             "queue.failed",
             f"the failed queue holds {counted(events, 'event')} ({', '.join(sorted(rest))}) until somebody decides",
-            "`eventspool queue failed`, then retry, or export and purge",
+            "`eventspool queue failed`, then `retry`, or `export --purge`",
         )
     for reason, action in _UNREADABLE.items():
         if (depth := facts.reasons.get(reason)) is not None and depth.jobs:

@@ -36,10 +36,10 @@ _LOOKED_THROUGH = 20 * PAGE
 """Jobs of one state in which `show` looks for the one asked for; its events are found in any case."""
 _SAMPLED = 2 * PAGE
 _ADVICE = {
-    "rejected": "the data plane refused the events: mend what makes them, then export and purge",
+    "rejected": "the data plane refused the events: mend what makes them, then `eventspool queue export --purge FILE`",
     "max_attempts": "it was down for longer than the attempts lasted: retry; give workers --retry-for",
     "stalled": "a worker died on them again and again: look at one, then retry",
-    "too_large": "one event is larger than the data plane takes: export and purge",
+    "too_large": "one event is larger than the data plane takes: `eventspool queue export --purge FILE`",
     "corrupt": "their bytes were damaged: purge",
     "unsupported": "a newer eventspool wrote them: upgrade the workers, then retry",
     "encrypted": "the workers lack the key: set EVENTSPOOL_ENCRYPTION_KEY, then retry",

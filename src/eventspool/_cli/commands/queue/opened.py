@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,20 +23,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PAGE",
+    "PURGEABLE",
     "STATES",
     "Selection",
     "age_option",
+    "confirm",
     "dry_run_option",
     "opened",
     "pages",
     "progress",
+    "require_consent",
     "selection_options",
     "user_option",
     "walk",
+    "yes_option",
 ]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 STATES = [state.value for state in JobState]
+PURGEABLE = ("failed", "delayed", "waiting")
 PAGE = 500
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
@@ -134,6 +140,18 @@ def progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda count: bar.advance(task, count)
 
 
+def require_consent(what: str, *, yes: bool) -> None:
+    """Refuse *what*, which deletes, where nobody said --yes and nobody can be asked."""
+    if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(f"{what} deletes for good; confirm with --yes")
+
+
+def confirm(question: str) -> None:
+    """Ask *question*, and go on after a yes only."""
+    if not click.confirm(question, err=True):
+        raise click.ClickException("not confirmed; nothing was deleted")
+
+
 def selection_options(function: _F) -> _F:
     """Add ``--id``, ``--reason`` and ``--all``."""
     function = click.option("--all", "everything", is_flag=True, help="All of them (the default).")(function)
@@ -159,6 +177,13 @@ def user_option(function: _F) -> _F:
         "--user-id",
         metavar="ID",
         help="Only the events whose userId, anonymousId or previousId this is, such as for a request for erasure.",
+    )(function)
+
+
+def yes_option(function: _F) -> _F:
+    """Add ``--yes``."""
+    return click.option(
+        "--yes", "-y", is_flag=True, help="Do not ask before deleting. Needed where nobody can answer."
     )(function)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +9,18 @@ from typing import TYPE_CHECKING
 import click
 
 from eventspool._cli.commands.queue.opened import (
+    PURGEABLE,
     Selection,
     age_option,
+    confirm,
     dry_run_option,
     opened,
     pages,
     progress,
+    require_consent,
     selection_options,
     user_option,
+    yes_option,
 )
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import console, format_count, print_json
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
     from eventspool._queue import Queue
 
 __all__ = ["pause", "purge", "resume", "retry"]
-
-_PURGED = ("failed", "delayed", "waiting")
 
 
 def _check_selection(ids: tuple[str, ...], reason: str | None, *, everything: bool) -> None:
@@ -93,14 +94,14 @@ def retry(
 @selection_options
 @click.option(
     "--state",
-    type=click.Choice([*_PURGED, "all"]),
+    type=click.Choice([*PURGEABLE, "all"]),
     default="failed",
     show_default=True,
     help="Which jobs. Leased ones are never deleted.",
 )
 @age_option
 @user_option
-@click.option("--yes", "-y", is_flag=True, help="Do not ask. Needed where nobody can answer.")
+@yes_option
 @dry_run_option
 @json_option
 def purge(
@@ -131,26 +132,20 @@ def purge(
       eventspool queue purge --state waiting --yes
     """
     _check_selection(ids, reason, everything=everything)
-    chosen = Selection(_PURGED if state == "all" else (state,), ids, reason, older_than, user_id)
+    chosen = Selection(PURGEABLE if state == "all" else (state,), ids, reason, older_than, user_id)
     with opened(queue_url, queue_name, prefix) as queue:
-        if not (yes or dry_run) and not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise click.UsageError("purge deletes for good; confirm with --yes")
+        require_consent("purge", yes=yes or dry_run)
         found = chosen.find(queue)
         everyone = [job for jobs in found.values() for job in jobs]
         if dry_run:
             count = len(everyone) if user_id is None else _count_events_of(queue, found, user_id)
         else:
             if not yes and everyone:
-                _confirm(chosen, everyone)
+                what = chosen.describe(len(everyone), sum(job.events for job in everyone))
+                confirm(f"Delete {what} for good?")
             count = _delete(queue, found, user_id)
     noun = "event" if dry_run and user_id is not None else "job"
     _report("purged", count, ids, as_json=as_json, dry_run=dry_run, noun=noun)
-
-
-def _confirm(chosen: Selection, jobs: list[Job]) -> None:
-    what = chosen.describe(len(jobs), sum(job.events for job in jobs))
-    if not click.confirm(f"Delete {what} for good?", err=True):
-        raise click.ClickException("not confirmed; nothing was deleted")
 
 
 def _delete(queue: Queue, found: dict[str, list[Job]], user_id: str | None) -> int:
