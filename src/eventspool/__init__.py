@@ -13,6 +13,7 @@ from eventspool._buffering.ledger import FlushResult
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts, RedisOpts, SpillOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
+from eventspool._erasure import Erasure
 from eventspool._exceptions import (
     ConfigError,
     DeliveryError,
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "DeliveryError",
     "Depth",
+    "Erasure",
     "EventError",
     "EventSpoolError",
     "FlushResult",

@@ -9,22 +9,24 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 from eventspool._backends import create_backend
 from eventspool._config import QueueOpts, require_number
-from eventspool._envelope import EnvelopeError, open_envelope, seal
+from eventspool._envelope import EnvelopeError, open_envelope
+from eventspool._erasure import concerns, erase_from
 from eventspool._exceptions import ConfigError, QueueError
 from eventspool._heartbeat import read_note
 from eventspool._job import JobState, created_at_from_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from eventspool._backends import Backend
+    from eventspool._erasure import Erasure
     from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
 
 __all__ = ["Queue", "open_queue"]
 
 _PAGE = 500
-_USER_FIELDS = ("userId", "anonymousId", "previousId")
+_STATES = (JobState.WAITING, JobState.DELAYED, JobState.LEASED, JobState.FAILED)
 
 
 class Queue:
@@ -125,51 +127,65 @@ class Queue:
         reason: str | None = None,
         *,
         older_than: float | None = None,
-        user_id: str | None = None,
     ) -> int:
         """
         Delete jobs for good, those that meet every condition given. Return how many. A leased job is never deleted.
-
-        With *user_id*, only that user's events are deleted: a batch that holds others' events too is rewritten without
-        them, and counted. Left alone are batches that are being sent, that were sent in part, or that cannot be read:
-        ask again until 0 is returned, in every state.
 
         Args:
             state: ``waiting``, ``delayed`` or ``failed``.
             ids: Only these jobs.
             reason: Only those that failed for this reason.
             older_than: Only those created more than so many seconds ago. A job of unknown age is not one of them.
-            user_id: Only events whose ``userId``, ``anonymousId`` or ``previousId`` this is.
         """
         chosen = _state(state)
         if chosen is JobState.LEASED:
             raise ConfigError("leased jobs are being sent; they cannot be purged")
         # All are collected first: acting on a page moves the pages behind it.
         selected = list(self._select(chosen, ids, reason, older_than))
-        if user_id is not None:
-            return sum(self._erase(chosen, job_id, user_id) for job_id in selected)
         return sum(self._backend.purge(chosen, page) for page in _pages(selected))
 
-    def _erase(self, state: JobState, job_id: str, user_id: str) -> bool:
-        """Delete a user's events from one job. False where it holds none, or could not be changed."""
-        payload = self._backend.payload(job_id)
-        try:
-            events = open_envelope(payload or b"").split()
-        except EnvelopeError:
-            return False
-        kept = [event for event in events if not _concerns(event, user_id)]
-        if payload is None or len(kept) == len(events):
-            return False
-        if (self._backend.lookup([job_id]).get(job_id) is not None) != (state is JobState.FAILED):
-            return False  # named by the caller, and in another state
-        if not kept:
-            return self._backend.purge(state, [job_id]) == 1
-        rest = seal(kept)
-        if len(rest) == len(
-            payload
-        ):  # a producer that remembers a payload knows by its size that it was replaced
-            rest = seal(kept, compress=False)
-        return self._backend.rewrite(job_id, payload, rest, len(kept))
+    def erase(
+        self,
+        user_id: str,
+        state: str | None = None,
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        dry_run: bool = False,
+        on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+    ) -> Erasure:
+        """
+        Delete one user's events for good, out of the jobs that meet every condition given (as in ``purge``).
+
+        A batch that holds others' events too is stored anew without theirs. Batches that are being sent, were sent in part
+        or cannot be read are left and named: until the answer ``is_complete``, ask again.
+
+        Args:
+            user_id: Only events whose ``userId``, ``anonymousId`` or ``previousId`` this is.
+            state: Only jobs in this state; ``None`` means every state.
+            ids: Only these jobs.
+            reason: Only those that failed for this reason.
+            older_than: Only those created more than so many seconds ago. A job of unknown age is not one of them.
+            dry_run: Change nothing, only count. A batch that was sent in part is then counted as one that can be changed.
+            on_job: Called with 1 for every job that was looked at.
+        """
+        if older_than is not None:
+            require_number("older_than", older_than, 0)
+        before = None if older_than is None else time.time() - older_than
+        # To and fro: a job may change its state while the others are listed.
+        states = [_state(state)] if state is not None else [*_STATES, *reversed(_STATES)]
+        wanted = None if ids is None else set(ids)
+        found: dict[str, Job] = {}
+        for each in states:
+            for job in self._walk(each):
+                if (
+                    (wanted is None or job.id in wanted)
+                    and (reason is None or job.reason == reason)
+                    and (before is None or 0 < job.created_at < before)
+                ):
+                    found[job.id] = job
+        return erase_from(self._backend, found.values(), user_id, dry_run=dry_run, on_job=on_job)
 
     def export(
         self,
@@ -220,7 +236,7 @@ class Queue:
             except QueueError:
                 continue
             if user_id is not None:
-                events = [event for event in events if _concerns(event, user_id)]
+                events = [event for event in events if concerns(event, user_id)]
             file.writelines(event + b"\n" for event in events)
             written[job_id] = len(events)
         return written
@@ -307,12 +323,3 @@ def _state(name: str) -> JobState:
     except ValueError:
         known = ", ".join(s.value for s in JobState)
         raise ConfigError(f"unknown state {name!r}; known are {known}") from None
-
-
-def _concerns(event: bytes, user_id: str) -> bool:
-    """Say whether *event* is one of the user's. One that cannot be read is nobody's."""
-    try:
-        fields = json.loads(event)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(fields, dict) and any(fields.get(name) == user_id for name in _USER_FIELDS)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
-from eventspool import QueueStats
+from eventspool import QueueOpts, QueueStats
+from eventspool._backends import create_backend
 from eventspool._cli.commands.queue.status import Rates, sparkline
+from eventspool._job import NewJob, new_job_id
 
 
 def ids(run, queue, state="failed"):
@@ -169,13 +173,47 @@ def test_a_users_events_are_found_exported_and_erased(run, target, plane, queue)
     assert run("send", "-", "--enqueue-only", data=lines, **queue).status == 0
     one = ("--state", "all", "--user-id", "u1")
 
-    assert run("queue", "purge", *one, "--dry-run", "--json", **queue).json == {"purged": 3, "dry_run": True}
+    plan = run("queue", "purge", *one, "--dry-run", "--json", **queue).json
+    assert (plan["erased"], plan["dry_run"]) == (3, True)
     done = run("queue", "export", *one, "-", **queue)
     assert (done.status, done.out.count('"u1"')) == (0, 3)
-    assert run("queue", "purge", *one, "--yes", "--json", **queue).json["purged"] >= 1
-    assert run("queue", "purge", *one, "--yes", "--json", **queue).json == {"purged": 0}
+    done = run("queue", "purge", *one, "--yes", "--json", **queue)
+    assert (done.status, {**done.json, "dry_run": True}) == (0, plan)
+    assert run("queue", "purge", *one, "--yes", "--json", **queue).json["erased"] == 0
     assert run("worker", "--once", **target, **queue).status == 0
     assert plane.stats().unique == 6
+
+
+def test_an_erasure_is_not_done_while_a_batch_is_being_sent_or_cannot_be_read(run, queue, enqueue):
+    """It says so, names the batch and what to do, and ends with 1; what it could erase is erased."""
+    enqueue("a", "b")
+    opts = QueueOpts(
+        url=queue["EVENTSPOOL_QUEUE"],
+        queue_name=queue["EVENTSPOOL_QUEUE_NAME"],
+    )
+    one = ("--state", "all", "--user-id", "u1", "--yes")
+    with contextlib.closing(create_backend(opts)) as backend:
+        backend.open()
+        backend.commit([NewJob(new_job_id(), b"junk", 1)])
+        [held] = backend.claim("t", limit=1, visibility_timeout=60).jobs
+        done = run("queue", "purge", *one, "--json", **queue)
+        assert (done.status, done.json["erased"]) == (1, 1)
+        assert done.json["left"]["leased"] == [held.id]
+        assert len(done.json["left"]["unreadable"]) == 1
+        said = run("queue", "purge", *one, **queue)
+        assert (said.status, held.id in said.err, "ask again" in said.err) == (1, True, True)
+        assert "erased 0 events of the user 'u1'" in said.out
+        backend.leave("t")
+    assert run("queue", "purge", *one, **queue).status == 1
+    assert run("queue", "purge", "--state", "waiting", "--yes", **queue).status == 0
+    assert run("queue", "purge", *one, **queue).status == 0
+
+
+def test_counting_a_users_events_leaves_no_copy_of_them(run, failed, monkeypatch):
+    for name in ("mkstemp", "mkdtemp"):
+        monkeypatch.setattr(tempfile, name, None)
+    done = run("queue", "purge", "--user-id", "u1", "--dry-run", "--json", **failed)
+    assert (done.status, done.json["erased"]) == (0, 2)
 
 
 def test_an_export_is_private(run, failed, tmp_path):

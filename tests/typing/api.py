@@ -72,6 +72,7 @@ def what_operators_use() -> None:
         assert_type(queue.events("id"), list[dict[str, Any]])
         assert_type(queue.retry_failed(reason="rejected"), int)
         assert_type(queue.purge(ids=["id"]), int)
+        assert_type(queue.erase("user").is_complete, bool)
         assert_type(queue.export("failed.jsonl"), int)
 
 

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from eventspool import ConfigError, ProcessorInfo, Queue
+from eventspool import ConfigError, Erasure, ProcessorInfo, Queue
 from eventspool._backends.memory import MemoryBackend
 from eventspool._contract.tools import claim_soon, fail, ids_of, release, retry
 from eventspool._envelope import seal
-from eventspool._job import Depth, NewJob, new_job_id
+from eventspool._job import Depth, JobState, NewJob, new_job_id
 
 LONG = 60.0
 
@@ -128,48 +128,109 @@ def test_an_export_takes_the_same_conditions(queue, bury, tmp_path):
     assert queue.stats().failed.jobs == 3, "nothing leaves the queue"
 
 
-def test_a_users_events_are_deleted_and_the_others_stay(queue, bury):
+def test_a_users_events_are_erased_and_the_others_stay(queue, bury):
     bury(batch("ann", "bob", "ann"), batch("ann"), batch("bob"))
-    assert queue.purge(user_id="ann") == 2
+    assert queue.erase("ann", dry_run=True) == Erasure(3, rewritten=1, removed=1, looked_at=3)
+    assert users_in(queue) == ["ann", "bob", "ann", "ann", "bob"]
+    done = queue.erase("ann")
+    assert (done, done.is_complete) == (Erasure(3, rewritten=1, removed=1, looked_at=3), True)
     assert users_in(queue) == ["bob", "bob"]
     assert (queue.stats().failed.jobs, queue.stats().failed.events) == (2, 2)
-    assert queue.purge(user_id="ann") == 0
+    assert queue.erase("ann").events == 0
 
 
-def test_a_user_is_erased_only_from_jobs_of_the_state(queue, backend, bury):
-    [failed] = bury(batch("ann", "bob"))
-    backend.commit([waiting := batch("ann", "bob")])
-    ids = [failed, waiting.id]
-    assert queue.purge("waiting", ids=ids, user_id="ann") == 1
+def test_an_erasure_takes_every_state_or_the_one_named(queue, backend, bury):
+    bury(batch("ann", "bob"))
+    backend.commit([batch("ann", "bob")])
+    assert queue.erase("ann", "waiting").events == 1
     assert (users_in(queue, "failed"), users_in(queue, "waiting")) == (["ann", "bob"], ["bob"])
-    assert queue.purge("failed", ids=ids, user_id="ann") == 1
+    assert queue.erase("ann").events == 1
+    assert users_in(queue) == ["bob"]
+
+
+def test_an_erasure_takes_the_same_conditions(queue, bury):
+    old, new, other = batch("ann", age=100), batch("ann", "bob"), batch("ann")
+    bury(old, new, reason="rejected")
+    bury(other, reason="stalled")
+
+    def erased(**conditions):
+        return queue.erase("ann", dry_run=True, **conditions).events
+
+    assert [erased(reason="stalled"), erased(older_than=50), erased(ids=[new.id, "never-stored"])] == [
+        1,
+        1,
+        1,
+    ]
+    assert erased(ids=[new.id], older_than=50) == 0
 
 
 @pytest.mark.parametrize("name", ["userId", "anonymousId", "previousId"])
 def test_a_user_is_found_by_each_of_their_ids(queue, backend, name):
     backend.commit([batch("someone", **{name: "ann"}), batch("someone", properties={name: "ann"})])
-    assert queue.purge("waiting", user_id="ann") == 1
+    assert queue.erase("ann").events == 1
     assert queue.stats().waiting.jobs == 1
 
 
-def test_a_user_is_not_erased_from_what_is_being_sent_or_half_sent(queue, backend):
-    backend.commit([leased := batch("ann"), half := batch("ann", "bob")])
+def test_what_is_being_sent_or_half_sent_is_left_and_named(queue, backend):
+    backend.commit([leased := batch("ann"), half := batch("ann", "bob"), batch("bob")])
     claim_soon(backend, "t", limit=2)
     backend.settle("t", [release(half.id, progress="1-2|")])
-    assert queue.purge("waiting", user_id="ann", ids=ids_of([leased, half])) == 0
+    done = queue.erase("ann")
+    assert (done.events, done.leased, done.sent_in_part) == (0, (leased.id,), (half.id,))
+    assert not done.is_complete
     assert backend.payload(half.id) == half.payload
     assert backend.payload(leased.id) == leased.payload
+    backend.leave("t")
+    backend.ack([half.id])
+    assert (queue.erase("ann").events, queue.erase("ann").is_complete) == (1, True)
 
 
-def test_what_cannot_be_read_is_left_alone(queue, bury):
+def test_a_job_that_is_claimed_after_it_was_listed_is_named(queue, backend, monkeypatch):
+    backend.commit([job := batch("ann", "bob")])
+    read = backend.payload
+
+    def read_and_claim(job_id):
+        claim_soon(backend, "t", limit=1)
+        return read(job_id)
+
+    monkeypatch.setattr(backend, "payload", read_and_claim)
+    assert queue.erase("ann").leased == (job.id,)
+
+
+def test_a_job_that_is_delivered_meanwhile_is_not_left(queue, backend, monkeypatch):
+    backend.commit([job := batch("ann", "bob")])
+    monkeypatch.setattr(backend, "rewrite", lambda *_: not backend.ack([job.id]))
+    assert queue.erase("ann") == Erasure(looked_at=1)
+
+
+def test_a_job_that_comes_due_while_the_others_are_listed_is_found(queue, backend, monkeypatch):
+    """It was leased when the waiting ones were listed, and waits when the leased ones are."""
+    backend.commit([job := batch("ann")])
+    claim_soon(backend, "t", limit=1)
+    listed = backend.jobs
+
+    def list_and_give_back(state, **options):
+        page = listed(state, **options)
+        if state is JobState.DELAYED:
+            backend.settle("t", [release(job.id)])
+        return page
+
+    monkeypatch.setattr(backend, "jobs", list_and_give_back)
+    assert queue.erase("ann").events == 1
+
+
+def test_what_cannot_be_read_is_left_alone_and_named(queue, bury):
     junk, odd = NewJob(new_job_id(), b"junk", 1), NewJob(new_job_id(), seal([b"not json", b"[1]"]), 2)
     bury(junk, odd)
-    assert queue.purge(user_id="ann") == 0
+    done = queue.erase("ann")
+    assert (done.events, done.unreadable, done.is_complete) == (0, (junk.id, odd.id), False)
     assert queue.stats().failed.jobs == 2
 
 
 def test_leased_jobs_cannot_be_purged_and_ages_must_be_numbers(queue):
     with pytest.raises(ConfigError):
-        queue.purge("leased", user_id="ann")
+        queue.purge("leased")
     with pytest.raises(ConfigError):
         queue.purge(older_than=-1)
+    with pytest.raises(ConfigError):
+        queue.erase("ann", older_than=-1)

@@ -105,7 +105,7 @@ class Selection:
         text += f" that {'is' if jobs == 1 and not self.is_everything else 'are'} {which}"
         if self.reason is not None:
             text += f", with the reason {self.reason!r}"
-        return f"the events of the user {self.user_id!r} in {text}" if self.user_id is not None else text
+        return text
 
 
 def walk(queue: Queue, state: str) -> Iterator[Job]:

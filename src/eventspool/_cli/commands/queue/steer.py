@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.commands.queue.erase import erase_user
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     Selection,
@@ -122,8 +121,8 @@ def purge(
     """
     Delete jobs for good. Their events will not be delivered.
 
-    With --user-id only that user's events are deleted, out of batches that hold others', too. What is being sent is left
-    alone, so ask again until nothing is found.
+    With --user-id only that user's events are deleted, out of batches that hold others', too. What is being sent, was sent in
+    part or cannot be read is left and named, and the exit status is 1: ask again until it is 0.
 
     \b
     Examples:
@@ -135,47 +134,35 @@ def purge(
     chosen = Selection(PURGEABLE if state == "all" else (state,), ids, reason, older_than, user_id)
     with opened(queue_url, queue_name, prefix) as queue:
         require_consent("purge", yes=yes or dry_run)
+        if user_id is not None:
+            where = None if state == "all" else state
+            erase_user(queue, chosen, where, yes=yes, dry_run=dry_run, as_json=as_json)
+            return
         found = chosen.find(queue)
         everyone = [job for jobs in found.values() for job in jobs]
-        if dry_run:
-            count = len(everyone) if user_id is None else _count_events_of(queue, found, user_id)
-        else:
-            if not yes and everyone:
-                what = chosen.describe(len(everyone), sum(job.events for job in everyone))
-                confirm(f"Delete {what} for good?")
-            count = _delete(queue, found, user_id)
-    noun = "event" if dry_run and user_id is not None else "job"
-    _report("purged", count, ids, as_json=as_json, dry_run=dry_run, noun=noun)
+        if not (yes or dry_run) and everyone:
+            confirm(f"Delete {chosen.describe(len(everyone), sum(job.events for job in everyone))} for good?")
+        count = len(everyone) if dry_run else _delete(queue, found)
+    _report("purged", count, ids, as_json=as_json, dry_run=dry_run)
 
 
-def _delete(queue: Queue, found: dict[str, list[Job]], user_id: str | None) -> int:
+def _delete(queue: Queue, found: dict[str, list[Job]]) -> int:
     count = 0
     with progress("deleting", sum(map(len, found.values()))) as advance:
         for state, jobs in found.items():
             for page in pages(jobs):
-                count += queue.purge(state, page, user_id=user_id)
+                count += queue.purge(state, page)
                 advance(len(page))
     return count
 
 
-def _count_events_of(queue: Queue, found: dict[str, list[Job]], user_id: str) -> int:
-    with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
-        return sum(
-            queue.export(Path(folder) / "events", state, page, user_id=user_id)
-            for state, jobs in found.items()
-            for page in pages(jobs)
-        )
-
-
-def _report(
-    verb: str, count: int, ids: tuple[str, ...], *, as_json: bool, dry_run: bool = False, noun: str = "job"
-) -> None:
+def _report(verb: str, count: int, ids: tuple[str, ...], *, as_json: bool, dry_run: bool = False) -> None:
     if as_json:
         print_json({verb: count, "dry_run": True} if dry_run else {verb: count})
     else:
-        console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(count, noun)}")
+        console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(count, 'job')}")
     missing = len(set(ids)) - count
-    if noun == "job" and missing > 0:
+    if missing > 0:
         raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there")
 
 
