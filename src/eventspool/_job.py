@@ -214,6 +214,7 @@ class Job:
         error: Why it failed, as a sentence; ``None`` unless failed.
         created_at: Seconds since the epoch.
         next_attempt_at: When it is due or its lease ends, seconds since the epoch; ``None`` when failed.
+        failed_at: When it failed, for the last time, seconds since the epoch; ``None`` unless failed.
     """
 
     id: str
@@ -225,6 +226,7 @@ class Job:
     error: str | None
     created_at: float
     next_attempt_at: float | None
+    failed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ import tempfile
 
 import pytest
 
-from eventspool import QueueOpts, QueueStats
+from eventspool import Job, QueueOpts, QueueStats
 from eventspool._backends import create_backend
+from eventspool._cli.commands.queue.opened import PAGE
 from eventspool._cli.commands.queue.status import Rates, sparkline
-from eventspool._job import NewJob, new_job_id
+from eventspool._cli.commands.queue.tail import _Follower
+from eventspool._job import JobState, NewJob, new_job_id
 
 
 def ids(run, queue, state="failed"):
@@ -83,6 +85,75 @@ def test_tail_shows_what_is_there_and_what_comes(start, run, failed, enqueue, pl
     assert process.stdout.read() == ""
     assert [job["payload"][0]["event"] for job in (first, second)] == ["bad-1", "bad-2"]
     assert second["reason"] == "rejected"
+
+
+def test_tail_shows_a_job_again_when_it_fails_again(start, run, failed, plane, target):
+    """Each of the two, in turn: also the last one, behind which the list is read on, and what failed before it did."""
+    process = start("queue", "tail", "--interval", "0.1", "--json", env=failed)
+    first, second = (json.loads(process.stdout.readline()) for _ in range(2))
+    plane.script("status=404")
+    for again in (first, second, first):
+        run("queue", "retry", "--id", again["id"], **failed)
+        run("worker", "--once", **target, **failed)
+        shown = json.loads(process.stdout.readline())
+        assert (shown["id"], shown["failed_at"] > again["failed_at"]) == (again["id"], True)
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(30) == 0
+    assert process.stdout.read() == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_tail_ends_when_nobody_reads_on(start, failed, arguments):
+    process = start("queue", "tail", "--interval", "0.1", *arguments, env=failed)
+    process.stdout.readline()
+    process.stdout.close()
+    process.stdout = None
+
+    assert process.wait(30) == 1
+    assert process.stderr.read() == ""
+
+
+class _Listed:
+    """A queue of which only the list of failed jobs is there: ids and times of failure, in order."""
+
+    def __init__(self):
+        self.failed = []
+        self.asked = 0
+
+    def jobs(self, state, limit, after=None):
+        self.asked += 1
+        ids = [job.id for job in self.failed]
+        return self.failed[ids.index(after) + 1 if after in ids else 0 :][:limit]
+
+
+def job_that_failed(number, at=0.0):
+    return Job(f"{number:028x}", JobState.FAILED, 1, 1, 1, "rejected", "", 1.0, None, at or float(number))
+
+
+def test_tail_misses_nothing_when_the_last_job_moves_behind_what_is_new():
+    queue = _Listed()
+    follower = _Follower(queue, "failed")
+    a, b, c = map(job_that_failed, (1, 2, 3))
+    queue.failed = [a, b]
+    assert follower.news() == [a, b]
+    queue.failed = [a, c, again := job_that_failed(2, at=4.0)]
+    assert follower.news() == [c, again]
+    assert follower.news() == []
+
+
+def test_tail_reads_on_and_forgets_what_has_left():
+    queue = _Listed()
+    follower = _Follower(queue, "failed")
+    for number in range(20 * PAGE):
+        queue.failed = [*queue.failed, job_that_failed(number + 1)][-10:]
+        assert follower.news() == queue.failed[-1:]
+    assert len(follower._seen) < 3 * PAGE
+    queue.failed = [job_that_failed(number + 1) for number in range(10 * PAGE)]
+    follower.news()
+    asked = queue.asked
+    assert follower.news() == []
+    assert queue.asked == asked + 1, "not the whole list again"
 
 
 def test_tail_for_people_is_lines(start, failed):

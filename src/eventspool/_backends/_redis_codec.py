@@ -54,6 +54,7 @@ def decode_job(state: JobState, job_id: bytes, at: bytes, size: bytes, tries: by
         error=failure.error if failure else None,
         created_at=created_at_from_id(name),
         next_attempt_at=None if failure else _number(at) / 1e6,
+        failed_at=_number(at) / 1e6 if failure else None,
     )
 
 

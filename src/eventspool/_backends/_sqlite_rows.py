@@ -362,7 +362,7 @@ def listing(
     if after is not None and (place is None or place[0] is None):
         # It has left that state meanwhile: go on at its creation time, so that a list comes to its end.
         place = micros(created_at_from_id(after)) + queue.skew, 0
-    columns = "reason, error, null" if failed else "null, null, coalesce(until, due)"
+    columns = "reason, error, at" if failed else "null, null, coalesce(until, due)"
     source = "from failed where queue = :key" if failed else _LISTED[state]
     since, seq = place or (None, None)
     behind = f"and ({time}, seq) > (:since, :seq)" if place else ""
@@ -374,7 +374,9 @@ def listing(
 
 
 def _job(row: Sequence[Any], state: JobState, skew: int) -> Job:
-    job_id, events, size, attempts, reason, error, due = row
+    job_id, events, size, attempts, reason, error, time = row
+    at = (time - skew) / 1e6 if isinstance(time, int) else None
+    failed = state is JobState.FAILED
     return Job(
         str(job_id),
         state,
@@ -384,5 +386,6 @@ def _job(row: Sequence[Any], state: JobState, skew: int) -> Job:
         None if reason is None else str(reason),
         None if error is None else str(error),
         created_at_from_id(str(job_id)),
-        (due - skew) / 1e6 if isinstance(due, int) else None,
+        None if failed else at,
+        at if failed else None,
     )

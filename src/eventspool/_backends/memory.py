@@ -466,6 +466,7 @@ class MemoryBackend:
             failure.error if failure else None,
             created_at_from_id(entry.id),
             None if failure else entry.due - self._skew,
+            entry.due - self._skew if failure else None,
         )
 
     def payload(self, job_id: str) -> bytes | None:

@@ -241,7 +241,19 @@ class LeaseContract:
             "The data plane said no.",
         )
         assert listed.next_attempt_at is None
+        assert listed.failed_at is not None
+        assert listed.created_at - 60 < listed.failed_at < time.time() + 60
         assert other.payload(job.id) == job.payload
+
+    def test_a_job_that_fails_again_failed_later(self, backend: Backend) -> None:
+        [job_id] = bury(backend, 1)
+        [first] = backend.jobs(JobState.FAILED, limit=9)
+        backend.replay([job_id])
+        assert backend.jobs(JobState.WAITING, limit=9)[0].failed_at is None
+        claim_soon(backend, "t")
+        backend.settle("t", [fail(job_id)])
+        [again] = backend.jobs(JobState.FAILED, limit=9)
+        assert (first.failed_at or 0) < (again.failed_at or 0)
 
     def test_a_failed_job_keeps_only_the_events_that_failed(self, backend: Backend) -> None:
         job, rest = new_job(5), new_job(2)

@@ -152,6 +152,8 @@ def _show_job(job_id: str, job: Job | None) -> None:
         facts.add_row("events", f"{job.events:,} ({format_bytes(job.bytes)} stored)")
         facts.add_row("created", format_moment(job.created_at))
         facts.add_row("attempts", f"{job.attempts:,}")
+        if job.failed_at:
+            facts.add_row("failed", format_moment(job.failed_at))
         if job.next_attempt_at:
             facts.add_row("next attempt", format_moment(job.next_attempt_at))
         if job.reason:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import sys
 import time
 from collections import deque
@@ -70,11 +71,12 @@ def tail(
         follower = _Follower(queue, state)
         shown = deque(follower.news(), maxlen=lines)
         while True:
-            with contextlib.suppress(BrokenPipeError):
-                for job in shown:
-                    _show(queue, job, with_events=with_events, as_json=as_json)
+            for job in shown:
+                _show(queue, job, with_events=with_events, as_json=as_json)
             if stop.wait(interval):
                 sys.exit(0)
+            if _is_given_up():
+                raise BrokenPipeError
             try:
                 shown = deque(follower.news())
             except QueueUnavailable as error:
@@ -82,29 +84,59 @@ def tail(
                 shown = deque()
 
 
+def _is_given_up() -> bool:
+    """Whether nobody reads our output any more: without news to write, we would never notice."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no poll; no file, no pipe
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        return any(happened & select.POLLERR for _, happened in poll.poll(0))
+    return False
+
+
 class _Follower:
-    """Reads a state's list on from where it was."""
+    """
+    Reads a state's list on from where it was.
+
+    A job that was retried is news when it fails again, so it is known by its id and by what tells this time from the last.
+    """
 
     def __init__(self, queue: Queue, state: str) -> None:
         self._queue = queue
         self._state = state
-        self._last: str | None = None
-        self._seen: set[str] = set()
+        self._seen: set[tuple[object, ...]] = set()
+        self._most_seen = 0
+        self._last: list[Job] = []
 
     def news(self) -> list[Job]:
         """Return what has come since the last time."""
-        found: list[Job] = []
-        here: set[str] = set()
-        after = self._last
-        while page := self._queue.jobs(self._state, PAGE, after):
-            # Where the last one has gone meanwhile, the list goes on earlier: some come again.
-            found += [job for job in page if job.id not in self._seen]
-            here.update(job.id for job in page)
-            after = self._last = page[-1].id
-            if len(page) < PAGE:
-                break
-        self._seen |= here
+        if len(self._last) == 2 and len(self._seen) <= self._most_seen:
+            before, last = self._last
+            page = self._queue.jobs(self._state, PAGE, before.id)
+            if page and _key(page[0]) == _key(last):  # neither has moved: what is new stands behind them
+                found, here, end = self._read(page)
+                self._seen |= here
+                self._last = [before, *end][-2:]
+                return found
+        # From the start; what has left the list is forgotten, at the latest when that may be half of what is known.
+        found, self._seen, self._last = self._read(self._queue.jobs(self._state, PAGE))
+        self._most_seen = 2 * len(self._seen) + PAGE
         return found
+
+    def _read(self, page: list[Job]) -> tuple[list[Job], set[tuple[object, ...]], list[Job]]:
+        """Return what is new in *page* and the pages behind it, all that is in there, and the last two of it."""
+        found: list[Job] = []
+        here: set[tuple[object, ...]] = set()
+        end: list[Job] = []
+        while page:
+            found += [job for job in page if _key(job) not in self._seen]
+            here.update(map(_key, page))
+            end = [*end, *page][-2:]
+            page = self._queue.jobs(self._state, PAGE, page[-1].id) if len(page) == PAGE else []
+        return found, here, end
+
+
+def _key(job: Job) -> tuple[object, ...]:
+    return job.id, job.attempts, job.failed_at
 
 
 def _show(queue: Queue, job: Job, *, with_events: bool, as_json: bool) -> None:
@@ -116,7 +148,7 @@ def _show(queue: Queue, job: Job, *, with_events: bool, as_json: bool) -> None:
         line = {**asdict(job), "payload": events} if with_events else asdict(job)
         print(json_line(line), flush=True)  # noqa: T201 - data, one line each
         return
-    moment = time.strftime("%H:%M:%S", time.localtime(job.created_at))
+    moment = time.strftime("%H:%M:%S", time.localtime(job.failed_at or job.created_at))
     why = f"{job.reason}: {job.error}" if job.reason else f"attempts {job.attempts}"
     size = f"{format_count(job.events, 'event')}, {format_bytes(job.bytes)}"
     out = console()
