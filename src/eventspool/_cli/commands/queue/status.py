@@ -29,7 +29,7 @@ from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -43,6 +43,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY = 40
 _SCHEDULE = 200
 """Delayed jobs looked at, the next ones due, for the retry schedule."""
+_KEY_REFUSED = ("401", "403")
 _WITHIN = ((10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"))
 
 
@@ -197,9 +198,24 @@ def _state(look: _Look) -> tuple[str, str]:
         return "paused", "yellow"
     if not stats.processors:
         return ("nobody delivers", "bold red") if unfinished else ("idle, no worker", "dim")
-    if any(each.paused for each in look.processors):
-        return "data plane down, probing", "bold red"
+    halted = [each for each in look.processors if each.paused]
+    if halted:
+        return f"{_obstacle(halted)}, probing", "bold red"
     return ("delivering", "green") if unfinished else ("idle", "green")
+
+
+def _obstacle(halted: Sequence[ProcessorInfo]) -> str:
+    """Say why some only probe. A refused key comes first: waiting does not mend it."""
+    answers = [answer for each in halted for answer in _answers(each)]
+    if any(answer in _KEY_REFUSED for answer in answers):
+        return "write key refused"
+    return "asked to slow down" if answers and set(answers) == {"429"} else "data plane down"
+
+
+def _answers(processor: ProcessorInfo) -> Iterable[str]:
+    """The status that its last trouble ends with; where that was another trouble, those of the last seconds."""
+    status = processor.last_error.rpartition(" ")[2]
+    return [status] if status.isdecimal() else processor.statuses
 
 
 def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
