@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import http.server
@@ -38,6 +39,19 @@ def server():
     """A server as it should be."""
     with RedisServer(aof="everysec") as server:
         yield server
+
+
+def test_an_encryption_key_that_nothing_can_use_is_found(run, examine, tmp_path):
+    """`queue status` ends with 2 for it; whoever asks doctor why is told."""
+    url = f"sqlite:///{tmp_path}/queue.db"
+    with contextlib.closing(create_backend(QueueOpts(url=url, queue_name=NAME))) as backend:
+        backend.open()
+    for key in ("garbage", "c2hvcnQ="):
+        assert run("queue", "status", "--queue", url, EVENTSPOOL_ENCRYPTION_KEY=key).status == 2
+        assert examine(url, EVENTSPOOL_ENCRYPTION_KEY=key)["encryption.key"] == "error"
+        assert key not in run("doctor", "--interval", "0", "--queue", url, EVENTSPOOL_ENCRYPTION_KEY=key).out
+    good = base64.b64encode(bytes(32)).decode()
+    assert "encryption.key" not in examine(url, EVENTSPOOL_ENCRYPTION_KEY=good)
 
 
 @pytest.fixture

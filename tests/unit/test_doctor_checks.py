@@ -101,6 +101,14 @@ def test_a_path_is_on_the_nearest_and_topmost_mount(path, kind):
     assert file_system_of(path, MOUNTS) == kind
 
 
+@pytest.mark.parametrize(
+    ("seconds", "says"), [(9.0, "9.0 s old"), (65.0, "1 min 5 s old"), (90_000.0, "1 d 1 h old")]
+)
+def test_an_age_is_told_in_units_that_fit_it(seconds, says):
+    [finding] = check_queue(QueueFacts(stats=QueueStats(oldest_age=seconds), max_age=5.0))
+    assert finding.what == f"the oldest job is {says}"
+
+
 def test_an_unknown_file_system_is_no_finding():
     assert file_system_of("/x", "") == ""
     assert found(check_sqlite(SQLiteFacts("/x", file_system=""))) == []

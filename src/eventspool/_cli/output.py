@@ -22,6 +22,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eventspool._age import format_age
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -142,21 +144,6 @@ def format_bytes(size: float) -> str:
         if size < 1000 or unit == "GB":
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
-    raise AssertionError
-
-
-def format_age(seconds: float) -> str:
-    """Return a duration in its two largest units: ``3.2 s``, ``4 min 5 s``, ``2 d 3 h``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    for size, name, small, small_name in (
-        (86_400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // small} {small_name}"
     raise AssertionError
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eventspool._config import QueueOpts, RedisOpts, SQLiteOpts
-from eventspool._doctor.finding import Finding, Severity
+from eventspool._doctor.finding import Finding, Severity, error
 from eventspool._doctor.plane_checks import check_plane
 from eventspool._doctor.queue_checks import QueueFacts, check_queue
 from eventspool._doctor.redis_checks import check_redis
 from eventspool._doctor.sqlite_checks import check_sqlite
-from eventspool._exceptions import QueueError
+from eventspool._encryption import Keyring, parse_keys
+from eventspool._exceptions import ConfigError, QueueError
 
 if TYPE_CHECKING:
     from eventspool._config import ClientOpts
@@ -49,6 +50,7 @@ def examine(
     has_key: bool = True,
     interval: float = 1.0,
     max_age: float = 300.0,
+    encryption_key: str | None = None,
 ) -> Examination:
     """
     Look at a queue, at what keeps it, and at the way to the data plane. Changes nothing but the rights on a SQLite file.
@@ -59,9 +61,10 @@ def examine(
         has_key: *plane* holds a true write key.
         interval: Seconds between two looks at the queue, to see whether failures grow.
         max_age: Seconds that a job may be old.
+        encryption_key: What EVENTSPOOL_ENCRYPTION_KEY holds.
     """
     began = time.monotonic()
-    findings: list[Finding] = []
+    findings = [] if encryption_key is None else _examine_key(encryption_key)
     facts: QueueFacts | None = None
     if queue is not None:
         found, usable = _examine_store(queue)
@@ -82,6 +85,21 @@ def examine(
     findings.sort(key=lambda finding: order.index(finding.severity))
     stats = facts.stats if facts is not None and not facts.problem else None
     return Examination(tuple(findings), stats, time.monotonic() - began)
+
+
+def _examine_key(text: str) -> list[Finding]:
+    try:
+        Keyring(parse_keys(text))
+    except ConfigError as failure:
+        return [
+            error(
+                "encryption.key",
+                f"EVENTSPOOL_ENCRYPTION_KEY cannot be used: {failure}",
+                "mend or unset it where the command is run: until then nothing but doctor starts. Stored batches need the "
+                "key that they were stored with",
+            )
+        ]
+    return []
 
 
 def _examine_store(queue: QueueOpts) -> tuple[list[Finding], bool]:

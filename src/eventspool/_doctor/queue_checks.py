@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eventspool._age import format_age
 from eventspool._doctor.finding import Finding, counted, error, warning
 from eventspool._job import QueueStats
 
@@ -84,7 +85,7 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
     if stats.oldest_age > facts.max_age:
         yield warning(
             "queue.age",
-            f"the oldest job is {stats.oldest_age / 60:.0f} minutes old",
+            f"the oldest job is {format_age(stats.oldest_age)} old",
             "see `eventspool queue status --watch`: more workers where the data plane keeps up, patience where it does not",
         )
     if stats.delayed.jobs >= MANY_DELAYED and stats.delayed.jobs > stats.waiting.jobs:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from eventspool._cli.options import data_plane_options, json_option, queue_options
+from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
 from eventspool._cli.output import console, format_count, print_json, printable, say
 from eventspool._config import ClientOpts, QueueOpts
 
@@ -92,7 +92,14 @@ def command(
     plane = (
         None if no_data_plane else ClientOpts(write_key=write_key or _NO_KEY, data_plane_url=data_plane_url)
     )
-    found = examine(queue, plane, has_key=bool(write_key), interval=interval, max_age=max_age)
+    found = examine(
+        queue,
+        plane,
+        has_key=bool(write_key),
+        interval=interval,
+        max_age=max_age,
+        encryption_key=encryption_key(),
+    )
     if as_json:
         print_json(
             {
