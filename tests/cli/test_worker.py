@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 
 from eventspool import open_queue
+from eventspool._cli.commands import worker
 from eventspool._cli.health import STALE_AFTER, Health
 
 
@@ -84,6 +85,17 @@ def test_a_second_signal_ends_it_at_once_and_gives_the_lease_back(start, plane, 
     with open_queue(queue["EVENTSPOOL_QUEUE"], queue["EVENTSPOOL_QUEUE_NAME"]) as opened:
         assert opened.stats().leased.jobs == 0
         assert opened.stats().waiting.jobs == 1
+
+
+def test_once_fails_where_it_cannot_be_ended_in_good_order(run, target, queue, monkeypatch):
+    """1, as for any failure: 128 and more is for signals, and nobody sent one."""
+
+    def leave(status):
+        raise SystemExit(status)
+
+    monkeypatch.setattr(worker, "_close", lambda client, *_: bool(client.close()))
+    monkeypatch.setattr(worker.os, "_exit", leave)
+    assert run("worker", "--once", **target, **queue).status == 1
 
 
 def test_a_queue_that_is_not_there_yet_is_waited_for(start, target):

@@ -224,7 +224,7 @@ def command(
         say(str(status))
     sys.stdout.flush()
     if not closed:
-        os._exit(128 + stop.signal)
+        os._exit(128 + stop.signal if stop.asked else 1)
     if stop.signal == signal.SIGINT:
         sys.exit(130)
     sys.exit(1 if once and not stop.asked and status.failed > failed_before else 0)
