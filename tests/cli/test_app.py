@@ -92,6 +92,22 @@ def test_wrong_usage_exits_with_2_and_says_what_to_do(run, arguments, hint, tmp_
     assert "secret" not in done.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["queue", "stauts"], "did you mean 'status'?"),
+        (["wroker"], "did you mean 'worker'?"),
+        (["queue", "xyzzy"], "No such command 'xyzzy'"),
+    ],
+)
+def test_a_mistyped_command_says_which_one_was_perhaps_meant(run, arguments, hint):
+    done = run(*arguments)
+
+    assert (done.status, done.out) == (2, "")
+    assert hint in done.err
+    assert done.err.count("\n") == 1
+
+
 def test_a_failure_exits_with_1_and_one_line(run):
     done = run("queue", "status", "--queue", "redis://127.0.0.1:9/0")
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventspool._cli import commands
+from eventspool._cli.group import Group
 from eventspool._cli.output import say_error
 from eventspool._exceptions import ConfigError, EventSpoolError
 from eventspool._version import __version__
@@ -28,7 +29,7 @@ __all__ = ["cli", "run"]
 _ORDER = ("demo", "send", "worker", "queue", "dataplane", "dashboard", "doctor")
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002

@@ -6,6 +6,8 @@ import importlib
 
 import click
 
+from eventspool._cli.group import Group
+
 __all__ = ["command"]
 
 _HOMES = {
@@ -24,7 +26,7 @@ _HOMES = {
 """Where each command is, in the order in which one needs them."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group that imports a command when it is asked for: `status` must be quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
