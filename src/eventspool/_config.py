@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 DEFAULT_DATA_PLANE_URL = "https://us-east-1.hightouch-events.com"
+DEFAULT_PATH = "/v1/batch"
 """The document's default data plane."""
 
 _T = TypeVar("_T")
@@ -448,7 +449,7 @@ class ClientOpts:
 
     write_key: str = field(repr=False)
     data_plane_url: str = DEFAULT_DATA_PLANE_URL
-    path: str = "/v1/batch"
+    path: str = DEFAULT_PATH
     flush_at: int = 20
     flush_interval: float = 20.0
     max_internal_queue_size: int = 20_000

@@ -9,12 +9,14 @@ import socket
 import threading
 import time
 import urllib.request
+from dataclasses import fields
 
 import pytest
 
-from eventspool import open_queue
+from eventspool import Client, JobOpts, open_queue
 from eventspool._cli.commands import worker
 from eventspool._cli.health import STALE_AFTER, Health
+from eventspool.testing import DataPlane
 
 
 def test_once_empties_the_queue_and_ends(run, plane, target, queue, enqueue):
@@ -52,6 +54,50 @@ def test_max_attempts_sends_to_the_failed_queue(run, plane, target, queue, enque
     done = run("worker", "--once", "--max-attempts", "1", "--json", **target, **queue)
 
     assert (done.status, done.json["failed"]) == (1, 1)
+
+
+def test_every_option_of_a_job_can_be_given_as_an_option_or_in_the_environment(
+    run, target, queue, monkeypatch
+):
+    given, create = [], Client.create_persistence_queue
+    monkeypatch.setattr(
+        Client, "create_persistence_queue", lambda client, opts: given.append(opts) or create(client, opts)
+    )
+    wanted = {
+        "max_attempts": 3,
+        "retry_for": 4.0,
+        "backoff_initial": 0.5,
+        "backoff_max": 6.0,
+        "concurrency": 7,
+        "visibility_timeout": 8.0,
+    }
+    assert wanted.keys() == {field.name for field in fields(JobOpts)}
+    options = [word for name, value in wanted.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    environment = {f"EVENTSPOOL_{name.upper()}": str(value) for name, value in wanted.items()}
+
+    assert run("worker", "--once", "--multi", *options, **target, **queue).status == 0
+    again = {**environment, "EVENTSPOOL_MULTI": "1", "EVENTSPOOL_GRACE": "9"}
+    assert run("worker", "--once", **again, **target, **queue).status == 0
+    assert [(opts.jobs, opts.is_multi_processor) for opts in given] == [(JobOpts(**wanted), True)] * 2
+    assert run("worker", "--once", **target, **queue, EVENTSPOOL_GRACE="soon").status == 2
+    assert run("worker", "--once", "--backoff-max", "0.1", **target, **queue).status == 2
+
+
+def test_another_path_of_the_data_plane_is_taken_by_all_who_send(run, queue, tmp_path):
+    event = b'{"type": "track", "event": "E", "userId": "u", "messageId": "%d"}'
+    with DataPlane("key", path="/v2/events") as plane:
+        there = {
+            "EVENTSPOOL_WRITE_KEY": "key",
+            "EVENTSPOOL_DATA_PLANE_URL": plane.url,
+            "EVENTSPOOL_PATH": "/v2/events",
+        }
+        assert run("send", "-", data=event % 1, **there).status == 0
+        assert run("send", "-", "--enqueue-only", data=event % 2, **queue).status == 0
+        assert run("worker", "--once", **there, **queue).status == 0
+        assert plane.unique_ids() == ["1", "2"]
+        assert run("doctor", **there).status == 0
+        wrong = run("doctor", "--path", "/v1/batch", **there)
+        assert (wrong.status, "--path" in wrong.out) == (1, True)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
@@ -186,6 +232,8 @@ def test_probes_are_answered_over_http_and_as_a_command(start, run, plane, targe
     assert ask(port, "/livez", "HEAD") == (200, None)
     assert ask(port, "/")[0] == 404
     assert run("health", **health).status == run("health", "--live", **health).status == 0
+    assert run("health", **health, EVENTSPOOL_HEALTH_HOST="0.0.0.0").status == 0
+    assert run("health", **health, EVENTSPOOL_HEALTH_HOST="127.1.2.3").status == 1
 
     plane.script("status=503")
     enqueue("a")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eventspool._config import DEFAULT_DATA_PLANE_URL, SQLiteOpts, parse_queue_url
+from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, SQLiteOpts, parse_queue_url
 from eventspool._exceptions import QueueError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "data_plane_options",
     "encryption_key",
     "json_option",
+    "multi_option",
     "queue_options",
     "require_existing",
     "spill_option",
@@ -66,6 +67,17 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
     return add
 
 
+def multi_option(function: _F) -> _F:
+    """Add ``--multi/--single``."""
+    return click.option(
+        "--multi/--single",
+        envvar="EVENTSPOOL_MULTI",
+        default=False,
+        show_envvar=True,
+        help="Share the queue with other processes, or keep strict order.  [default: single]",
+    )(function)
+
+
 def spill_option(function: _F) -> _F:
     """Add ``--spill``."""
     return click.option(
@@ -84,9 +96,18 @@ def encryption_key() -> str | None:
 
 
 def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
-    """Add ``--write-key`` and ``--data-plane-url``."""
+    """Add ``--write-key``, ``--data-plane-url`` and ``--path``."""
 
     def add(function: _F) -> _F:
+        function = click.option(
+            "--path",
+            metavar="PATH",
+            envvar="EVENTSPOOL_PATH",
+            default=DEFAULT_PATH,
+            show_default=True,
+            show_envvar=True,
+            help="Where batches go there, as the clients have it.",
+        )(function)
         function = click.option(
             "--data-plane-url",
             "-d",

@@ -105,7 +105,7 @@ def _check_answer(facts: PlaneFacts, status: int) -> Iterator[Finding]:
         yield error(
             "plane.answer",
             f"there is nothing that takes batches at this URL ({status}): events would go to the failed queue",
-            "correct --data-plane-url: scheme and host, without /v1/batch",
+            "correct --data-plane-url (scheme and host) or --path, as the clients have them",
         )
     elif status == 429:
         yield warning(

@@ -56,6 +56,7 @@ _NO_KEY = "no-write-key"
 def command(
     write_key: str | None,
     data_plane_url: str,
+    path: str,
     queue_url: str | None,
     queue_name: str,
     prefix: str,
@@ -90,7 +91,9 @@ def command(
             url=queue_url, queue_name=queue_name, prefix=prefix, max_jobs=max_jobs, max_bytes=max_bytes
         )
     plane = (
-        None if no_data_plane else ClientOpts(write_key=write_key or _NO_KEY, data_plane_url=data_plane_url)
+        None
+        if no_data_plane
+        else ClientOpts(write_key=write_key or _NO_KEY, data_plane_url=data_plane_url, path=path)
     )
     found = examine(
         queue,

@@ -14,6 +14,8 @@ from eventspool._cli.output import print_json, say, say_error
 
 __all__ = ["command"]
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - one can listen there, but not everywhere connect to it
+
 
 @click.command(short_help="Ask a worker whether it is live, or ready.")
 @click.option(
@@ -24,7 +26,14 @@ __all__ = ["command"]
     show_envvar=True,
     help="The worker's --health-port.",
 )
-@click.option("--host", default=DEFAULT_HOST, show_default=True, help="Where it listens.")
+@click.option(
+    "--host",
+    envvar="EVENTSPOOL_HEALTH_HOST",
+    default=DEFAULT_HOST,
+    show_default=True,
+    show_envvar=True,
+    help="Its --health-host.",
+)
 @click.option("--live", "question", flag_value="live", help="Does the process work? If not, restart it.")
 @click.option("--ready", "question", flag_value="ready", default="ready", help="Do events flow?  [default]")
 @click.option(
@@ -62,7 +71,7 @@ def command(port: int, host: str, question: str, timeout: float, *, as_json: boo
 
 
 def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str, object]]:
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = http.client.HTTPConnection(_EVERYWHERE.get(host, host), port, timeout=timeout)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

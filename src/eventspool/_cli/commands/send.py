@@ -19,6 +19,7 @@ from eventspool._cli.options import (
     data_plane_options,
     encryption_key,
     json_option,
+    multi_option,
     queue_options,
     spill_option,
 )
@@ -89,11 +90,7 @@ class _StalledError(Exception):
 @click.option(
     "--enqueue-only", is_flag=True, help="Only store the events in the queue; a worker delivers them."
 )
-@click.option(
-    "--multi/--single",
-    default=False,
-    help="Share the queue with other processes, or keep strict order.  [default: single]",
-)
+@multi_option
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -107,6 +104,7 @@ def command(
     file: IO[bytes],
     write_key: str | None,
     data_plane_url: str,
+    path: str,
     queue_url: str | None,
     queue_name: str,
     prefix: str,
@@ -144,6 +142,7 @@ def command(
     client = Client(
         write_key or _ENQUEUE_ONLY_KEY,
         data_plane_url=data_plane_url,
+        path=path,
         flush_at=_CHECK_EVERY,
         flush_interval=1.0,
         max_internal_queue_size=_BUFFER_EVENTS,

@@ -21,6 +21,7 @@ from eventspool._cli.options import (
     data_plane_options,
     encryption_key,
     json_option,
+    multi_option,
     queue_options,
     spill_option,
 )
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_JOBS = JobOpts()
 _LOOK_EVERY = 0.5
 _ONCE_LOOK_EVERY = 0.1
 _LINE_EVERY = 30.0
@@ -95,33 +97,67 @@ class _Status:
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
+    envvar="EVENTSPOOL_CONCURRENCY",
+    show_envvar=True,
     help="Requests under way at once.  [default: 8; 1 with --single]",
 )
-@click.option(
-    "--multi/--single",
-    default=False,
-    help="Share the queue with other processes, or keep strict order.  [default: single]",
-)
+@multi_option
 @click.option(
     "--max-attempts",
     type=click.IntRange(1),
-    default=10,
+    envvar="EVENTSPOOL_MAX_ATTEMPTS",
+    default=_JOBS.max_attempts,
     show_default=True,
+    show_envvar=True,
     help="Failed attempts after which a batch is given up.",
 )
 @click.option(
     "--retry-for",
     type=click.FloatRange(0),
-    default=0.0,
+    envvar="EVENTSPOOL_RETRY_FOR",
+    default=_JOBS.retry_for,
     show_default=True,
+    show_envvar=True,
     metavar="SECONDS",
     help="... and the age that it must have reached besides.",
 )
 @click.option(
+    "--backoff-initial",
+    type=click.FloatRange(0, min_open=True),
+    envvar="EVENTSPOOL_BACKOFF_INITIAL",
+    default=_JOBS.backoff_initial,
+    show_default=True,
+    show_envvar=True,
+    metavar="SECONDS",
+    help="Bound of the first wait for a retry; it doubles with every attempt.",
+)
+@click.option(
+    "--backoff-max",
+    type=click.FloatRange(0, min_open=True),
+    envvar="EVENTSPOOL_BACKOFF_MAX",
+    default=_JOBS.backoff_max,
+    show_default=True,
+    show_envvar=True,
+    metavar="SECONDS",
+    help="Largest bound of such a wait.",
+)
+@click.option(
+    "--visibility-timeout",
+    type=click.FloatRange(0.05),
+    envvar="EVENTSPOOL_VISIBILITY_TIMEOUT",
+    default=_JOBS.visibility_timeout,
+    show_default=True,
+    show_envvar=True,
+    metavar="SECONDS",
+    help="How long a batch is kept from others after its worker was last heard of.",
+)
+@click.option(
     "--grace",
     type=click.FloatRange(0),
+    envvar="EVENTSPOOL_GRACE",
     default=20.0,
     show_default=True,
+    show_envvar=True,
     metavar="SECONDS",
     help="Time for requests under way when told to stop.",
 )
@@ -154,6 +190,7 @@ class _Status:
 def command(
     write_key: str,
     data_plane_url: str,
+    path: str,
     queue_url: str,
     queue_name: str,
     prefix: str,
@@ -161,6 +198,9 @@ def command(
     concurrency: int | None,
     max_attempts: int,
     retry_for: float,
+    backoff_initial: float,
+    backoff_max: float,
+    visibility_timeout: float,
     grace: float,
     health_port: int | None,
     health_host: str,
@@ -184,7 +224,14 @@ def command(
       eventspool worker --queue sqlite:///events.db --once --json
       eventspool worker --multi --health-port 8181 --log-format json
     """
-    jobs = JobOpts(max_attempts=max_attempts, retry_for=retry_for, concurrency=concurrency)
+    jobs = JobOpts(
+        max_attempts=max_attempts,
+        retry_for=retry_for,
+        backoff_initial=backoff_initial,
+        backoff_max=backoff_max,
+        concurrency=concurrency,
+        visibility_timeout=visibility_timeout,
+    )
     queue = QueueOpts(
         url=queue_url,
         queue_name=queue_name,
@@ -193,7 +240,7 @@ def command(
         job_opts=jobs,
         encryption_key=encryption_key(),
     )
-    client = Client(write_key, data_plane_url=data_plane_url, spill=spill)
+    client = Client(write_key, data_plane_url=data_plane_url, path=path, spill=spill)
     failed_before = _count_failed(queue)
     stop, health, log = Stop(), Health(), Log(log_format)
     reader = QueueReader(queue_name, lambda: client.queue)

@@ -23,7 +23,7 @@ _SHOWN = 5
 _LEFT = {
     "leased": (
         "being sent and still {have} their events",
-        "ask again when that has ended: within a minute, even if the worker dies",
+        "ask again when that has ended, or its lease has run out",
     ),
     "sent_in_part": (
         "sent in part and still {have} their events",

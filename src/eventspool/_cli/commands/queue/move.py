@@ -33,7 +33,9 @@ __all__ = ["move"]
 @click.option("--to-prefix", metavar="PREFIX", help="What its keys begin with there.  [default: as here]")
 @click.option(
     "--multi/--single",
+    envvar="EVENTSPOOL_MULTI",
     default=False,
+    show_envvar=True,
     help="As the workers of both queues have it; a queue in Redis knows.  [default: single]",
 )
 @click.option("--follow", is_flag=True, help="Go on, until Ctrl-C, with what producers still store.")
