@@ -67,6 +67,7 @@ class History:
         closed: How many events each client that was closed in good order has reported lost, by producer.
         forks: Forked children that came to work.
         deadlocked: Forked children that did not end in time.
+        crashed: Forked children that ended otherwise than well, and how.
     """
 
     issued: dict[str, Issue] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class History:
     closed: dict[str, int] = field(default_factory=dict)
     forks: int = 0
     deadlocked: list[str] = field(default_factory=list)
+    crashed: list[str] = field(default_factory=list)
     _order: list[str] = field(default_factory=list)
     _moments: list[float] = field(default_factory=list)
 
@@ -104,6 +106,8 @@ class History:
             self.forks += 1
         elif kind == "d":
             self.deadlocked.append(subject)
+        elif kind == "x":
+            self.crashed.append(f"{subject} ended with {rest[0]}")
         else:
             raise ValueError(f"the ledger has a line of no known kind: {kind!r}")
 

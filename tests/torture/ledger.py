@@ -12,6 +12,7 @@ in the socket. The file is append-only, one line each, stamped with the monotoni
     TIME f NAME         a forked child is at work
     TIME e NAME LOST    the producer NAME has closed its client, which reports LOST events lost
     TIME d NAME         a forked child did not end in time
+    TIME x NAME STATUS  a forked child ended in another way than by exiting with 0 (negative: by which signal)
 """
 
 from __future__ import annotations

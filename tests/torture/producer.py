@@ -147,8 +147,11 @@ class Producer:
 
     def _reap(self, pid: int, name: str) -> None:
         _, status = os.waitpid(pid, 0)
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        ended = os.waitstatus_to_exitcode(status)
+        if ended == -signal.SIGALRM:
             self._scribe.say("d", name)
+        elif ended:
+            self._scribe.say("x", name, str(ended))
 
 
 def main(settings: dict[str, Any]) -> None:

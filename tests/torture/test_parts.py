@@ -68,6 +68,35 @@ def test_what_was_said_before_a_kill_is_written_down_and_a_torn_line_is_not(ledg
     assert history.working == {"p1"}
 
 
+MOURNER = """
+import os, signal, sys
+from torture.ledger import Scribe
+from torture.producer import Producer
+producer = Producer.__new__(Producer)
+producer._scribe = Scribe(sys.argv[1])
+ends = {
+    "well": lambda: os._exit(0),
+    "raised": lambda: os._exit(70),
+    "damaged": lambda: os.kill(os.getpid(), signal.SIGSEGV),
+    "hung": lambda: os.kill(os.getpid(), signal.SIGALRM),
+}
+for name, end in ends.items():
+    if not (pid := os.fork()):
+        end()
+    producer._reap(pid, name)
+"""
+
+
+def test_a_producer_tells_of_every_forked_child_that_does_not_end_well(ledger, tmp_path):
+    environment = {"PYTHONPATH": ":".join(filter(None, sys.path))}
+    command = [sys.executable, "-c", MOURNER, str(tmp_path / "socket")]
+    subprocess.run(command, env=environment, timeout=SOON, check=True)
+    assert ledger.end(SOON) == 0
+    history = read(tmp_path / "said")
+    assert history.crashed == ["raised ended with 70", f"damaged ended with {-signal.SIGSEGV}"]
+    assert history.deadlocked == ["hung"]
+
+
 def test_a_new_event_s_recovery_counts_from_the_end_of_the_fault(ledger, tmp_path):
     scribe = Scribe(str(tmp_path / "socket"))
     scribe.say("i", "event-old", "d")

@@ -150,6 +150,14 @@ def test_a_forked_child_that_hangs_is_noticed():
     assert verdict_on(history).violations == {"deadlocked": ["p1f1"]}
 
 
+@pytest.mark.parametrize("status", [70, -11])
+def test_a_forked_child_that_crashes_is_noticed(status):
+    history = make_history()
+    history.hear("60.0 f p1f1")
+    history.hear(f"60.1 x p1f1 {status}")
+    assert verdict_on(history).violations == {"crashed": [f"p1f1 ended with {status}"]}
+
+
 def test_a_run_whose_faults_did_not_hit_proves_too_little():
     verdict = verdict_on(make_history(), must_hit={"redis-kill": 4, "plane-429": 1})
     assert not verdict.violations

@@ -144,7 +144,7 @@ def judge(
         ],
         "not live": _not_live(windows, final),
         "stuck": [] if remains.backlog_seconds is not None else ["the queue did not drain"],
-        "crashed": list(remains.crashes),
+        "crashed": [*remains.crashes, *history.crashed],
         "deadlocked": list(history.deadlocked),
         "other": list(remains.notes),
     }
