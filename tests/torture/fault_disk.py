@@ -29,15 +29,17 @@ _OUTAGE = (1.8, 3.2)
 _FILLING_TRIES = 20
 _ATTACH_SECONDS = 5.0
 _LEAST_SECONDS = 0.4
+"""What is free in the file, and was begun before a lock, takes some more calls."""
 _CALLS = "pwrite64,fdatasync,fsync,ftruncate"
 
 
 def _stalled(world: World, since: float) -> int:
-    """Return the evidence that nothing could be stored *since* then: calls that gave up, or that nobody got through."""
+    """Return the evidence that nothing could be stored *since* then: later calls that gave up, or that none got through."""
     world.poll()
-    gave_up = sum(world.history.issued[i].moment > since - 2.0 for i in world.history.unconfirmed)
-    acked = any(moment > since + _LEAST_SECONDS for moment in world.history.acked.values())
-    return gave_up or int(not acked)
+    history = world.history
+    gave_up = sum(i in history.unconfirmed for i in history.issued_after(since))
+    later = history.issued_after(since + _LEAST_SECONDS)
+    return gave_up or (0 if any(i in history.acked for i in later) else len(later))
 
 
 @fault("disk-full", "disk", _OUTAGE, backends=_SQLITE, possible=lambda world: world.has_own_disk)
@@ -61,8 +63,8 @@ def disk_full(world: World, dice: random.Random) -> Course:
 @fault("file-limit", "disk", _OUTAGE, backends=_SQLITE)
 def file_limit(world: World, dice: random.Random) -> Course:
     """A limit on the size of files: EFBIG."""
-    since = time.monotonic()
     world.limit_files(dice.choice(_FILE_LIMITS_BYTES))
+    since = time.monotonic()
     yield
     hits = _stalled(world, since)
     world.limit_files(None)

@@ -50,9 +50,10 @@ for _name, _rules in _RULES.items():
 @fault("plane-kill", "plane")
 def kill_sink(world: World, dice: random.Random) -> Course:
     """SIGKILL; a successor listens on the same port."""
-    hits = int(bool(world.history.arrivals) and world.sink.exit_status is None)
+    before = world.seen("plane", "unreached")
     world.sink.signal(signal.SIGKILL)
     yield
+    hits = world.seen("plane", "unreached") - before
     world.start_sink()
     return hits
 
@@ -61,7 +62,8 @@ def kill_sink(world: World, dice: random.Random) -> Course:
 def stop_sink(world: World, dice: random.Random) -> Course:
     """SIGSTOP: the kernel still accepts connections for it."""
     world.sink.signal(signal.SIGSTOP)
+    before = world.seen("plane", "requests")
     yield
-    hits = int(state_of(world.sink.pid) == "T")
+    hits = world.seen("plane", "requests") - before if state_of(world.sink.pid) == "T" else 0
     world.sink.signal(signal.SIGCONT)
     return hits

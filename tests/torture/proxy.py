@@ -2,7 +2,9 @@
 A TCP proxy that breaks what passes through it, as its own process: ``python -m torture.proxy PORT UPSTREAM_PORT SEED``.
 
 It is told what to do by JSON lines on the standard input, one answer each on the standard output: ``{"mode": "latency"}``,
-``{"mode": null}`` heals, ``{}`` only asks. An answer holds ``hits``: how often the present mode did its harm. Modes:
+``{"mode": null}`` heals, ``{}`` only asks. An answer holds ``hits``: how often the present mode did its harm; and, since the
+proxy's start, ``requests``: messages of clients that were passed on, and ``unreached``: connections for which nobody listened
+upstream. Modes:
 
     refuse      nobody listens, and open connections are reset
     blackhole   nothing passes; what was sent meanwhile passes late, when it is healed, as retransmitted packets do
@@ -56,6 +58,8 @@ class Proxy:
         self.upstream = upstream
         self.mode: str | None = None
         self.hits = 0
+        self.requests = 0
+        self.unreached = 0
         self._dice = random.Random(seed)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -95,6 +99,7 @@ class Proxy:
         try:
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.upstream)
         except OSError:
+            self.unreached += 1
             _reset(writer)
             return
         ends = (writer, up_writer)
@@ -136,6 +141,7 @@ class Proxy:
         is_reply: bool,
     ) -> None:
         mode = self.mode
+        self.requests += not is_reply
         if mode in ("reset", "truncate", "cut") and self._dice.random() < _SHARE:
             if is_reply == (mode in _ON_REPLIES):
                 self.hits += 1
@@ -207,7 +213,8 @@ async def main(port: int, upstream: int, seed: int) -> None:
         before = proxy.hits
         if "mode" in order:
             await proxy.set_mode(order["mode"])
-        print(json.dumps({"mode": proxy.mode, "hits": proxy.hits, "before": before}), flush=True)
+        counts = {"hits": proxy.hits, "requests": proxy.requests, "unreached": proxy.unreached}
+        print(json.dumps({"mode": proxy.mode, "before": before} | counts), flush=True)
     await proxy.stop()
 
 

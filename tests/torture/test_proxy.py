@@ -10,6 +10,7 @@ import time
 import pytest
 
 from torture.processes import ProxyProcess
+from torture.redis_process import free_port
 
 SOON = 5.0
 REQUEST, REPLY = b"request " * 20, b"reply " * 20
@@ -137,6 +138,20 @@ def test_reset_lets_the_request_pass_whole_and_resets_instead_of_the_reply(proxy
     assert until_hit(proxy) is None
     assert len(upstream.got) % len(REQUEST) == 0
     assert proxy.order(mode=None)["before"] == 1
+
+
+def test_what_clients_ask_is_counted(proxy):
+    assert exchange(proxy) == REPLY
+    assert exchange(proxy) == REPLY
+    assert (proxy.order()["requests"], proxy.order()["unreached"]) == (2, 0)
+
+
+def test_connections_for_which_nobody_listens_are_counted(tmp_path):
+    proxy = ProxyProcess(free_port(), seed=3, name="proxy", errors=tmp_path / "errors")
+    with contextlib.suppress(ConnectionResetError):  # in connecting already, or after it
+        assert exchange(proxy) is None
+    assert (proxy.order()["requests"], proxy.order()["unreached"]) == (0, 1)
+    assert proxy.end(SOON) == 0
 
 
 def test_truncate_ends_the_reply_in_the_middle_in_good_order(proxy, upstream):

@@ -297,6 +297,10 @@ class World:
             raise HarnessError(f"the ledger failed: {self.ledger.last_words()}")
         self.poll()
 
+    def seen(self, link: str, what: str) -> int:
+        """Return how many ``requests`` or ``unreached`` connections the proxy on *link* has seen."""
+        return int(self.links[link].order()[what])
+
     def open_queue(self) -> Queue:
         """Return an independent look at the queue."""
         return open_queue(self._url, queue_name=_QUEUE)
