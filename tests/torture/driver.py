@@ -10,14 +10,14 @@ import random
 import signal
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from torture import faults
 from torture.processes import HarnessError, Process
 from torture.report import Row, as_json, rows_of
-from torture.verdict import KILLS, LIVENESS_SECONDS, Remains, Window, judge
+from torture.verdict import KILLS, LIVENESS_SECONDS, Recovery, Remains, Window, judge
 from torture.world import World
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _Driver:
             ],
             "kills": sum(w.fault in KILLS for w in self._windows),
             "drained after": remains.backlog_seconds,
-            "recovered after": final,
+            "recovered after": astuple(final),
         }
         if verdict.passed:
             world.forget()
@@ -206,14 +206,13 @@ class _Driver:
             else:
                 raise HarnessError(f"{fault.name} does not end")
         end = time.monotonic()
-        acked, delivered = self._recover(end)
+        recovery = self._recover(end)
         self._windows += [
-            Window(fault.name, begin, end, hits[fault.name], acked, delivered, len(hand) == 1)
-            for fault in hand
+            Window(fault.name, begin, end, hits[fault.name], recovery, len(hand) == 1) for fault in hand
         ]
         what = ", ".join(f"{name} ({n} hits)" for name, n in hits.items())
         self._say(
-            f"{begin - self._began:6.1f} s  {number:4}  {what}  for {seconds:.1f} s, recovered in {delivered:.2f} s"
+            f"{begin - self._began:6.1f} s  {number:4}  {what}  for {seconds:.1f} s, recovered in {recovery.seconds:.2f} s"
         )
         self._tick(pause)
 
@@ -230,7 +229,10 @@ class _Driver:
 
     def _kill(self) -> None:
         role = self._chance.choice(("producer", "worker"))
-        victims = [p for p in self._world.actors(role) if not p.stopped and p.exit_status is None]
+        elder = self._world.elder(role)
+        victims = [
+            p for p in self._world.actors(role) if p is not elder and not p.stopped and p.exit_status is None
+        ]
         at_work = [p for p in victims if p.name in self._world.history.working]
         if victims:
             victim: Process = self._chance.choice(at_work or victims)
@@ -238,25 +240,25 @@ class _Driver:
             now = time.monotonic()
             self._windows.append(Window(f"kill-{role}", now, now, int(bool(at_work))))
 
-    def _recover(self, since: float) -> tuple[float | None, float]:
-        """Wait until a new event was acknowledged and delivered, and return how long each took."""
-        recovery: tuple[float | None, float | None] = (None, None)
+    def _recover(self, since: float) -> Recovery:
+        """Wait until the elders are at work again, and return how long each step took."""
+        recovery = Recovery()
         deadline = time.monotonic() + _RECOVERY_SECONDS
-        while None in recovery and time.monotonic() < deadline:
+        while None in astuple(recovery) and time.monotonic() < deadline:
             self._step()
-            recovery = self._world.history.recovery(since)
-        acked, delivered = recovery
-        return acked, _RECOVERY_SECONDS if delivered is None else delivered
+            history, producer = self._world.history, self._world.elder("producer")
+            acked, delivered = history.recovery(since, producer.name)
+            # In order one processor works and the others stand by: that one's deliveries are all there is to see.
+            worked = delivered if self._in_order else history.worked(since, self._world.elder("worker").name)
+            recovery = Recovery(acked, delivered, worked)
+        return recovery
 
     # -- the end ---------------------------------------------------------------------------------------------------------
 
-    def _end(self) -> tuple[tuple[float | None, float | None], Remains]:
+    def _end(self) -> tuple[Recovery, Remains]:
         world = self._world
         healed = time.monotonic()
-        self._tick(0.0)
-        while None in world.history.recovery(healed) and time.monotonic() - healed < _RECOVERY_SECONDS:
-            self._step()
-        final = world.history.recovery(healed)
+        final = self._recover(healed)
         world.dismiss("producer")
         deadline = time.monotonic() + _DRAIN_SECONDS
         drained = None

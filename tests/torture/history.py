@@ -64,6 +64,7 @@ class History:
         refused: Reason by id, for those that ``on_error`` was told of.
         arrivals: What reached the data plane, by id.
         working: Workers that have delivered, and producers that have had an acknowledgement.
+        delivered: When each worker said that it had delivered something.
         closed: How many events each client that was closed in good order has reported lost, by producer.
         forks: Forked children that came to work.
         deadlocked: Forked children that did not end in time.
@@ -76,6 +77,7 @@ class History:
     refused: dict[str, str] = field(default_factory=dict)
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     working: set[str] = field(default_factory=set)
+    delivered: dict[str, list[float]] = field(default_factory=dict)
     closed: dict[str, int] = field(default_factory=dict)
     forks: int = 0
     deadlocked: list[str] = field(default_factory=list)
@@ -100,6 +102,7 @@ class History:
             self.refused[subject] = rest[0]
         elif kind == "w":
             self.working.add(subject)
+            self.delivered.setdefault(subject, []).append(moment)
         elif kind == "e":
             self.closed[subject] = int(rest[0])
         elif kind == "f":
@@ -126,12 +129,18 @@ class History:
         """Return the ids issued later than *moment*."""
         return self._order[bisect_right(self._moments, moment) :]
 
-    def recovery(self, moment: float) -> tuple[float | None, float | None]:
-        """Return how long after *moment* the first new event was acknowledged, and the first one delivered."""
-        new = self.issued_after(moment)
+    def recovery(self, moment: float, producer: str) -> tuple[float | None, float | None]:
+        """Return how long after *moment* the first new event of *producer* was acknowledged, and the first one delivered."""
+        new = [i for i in self.issued_after(moment) if producer_of(i) == producer]
         acks = [self.acked[i] for i in new if i in self.acked]
         arrivals = [self.arrivals[i].moments[0] for i in new if i in self.arrivals]
         return (min(acks) - moment if acks else None), (min(arrivals) - moment if arrivals else None)
+
+    def worked(self, moment: float, worker: str) -> float | None:
+        """Return how long after *moment* the *worker* has delivered something."""
+        moments = self.delivered.get(worker, [])
+        after = moments[bisect_right(moments, moment) :]
+        return after[0] - moment if after else None
 
 
 def producer_of(message_id: str) -> str:

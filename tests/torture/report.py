@@ -28,7 +28,7 @@ class Row:
         hits: How often it is known to have harmed.
         lost: Acknowledged events that are nowhere, by the moment of their acknowledgement.
         duplicated: Arrivals beyond the first, by their moment.
-        recovery_median: Seconds from its end to the delivery of a new event.
+        recovery_median: Seconds from its end until everything worked again.
         recovery_max: The longest.
     """
 
@@ -56,7 +56,7 @@ def rows_of(windows: Sequence[Window], history: History, verdict: Verdict) -> li
     rows = []
     for fault in sorted({window.fault for window in windows}):
         of_class = [window for window in windows if window.fault == fault]
-        waits = [w.delivered_after for w in of_class if w.delivered_after is not None]
+        waits = [window.recovery.seconds for window in of_class if window.recovery is not None]
         rows.append(
             Row(
                 fault=fault,

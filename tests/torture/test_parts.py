@@ -97,20 +97,30 @@ def test_a_producer_tells_of_every_forked_child_that_does_not_end_well(ledger, t
     assert history.deadlocked == ["hung"]
 
 
-def test_a_new_event_s_recovery_counts_from_the_end_of_the_fault(ledger, tmp_path):
+def test_recovery_is_that_of_one_producer_s_new_events_and_counts_from_the_end_of_the_fault(ledger, tmp_path):
     scribe = Scribe(str(tmp_path / "socket"))
-    scribe.say("i", "event-old", "d")
-    scribe.say("n", "event-old")
+    scribe.say("i", "event-p1.0.0", "d")
+    scribe.say("n", "event-p1.0.0")
     scribe.close()
     assert ledger.end(SOON) == 0
     history = read(tmp_path / "said")
-    healed = history.issued["event-old"].moment + 1.0
-    history.hear(f"{healed + 1.0} a event-old")  # an old one proves nothing about new ones
-    assert history.recovery(healed) == (None, None)
-    history.hear(f"{healed + 2.0} i event-new d")
-    history.hear(f"{healed + 2.5} a event-new")
-    history.arrive(f"{healed + 3.0} event-new d b")
-    assert history.recovery(healed) == (pytest.approx(2.5), pytest.approx(3.0))
+    healed = history.issued["event-p1.0.0"].moment + 1.0
+    history.hear(f"{healed + 1.0} a event-p1.0.0")  # an old one proves nothing about new ones
+    for name, at in (("p2", 1.0), ("p1f7", 1.0), ("p1", 2.0)):
+        assert history.recovery(healed, "p1") == (None, None), "others prove nothing about this one"
+        history.hear(f"{healed + at} i event-{name}.0.1 d")
+        history.hear(f"{healed + at + 0.5} a event-{name}.0.1")
+        history.arrive(f"{healed + at + 1.0} event-{name}.0.1 d b")
+    assert history.recovery(healed, "p1") == (pytest.approx(2.5), pytest.approx(3.0))
+
+
+def test_a_worker_has_recovered_when_it_has_delivered_again():
+    history = History()
+    for line in ("1.0 w w1", "5.0 w w2", "6.0 w w1", "7.0 w w1"):
+        history.hear(line)
+    assert history.worked(3.0, "w1") == pytest.approx(3.0)
+    assert history.worked(3.0, "w3") is None
+    assert history.worked(7.0, "w1") is None
 
 
 def test_the_data_plane_s_record_outlives_its_death_and_a_retry_has_the_same_digests(tmp_path):

@@ -6,10 +6,10 @@ import pytest
 
 from torture.history import History
 from torture.report import as_json, as_table, rows_of
-from torture.verdict import Remains, Window, judge
+from torture.verdict import Recovery, Remains, Window, judge
 
-FINE = (0.1, 0.2)
-WINDOW = Window("redis-kill", 10.0, 11.0, hits=3, acked_after=0.1, delivered_after=0.4)
+FINE = Recovery(0.1, 0.2, 0.3)
+WINDOW = Window("redis-kill", 10.0, 11.0, hits=3, recovery=Recovery(0.1, 0.4, 0.3))
 
 
 def make_history(count: int = 40) -> History:
@@ -119,16 +119,26 @@ def test_a_client_that_was_closed_reports_every_event_that_is_nowhere(reported, 
     assert ("vanished" in verdict_on(history).violations) == found
 
 
-def test_slow_recovery_from_one_fault_is_noticed():
-    late = Window("redis-stop", 12.0, 13.0, hits=1, acked_after=0.1, delivered_after=5.2)
-    assert verdict_on(make_history(), windows=[WINDOW, late]).violations == {
-        "not live": ["5.2 s after redis-stop"]
-    }
+SLOW = [
+    (Recovery(5.1, 5.2, 0.1), ["acked 5.1 s", "delivered 5.2 s"]),
+    (Recovery(0.1, 5.2, 0.1), ["delivered 5.2 s"]),
+    (Recovery(0.1, 0.2, 5.1), ["worked 5.1 s"]),
+    (Recovery(0.1, 0.2, None), ["worked never"]),
+    (Recovery(), ["acked never", "delivered never", "worked never"]),
+]
 
 
-@pytest.mark.parametrize("final", [(None, 0.1), (0.1, None), (5.1, 5.2)])
-def test_a_queue_that_takes_or_gives_nothing_after_the_faults_is_noticed(final):
-    assert "not live" in verdict_on(make_history(), final=final).violations
+@pytest.mark.parametrize(("slow", "found"), SLOW)
+def test_slow_recovery_from_one_fault_is_noticed(slow, found):
+    late = Window("redis-stop", 12.0, 13.0, hits=1, recovery=slow)
+    violations = verdict_on(make_history(), windows=[WINDOW, late]).violations
+    assert violations == {"not live": [f"{what} after redis-stop" for what in found]}
+
+
+@pytest.mark.parametrize(("slow", "found"), SLOW)
+def test_a_queue_that_takes_or_gives_nothing_after_the_faults_is_noticed(slow, found):
+    violations = verdict_on(make_history(), final=slow).violations
+    assert violations == {"not live": [f"{what} after the last fault" for what in found]}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +197,7 @@ def test_the_report_puts_losses_and_duplicates_down_to_the_fault_that_began_last
     history.arrive("21.0 event-p1.0.3 d3 b3")
     windows = [
         WINDOW,
-        Window("plane-503", 20.0, 22.0, hits=2, delivered_after=1.5),
+        Window("plane-503", 20.0, 22.0, hits=2, recovery=Recovery(0.5, 1.5, 0.4)),
         Window("redis-kill", 5, 6, 1),
     ]
     verdict = verdict_on(history, windows=windows)

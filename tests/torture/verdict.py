@@ -8,6 +8,7 @@ good order knows where each of its events is: no more of them are unknown than i
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -20,16 +21,38 @@ if TYPE_CHECKING:
 
     from torture.history import History
 
-__all__ = ["KILLS", "LIVENESS_SECONDS", "Remains", "Verdict", "Window", "judge"]
+__all__ = ["KILLS", "LIVENESS_SECONDS", "Recovery", "Remains", "Verdict", "Window", "judge"]
 
 KILLS = ("kill-producer", "kill-worker")
 """Faults that are not dealt but happen all the time. Many meet a process that has nothing to do yet."""
 LIVENESS_SECONDS = 5.0
-"""The longest that a new event may take, from the end of a fault to the data plane."""
+"""The longest that the oldest producer and worker may take, from the end of a fault, to have an event stored and delivered."""
 _NAMED = 5
 _LEAST_ACKED = 20
 _LEAST_SHARE = 2 / 3
 """Of all faults, so many must have hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """
+    Seconds from the end of a fault until the oldest producer and worker were at work again; ``None``: they never were.
+
+    Args:
+        acked: To the acknowledgement of a new event of that producer.
+        delivered: To the delivery of one.
+        worked: To a delivery by that worker.
+    """
+
+    acked: float | None = None
+    delivered: float | None = None
+    worked: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """All of it; without end where something never came."""
+        steps = (self.acked, self.delivered, self.worked)
+        return max(math.inf if step is None else step for step in steps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +65,7 @@ class Window:
         begin: When it was injected.
         end: When it was healed.
         hits: The evidence; 0 means that it may have harmed nobody.
-        acked_after: Seconds from its end to the acknowledgement of a new event; ``None`` when not waited for.
-        delivered_after: The same to the delivery of a new event.
+        recovery: What was waited for after its end; ``None``: nothing was.
         alone: No other one lasted with it. One of two may keep the other from its victims.
     """
 
@@ -51,8 +73,7 @@ class Window:
     begin: float
     end: float
     hits: int
-    acked_after: float | None = None
-    delivered_after: float | None = None
+    recovery: Recovery | None = None
     alone: bool = True
 
 
@@ -117,7 +138,7 @@ def judge(
     windows: Sequence[Window],
     *,
     must_hit: Mapping[str, int],
-    final: tuple[float | None, float | None],
+    final: Recovery,
 ) -> Verdict:
     """
     Return the verdict.
@@ -127,7 +148,7 @@ def judge(
         remains: What was left.
         windows: The faults.
         must_hit: Least hits by fault class.
-        final: Seconds from the end of all faults to the first new acknowledgement and delivery.
+        final: How long recovery from all faults took.
     """
     found = {
         "lost": _lost(history, remains),
@@ -190,18 +211,14 @@ def _changed(history: History, remains: Remains) -> list[str]:
     return arrived + stored + [i for i, (digest, _) in remains.failed.items() if differs(i, {digest})]
 
 
-def _not_live(windows: Sequence[Window], final: tuple[float | None, float | None]) -> list[str]:
-    late = [
-        f"{seconds:.1f} s after {window.fault}"
-        for window in windows
-        if (seconds := window.delivered_after) is not None and seconds > LIVENESS_SECONDS
-    ]
-    late += [
-        f"no new event was {what} within {LIVENESS_SECONDS:g} s of the last fault"
-        for what, seconds in zip(("acknowledged", "delivered"), final, strict=True)
+def _not_live(windows: Sequence[Window], final: Recovery) -> list[str]:
+    waits = [(window.fault, window.recovery) for window in windows if window.recovery is not None]
+    return [
+        f"{what} {'never' if seconds is None else f'{seconds:.1f} s'} after {fault}"
+        for fault, recovery in [*waits, ("the last fault", final)]
+        for what, seconds in asdict(recovery).items()
         if seconds is None or seconds > LIVENESS_SECONDS
     ]
-    return late
 
 
 def _places(history: History, remains: Remains) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""A process that delivers until it is killed or told to finish, and tells the ledger once it has delivered something."""
+"""A process that delivers until it is killed or told to finish, and tells the ledger whenever it has delivered something."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _REQUEST_SECONDS = 1.5
 _CLOSE_SECONDS = 8.0
+_TELL_SECONDS = 0.05
 
 
 def main(settings: dict[str, Any]) -> None:
@@ -37,9 +38,12 @@ def main(settings: dict[str, Any]) -> None:
 
 
 def _tell(client: Client, scribe: Scribe, name: str) -> None:
-    while not client.stats().sent:
-        time.sleep(0.02)
-    scribe.say("w", name)
+    told = 0
+    while True:
+        if (sent := client.stats().sent) > told:
+            told = sent
+            scribe.say("w", name)
+        time.sleep(_TELL_SECONDS)
 
 
 if __name__ == "__main__":

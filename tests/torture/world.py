@@ -77,8 +77,8 @@ class World:
         dice: random.Random,
         *,
         in_order: bool = False,
-        producers: int = 2,
-        workers: int = 2,
+        producers: int = 3,
+        workers: int = 3,
         pause: float = 0.02,
         sabotage: str | None = None,
     ) -> None:
@@ -158,6 +158,14 @@ class World:
     def actors(self, role: str | None = None) -> list[Process]:
         """Return the present producers, workers, or both."""
         return [process for name, cast in self._cast.items() if role in (None, name) for process in cast]
+
+    def elder(self, role: str) -> Process:
+        """
+        Return the oldest of *role*, whom only the end of everybody takes.
+
+        It meets every fault and must recover from each: those who are killed again and again cannot hide that it does not.
+        """
+        return self._cast[role][0]
 
     def tend(self) -> None:
         """Start a successor for everyone who is gone. One who ended by itself is noted."""
