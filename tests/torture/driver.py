@@ -10,6 +10,7 @@ import random
 import signal
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, astuple, dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from torture import faults
 from torture.processes import HarnessError, Process
 from torture.report import Row, as_json, rows_of
-from torture.verdict import KILLS, LIVENESS_SECONDS, Recovery, Remains, Window, judge
+from torture.verdict import KILLS, Floors, Recovery, Remains, Window, judge
 from torture.world import World
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _RECOVERY_SECONDS = 15.0
 """So long a recovery is waited for: one that takes longer than allowed shall be told apart from one that never comes."""
 _CALM = (0.05, 0.3)
 _PAIRS = 0.25
+_FAULTS_PER_SECOND = 0.2
+_KILL_SHARE = 0.05
+_ACKED_SHARE = 0.5
+"""Floors, at half or less of what a machine does that others keep three times too busy."""
+_SECOND_CHANCES = (1.0, 2.0, 3.0)
 _IN_ORDER_SHARE = 0.25
 _DRAIN_SECONDS = 60.0
 _STATES = ("waiting", "delayed", "leased")
@@ -143,6 +149,7 @@ class _Driver:
         self._say = say
         self._in_order = in_order
         self._windows: list[Window] = []
+        self._numbers = count()
         self._began = time.monotonic()
 
     def play(self) -> Result:
@@ -153,12 +160,12 @@ class _Driver:
         )
         self._began = time.monotonic()
         hands = faults.deal(deck, self._dice, _PAIRS)
-        for number in count():
-            if time.monotonic() - self._began > self._plan.seconds:
-                break
-            self._strike(number, next(hands))
+        while not self._is_over():
+            self._strike(next(hands))
+        self._make_up(deck)
+        floors = self._floors()
         final, remains = self._end()
-        verdict = judge(world.history, remains, self._windows, must_hit=self._must_hit(), final=final)
+        verdict = judge(world.history, remains, self._windows, floors=floors, final=final)
         rows = rows_of(self._windows, world.history, verdict)
         run = asdict(self._plan) | {
             "in_order": self._in_order,
@@ -188,9 +195,20 @@ class _Driver:
 
     # -- faults ----------------------------------------------------------------------------------------------------------
 
-    def _strike(self, number: int, hand: tuple[Fault, ...]) -> None:
+    def _is_over(self) -> bool:
+        return time.monotonic() - self._began > self._plan.seconds
+
+    def _make_up(self, deck: list[Fault]) -> None:
+        """Deal whatever has met nobody once more, alone and for longer: that may have been bad luck."""
+        for longer in _SECOND_CHANCES:
+            for fault in deck:
+                hits = [window.hits for window in self._windows if window.fault == fault.name]
+                if hits and not any(hits):
+                    self._strike((fault,), longer)
+
+    def _strike(self, hand: tuple[Fault, ...], longer: float = 1.0) -> None:
         """Inject, let it last, heal, and wait for recovery."""
-        seconds = max(self._dice.uniform(*fault.seconds) for fault in hand) * self._plan.stretch
+        seconds = max(self._dice.uniform(*fault.seconds) for fault in hand) * self._plan.stretch * longer
         pause = self._dice.uniform(*_CALM)
         courses = [(fault, fault.run(self._world, random.Random(self._dice.random()))) for fault in hand]
         begin = time.monotonic()
@@ -211,9 +229,8 @@ class _Driver:
             Window(fault.name, begin, end, hits[fault.name], recovery, len(hand) == 1) for fault in hand
         ]
         what = ", ".join(f"{name} ({n} hits)" for name, n in hits.items())
-        self._say(
-            f"{begin - self._began:6.1f} s  {number:4}  {what}  for {seconds:.1f} s, recovered in {recovery.seconds:.2f} s"
-        )
+        lasted = f"for {seconds:.1f} s, recovered in {recovery.seconds:.2f} s"
+        self._say(f"{begin - self._began:6.1f} s  {next(self._numbers):4}  {what}  {lasted}")
         self._tick(pause)
 
     def _last(self, seconds: float) -> None:
@@ -276,15 +293,17 @@ class _Driver:
             backlog_seconds=drained,
         )
 
-    def _must_hit(self) -> dict[str, int]:
-        """Return the least hits for each class: of several tries one must have hit, of a single one it may be bad luck."""
-        runs: dict[str, int] = {}
-        for window in self._windows:
-            runs[window.fault] = runs.get(window.fault, 0) + window.alone
-        needed = {fault: max(1, runs[fault] // 2) for fault in runs if runs[fault] > 1 and fault not in KILLS}
-        if self._plan.kill_rate and self._plan.seconds > LIVENESS_SECONDS:
-            needed |= dict.fromkeys(KILLS, 1)
-        return needed
+    def _floors(self) -> Floors:
+        """Return what this run must have shown at least, by how long it was."""
+        runs = Counter(window.fault for window in self._windows if window.alone)
+        of_class = {w.fault: max(1, runs[w.fault] // 2) for w in self._windows if w.fault not in KILLS}
+        seconds = time.monotonic() - self._began
+        return Floors(
+            of_class=of_class,
+            faults=max(1, int(_FAULTS_PER_SECOND * seconds / max(self._plan.stretch, 1.0))),
+            kills=int(_KILL_SHARE * self._plan.kill_rate * seconds),
+            acked_share=_ACKED_SHARE,
+        )
 
     # -- time ------------------------------------------------------------------------------------------------------------
 

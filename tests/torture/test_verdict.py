@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from torture.history import History
 from torture.report import as_json, as_table, rows_of
-from torture.verdict import Recovery, Remains, Window, judge
+from torture.verdict import Floors, Recovery, Remains, Window, judge
 
 FINE = Recovery(0.1, 0.2, 0.3)
 WINDOW = Window("redis-kill", 10.0, 11.0, hits=3, recovery=Recovery(0.1, 0.4, 0.3))
+
+
+FLOORS = Floors(of_class={"redis-kill": 1}, faults=1, kills=0, acked_share=0.5)
 
 
 def make_history(count: int = 40) -> History:
@@ -24,7 +29,7 @@ def make_history(count: int = 40) -> History:
 
 def verdict_on(history: History, remains: Remains | None = None, **changes):
     """Judge it with one fault that hit."""
-    options = {"must_hit": {"redis-kill": 1}, "final": FINE, **changes}
+    options = {"floors": FLOORS, "final": FINE, **changes}
     windows = options.pop("windows", [WINDOW])
     return judge(history, remains or Remains(), windows, **options)
 
@@ -169,7 +174,8 @@ def test_a_forked_child_that_crashes_is_noticed(status):
 
 
 def test_a_run_whose_faults_did_not_hit_proves_too_little():
-    verdict = verdict_on(make_history(), must_hit={"redis-kill": 4, "plane-429": 1})
+    floors = replace(FLOORS, of_class={"redis-kill": 4, "plane-429": 1})
+    verdict = verdict_on(make_history(), floors=floors)
     assert not verdict.violations
     assert not verdict.passed
     assert len(verdict.vacuous) == 2
@@ -180,8 +186,27 @@ def test_a_run_most_of_whose_faults_missed_proves_too_little():
     assert verdict_on(make_history(), windows=[WINDOW, *missed]).vacuous == ["only 1 of 3 faults hit"]
 
 
+def test_a_run_without_faults_or_with_too_few_proves_too_little():
+    calm = replace(FLOORS, of_class={})
+    assert verdict_on(make_history(), floors=calm, windows=[]).vacuous == ["only 0 faults hit, not 1"]
+    assert verdict_on(make_history(), floors=replace(FLOORS, faults=2)).vacuous == [
+        "only 1 faults hit, not 2"
+    ]
+
+
+def test_a_run_whose_kills_met_nobody_at_work_proves_too_little():
+    kills = [Window("kill-worker", 12.0, 12.0, hits=hits) for hits in (0, 1, 0)]
+    windows, floors = [WINDOW, *kills], replace(FLOORS, kills=2)
+    found = verdict_on(make_history(), windows=windows, floors=floors).vacuous
+    assert found == ["only 1 kills hit a process at work, not 2"]
+
+
 def test_a_run_in_which_next_to_nothing_was_acknowledged_proves_too_little():
-    assert verdict_on(make_history(5)).vacuous == ["only 5 events were acknowledged"]
+    assert verdict_on(make_history(5)).vacuous == ["only 5 of 5 events were acknowledged"]
+    history = make_history()
+    for number in range(41):
+        history.hear(f"60.0 i event-p2.0.{number} d")
+    assert verdict_on(history).vacuous == ["only 40 of 81 events were acknowledged"]
 
 
 def test_a_line_that_a_kill_cut_off_is_no_arrival():

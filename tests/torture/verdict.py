@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from torture.history import History
 
-__all__ = ["KILLS", "LIVENESS_SECONDS", "Recovery", "Remains", "Verdict", "Window", "judge"]
+__all__ = ["KILLS", "LIVENESS_SECONDS", "Floors", "Recovery", "Remains", "Verdict", "Window", "judge"]
 
 KILLS = ("kill-producer", "kill-worker")
 """Faults that are not dealt but happen all the time. Many meet a process that has nothing to do yet."""
@@ -75,6 +75,24 @@ class Window:
     hits: int
     recovery: Recovery | None = None
     alone: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """
+    What a run must have shown, or it proves too little.
+
+    Args:
+        of_class: Least hits by fault class.
+        faults: How many faults must have hit.
+        kills: How many kills must have hit a process at work.
+        acked_share: The least share of the issued events that were acknowledged.
+    """
+
+    of_class: Mapping[str, int]
+    faults: int
+    kills: int
+    acked_share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +155,7 @@ def judge(
     remains: Remains,
     windows: Sequence[Window],
     *,
-    must_hit: Mapping[str, int],
+    floors: Floors,
     final: Recovery,
 ) -> Verdict:
     """
@@ -147,7 +165,7 @@ def judge(
         history: What the ledger and the data plane wrote down.
         remains: What was left.
         windows: The faults.
-        must_hit: Least hits by fault class.
+        floors: What must have been tried.
         final: How long recovery from all faults took.
     """
     found = {
@@ -172,7 +190,7 @@ def judge(
     duplicates = sum(len(arrival.moments) - 1 for arrival in history.arrivals.values())
     return Verdict(
         violations={kind: list(ids) for kind, ids in found.items() if ids},
-        vacuous=_vacuous(history, windows, must_hit),
+        vacuous=_vacuous(history, windows, floors),
         places=_places(history, remains),
         acked=len(history.acked),
         duplicates=duplicates,
@@ -240,19 +258,26 @@ def _places(history: History, remains: Remains) -> dict[str, int]:
     return dict(places)
 
 
-def _vacuous(history: History, windows: Sequence[Window], must_hit: Mapping[str, int]) -> list[str]:
+def _vacuous(history: History, windows: Sequence[Window], floors: Floors) -> list[str]:
     hits: Counter[str] = Counter()
     for window in windows:
         hits[window.fault] += window.hits
     poor = [
         f"{name} hit {hits[name]} times, not {least}"
-        for name, least in must_hit.items()
+        for name, least in floors.of_class.items()
         if hits[name] < least
     ]
     dealt = [window for window in windows if window.alone and window.fault not in KILLS]
     hit = sum(window.hits > 0 for window in dealt)
     if hit < _LEAST_SHARE * len(dealt):
         poor.append(f"only {hit} of {len(dealt)} faults hit")
-    if len(history.acked) < _LEAST_ACKED:
-        poor.append(f"only {len(history.acked)} events were acknowledged")
+    several = sum(window.hits > 0 for window in windows if window.fault not in KILLS)
+    if several < floors.faults:
+        poor.append(f"only {several} faults hit, not {floors.faults}")
+    kills = sum(hits[fault] for fault in KILLS)
+    if kills < floors.kills:
+        poor.append(f"only {kills} kills hit a process at work, not {floors.kills}")
+    acked, issued = len(history.acked), len(history.issued)
+    if acked < max(_LEAST_ACKED, floors.acked_share * issued):
+        poor.append(f"only {acked} of {issued} events were acknowledged")
     return poor
