@@ -1,4 +1,4 @@
-"""The command line: ``python -m torture [--backend redis|sqlite|all] [--seconds 600] [--seed N]``."""
+"""The command line: ``python -m torture [--backend redis|sqlite|all] [--seconds 600 | --kills N] [--seed N]``."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def main() -> int:
         backend=options.backend,
         seconds=options.seconds,
         seed=options.seed,
+        kills=options.kills,
         only=tuple(filter(None, options.only.split(","))),
         kill_rate=options.kill_rate,
         pause=options.pause,
@@ -57,14 +58,15 @@ def _play(plan: Plan, *, quiet: bool) -> dict[str, Any]:
     narrate(f"playing: {plan.command}")
     result = play(plan, (lambda _: None) if quiet else narrate)
     figures = result.json
-    print(f"## {plan.backend}, {plan.seconds:g} s, seed {plan.seed}\n\n{as_table(result.rows)}\n")
+    run = figures["run"]
+    print(f"## {plan.backend}, {run['dealt for']:.0f} s, seed {plan.seed}\n\n{as_table(result.rows)}\n")
     print(
         f"{figures['issued']} issued, {figures['acknowledged']} acknowledged, {figures['arrivals']} arrivals, "
-        f"{figures['verdict']['duplicates']} duplicates, {figures['run']['kills']} kills, {figures['forks']} forks; "
-        f"{figures['verdict']['places']}; drained {figures['run']['drained after']} s after the last fault"
+        f"{figures['verdict']['duplicates']} duplicates, {run['kills that hit']} SIGKILLs of processes at work, "
+        f"{figures['forks']} forks; {figures['verdict']['places']}; drained {run['drained after']} s after the last fault"
     )
-    if figures["run"]["left out"]:
-        print(f"Left out: {', '.join(figures['run']['left out'])}")
+    if run["left out"]:
+        print(f"Left out: {', '.join(run['left out'])}")
     if result.verdict.passed:
         print("Everything held.")
     else:
@@ -80,7 +82,11 @@ def _play(plan: Plan, *, quiet: bool) -> dict[str, Any]:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="torture", description=__doc__)
     parser.add_argument("--backend", choices=(*_BACKENDS, "all"), default="all")
-    parser.add_argument("--seconds", type=float, default=600.0, help="of faults, for each backend")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--seconds", type=float, default=600.0, help="of faults, for each backend")
+    length.add_argument(
+        "--kills", type=int, default=0, help="instead: until so many SIGKILLs have hit a process at work"
+    )
     parser.add_argument("--seed", type=int, help="default: a fresh one")
     parser.add_argument("--only", default="", metavar="FAULT,…", help="deal only these fault classes")
     parser.add_argument("--kill-rate", type=float, default=3.0, help="kills per second of fault")
@@ -97,7 +103,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--sabotage", choices=sabotage.KINDS, help="a bug on purpose, which must be found")
     parser.add_argument("--json", metavar="FILE", help="append the figures there, a line for each backend")
     parser.add_argument("--quiet", action="store_true", help="no line for each fault")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.kills and not options.kill_rate:
+        parser.error("--kills without a --kill-rate would never end")
+    return options
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Plan:
     Args:
         backend: ``redis`` or ``sqlite``.
         seconds: How long faults are dealt.
+        kills: Deal them instead until so many SIGKILLs have hit a process at work; 0: for *seconds*.
         seed: Decides everything that the machine does not.
         only: Fault classes to deal; empty for all.
         kill_rate: Kills of producers and workers per second of fault.
@@ -66,6 +67,7 @@ class Plan:
     seconds: float
     seed: int
     only: tuple[str, ...] = ()
+    kills: int = 0
     kill_rate: float = 3.0
     pause: float = 0.02
     stretch: float = 1.0
@@ -75,9 +77,10 @@ class Plan:
     @property
     def command(self) -> str:
         """How to play it again."""
+        length = f"--kills {self.kills}" if self.kills else f"--seconds {self.seconds:g}"
         return " ".join(
             [
-                f"./run torture --backend {self.backend} --seconds {self.seconds:g} --seed {self.seed}",
+                f"./run torture --backend {self.backend} {length} --seed {self.seed}",
                 f"--kill-rate {self.kill_rate:g} --pause {self.pause:g} --stretch {self.stretch:g}",
                 *(["--in-order" if self.in_order else "--shared"] if self.in_order is not None else []),
                 *([f"--sabotage {self.sabotage}"] if self.sabotage else []),
@@ -163,9 +166,9 @@ class _Driver:
         while not self._is_over():
             self._strike(next(hands))
         self._make_up(deck)
-        floors = self._floors()
+        seconds = time.monotonic() - self._began
         final, remains = self._end()
-        verdict = judge(world.history, remains, self._windows, floors=floors, final=final)
+        verdict = judge(world.history, remains, self._windows, floors=self._floors(seconds), final=final)
         rows = rows_of(self._windows, world.history, verdict)
         run = asdict(self._plan) | {
             "in_order": self._in_order,
@@ -175,7 +178,8 @@ class _Driver:
                 for name, fault in faults.FAULTS.items()
                 if self._plan.backend in fault.backends and not fault.possible(world)
             ],
-            "kills": sum(w.fault in KILLS for w in self._windows),
+            "kills that hit": self._kills_hit,
+            "dealt for": seconds,
             "drained after": remains.backlog_seconds,
             "recovered after": astuple(final),
         }
@@ -196,7 +200,14 @@ class _Driver:
     # -- faults ----------------------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
+        if self._plan.kills:
+            return self._kills_hit >= self._plan.kills
         return time.monotonic() - self._began > self._plan.seconds
+
+    @property
+    def _kills_hit(self) -> int:
+        """SIGKILLs that met a process at work."""
+        return sum(window.hits for window in self._windows if window.fault in (*KILLS, "kill-everyone"))
 
     def _make_up(self, deck: list[Fault]) -> None:
         """Deal whatever has met nobody once more, alone and for longer: that may have been bad luck."""
@@ -293,11 +304,10 @@ class _Driver:
             backlog_seconds=drained,
         )
 
-    def _floors(self) -> Floors:
-        """Return what this run must have shown at least, by how long it was."""
+    def _floors(self, seconds: float) -> Floors:
+        """Return what a run of so many *seconds* must have shown at least."""
         runs = Counter(window.fault for window in self._windows if window.alone)
         of_class = {w.fault: max(1, runs[w.fault] // 2) for w in self._windows if w.fault not in KILLS}
-        seconds = time.monotonic() - self._began
         return Floors(
             of_class=of_class,
             faults=max(1, int(_FAULTS_PER_SECOND * seconds / max(self._plan.stretch, 1.0))),

@@ -67,3 +67,16 @@ def test_an_unknown_fault_is_an_error_that_names_the_known_ones():
     result = torture("--backend", "sqlite", "--seconds", "1", "--only", "earthquake", timeout=60)
     assert result.returncode == 2
     assert "no such fault: earthquake; known are" in result.stderr
+
+
+@pytest.mark.alone
+@pytest.mark.torture
+@pytest.mark.slow
+def test_a_run_can_go_on_until_so_many_kills_have_hit(tmp_path):
+    figures = tmp_path / "figures"
+    options = ("--backend", "sqlite", "--kills", "3", "--seed", "1", "--only", "plane-503,plane-500")
+    result = torture(*options, "--json", str(figures))
+    assert result.returncode == 0, result.stdout + result.stderr
+    kills = json.loads(figures.read_text())["run"]["kills that hit"]
+    assert kills >= 3
+    assert f" {kills} SIGKILLs of processes at work" in result.stdout
