@@ -16,9 +16,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from torture import faults
+from torture.causes import EVERYONE, KILLS
 from torture.processes import HarnessError, Process
 from torture.report import Row, as_json, rows_of
-from torture.verdict import KILLS, Floors, Recovery, Remains, Window, judge
+from torture.verdict import Floors, Recovery, Remains, Window, judge
 from torture.world import World
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _KILL_SHARE = 0.05
 _ACKED_SHARE = 0.5
 """Floors, at half or less of what a machine does that others keep three times too busy."""
 _SECOND_CHANCES = (1.0, 2.0, 3.0)
-_IN_ORDER_SHARE = 0.25
+_IN_ORDER_SHARE = 0.5
 _DRAIN_SECONDS = 60.0
 _STATES = ("waiting", "delayed", "leased")
 
@@ -168,7 +169,14 @@ class _Driver:
         self._make_up(deck)
         seconds = time.monotonic() - self._began
         final, remains = self._end()
-        verdict = judge(world.history, remains, self._windows, floors=self._floors(seconds), final=final)
+        verdict = judge(
+            world.history,
+            remains,
+            self._windows,
+            floors=self._floors(seconds),
+            final=final,
+            in_order=self._in_order,
+        )
         rows = rows_of(self._windows, world.history, verdict)
         run = asdict(self._plan) | {
             "in_order": self._in_order,
@@ -207,7 +215,7 @@ class _Driver:
     @property
     def _kills_hit(self) -> int:
         """SIGKILLs that met a process at work."""
-        return sum(window.hits for window in self._windows if window.fault in (*KILLS, "kill-everyone"))
+        return sum(window.hits for window in self._windows if window.fault in (*KILLS, EVERYONE))
 
     def _make_up(self, deck: list[Fault]) -> None:
         """Deal whatever has met nobody once more, alone and for longer: that may have been bad luck."""

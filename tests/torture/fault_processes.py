@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
+from torture.causes import EVERYONE
 from torture.faults import fault
 from torture.processes import state_of
 
@@ -34,7 +35,7 @@ for _role in ("producer", "worker"):
     _register_stop(_role)
 
 
-@fault("kill-everyone", "process", (0.0, 0.3))
+@fault(EVERYONE, "process", (0.0, 0.3))
 def kill_everyone(world: World, dice: random.Random) -> Course:
     """SIGKILL for every producer and worker at once, as when a machine's memory runs out."""
     victims = world.actors()

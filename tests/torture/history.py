@@ -65,6 +65,7 @@ class History:
         arrivals: What reached the data plane, by id.
         working: Workers that have delivered, and producers that have had an acknowledgement.
         delivered: When each worker said that it had delivered something.
+        closings: When a processor said that it had found the data plane alive again.
         closed: How many events each client that was closed in good order has reported lost, by producer.
         forks: Forked children that came to work.
         deadlocked: Forked children that did not end in time.
@@ -78,6 +79,7 @@ class History:
     arrivals: dict[str, Arrival] = field(default_factory=dict)
     working: set[str] = field(default_factory=set)
     delivered: dict[str, list[float]] = field(default_factory=dict)
+    closings: list[float] = field(default_factory=list)
     closed: dict[str, int] = field(default_factory=dict)
     forks: int = 0
     deadlocked: list[str] = field(default_factory=list)
@@ -103,6 +105,8 @@ class History:
         elif kind == "w":
             self.working.add(subject)
             self.delivered.setdefault(subject, []).append(moment)
+        elif kind == "c":
+            self.closings.append(moment)
         elif kind == "e":
             self.closed[subject] = int(rest[0])
         elif kind == "f":

@@ -9,6 +9,7 @@ in the socket. The file is append-only, one line each, stamped with the monotoni
     TIME n ID           the call returned None
     TIME r ID REASON    refused, as reported to on_error
     TIME w NAME         the worker NAME has delivered something, again
+    TIME c NAME         the processor in NAME has found the data plane alive again
     TIME f NAME         a forked child is at work
     TIME e NAME LOST    the producer NAME has closed its client, which reports LOST events lost
     TIME d NAME         a forked child did not end in time

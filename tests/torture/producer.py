@@ -20,6 +20,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from torture import clock, sabotage
+from torture.closings import tell_closings
 from torture.events import digest_of, make_event
 from torture.ledger import Scribe
 
@@ -50,6 +51,7 @@ class Producer:
         self._name = settings["name"]
         self._finish = threading.Event()
         self._scribe = Scribe(settings["ledger"])
+        tell_closings(lambda: self._scribe, self._name)
         dice = random.Random(settings["seed"])
         self._waits = dice.random() < 0.5
         self._client: Client = Client(

@@ -7,12 +7,12 @@ from typing import Any
 
 __all__ = ["KINDS", "commit"]
 
-KINDS = ("forget", "alter", "invent")
+KINDS = ("forget", "alter", "invent", "shuffle")
 _SHARE = 0.2
 
 
 def commit(kind: str) -> None:
-    """Have a share of this process's batches lose an event, change one, or gain one that nobody issued."""
+    """Have a share of this process's batches lose an event, change one, gain one that nobody issued, or mix them up."""
     from eventspool._buffering import flusher
 
     seal = flusher.seal
@@ -23,6 +23,8 @@ def commit(kind: str) -> None:
         if random.random() < _SHARE:
             if kind == "alter":
                 events = [first.replace(b"Order Completed", b"Order Completes"), *events[1:]]
+            elif kind == "shuffle":
+                events = events[::-1]
             elif kind == "invent":
                 events = [*events, first.replace(b'"event-', b'"ghost-')]
             else:  # where it was alone, another goes twice: a batch without events could be noticed by its size

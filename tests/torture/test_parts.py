@@ -185,6 +185,30 @@ def test_a_stepped_clock_is_wrong_in_every_process_that_installed_it_and_counts_
     assert abs(time.time() - time.clock_gettime(time.CLOCK_REALTIME)) < 5.0
 
 
+CLOSER = """
+import sys, time
+from eventspool import Client
+from eventspool.testing import DataPlane
+from torture.closings import tell_closings
+from torture.ledger import Scribe
+scribe = Scribe(sys.argv[1])
+tell_closings(lambda: scribe, "w1")
+with DataPlane("right") as plane:
+    plane.script({"status": 401, "next": 2})
+    with Client("right", data_plane_url=plane.url) as client:
+        client.track("u", "Order Completed")
+        assert not client.flush(timeout=10).pending
+"""
+
+
+def test_a_processor_that_finds_the_data_plane_alive_again_says_so(ledger, tmp_path):
+    environment = {"PYTHONPATH": ":".join(filter(None, sys.path))}
+    command = [sys.executable, "-c", CLOSER, str(tmp_path / "socket")]
+    subprocess.run(command, env=environment, timeout=3 * SOON, check=True)
+    assert ledger.end(SOON) == 0
+    assert len(read(tmp_path / "said").closings) == 1
+
+
 @pytest.fixture
 def all_faults():
     faults.load()

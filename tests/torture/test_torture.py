@@ -14,6 +14,7 @@ import pytest
 TESTS = Path(__file__).parent.parent
 SECONDS = 90
 """Of faults, for each backend."""
+SEED = 20261123
 
 
 def torture(*options: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -36,12 +37,12 @@ def torture(*options: str, timeout: float | None = None) -> subprocess.Completed
 @pytest.mark.torture
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS * 2 + 200)
-@pytest.mark.parametrize(("backend", "seed"), [("redis", 20261123), ("sqlite", 20261123)])
-def test_nothing_acknowledged_is_lost_changed_or_invented(backend, seed, tmp_path):
-    """Whatever happens to processes, Redis, the disk, the network and the data plane."""
+@pytest.mark.parametrize(("backend", "order"), [("redis", "--shared"), ("sqlite", "--in-order")])
+def test_nothing_acknowledged_is_lost_changed_or_invented(backend, order, tmp_path):
+    """Nor overtaken, where order is kept: whatever happens to processes, Redis, the disk, the network and the data plane."""
     figures = tmp_path / "figures"
-    options = ("--backend", backend, "--seconds", str(SECONDS), "--seed", str(seed), "--json", str(figures))
-    result = torture(*options)
+    options = ("--backend", backend, order, "--seconds", str(SECONDS), "--seed", str(SEED))
+    result = torture(*options, "--json", str(figures))
     assert result.returncode == 0, result.stdout + result.stderr
     run = json.loads(figures.read_text())
     assert run["verdict"]["passed"]
@@ -53,10 +54,13 @@ def test_nothing_acknowledged_is_lost_changed_or_invented(backend, seed, tmp_pat
 @pytest.mark.alone
 @pytest.mark.torture
 @pytest.mark.slow
-@pytest.mark.parametrize(("bug", "found"), [("forget", "lost"), ("alter", "changed"), ("invent", "invented")])
+@pytest.mark.parametrize(
+    ("bug", "found"),
+    [("forget", "lost"), ("alter", "changed"), ("invent", "invented"), ("shuffle", "overtaken")],
+)
 def test_a_client_with_a_bug_does_not_survive_the_torture(bug, found):
     options = ("--backend", "sqlite", "--seconds", "3", "--seed", "1", "--only", "plane-503,plane-500")
-    result = torture(*options, "--sabotage", bug, "--kill-rate", "0")
+    result = torture(*options, "--in-order", "--sabotage", bug, "--kill-rate", "0")
     assert result.returncode == 1, result.stdout + result.stderr
     violations = [line for line in result.stdout.splitlines() if line.startswith("VIOLATED")]
     assert any(f" {found}: " in line for line in violations), result.stdout + result.stderr

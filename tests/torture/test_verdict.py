@@ -29,7 +29,8 @@ def make_history(count: int = 40) -> History:
 
 def verdict_on(history: History, remains: Remains | None = None, **changes):
     """Judge it with one fault that hit."""
-    options = {"floors": FLOORS, "final": FINE, **changes}
+    world = {"in_order": False}
+    options = {"floors": FLOORS, "final": FINE, **world, **changes}
     windows = options.pop("windows", [WINDOW])
     return judge(history, remains or Remains(), windows, **options)
 
@@ -71,7 +72,7 @@ def test_an_arrival_with_other_content_or_other_bytes_is_a_change(digests):
     """The event's digest is compared with what was issued, its bytes with the earlier arrival."""
     history = make_history()
     history.arrive(f"60.0 event-p1.0.7 {digests}")
-    assert verdict_on(history).violations == {"changed": ["event-p1.0.7"]}
+    assert verdict_on(history).violations["changed"] == ["event-p1.0.7"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +100,15 @@ def test_a_refused_event_must_not_arrive():
     history = make_history()
     history.hear("9.9 r event-p1.0.7 buffer_full")
     assert set(verdict_on(history).violations) == {"refused but sent", "acknowledged and refused"}
+
+
+def test_an_event_that_passes_another_is_a_violation_where_order_is_kept():
+    history = make_history()
+    for number, at in ((41, "50.0"), (40, "50.1")):
+        history.hear(f"49.0 i event-p1.0.{number} d")
+        history.arrive(f"{at} event-p1.0.{number} d b")
+    assert verdict_on(history).passed
+    assert list(verdict_on(history, in_order=True).violations) == ["overtaken"]
 
 
 def test_every_issued_event_is_counted_in_one_place():

@@ -13,18 +13,18 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from torture.causes import KILLS
 from torture.events import is_poison
 from torture.history import producer_of
+from torture.order import overtakings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torture.history import History
 
-__all__ = ["KILLS", "LIVENESS_SECONDS", "Floors", "Recovery", "Remains", "Verdict", "Window", "judge"]
+__all__ = ["LIVENESS_SECONDS", "Floors", "Recovery", "Remains", "Verdict", "Window", "judge"]
 
-KILLS = ("kill-producer", "kill-worker")
-"""Faults that are not dealt but happen all the time. Many meet a process that has nothing to do yet."""
 LIVENESS_SECONDS = 5.0
 """The longest that the oldest producer and worker may take, from the end of a fault, to have an event stored and delivered."""
 _NAMED = 5
@@ -157,6 +157,7 @@ def judge(
     *,
     floors: Floors,
     final: Recovery,
+    in_order: bool,
 ) -> Verdict:
     """
     Return the verdict.
@@ -167,6 +168,7 @@ def judge(
         windows: The faults.
         floors: What must have been tried.
         final: How long recovery from all faults took.
+        in_order: One processor works at a time, first in, first out.
     """
     found = {
         "lost": _lost(history, remains),
@@ -181,6 +183,7 @@ def judge(
             for i in place
             if i not in history.issued
         ],
+        "overtaken": overtakings(history, windows) if in_order else [],
         "not live": _not_live(windows, final),
         "stuck": [] if remains.backlog_seconds is not None else ["the queue did not drain"],
         "crashed": [*remains.crashes, *history.crashed],

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from torture import clock
+from torture.closings import tell_closings
 from torture.ledger import Scribe
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def main(settings: dict[str, Any]) -> None:
     from eventspool import Client
 
     scribe = Scribe(settings["ledger"])
+    tell_closings(lambda: scribe, settings["name"])
     client = Client(
         settings["write_key"], data_plane_url=settings["data_plane_url"], timeout=_REQUEST_SECONDS
     )

@@ -38,12 +38,13 @@ __all__ = ["World"]
 _WRITE_KEY = "torture"
 _QUEUE = "torture"
 _DISK_BYTES = 64 << 20
+_CONCURRENCY = 4
 _JOB_OPTS = {
     "max_attempts": 1_000_000,  # nothing is given up for being unlucky
     "backoff_initial": 0.05,
     "backoff_max": 0.5,
     "visibility_timeout": 1.5,
-    "concurrency": 4,
+    "concurrency": _CONCURRENCY,
 }
 _LATENCY = (0.0, 0.06)
 """Of the data plane, always: so that a kill finds requests under way."""
