@@ -1,4 +1,4 @@
-"""What a class of faults may excuse: the answers to what was under way while one lasted. Pure."""
+"""What a class of faults may excuse: the answers, or the leases, of what was under way while one lasted. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from torture.verdict import Window
 
-__all__ = ["EVERYONE", "KILLS", "answer_may_be_lost", "reached", "splits"]
+__all__ = ["EVERYONE", "KILLS", "answer_may_be_lost", "lease_may_be_lost", "reached", "splits"]
 
 KILLS = ("kill-producer", "kill-worker")
 """Faults that are not dealt but happen all the time. Many meet a process that has nothing to do yet."""
@@ -25,6 +25,12 @@ request may take 1.5 s, and a lease lasts as long.
 def answer_may_be_lost(fault: str) -> bool:
     """Whether the data plane may take a batch during *fault* and its sender not hear of it, or too late."""
     return fault in _SILENT or fault.startswith(("plane-link-", "stop-"))
+
+
+def lease_may_be_lost(fault: str) -> bool:
+    """Whether a process may lose a lease during *fault*, or be unable to record what it has delivered."""
+    of_queue = fault.startswith(("redis-", "disk-", "file-"))
+    return of_queue or fault in ("clock-step", "stop-producer", "stop-worker", "rolling-restart")
 
 
 def splits(fault: str) -> bool:

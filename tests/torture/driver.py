@@ -175,6 +175,8 @@ class _Driver:
             self._windows,
             floors=self._floors(seconds),
             final=final,
+            under_way=world.under_way,
+            processes=world.processes,
             in_order=self._in_order,
         )
         rows = rows_of(self._windows, world.history, verdict)

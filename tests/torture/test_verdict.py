@@ -29,7 +29,7 @@ def make_history(count: int = 40) -> History:
 
 def verdict_on(history: History, remains: Remains | None = None, **changes):
     """Judge it with one fault that hit."""
-    world = {"in_order": False}
+    world = {"under_way": 2, "processes": 3, "in_order": False}
     options = {"floors": FLOORS, "final": FINE, **world, **changes}
     windows = options.pop("windows", [WINDOW])
     return judge(history, remains or Remains(), windows, **options)
@@ -100,6 +100,12 @@ def test_a_refused_event_must_not_arrive():
     history = make_history()
     history.hear("9.9 r event-p1.0.7 buffer_full")
     assert set(verdict_on(history).violations) == {"refused but sent", "acknowledged and refused"}
+
+
+def test_a_repeat_that_no_fault_explains_is_a_violation():
+    history = make_history()
+    history.arrive("20.0 event-p1.0.7 d7 b7")
+    assert list(verdict_on(history).violations) == ["repeated"]
 
 
 def test_an_event_that_passes_another_is_a_violation_where_order_is_kept():

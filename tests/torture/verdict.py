@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torture.causes import KILLS
+from torture.duplicates import unexplained_repeats
 from torture.events import is_poison
 from torture.history import producer_of
 from torture.order import overtakings
@@ -157,6 +158,8 @@ def judge(
     *,
     floors: Floors,
     final: Recovery,
+    under_way: int,
+    processes: int,
     in_order: bool,
 ) -> Verdict:
     """
@@ -168,6 +171,8 @@ def judge(
         windows: The faults.
         floors: What must have been tried.
         final: How long recovery from all faults took.
+        under_way: Batches that a process may hold at once.
+        processes: How many producers and workers there are at once.
         in_order: One processor works at a time, first in, first out.
     """
     found = {
@@ -183,6 +188,7 @@ def judge(
             for i in place
             if i not in history.issued
         ],
+        "repeated": unexplained_repeats(history, windows, under_way=under_way, processes=processes),
         "overtaken": overtakings(history, windows) if in_order else [],
         "not live": _not_live(windows, final),
         "stuck": [] if remains.backlog_seconds is not None else ["the queue did not drain"],

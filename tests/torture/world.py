@@ -96,6 +96,8 @@ class World:
         self._pause = pause * burden
         self._latency = [bound / burden for bound in _LATENCY]
         self._wanted = {"producer": producers, "worker": workers}
+        self.processes = producers + workers
+        self.under_way = 1 if in_order else 2 * _CONCURRENCY  # leased: as many again wait for a sender
         self._cast: dict[str, list[Process]] = {role: [] for role in self._wanted}
         self._born = 0
         self._redis: RedisProcess | None = None
