@@ -41,8 +41,10 @@ _KILL_SHARE = 0.05
 _ACKED_SHARE = 0.5
 """Floors, at half or less of what a machine does that others keep three times too busy."""
 _SECOND_CHANCES = (1.0, 2.0, 3.0)
-_IN_ORDER_SHARE = 0.5
+_IN_ORDER_SHARE = _SPILL_SHARE = _ENCRYPTED_SHARE = 0.5
 _DRAIN_SECONDS = 60.0
+_SPILL_SECONDS = 1.5
+"""One second into an outage a client with something to store begins to use the spill file."""
 _STATES = ("waiting", "delayed", "leased")
 
 
@@ -122,11 +124,14 @@ def play(plan: Plan, say: Callable[[str], object] = lambda _: None) -> Result:
             f"no such fault: {', '.join(sorted(unknown))}; known are {', '.join(faults.FAULTS)}"
         )
     dice = random.Random(plan.seed)
-    in_order = dice.random() < _IN_ORDER_SHARE if plan.in_order is None else plan.in_order
+    drawn = [dice.random() < share for share in (_IN_ORDER_SHARE, _SPILL_SHARE, _ENCRYPTED_SHARE)]
+    in_order = drawn[0] if plan.in_order is None else plan.in_order
     world = World(
         plan.backend,
         random.Random(dice.random()),
         in_order=in_order,
+        spill=plan.backend == "redis" and drawn[1],
+        encrypted=drawn[2],
         pause=plan.pause,
         sabotage=plan.sabotage,
     )
@@ -182,6 +187,8 @@ class _Driver:
         rows = rows_of(self._windows, world.history, verdict)
         run = asdict(self._plan) | {
             "in_order": self._in_order,
+            "spill": world.spills,
+            "encrypted": world.encrypted,
             "command": self._plan.command,
             "left out": [
                 name
@@ -298,6 +305,7 @@ class _Driver:
         healed = time.monotonic()
         final = self._recover(healed)
         world.dismiss("producer")
+        world.add_worker()
         deadline = time.monotonic() + _DRAIN_SECONDS
         drained = None
         while drained is None and time.monotonic() < deadline:
@@ -323,6 +331,7 @@ class _Driver:
             faults=max(1, int(_FAULTS_PER_SECOND * seconds / max(self._plan.stretch, 1.0))),
             kills=int(_KILL_SHARE * self._plan.kill_rate * seconds),
             acked_share=_ACKED_SHARE,
+            spills=self._world.spills and sum(map(_is_outage, self._windows)) // 4,
         )
 
     # -- time ------------------------------------------------------------------------------------------------------------
@@ -345,6 +354,13 @@ class _Driver:
                 words = "; ".join(p.last_words() for p in self._world.actors())
                 raise HarnessError(f"{what} did not come: {words or 'nobody says why'}")
             self._step()
+
+
+def _is_outage(window: Window) -> bool:
+    """Whether the clients could not reach Redis for so long that they use the spill file."""
+    return (
+        window.fault.startswith("redis-") and window.hits > 0 and window.end - window.begin > _SPILL_SECONDS
+    )
 
 
 def narrate(line: str) -> None:

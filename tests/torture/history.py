@@ -66,6 +66,7 @@ class History:
         working: Workers that have delivered, and producers that have had an acknowledgement.
         delivered: When each worker said that it had delivered something.
         closings: When a processor said that it had found the data plane alive again.
+        spills: How often a client has begun to use the spill file.
         closed: How many events each client that was closed in good order has reported lost, by producer.
         forks: Forked children that came to work.
         deadlocked: Forked children that did not end in time.
@@ -80,6 +81,7 @@ class History:
     working: set[str] = field(default_factory=set)
     delivered: dict[str, list[float]] = field(default_factory=dict)
     closings: list[float] = field(default_factory=list)
+    spills: int = 0
     closed: dict[str, int] = field(default_factory=dict)
     forks: int = 0
     deadlocked: list[str] = field(default_factory=list)
@@ -107,6 +109,8 @@ class History:
             self.delivered.setdefault(subject, []).append(moment)
         elif kind == "c":
             self.closings.append(moment)
+        elif kind == "s":
+            self.spills += 1
         elif kind == "e":
             self.closed[subject] = int(rest[0])
         elif kind == "f":

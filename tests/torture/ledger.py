@@ -10,6 +10,7 @@ in the socket. The file is append-only, one line each, stamped with the monotoni
     TIME r ID REASON    refused, as reported to on_error
     TIME w NAME         the worker NAME has delivered something, again
     TIME c NAME         the processor in NAME has found the data plane alive again
+    TIME s NAME         the client in NAME has begun to use the spill file
     TIME f NAME         a forked child is at work
     TIME e NAME LOST    the producer NAME has closed its client, which reports LOST events lost
     TIME d NAME         a forked child did not end in time

@@ -20,9 +20,9 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from torture import clock, sabotage
-from torture.closings import tell_closings
 from torture.events import digest_of, make_event
 from torture.ledger import Scribe
+from torture.words import tell_words
 
 if TYPE_CHECKING:
     from eventspool import Client
@@ -51,13 +51,14 @@ class Producer:
         self._name = settings["name"]
         self._finish = threading.Event()
         self._scribe = Scribe(settings["ledger"])
-        tell_closings(lambda: self._scribe, self._name)
+        tell_words(lambda: self._scribe, self._name)
         dice = random.Random(settings["seed"])
         self._waits = dice.random() < 0.5
         self._client: Client = Client(
             settings["write_key"],
             data_plane_url=settings["data_plane_url"],
             persistence=settings["queue_opts"],
+            spill=settings["spill"],
             durability="persisted" if self._waits else "buffered",
             process=dice.random() < 0.3,
             flush_at=dice.choice((1, 5, 20)),

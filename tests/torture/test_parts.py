@@ -20,6 +20,7 @@ from torture.history import History, Tail
 from torture.ledger import Scribe
 from torture.processes import Process
 from torture.redis_process import free_port
+from torture.world import World
 
 SOON = 10.0
 
@@ -189,10 +190,10 @@ CLOSER = """
 import sys, time
 from eventspool import Client
 from eventspool.testing import DataPlane
-from torture.closings import tell_closings
+from torture.words import tell_words
 from torture.ledger import Scribe
 scribe = Scribe(sys.argv[1])
-tell_closings(lambda: scribe, "w1")
+tell_words(lambda: scribe, "w1")
 with DataPlane("right") as plane:
     plane.script({"status": 401, "next": 2})
     with Client("right", data_plane_url=plane.url) as client:
@@ -207,6 +208,19 @@ def test_a_processor_that_finds_the_data_plane_alive_again_says_so(ledger, tmp_p
     subprocess.run(command, env=environment, timeout=3 * SOON, check=True)
     assert ledger.end(SOON) == 0
     assert len(read(tmp_path / "said").closings) == 1
+
+
+def test_what_is_left_in_the_spill_file_is_found_as_well_as_what_is_in_the_queue():
+    world = World("sqlite", random.Random(1), spill=True, encrypted=True)
+    world.disk.mkdir()
+    names = [f"sqlite:///{world.disk / name}" for name in ("queue.db", "spill.db")]
+    for number, url in enumerate(names):
+        opts = {"url": url, "queue_name": "torture", "encryption_key": world._key}
+        with Client("key", data_plane_url="http://127.0.0.1:9", persistence=opts, process=False) as client:
+            client.track("u", "Order Completed", message_id=f"event-p1.0.{number}")
+    assert world.stored("waiting").keys() == {"event-p1.0.0", "event-p1.0.1"}
+    assert world.undelivered() == 2
+    world.forget()
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 TESTS = Path(__file__).parent.parent
 SECONDS = 90
 """Of faults, for each backend."""
-SEED = 20261123
+SEED = 20261125
+"""One that draws a spill file and encryption."""
 
 
 def torture(*options: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
@@ -47,6 +48,8 @@ def test_nothing_acknowledged_is_lost_changed_or_invented(backend, order, tmp_pa
     run = json.loads(figures.read_text())
     assert run["verdict"]["passed"]
     assert sum(run["verdict"]["places"].values()) == run["issued"]
+    assert run["run"]["encrypted"]
+    assert run["run"]["spill"] == (backend == "redis")
     if sys.platform == "linux" and os.geteuid() == 0:
         assert not run["run"]["left out"], "a tool is missing, and with it a fault"
 

@@ -217,6 +217,15 @@ def test_a_run_whose_kills_met_nobody_at_work_proves_too_little():
     assert found == ["only 1 kills hit a process at work, not 2"]
 
 
+def test_a_run_that_did_not_use_its_spill_file_proves_too_little():
+    history = make_history()
+    history.hear("60.0 s p1")
+    assert verdict_on(history, floors=replace(FLOORS, spills=1)).passed
+    assert verdict_on(history, floors=replace(FLOORS, spills=2)).vacuous == [
+        "only 1 clients used the spill file, not 2"
+    ]
+
+
 def test_a_run_in_which_next_to_nothing_was_acknowledged_proves_too_little():
     assert verdict_on(make_history(5)).vacuous == ["only 5 of 5 events were acknowledged"]
     history = make_history()

@@ -88,12 +88,14 @@ class Floors:
         faults: How many faults must have hit.
         kills: How many kills must have hit a process at work.
         acked_share: The least share of the issued events that were acknowledged.
+        spills: How often a client must have begun to use the spill file.
     """
 
     of_class: Mapping[str, int]
     faults: int
     kills: int
     acked_share: float
+    spills: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +288,8 @@ def _vacuous(history: History, windows: Sequence[Window], floors: Floors) -> lis
     kills = sum(hits[fault] for fault in KILLS)
     if kills < floors.kills:
         poor.append(f"only {kills} kills hit a process at work, not {floors.kills}")
+    if history.spills < floors.spills:
+        poor.append(f"only {history.spills} clients used the spill file, not {floors.spills}")
     acked, issued = len(history.acked), len(history.issued)
     if acked < max(_LEAST_ACKED, floors.acked_share * issued):
         poor.append(f"only {acked} of {issued} events were acknowledged")

@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from torture import clock
-from torture.closings import tell_closings
 from torture.ledger import Scribe
+from torture.words import tell_words
 
 if TYPE_CHECKING:
     from eventspool import Client
@@ -27,9 +27,12 @@ def main(settings: dict[str, Any]) -> None:
     from eventspool import Client
 
     scribe = Scribe(settings["ledger"])
-    tell_closings(lambda: scribe, settings["name"])
+    tell_words(lambda: scribe, settings["name"])
     client = Client(
-        settings["write_key"], data_plane_url=settings["data_plane_url"], timeout=_REQUEST_SECONDS
+        settings["write_key"],
+        data_plane_url=settings["data_plane_url"],
+        spill=settings["spill"],
+        timeout=_REQUEST_SECONDS,
     )
     client.create_persistence_queue(settings["queue_opts"], lambda error: None)
     threading.Thread(target=_tell, args=(client, scribe, settings["name"]), daemon=True).start()

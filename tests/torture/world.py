@@ -17,6 +17,7 @@ import signal
 import tempfile
 import time
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,6 +31,7 @@ from torture.redis_process import PRODUCER_PASSWORD, PRODUCER_USER, RedisProcess
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Iterator
 
     from eventspool import Queue
 
@@ -66,6 +68,8 @@ class World:
         backend: ``redis`` or ``sqlite``.
         dice: For seeds of its own.
         in_order: One processor at a time, first in, first out.
+        spill: Producers and workers share a spill file, on the small disk. For Redis.
+        encrypted: What is stored is encrypted.
         producers: How many at once.
         workers: How many at once.
         pause: Seconds between two events of a producer's thread, on average.
@@ -78,6 +82,8 @@ class World:
         dice: random.Random,
         *,
         in_order: bool = False,
+        spill: bool = False,
+        encrypted: bool = False,
         producers: int = 3,
         workers: int = 3,
         pause: float = 0.02,
@@ -91,6 +97,9 @@ class World:
         self.links: dict[str, ProxyProcess] = {}
         self._dice = dice
         self._in_order = in_order
+        self._spill = f"sqlite:///{self.disk / 'spill.db'}" if spill else None
+        self.spills, self.encrypted = spill, encrypted
+        self._key = b64encode(dice.randbytes(32)).decode() if encrypted else None
         self._sabotage = sabotage
         burden = _SLOWER_IN_ORDER if in_order else 1.0
         self._pause = pause * burden
@@ -123,7 +132,7 @@ class World:
         if self.backend == "redis":
             self._redis = RedisProcess()
             self.links["redis"] = self._proxy("redis-link", self._redis.port)
-        else:
+        if self.backend == "sqlite" or self._spill:
             self.has_own_disk = mount_private_disk(self.disk, _DISK_BYTES)
         paths = (str(self.folder / "ledger"), str(self.folder / "said"))
         self.ledger = Process("ledger", *paths, name="ledger", errors=self._errors("ledger"), talks=True)
@@ -191,6 +200,10 @@ class World:
     def _is_overdue(process: Process) -> bool:
         return process.leaving is not None and time.monotonic() > process.leaving + FINISH_SECONDS
 
+    def add_worker(self) -> None:
+        """Have one more worker: who starts looks into the spill file, which may be left by those who are gone."""
+        self._wanted["worker"] += 1
+
     def dismiss(self, role: str) -> None:
         """Tell all of a role to finish, and wait. Those who do not, or not in good order, are noted."""
         self._wanted[role] = 0
@@ -216,6 +229,7 @@ class World:
             "write_key": _WRITE_KEY,
             "data_plane_url": f"http://127.0.0.1:{self.links['plane'].port}",
             "queue_opts": self._queue_opts(role),
+            "spill": self._spill,
             "ledger": str(self.folder / "ledger"),
             "clock": str(self.folder / "clock"),
             "threads": 2,
@@ -243,6 +257,7 @@ class World:
             "queue_name": _QUEUE,
             "is_multi_processor": not self._in_order,
             "job_opts": _JOB_OPTS,
+            "encryption_key": self._key,
         }
         if self._redis is None:
             return opts | {"url": self._url}
@@ -312,20 +327,22 @@ class World:
         """Return how many ``requests`` or ``unreached`` connections the proxy on *link* has seen."""
         return int(self.links[link].order()[what])
 
-    def open_queue(self) -> Queue:
-        """Return an independent look at the queue."""
-        return open_queue(self._url, queue_name=_QUEUE)
+    def _queues(self) -> Iterator[Queue]:
+        """Yield an independent look at the spill file, then at the queue: what is moved meanwhile is seen twice, not never."""
+        spilled = self._spill if self._spill and (self.disk / "spill.db").exists() else None
+        for url in filter(None, (spilled, self._url)):
+            with open_queue(url, queue_name=_QUEUE, encryption_key=self._key) as queue:
+                yield queue
 
     def undelivered(self) -> int:
         """Return how many events wait, are delayed or leased."""
-        with self.open_queue() as queue:
-            stats = queue.stats()
-        return stats.waiting.events + stats.delayed.events + stats.leased.events
+        every = [queue.stats() for queue in self._queues()]
+        return sum(stats.waiting.events + stats.delayed.events + stats.leased.events for stats in every)
 
     def stored(self, *states: str) -> dict[str, tuple[str, str]]:
-        """Return digest and reason of every event in *states* of the queue, by id."""
+        """Return digest and reason of every event in *states* of the queue and of its spill file, by id."""
         found = {}
-        with self.open_queue() as queue:
+        for queue in self._queues():
             for state in states:
                 after = None
                 while page := queue.jobs(state, limit=_PAGE, after=after):

@@ -1,4 +1,4 @@
-"""Tells the ledger when the data plane is found alive again: the processor's own word, which it logs."""
+"""Tells the ledger what only the client knows: its own words, which it logs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ if TYPE_CHECKING:
 
     from torture.ledger import Scribe
 
-__all__ = ["tell_closings"]
+__all__ = ["tell_words"]
 
-_WORD = "the data plane works again"
+_KINDS = {
+    "the data plane works again": "c",
+    "the queue is not available: events go into the spill file until it is back": "s",
+}
 
 
 class _Teller(logging.Handler):
@@ -22,12 +25,12 @@ class _Teller(logging.Handler):
         self._name = name
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage() == _WORD:
-            self._scribe().say("c", self._name)
+        if kind := _KINDS.get(record.getMessage()):
+            self._scribe().say(kind, self._name)
 
 
-def tell_closings(scribe: Callable[[], Scribe], name: str) -> None:
-    """Tell it from now on, as the process *name*. A forked child has another *scribe*."""
+def tell_words(scribe: Callable[[], Scribe], name: str) -> None:
+    """Tell them from now on, as the process *name*. A forked child has another *scribe*."""
     logger = logging.getLogger("eventspool")
     logger.setLevel(logging.INFO)
     logger.addHandler(_Teller(scribe, name))
