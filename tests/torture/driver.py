@@ -6,6 +6,7 @@ The schedule is the seed's alone. What a fault meets is up to the machine, so a 
 
 from __future__ import annotations
 
+import math
 import random
 import signal
 import sys
@@ -286,15 +287,18 @@ class _Driver:
             self._windows.append(Window(f"kill-{role}", now, now, int(bool(at_work))))
 
     def _recover(self, since: float) -> Recovery:
-        """Wait until the elders are at work again, and return how long each step took."""
+        """Wait until the elders are at work again, and return how long each step took them."""
         recovery = Recovery()
         deadline = time.monotonic() + _RECOVERY_SECONDS
         while None in astuple(recovery) and time.monotonic() < deadline:
             self._step()
-            history, producer = self._world.history, self._world.elder("producer")
-            acked, delivered = history.recovery(since, producer.name)
+            history = self._world.history
+            producer, worker = (self._world.elder(role).name for role in ("producer", "worker"))
+            # Where everybody was killed, the time that an interpreter takes to start says nothing about the client.
+            begun = max(since, *(history.begun.get(name, math.inf) for name in (producer, worker)))
+            acked, delivered = history.recovery(begun, producer)
             # In order one processor works and the others stand by: that one's deliveries are all there is to see.
-            worked = delivered if self._in_order else history.worked(since, self._world.elder("worker").name)
+            worked = delivered if self._in_order else history.worked(begun, worker)
             recovery = Recovery(acked, delivered, worked)
         return recovery
 

@@ -63,6 +63,7 @@ class History:
         unconfirmed: Ids of calls that returned ``None``.
         refused: Reason by id, for those that ``on_error`` was told of.
         arrivals: What reached the data plane, by id.
+        begun: When each process began to run.
         working: Workers that have delivered, and producers that have had an acknowledgement.
         delivered: When each worker said that it had delivered something.
         closings: When a processor said that it had found the data plane alive again.
@@ -78,6 +79,7 @@ class History:
     unconfirmed: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
     arrivals: dict[str, Arrival] = field(default_factory=dict)
+    begun: dict[str, float] = field(default_factory=dict)
     working: set[str] = field(default_factory=set)
     delivered: dict[str, list[float]] = field(default_factory=dict)
     closings: list[float] = field(default_factory=list)
@@ -107,6 +109,8 @@ class History:
         elif kind == "w":
             self.working.add(subject)
             self.delivered.setdefault(subject, []).append(moment)
+        elif kind == "b":
+            self.begun[subject] = moment
         elif kind == "c":
             self.closings.append(moment)
         elif kind == "s":

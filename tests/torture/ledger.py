@@ -4,6 +4,7 @@ The witness: an independent process that writes down what producers issue and wh
 It is never made to fail. A producer says a line before each call and one after it; what it said before it was killed is still
 in the socket. The file is append-only, one line each, stamped with the monotonic clock that all processes share:
 
+    TIME b NAME         the process NAME has begun: its interpreter runs and everything is imported
     TIME i ID DIGEST    about to be tracked
     TIME a ID           acknowledged: stored durably
     TIME n ID           the call returned None

@@ -51,6 +51,7 @@ class Producer:
         self._name = settings["name"]
         self._finish = threading.Event()
         self._scribe = Scribe(settings["ledger"])
+        self._scribe.say("b", self._name)
         tell_words(lambda: self._scribe, self._name)
         dice = random.Random(settings["seed"])
         self._waits = dice.random() < 0.5

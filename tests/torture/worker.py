@@ -27,6 +27,7 @@ def main(settings: dict[str, Any]) -> None:
     from eventspool import Client
 
     scribe = Scribe(settings["ledger"])
+    scribe.say("b", settings["name"])
     tell_words(lambda: scribe, settings["name"])
     client = Client(
         settings["write_key"],
