@@ -7,12 +7,12 @@ from typing import Any
 
 __all__ = ["KINDS", "commit"]
 
-KINDS = ("forget", "alter", "invent", "shuffle")
+KINDS = ("forget", "alter", "invent", "repeat", "shuffle")
 _SHARE = 0.2
 
 
 def commit(kind: str) -> None:
-    """Have a share of this process's batches lose an event, change one, gain one that nobody issued, or mix them up."""
+    """Have a share of this process's batches lose an event, change one, gain one, repeat one, or be mixed up."""
     from eventspool._buffering import flusher
 
     seal = flusher.seal
@@ -23,6 +23,8 @@ def commit(kind: str) -> None:
         if random.random() < _SHARE:
             if kind == "alter":
                 events = [first.replace(b"Order Completed", b"Order Completes"), *events[1:]]
+            elif kind == "repeat":
+                events = [*before, *events]
             elif kind == "shuffle":
                 events = events[::-1]
             elif kind == "invent":

@@ -59,7 +59,13 @@ def test_nothing_acknowledged_is_lost_changed_or_invented(backend, order, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("bug", "found"),
-    [("forget", "lost"), ("alter", "changed"), ("invent", "invented"), ("shuffle", "overtaken")],
+    [
+        ("forget", "lost"),
+        ("alter", "changed"),
+        ("invent", "invented"),
+        ("repeat", "repeated"),
+        ("shuffle", "overtaken"),
+    ],
 )
 def test_a_client_with_a_bug_does_not_survive_the_torture(bug, found):
     options = ("--backend", "sqlite", "--seconds", "3", "--seed", "1", "--only", "plane-503,plane-500")
