@@ -218,9 +218,13 @@ class _Driver:
     # -- faults ----------------------------------------------------------------------------------------------------------
 
     def _is_over(self) -> bool:
-        if self._plan.kills:
-            return self._kills_hit >= self._plan.kills
-        return time.monotonic() - self._began > self._plan.seconds
+        seconds = time.monotonic() - self._began
+        if not self._plan.kills:
+            return seconds > self._plan.seconds
+        most_seconds = self._plan.kills / (
+            _KILL_SHARE * self._plan.kill_rate
+        )  # more, and the verdict says why
+        return self._kills_hit >= self._plan.kills or seconds > most_seconds
 
     @property
     def _kills_hit(self) -> int:
@@ -333,7 +337,7 @@ class _Driver:
         return Floors(
             of_class=of_class,
             faults=max(1, int(_FAULTS_PER_SECOND * seconds / max(self._plan.stretch, 1.0))),
-            kills=int(_KILL_SHARE * self._plan.kill_rate * seconds),
+            kills=self._plan.kills or int(_KILL_SHARE * self._plan.kill_rate * seconds),
             acked_share=_ACKED_SHARE,
             spills=self._world.spills and sum(map(_is_outage, self._windows)) // 4,
         )

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from torture.causes import KILLS
+from torture.causes import EVERYONE, KILLS
 from torture.duplicates import unexplained_repeats
 from torture.events import is_poison
 from torture.history import producer_of
@@ -285,7 +285,7 @@ def _vacuous(history: History, windows: Sequence[Window], floors: Floors) -> lis
     several = sum(window.hits > 0 for window in windows if window.fault not in KILLS)
     if several < floors.faults:
         poor.append(f"only {several} faults hit, not {floors.faults}")
-    kills = sum(hits[fault] for fault in KILLS)
+    kills = sum(hits[fault] for fault in (*KILLS, EVERYONE))
     if kills < floors.kills:
         poor.append(f"only {kills} kills hit a process at work, not {floors.kills}")
     if history.spills < floors.spills:
