@@ -279,7 +279,7 @@ class _Driver:
 
     def _kill(self) -> None:
         role = self._chance.choice(("producer", "worker"))
-        elder = self._world.elder(role)
+        elder = self._world.elders.get(role)
         victims = [
             p for p in self._world.actors(role) if p is not elder and not p.stopped and p.exit_status is None
         ]
@@ -297,12 +297,11 @@ class _Driver:
         while None in astuple(recovery) and time.monotonic() < deadline:
             self._step()
             history = self._world.history
-            producer, worker = (self._world.elder(role).name for role in ("producer", "worker"))
+            elders = {role: process.name for role, process in self._world.elders.items()}
             # Where everybody was killed, the time that an interpreter takes to start says nothing about the client.
-            begun = max(since, *(history.begun.get(name, math.inf) for name in (producer, worker)))
-            acked, delivered = history.recovery(begun, producer)
-            # In order one processor works and the others stand by: that one's deliveries are all there is to see.
-            worked = delivered if self._in_order else history.worked(begun, worker)
+            begun = max(since, *(history.begun.get(name, math.inf) for name in elders.values()))
+            acked, delivered = history.recovery(begun, elders["producer"])
+            worked = history.worked(begun, elders["worker"]) if "worker" in elders else delivered
             recovery = Recovery(acked, delivered, worked)
         return recovery
 

@@ -14,7 +14,7 @@ __all__ = ["POISON", "digest_of", "is_poison", "make_event"]
 
 POISON = "Poison"
 """The name of events that the data plane refuses while it is told to. They alone may end in the failed queue."""
-_POISON_SHARE = 0.03
+_POISON_SHARE = 0.05
 _IDENTITY = ("messageId", "type", "event", "userId", "properties", "timestamp")
 
 

@@ -48,7 +48,7 @@ def kill_everyone(world: World, dice: random.Random) -> Course:
 @fault("rolling-restart", "process", (0.2, 1.0))
 def rolling_restart(world: World, dice: random.Random) -> Course:
     """All but the eldest are told to finish, as a deployment does it; successors come as they go."""
-    elders = [world.elder(role) for role in ("producer", "worker")]
+    elders = world.elders.values()
     leaving = [process for process in world.actors() if process.leaving is None and process not in elders]
     for process in leaving:
         process.ask_to_finish()

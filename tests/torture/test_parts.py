@@ -159,7 +159,7 @@ def test_events_of_one_seed_are_the_same_and_few_are_poison():
     events = draw()
     assert events == draw()
     poison = [event for event in events if is_poison(event["messageId"])]
-    assert 20 <= len(poison) <= 100
+    assert 60 <= len(poison) <= 140
     assert all(event["event"] == POISON for event in poison)
     json.dumps(events, allow_nan=False)
 

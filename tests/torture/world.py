@@ -171,13 +171,15 @@ class World:
         """Return the present producers, workers, or both."""
         return [process for name, cast in self._cast.items() if role in (None, name) for process in cast]
 
-    def elder(self, role: str) -> Process:
+    @property
+    def elders(self) -> dict[str, Process]:
         """
-        Return the oldest of *role*, whom only the end of everybody takes.
+        The oldest of each role, whom only the end of everybody takes.
 
-        It meets every fault and must recover from each: those who are killed again and again cannot hide that it does not.
+        They meet every fault and must recover from each: those who are killed again and again cannot hide that they do not.
+        In order one worker delivers and the others stand by. That one must die as well, so no worker is spared.
         """
-        return self._cast[role][0]
+        return {role: self._cast[role][0] for role in (("producer",) if self._in_order else self._cast)}
 
     def tend(self) -> None:
         """Start a successor for everyone who is gone. One who ended by itself is noted."""
