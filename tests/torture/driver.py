@@ -44,7 +44,8 @@ _ACKED_SHARE = 0.5
 _SECOND_CHANCES = (1.0, 2.0, 3.0)
 _IN_ORDER_SHARE = _SPILL_SHARE = _ENCRYPTED_SHARE = 0.5
 _DRAIN_SECONDS = 60.0
-_SPILL_SECONDS = 1.5
+_OUTAGES = ("redis-stop", "redis-loading", "redis-link-blackhole", "redis-link-refuse", "redis-oom")
+_SPILL_SECONDS = 2.0
 """One second into an outage a client with something to store begins to use the spill file."""
 _STATES = ("waiting", "delayed", "leased")
 
@@ -221,10 +222,9 @@ class _Driver:
         seconds = time.monotonic() - self._began
         if not self._plan.kills:
             return seconds > self._plan.seconds
-        most_seconds = self._plan.kills / (
-            _KILL_SHARE * self._plan.kill_rate
-        )  # more, and the verdict says why
-        return self._kills_hit >= self._plan.kills or seconds > most_seconds
+        # For longer than this the kills would be too few for its seconds, and the verdict says so.
+        longest = self._plan.kills / (_KILL_SHARE * self._plan.kill_rate)
+        return self._kills_hit >= self._plan.kills or seconds > longest
 
     @property
     def _kills_hit(self) -> int:
@@ -338,7 +338,7 @@ class _Driver:
             faults=max(1, int(_FAULTS_PER_SECOND * seconds / max(self._plan.stretch, 1.0))),
             kills=self._plan.kills or int(_KILL_SHARE * self._plan.kill_rate * seconds),
             acked_share=_ACKED_SHARE,
-            spills=self._world.spills and sum(map(_is_outage, self._windows)) // 4,
+            spills=int(self._world.spills and any(map(_is_outage, self._windows))),
         )
 
     # -- time ------------------------------------------------------------------------------------------------------------
@@ -364,10 +364,8 @@ class _Driver:
 
 
 def _is_outage(window: Window) -> bool:
-    """Whether the clients could not reach Redis for so long that they use the spill file."""
-    return (
-        window.fault.startswith("redis-") and window.hits > 0 and window.end - window.begin > _SPILL_SECONDS
-    )
+    """Whether the clients had no Redis for so long that they use the spill file."""
+    return window.fault in _OUTAGES and window.end - window.begin > _SPILL_SECONDS
 
 
 def narrate(line: str) -> None:

@@ -95,6 +95,7 @@ def as_json(
         "acknowledged": verdict.acked,
         "arrivals": sum(len(arrival.moments) for arrival in history.arrivals.values()),
         "forks": history.forks,
+        "spills": history.spills,
         "faults": [asdict(row) for row in rows],
         "verdict": verdict.as_dict(),
     }
