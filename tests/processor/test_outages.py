@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from eventspool import QueueUnavailable
+from eventspool import QueueError, QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
 from eventspool._delivery.verdict import DeliveryResult
 
@@ -158,6 +158,55 @@ def test_an_outage_is_waited_out_not_hammered(flaky):
         rig.processor.wake()
         time.sleep(0.003)
     assert len(rig.backend.refused) < 20
+
+
+@pytest.mark.parametrize("fifo", [True, False])
+def test_what_an_unheard_claim_has_leased_is_sent_at_once_and_costs_no_attempt(flaky, fifo):
+    """The answer was lost, or the payloads could not be read: nobody else would get the jobs for a visibility timeout."""
+    rig = flaky(DOWN, fifo=fifo, backoff_initial=60.0, backoff_max=60.0)
+    rig.backend.down, rig.backend.late = {"claim"}, True
+    [job] = rig.commit(make_job("a"))
+    rig.start()
+    _refused(rig, "claim", 2)
+    assert rig.plane.sent == []
+    rig.backend.down = set()
+    until(lambda: rig.plane.sent)
+    until(lambda: not rig.processor.in_flight)
+    assert rig.attempts == {job.id: 1}
+
+
+def test_what_an_unheard_claim_has_leased_is_given_back_once_nothing_is_under_way(flaky):
+    """Before that, the lease of what is under way would go, too."""
+    began, release = threading.Event(), threading.Event()
+
+    def slow(names):
+        began.set()
+        release.wait(10.0)
+        return OK
+
+    rig = flaky([slow, OK]).start()
+    [first] = rig.commit(make_job("a"))
+    assert began.wait(5.0)
+    rig.backend.down, rig.backend.late = {"claim"}, True
+    rig.commit(make_job("b"))
+    _refused(rig, "claim")
+    rig.backend.down = set()
+    time.sleep(0.5)  # longer than the outage is waited out
+    assert rig.backend.renew(rig.processor._token, [first.id], visibility_timeout=60.0) == set()
+    release.set()
+    rig.empty()
+    assert rig.plane.sent == [["a"], ["b"]]
+
+
+def test_after_an_error_that_may_be_a_jobs_own_its_attempt_counts(flaky):
+    """Given back, a job that no claim can return would be claimed for ever."""
+    rig = flaky()
+    rig.backend.error = QueueError("cannot be decoded")
+    rig.backend.down, rig.backend.late = {"claim"}, True
+    rig.commit(make_job("a"))
+    rig.start()
+    _refused(rig, "claim", 3)
+    assert rig.backend.stats().leased.jobs == 1
 
 
 @pytest.mark.parametrize("fifo", [True, False])

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from eventspool._delivery.attempt import Outcome, deliver
 from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._envelope import count_events
-from eventspool._exceptions import DeliveryError, QueueError
+from eventspool._exceptions import DeliveryError, QueueError, QueueUnavailable
 from eventspool._heartbeat import Heartbeat
 from eventspool._job import ClaimedJob, Failure, Settlement, SettlementKind, new_token
 from eventspool._retry import compute_backoff, is_exhausted
@@ -122,6 +122,7 @@ class Processor:
         self._renew_at = 0.0
         self._repair_at = 0.0
         self._trouble = 0
+        self._unheard = False  # a claim may have leased jobs to us that we do not know of
         self._throttle = Throttle(_log)
         self.retried = 0
         """Attempts that ended in a retry."""
@@ -295,6 +296,13 @@ class Processor:
             pass
 
     def _claim(self, now: float) -> None:
+        if self._unheard:
+            if self._in_flight:  # they would be given back, too
+                self._claim_at = now + _LONGEST_IDLE  # the last of them brings us back
+                return
+            self._backend.leave(self._token)
+            self._unheard = False
+            self._renew_at = now  # we are still here
         permission = self._breaker.permission(now)
         room = self._capacity - len(self._in_flight)
         if permission is Permission.HOLD:
@@ -307,12 +315,16 @@ class Processor:
         if probe and self._in_flight:
             self._claim_at = now + _LONGEST_IDLE  # what is under way brings us back
             return
-        claim = self._backend.claim(
-            self._token,
-            limit=1 if probe else room,
-            visibility_timeout=self._opts.visibility_timeout,
-            probe=probe,
-        )
+        try:
+            claim = self._backend.claim(
+                self._token,
+                limit=1 if probe else room,
+                visibility_timeout=self._opts.visibility_timeout,
+                probe=probe,
+            )
+        except QueueUnavailable:  # after any other error the attempt counts: a job may be what it comes from
+            self._unheard = True
+            raise
         self._trouble = 0
         if claim.jobs:
             self._idle.clear()
@@ -351,6 +363,8 @@ class Processor:
         """Turn a sender's outcome into the end of a lease. The breaker learns of it, too."""
         flight = self._in_flight.pop(outcome.job_id)
         now = time.monotonic()
+        if self._unheard and not self._in_flight:
+            self._claim_at = min(self._claim_at, now)
         self._heartbeat.add(outcome.requests)
         self._judge(outcome, flight.probe, now)
         if outcome.delivered:
