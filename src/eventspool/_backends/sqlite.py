@@ -73,7 +73,9 @@ class SQLiteBackend:
     ) -> None:
         self._name = f"{prefix}:{queue_name}"
         self._fifo = fifo
-        self._moves = "" if fifo else ", due = :until"  # in strict order, a job keeps its place
+        # In strict order, a job keeps its place: but for one that a processor of the other mode has moved.
+        self._moves = "" if fifo else ", due = :until"
+        self._returns = ", due = min(due, :now)" if fifo else ", due = :until"
         self._max_jobs = max_jobs
         self._max_bytes = max_bytes
         self._clock = clock
@@ -139,7 +141,8 @@ class SQLiteBackend:
             if held_until is not None:
                 self._bell.heard()
                 return Claim(wait=max(held_until - queue.now, 0) / 1e6)
-            due = "" if self._fifo else "and due <= :now"
+            # A processor that keeps the order leases and delays without moving a job's place.
+            due = "" if self._fifo else "and due <= :now and (typeof(until) != 'integer' or until <= :now)"
             due_rows = db.execute(
                 f"select seq, id, attempts, token, stalled, progress, until from jobs where queue = :key {due}"
                 " order by due, seq limit :limit",
@@ -165,7 +168,9 @@ class SQLiteBackend:
                     return Claim(leased)
             self._bell.heard()
             [first] = db.execute(
-                "select min(due) from jobs where queue = ? and due > ?", (queue.key, queue.now)
+                "select min(next) from (select min(due) as next from jobs where queue = :key and due > :now"
+                " union all select min(until) from jobs where queue = :key and until > :now)",
+                {"key": queue.key, "now": queue.now},
             ).fetchone()
             return Claim(leased, (first - queue.now) / 1e6 if isinstance(first, int) else None)
 
@@ -179,9 +184,9 @@ class SQLiteBackend:
             return queue.held_until
         if queue.holder != token:
             db.execute(
-                "update jobs set attempts = attempts + 1, stalled = 1, token = '', until = null"
-                " where queue = ? and until is not null and token != ''",
-                (queue.key,),
+                "update jobs set attempts = attempts + 1, stalled = 1, token = '', until = null, due = min(due, :now)"
+                " where queue = :key and until is not null and token != ''",
+                {"key": queue.key, "now": queue.now},
             )
         rows.hold(db, queue, token, min(visibility_timeout, QUEUE_LEASE))
         # What comes next must not overtake those under way.
@@ -255,8 +260,9 @@ class SQLiteBackend:
             return True
         db.execute(
             f"update jobs set token = '', until = :until, attempts = :attempts, progress = :progress"
-            f" {self._moves} where seq = :seq",
+            f" {self._returns} where seq = :seq",
             {
+                "now": queue.now,
                 "until": queue.now + rows.micros(settlement.delay),
                 "attempts": attempts,
                 "progress": rows.as_text(settlement.progress),
@@ -292,12 +298,11 @@ class SQLiteBackend:
 
     def leave(self, token: str) -> None:
         """Give back every lease of *token*."""
-        due = "" if self._fifo else ", due = :now"
 
         def step(db: sqlite3.Connection, queue: Queue) -> None:
             parameters = {"now": queue.now, "key": queue.key, "token": token}
             db.execute(
-                f"update jobs set token = '', until = null{due}"
+                "update jobs set token = '', until = null, due = min(due, :now)"
                 " where queue = :key and until is not null and token = :token",
                 parameters,
             )
@@ -360,9 +365,8 @@ class SQLiteBackend:
 
     def expedite(self, ids: Sequence[str]) -> int:
         """Make delayed jobs due at once."""
-        due = "" if self._fifo else ", due = :now"
         statement = (
-            f"update jobs set until = null{due}"
+            "update jobs set until = null, due = min(due, :now)"
             " where queue = :key and id = :id and token = '' and until > :now"
         )
 

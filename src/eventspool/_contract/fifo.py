@@ -44,6 +44,11 @@ class FIFOContract:
         """A second handle on it, where there can be one."""
         return backend_factory(fifo=True) if fifo.shared else fifo
 
+    @pytest.fixture
+    def multi(self, fifo: Backend, backend_factory: BackendFactory) -> Backend:
+        """A handle on it that does not keep the order, where there can be one."""
+        return backend_factory(fifo=False) if fifo.shared else fifo
+
     def test_fifo_one_claim_may_return_several_jobs_in_order(self, fifo: Backend) -> None:
         jobs = new_jobs(5)
         fifo.commit(jobs[:3])
@@ -186,3 +191,37 @@ class FIFOContract:
         [buried] = bury(fifo, 1)
         assert fifo.replay([buried]) == 1
         assert ids_of(claim_soon(fifo, "t", limit=9)) == [buried]
+
+    # Two processes should agree on the mode; where they do not, both deliver.
+
+    def test_the_other_mode_leaves_alone_what_a_fifo_processor_leases_or_delays(
+        self, fifo: Backend, multi: Backend
+    ) -> None:
+        [job] = new_jobs(1)
+        fifo.commit([job])
+        claim_soon(fifo, "t")
+        for probe in (False, True):
+            claim = multi.claim("u", limit=9, visibility_timeout=LONG, probe=probe)
+            assert claim.jobs == ()
+            assert claim.wait is not None
+            assert claim.wait > 0
+        assert fifo.renew("t", [job.id], visibility_timeout=LONG) == set()
+        assert fifo.settle("t", [retry(job.id, delay=LONG)]) == [True]
+        claim = multi.claim("u", limit=9, visibility_timeout=LONG)
+        assert claim.jobs == ()
+        assert claim.wait is not None
+        assert claim.wait > 0
+
+    @pytest.mark.parametrize("step", ["leave", "settle"])
+    def test_what_the_other_mode_leased_is_due_when_it_is_given_back(
+        self, fifo: Backend, multi: Backend, step: str
+    ) -> None:
+        jobs = new_jobs(2)
+        ids = ids_of(jobs)
+        multi.commit(jobs)
+        claim_soon(multi, "t", limit=2)
+        if step == "leave":
+            fifo.leave("t")
+        else:
+            assert fifo.settle("t", [retry(ids[0]), release(ids[1])]) == [True, True]
+        assert sorted(ids_of(claim_soon(multi, "t", limit=9))) == sorted(ids)

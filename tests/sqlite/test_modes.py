@@ -1,0 +1,32 @@
+"""The operators' view does not know whether several processors share a queue: what it does holds for both modes."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool import open_queue
+from eventspool._contract.tools import LONG, claim_soon, ids_of, new_jobs, retry
+
+
+@pytest.mark.parametrize("fifo", [True, False])
+def test_a_job_that_is_retried_now_is_claimed_now(make, path, fifo):
+    backend = make(queue_name="q", fifo=fifo)
+    jobs = new_jobs(2)
+    backend.commit(jobs)
+    claim_soon(backend, "t", limit=2)
+    backend.settle("t", [retry(job_id, delay=LONG) for job_id in ids_of(jobs)])
+    with open_queue(f"sqlite:///{path}", queue_name="q", prefix="p") as queue:
+        assert queue.retry_now() == 2
+        assert queue.stats().waiting.jobs == 2
+    assert ids_of(claim_soon(backend, "t", limit=9)) == ids_of(jobs)
+
+
+def test_what_a_successor_in_order_does_not_reach_is_due_for_the_other_mode(make):
+    """It takes over all leases, and the queue from its dead holder."""
+    multi, fifo = make(), make(fifo=True)
+    jobs = new_jobs(3)
+    multi.commit(jobs)
+    claim_soon(multi, "dead", limit=3)
+    claim_soon(fifo, "t", limit=1)
+    fifo.leave("t")
+    assert len(multi.claim("u", limit=9, visibility_timeout=LONG).jobs) == 3
