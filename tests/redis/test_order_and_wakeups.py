@@ -286,3 +286,30 @@ def test_an_observer_sees_the_queue_as_its_producers_have_it(make, fifo):
 
     assert (stats.waiting.jobs, stats.delayed.jobs, stats.leased.jobs) == (1, 1, 0)
     assert [found.id for found in observer.jobs(JobState.DELAYED, limit=9)] == [job.id]
+
+
+def test_an_observer_that_was_there_before_the_producers_keeps_their_order(make):
+    """Such as a dashboard: a job that it hurries would move to the end."""
+    observer = make(fifo=None)
+    producer = make(fifo=True)
+    jobs = new_jobs(3)
+    producer.commit(jobs)
+    [head] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
+    producer.settle("t", [retry(head.id, delay=LONG)])
+
+    assert (observer.stats().waiting.jobs, observer.stats().delayed.jobs) == (2, 1)
+    assert [found.id for found in observer.jobs(JobState.DELAYED, limit=9)] == [head.id]
+    assert observer.expedite([head.id]) == 1
+    assert ids_of(producer.claim("t", limit=9, visibility_timeout=LONG).jobs) == ids_of(jobs)
+
+
+def test_an_observer_follows_producers_that_change_the_mode(make):
+    observer = make(fifo=None)
+    for fifo in (False, True):
+        producer = make(fifo=fifo)
+        producer.commit(new_jobs(1))
+        [job] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
+        producer.settle("t", [retry(job.id, delay=LONG)])
+        assert (observer.stats().waiting.jobs, observer.stats().delayed.jobs) == (0, 1)
+        producer.ack([job.id])
+        producer.leave("t")

@@ -120,8 +120,7 @@ class RedisBackend:
         self._name = f"queue {queue_name!r}"
         self._prefix = f"{prefix}:{{{queue_name}:{partition}}}:"
         self._payloads = f"{self._prefix}d"
-        self._fifo = int(bool(fifo))
-        self._follows = fifo is None
+        self._order = fifo
         self._bounds = (max_jobs, max_bytes)
         self._connection = Connection(opts, client, [self._prefix + key for key in _KEYS], self._name)
         self._recent = RecentPayloads(_RECENT_BYTES)
@@ -139,16 +138,12 @@ class RedisBackend:
             for each in scripts():
                 pipeline.script_load(each.source)
             pipeline.execute()
-            return [] if self._warned or self._follows else ask_risks(client)
+            return [] if self._warned or self._order is None else ask_risks(client)
 
         risks = self._connection.call(prepare)
         self._warned = True
         for risk in risks:
             _log.warning("The Redis server of %s %s", self._name, risk)
-        if self._follows:
-            self._fifo = int(
-                decode_text(self._connection.execute("HGET", self._prefix + "m", "fifo") or b"") == "1"
-            )
 
     def close(self) -> None:
         """Release connections. Safe to call twice."""
@@ -158,6 +153,15 @@ class RedisBackend:
         """In a forked child: forget every handle that the parent owns, without closing it."""
         self._recent = RecentPayloads(_RECENT_BYTES)
         self._connection.abandon()
+
+    @property
+    def _fifo(self) -> int:
+        """Whether the order is kept. Who follows asks each time: the first producer, or one of the other mode, may come."""
+        if self._order is None:
+            return int(
+                decode_text(self._connection.execute("HGET", self._prefix + "m", "fifo") or b"") == "1"
+            )
+        return int(self._order)
 
     # Producing
 
