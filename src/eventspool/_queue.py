@@ -7,7 +7,7 @@ import os
 import time
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from eventspool._backends import create_backend
+from eventspool._backends import create_backend, import_driver
 from eventspool._config import QueueOpts, require_number
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._erasure import concerns, erase_from
@@ -303,10 +303,11 @@ def open_queue(
         encryption_key: What opens its payloads, as in ``QueueOpts``. Without it everything but the events can be seen.
 
     Raises:
-        ConfigError: The URL, a name or the key is wrong.
+        ConfigError: The URL, a name or the key is wrong, or a package is missing.
         QueueUnavailable: The queue cannot be reached.
     """
     opts = QueueOpts(url=url, queue_name=queue_name, prefix=prefix, encryption_key=encryption_key)
+    import_driver(opts)
     backend = create_backend(opts, observe=True)
     backend.open()
     return Queue(backend)

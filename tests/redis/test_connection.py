@@ -9,7 +9,7 @@ import pytest
 import redis
 import valkey
 
-from eventspool import QueueError
+from eventspool import Client, ConfigError, QueueError, open_queue
 from eventspool._backends._redis_connection import connect
 from eventspool._config import RedisOpts
 from eventspool._contract.tools import (
@@ -70,8 +70,44 @@ def test_a_url_that_makes_no_sense_is_an_error_without_the_password(url):
     backend = make_backend(url)
     with pytest.raises(QueueError) as caught:
         backend.open()
-    assert caught.value.__context__ is None
-    assert "secret-1" not in str(caught.value)
+    ours = caught.value.__context__
+    assert isinstance(ours, ConfigError)
+    assert ours.__context__ is None
+    assert "secret-1" not in f"{caught.value} {ours}"
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("redis://:secret-1@h/0?socket_timeout=1&color=red", "color"),
+        ("redis://:secret-1@h?socket_timeout=soon", "socket_timeout"),
+        ("valkeys://:secret-1@h?ssl_check_hostname=false&retries=secret-1", "retries"),
+        ("unix://:secret-1@/redis.sock?db=1&socket_keepalive=1", "socket_keepalive"),
+    ],
+)
+def test_an_option_of_the_url_that_makes_no_sense_is_named_at_once(url, named):
+    for make in (
+        lambda: Client("k", persistence=url),
+        lambda: Client("k").create_persistence_queue({"redis_opts": {"url": url}}, callback=print),
+        lambda: open_queue(url),
+    ):
+        with pytest.raises(ConfigError, match=f"'{named}'") as caught:
+            make()
+        assert "secret-1" not in str(caught.value)
+        assert "secret-1" not in str(caught.value.__context__)
+
+
+def test_without_the_driver_a_client_is_refused_at_once(monkeypatch):
+    """Otherwise it would take events, and store none."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+    url = "redis://localhost"
+    for make in (
+        lambda: Client("k", persistence=url),
+        lambda: Client("k").create_persistence_queue(url, callback=print),
+        lambda: open_queue(url),
+    ):
+        with pytest.raises(ConfigError, match=r"pip install 'eventspool\[redis\]'"):
+            make()
 
 
 def test_without_the_driver_the_error_names_the_extra(monkeypatch):

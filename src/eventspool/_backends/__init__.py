@@ -9,7 +9,6 @@ half done.
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -154,13 +153,12 @@ class Backend(Protocol):
 
 def import_driver(opts: QueueOpts) -> None:
     """
-    Import what the queue of *opts* needs, where it is there. Raises ``ConfigError`` where encryption is not.
+    Import what the queue of *opts* needs. Raises ``ConfigError`` where it is missing, or an option cannot work.
 
     Left to the background threads, a program of a few lines would be exiting by then, and redis-py can no longer be
     imported while the interpreter exits; and a child forked in the midst of an import cannot finish it.
     """
     from eventspool._config import SQLiteOpts
-    from eventspool._exceptions import QueueError
 
     if opts.encryption_key is not None:
         import eventspool._backends.encrypted
@@ -175,8 +173,7 @@ def import_driver(opts: QueueOpts) -> None:
         from eventspool._backends._redis_scripts import scripts
 
         scripts()  # importlib imports on first use, too
-        with contextlib.suppress(QueueError):  # the backend says so when it connects
-            connect(opts.target)  # as does redis-py; this opens no connection
+        connect(opts.target)  # as does redis-py, and says what is missing or wrong; this opens no connection
 
 
 def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 from eventspool._backends._redis_errors import error_code, translate
 from eventspool._backends._redis_scripts import script
 from eventspool._backends._redis_waiter import Waiter
-from eventspool._exceptions import QueueError
+from eventspool._exceptions import ConfigError, QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
 
     from eventspool._config import RedisOpts
 
@@ -21,27 +24,33 @@ __all__ = ["Connection", "connect"]
 _T = TypeVar("_T")
 _abandoned: list[object] = []  # a forked child must not run the destructors of its parent's connections
 
-_MISSING = "this queue needs the redis package: pip install 'eventspool[redis]'"
-
 
 def connect(opts: RedisOpts) -> Any:
     """
     Return a client for *opts*, not yet connected. It repeats nothing: only the caller knows what may be repeated.
 
     Raises:
-        QueueError: redis-py is missing, or does not understand the options. The message repeats no value.
+        ConfigError: redis-py is missing, or an option cannot work. The message repeats no value.
     """
     try:
         import redis
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
+        import redis.backoff
+        import redis.retry
     except ImportError:
-        raise QueueError(_MISSING) from None
+        raise ConfigError("this queue needs the redis package: pip install 'eventspool[redis]'") from None
+    client = _make_client(redis, opts)
+    if client is None:
+        raise ConfigError(f"redis-py does not understand {_culprit(redis, opts)}")
+    return client
+
+
+def _make_client(redis: ModuleType, opts: RedisOpts) -> Any:
+    """Return a client, or ``None`` where redis-py does not understand *opts*: its error may quote a password."""
     kwargs: dict[str, Any] = {
         "socket_timeout": opts.socket_timeout,
         "socket_connect_timeout": opts.socket_connect_timeout,
         "socket_keepalive": True,
-        "retry": Retry(NoBackoff(), 0),
+        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
         "protocol": 2,  # the same replies from every server and redis-py
     }
     tls = {
@@ -51,8 +60,6 @@ def connect(opts: RedisOpts) -> Any:
         "ssl_cert_reqs": opts.ssl_cert_reqs,
         "ssl_check_hostname": opts.ssl_check_hostname,
     }
-    understood = True
-    client = None
     try:
         if opts.url is None:
             auth = {"username": opts.username, "password": opts.password}
@@ -70,10 +77,18 @@ def connect(opts: RedisOpts) -> Any:
         pool = client.connection_pool
         pool.connection_class(**pool.connection_kwargs)  # an unknown option of the URL shows only now
     except (TypeError, ValueError, AttributeError, redis.RedisError):
-        understood = False  # raised below, outside, so that no text with a password hangs on to our error
-    if not understood:
-        raise QueueError("redis-py does not understand the Redis URL or its options")
+        return None
     return client
+
+
+def _culprit(redis: ModuleType, opts: RedisOpts) -> str:
+    """Return what redis-py does not understand: an option of the URL, where it understands the URL without it."""
+    bare, _, query = (opts.url or "").partition("?")
+    if query and _make_client(redis, replace(opts, url=bare)) is not None:
+        for name, value in parse_qsl(query):
+            if _make_client(redis, replace(opts, url=f"{bare}?{urlencode({name: value})}")) is None:
+                return f"the option {name!r} of the Redis URL, or its value"
+    return "the Redis URL or its options"
 
 
 class Connection:
@@ -159,7 +174,7 @@ class Connection:
     def _connect(self) -> tuple[Any, Waiter]:
         with self._lock:
             if self._client is None:
-                self._client = connect(self._opts) if self._given is None else _checked(self._given)
+                self._client = _connect(self._opts) if self._given is None else _checked(self._given)
                 self._waiter = None
             if self._waiter is None:
                 self._waiter = Waiter(self._client)
@@ -176,6 +191,14 @@ class Connection:
             with contextlib.suppress(Exception):
                 self._client.connection_pool.disconnect(inuse_connections=False)
         raise failure  # outside of `except`, so that not even its context leads to the driver's error
+
+
+def _connect(opts: RedisOpts) -> Any:
+    """Return a client, as ``connect``; a backend raises no other errors than ours for queues."""
+    try:
+        return connect(opts)
+    except ConfigError as wrong:
+        raise QueueError(str(wrong)) from None
 
 
 def _raw(part: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eventspool._backends._redis_connection import connect
 from eventspool._backends._redis_errors import error_code, translate
 from eventspool._doctor.redis_checks import RedisFacts
-from eventspool._exceptions import QueueError
+from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
     from eventspool._config import RedisOpts
@@ -66,7 +66,7 @@ def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str) -> RedisFacts:
     """Return what the server says. Never raises: a server that cannot be asked is a fact, too."""
     try:
         client = connect(opts)
-    except QueueError as failure:
+    except ConfigError as failure:
         return RedisFacts(problem=str(failure))
     try:
         return _ask(client, f"{prefix}:{{{queue_name}:0}}:doctor", queue_name)
