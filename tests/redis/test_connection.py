@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
@@ -95,6 +96,50 @@ def test_an_option_of_the_url_that_makes_no_sense_is_named_at_once(url, named):
             make()
         assert "secret-1" not in str(caught.value)
         assert "secret-1" not in str(caught.value.__context__)
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("decode_responses=true", "decode_responses"),
+        ("decode_responses=false", "decode_responses"),
+        ("socket_timeout=0", "socket_timeout"),
+        ("socket_timeout=-1", "socket_timeout"),
+        ("socket_timeout=nan", "socket_timeout"),
+        ("socket_connect_timeout=0", "socket_connect_timeout"),
+        ("socket_connect_timeout=inf", "socket_connect_timeout"),
+        ("max_connections=3", "max_connections"),
+    ],
+)
+def test_an_option_with_which_nothing_would_be_delivered_is_refused_at_once(option, named):
+    """redis-py takes all of these."""
+    url = f"redis://:secret-1@h?{option}"
+    for make in (
+        lambda: Client("k", persistence=url),
+        lambda: Client("k").create_persistence_queue(url, callback=print),
+        lambda: open_queue(url),
+    ):
+        with pytest.raises(ConfigError, match=named) as caught:
+            make()
+        assert "secret-1" not in str(caught.value)
+
+
+def test_as_many_connections_as_are_asked_for_suffice(server):
+    """One waits, two work, and one is asked how the queue fares: all at once."""
+    separator = "&" if "?" in server.url else "?"
+    backend = make_backend(f"{server.url}{separator}max_connections=4")
+    backend.open()
+    jobs = new_jobs(60)
+    with ThreadPoolExecutor(4) as pool:
+        waits = pool.submit(lambda: [backend.wait(0.05) for _ in range(10)])
+        commits = pool.submit(lambda: [backend.commit([job]) for job in jobs])
+        claims = pool.submit(lambda: [drain(backend, "t") for _ in range(60)])
+        looks = pool.submit(lambda: [backend.stats() for _ in range(60)])
+        for each in (waits, commits, claims, looks):
+            each.result()
+    drain(backend, "t")
+    assert backend.stats().leased.jobs == 60
+    backend.close()
 
 
 def test_without_the_driver_a_client_is_refused_at_once(monkeypatch):

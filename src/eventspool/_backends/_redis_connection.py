@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "connect"]
 
 _T = TypeVar("_T")
+_ENDLESS = 1e9
 _abandoned: list[object] = []  # a forked child must not run the destructors of its parent's connections
+
+_LEAST_CONNECTIONS = 4
+"""A client commits, claims, waits, and is asked how its queue fares, all at once."""
 
 
 def connect(opts: RedisOpts) -> Any:
@@ -41,6 +45,15 @@ def connect(opts: RedisOpts) -> Any:
     client = _make_client(redis, opts)
     if client is None:
         raise ConfigError(f"redis-py does not understand {_culprit(redis, opts)}")
+    pool = client.connection_pool
+    settings = pool.connection_kwargs
+    if settings.get("decode_responses"):  # redis-py takes "false" for true, too
+        raise ConfigError("the Redis URL must not set decode_responses: payloads are no text")
+    for name in ("socket_timeout", "socket_connect_timeout"):
+        if not 0 < settings[name] < _ENDLESS:
+            raise ConfigError(f"{name} in the Redis URL must be a number of seconds, and more than 0")
+    if pool.max_connections < _LEAST_CONNECTIONS:
+        raise ConfigError(f"max_connections in the Redis URL must be at least {_LEAST_CONNECTIONS}")
     return client
 
 
