@@ -3,7 +3,7 @@ The queue in Redis or Valkey, from 6.2 on; shared by any number of processes and
 
 All keys of a queue carry one hash tag, so that they live in one cluster slot::
 
-    <prefix>:{<queue_name>:<partition>}:
+    <prefix>:{<queue_name>:0}:
       d  HASH    id -> payload (an envelope)
       n  HASH    id -> "events:bytes"
       q  ZSET    id -> microseconds: when it is due, or when its lease ends. Every unfinished job is here, always.
@@ -98,7 +98,6 @@ class RedisBackend:
         fifo: One processor at a time, in strict order. ``None``, to look and steer only: as its producers have it.
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
-        partition: Which of several independent queues of this name.
         client: A ready client of redis-py or valkey-py to use instead of *opts*. It stays open on ``close``.
     """
 
@@ -114,11 +113,10 @@ class RedisBackend:
         fifo: bool | None,
         max_jobs: int,
         max_bytes: int,
-        partition: int = 0,
         client: Any = None,
     ) -> None:
         self._name = f"queue {queue_name!r}"
-        self._prefix = f"{prefix}:{{{queue_name}:{partition}}}:"
+        self._prefix = f"{prefix}:{{{queue_name}:0}}:"
         self._payloads = f"{self._prefix}d"
         self._order = fifo
         self._bounds = (max_jobs, max_bytes)

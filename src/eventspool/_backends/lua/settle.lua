@@ -27,7 +27,7 @@ local function fail(id, attempts, info, new_events, payload)
   call('HDEL', T, id)
   call('HDEL', O, id)
   call('ZADD', F, text(now), id)
-  call('HSET', I, id, info .. ',"events":' .. text(e) .. ',"attempts":' .. text(attempts) .. ',"bytes":' .. text(b) .. ',"at":' .. text(now) .. '}')
+  call('HSET', I, id, info .. ',"events":' .. text(e) .. ',"attempts":' .. text(attempts) .. '}')
 end
 
 for i = 3, #ARGV, 7 do
