@@ -173,7 +173,7 @@ class RedisOpts(_FromMapping):
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS), ``unix://`` or the same with ``valkey``; redis-py's query
-            options work.
+            options work, but for ``decode_responses``. ``max_connections`` must be at least 4.
         host, port, db, username, password: As everywhere.
         ssl: Use TLS. The other ``ssl_…`` options are redis-py's, paths as strings.
         socket_timeout: Longest wait for a reply, in seconds.

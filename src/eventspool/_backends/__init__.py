@@ -69,6 +69,8 @@ class Backend(Protocol):
         except for a probe.
 
         While the queue is paused nothing is handed out, to a probe neither, and *wait* is short.
+
+        After an outage jobs may be leased to *token* that it was not told of; ``leave`` gives them back.
         """
 
     def ack(self, ids: Sequence[str]) -> int:
