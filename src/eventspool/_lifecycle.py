@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 __all__ = ["close_on_sigterm", "importing", "is_exiting", "keep", "register", "release"]
+
+_log = logging.getLogger("eventspool")
 
 
 class _Closable(Protocol):
@@ -74,7 +77,10 @@ def _close_all(budget: float = 5.0) -> None:
     """Close every client that was left open; together they take no more than *budget* seconds."""
     deadline = time.monotonic() + budget
     for client in list(_clients):
-        client.close(max(deadline - time.monotonic(), 0.1))
+        try:
+            client.close(max(deadline - time.monotonic(), 0.1))
+        except Exception as error:  # noqa: BLE001 - the others are to be closed all the same
+            _log.error("closing a client met %s", type(error).__name__)
 
 
 @atexit.register

@@ -8,6 +8,7 @@ puts a durable one in its place. Nothing runs before the first event, and a fork
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -251,7 +252,8 @@ class Pipeline:
             thread.join(max(deadline - time.monotonic(), 0.0))
         self.callbacks.drain(deadline - time.monotonic())
         if self._started:
-            threading.Thread(target=self._release, args=(engine,), daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # the interpreter is going down, and all of it with it
+                threading.Thread(target=self._release, args=(engine,), daemon=True).start()
         return lost
 
     def _rescue(self, accepted: int, deadline: float) -> None:

@@ -234,6 +234,36 @@ gc.collect()
     assert plane.stats().unique == 1
 
 
+def test_every_client_is_closed_at_an_exit_that_grants_no_thread(plane):
+    """As Python 3.12 does: its exit handlers can start none. Each client still delivers what it holds."""
+    code = """
+clients = [new_client(on_error=print) for _ in range(3)]
+for client in clients: client.track("u1", "E", callback=lambda error, _: print("called", error))
+def start(thread): raise RuntimeError("can't create new thread at interpreter shutdown")
+atexit.register(lambda: setattr(threading.Thread, "start", start))
+"""
+    result, took = run_tracker(plane, code)
+    assert plane.stats().unique == 3
+    assert (result.stdout, result.stderr) == ("called None\n" * 3, "")
+    assert took < 5.0
+
+
+def test_a_client_whose_closing_fails_does_not_keep_the_others_from_it(plane):
+    code = """
+clients = [new_client() for _ in range(3)]
+for client in clients: client.track("u1", "E")
+real, calls = eventspool.Client.close, []
+def close(client, timeout):
+    calls.append(client)
+    if len(calls) == 1: raise ZeroDivisionError
+    real(client, timeout)
+eventspool.Client.close = close
+"""
+    result, _ = run_tracker(plane, code)
+    assert plane.stats().unique == 2
+    assert result.stderr == ""
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("persistence", ["memory", "sqlite", "redis"])
 def test_exit_with_a_black_holed_data_plane_ends_in_time(plane, request, tmp_path, persistence):
