@@ -109,6 +109,23 @@ def test_the_addresses_of_one_name_share_the_deadline(transport, monkeypatch):
     assert took < TIMEOUT + SLACK
 
 
+def test_an_address_that_says_nothing_leaves_time_for_the_next_one(serve, transport, monkeypatch):
+    """Of two, it has half of the time; so a host with one dead address is reached."""
+    server = serve()
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(8):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        ports = (listener.getsockname()[1], server.port)
+        answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answers)
+        result, took = _timed(transport("http://two.example", timeout=2.0))
+    assert result.status == 200
+    assert 0.9 < took < 1.0 + SLACK
+
+
 def test_the_next_address_of_a_name_is_tried_when_one_refuses(serve, transport, monkeypatch):
     server = serve()
     with socket.create_server(("127.0.0.1", 0)) as closed:

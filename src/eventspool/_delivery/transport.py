@@ -98,12 +98,18 @@ class _Answer(http.client.HTTPResponse):
 
 
 def _dial(address: tuple[str, int], *_: object, deadline: float) -> socket.socket:
-    """Return a connection to one of the addresses behind a name; all of them share the deadline."""
+    """
+    Return a connection to one of the addresses behind a name.
+
+    They share what is left of the time evenly: a dead one that says nothing must not use up that of the others.
+    """
     failure = OSError()
-    for family, kind, protocol, _name, target in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    for left, (family, kind, protocol, _name, target) in zip(range(len(found), 0, -1), found, strict=True):
         sock = socket.socket(family, kind, protocol)
         try:
-            _limit(sock, deadline)
+            now = time.monotonic()
+            _limit(sock, now + (deadline - now) / left)
             sock.connect(target)
             _limit(sock, deadline)  # for the TLS handshake
             return sock
