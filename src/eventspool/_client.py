@@ -18,9 +18,19 @@ from eventspool._exceptions import (
     EventError,
     EventSpoolError,
     QueueError,
+    QueueUnavailable,
     RefusedError,
 )
-from eventspool._lifecycle import close_on_sigterm, importing, is_exiting, keep, register, release
+from eventspool._lifecycle import (
+    close_on_sigterm,
+    explain_no_thread,
+    importing,
+    is_ending,
+    is_exiting,
+    keep,
+    register,
+    release,
+)
 from eventspool._stats import ClientStats, Tally
 from eventspool._throttle import Throttle
 
@@ -157,7 +167,7 @@ class Client(EventMethods):
             return self._refuse(RefusedError(str(error), "starting"), encoded)
         except RuntimeError:
             return self._refuse(
-                RefusedError("no thread can be started: the interpreter is exiting", "closed"), encoded
+                RefusedError(explain_no_thread(), "closed" if is_ending() else "starting"), encoded
             )
         if self._opts.durability == "persisted" and not pipeline.backend.durable:
             message = "durability='persisted' needs persistence=… or create_persistence_queue()"
@@ -218,8 +228,8 @@ class Client(EventMethods):
 
         Raises:
             ConfigError: An option is unknown or wrong.
-            QueueError: Redis is not reachable and there is no *callback*. In both cases the client goes on
-                trying in the background and keeps events in memory meanwhile.
+            QueueError: Redis is not reachable, or no thread can be started, and there is no *callback*. With or without
+                one the client goes on trying and keeps events in memory meanwhile.
         """
         opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
         self._opts.spill_beside(opts)
@@ -247,6 +257,11 @@ class Client(EventMethods):
                 pipeline.attach(opts)
         except QueueError as problem:
             error = problem
+        except RuntimeError:
+            error = QueueUnavailable(f"{explain_no_thread()}: the next event tries again")
+        finally:
+            if not pipeline.is_started:
+                self._put = None  # so that the next event does
         if callback is not None:
             pipeline.callbacks.submit(callback, error)
         elif error is not None:
@@ -306,7 +321,10 @@ class Client(EventMethods):
         """
         if until not in ("delivered", "persisted"):
             raise ConfigError(f"until must be 'delivered' or 'persisted', not {until!r}")
-        pipeline = self._pipe(start=self._queue_opts is not None)
+        pipeline = self._pipe()
+        if self._queue_opts is not None:
+            with contextlib.suppress(RuntimeError):  # no thread is to be had: no event was accepted either
+                self._pipe(start=True)
         return pipeline.flush(until, timeout, callback)
 
     def close(self, timeout: float = 5.0) -> None:

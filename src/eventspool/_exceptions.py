@@ -50,7 +50,7 @@ class EventError(EventSpoolError, ValueError):
 class RefusedError(EventSpoolError):
     """
     A valid event was not taken. ``reason`` says why: ``buffer_full``, ``closed``, ``no_queue``, or ``starting`` (the call
-    came from a signal handler that had interrupted the client's first event).
+    came from a signal handler that had interrupted the client's first event, or no thread could be started for it).
     """
 
     def __init__(self, message: str, reason: str) -> None:

@@ -17,7 +17,16 @@ from eventspool._exceptions import ConfigError
 if TYPE_CHECKING:
     from types import FrameType
 
-__all__ = ["close_on_sigterm", "importing", "is_exiting", "keep", "register", "release"]
+__all__ = [
+    "close_on_sigterm",
+    "explain_no_thread",
+    "importing",
+    "is_ending",
+    "is_exiting",
+    "keep",
+    "register",
+    "release",
+]
 
 _log = logging.getLogger("eventspool")
 
@@ -59,6 +68,16 @@ def release(client: _Closable) -> None:
 def is_exiting() -> bool:
     """Whether the process is past the point where a new client would still be closed."""
     return _exiting
+
+
+def is_ending() -> bool:
+    """Whether the interpreter is exiting. Python 3.12 starts no thread from its main thread's end on."""
+    return _exiting or not threading.main_thread().is_alive()
+
+
+def explain_no_thread() -> str:
+    """Say why a thread could not be started: for good, or for now."""
+    return "no thread can be started" + (": the interpreter is exiting" if is_ending() else " now")
 
 
 def _after_fork_in_child() -> None:

@@ -31,6 +31,7 @@ from eventspool._delivery.transport import HTTPTransport
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._exceptions import DeliveryError, QueueError
 from eventspool._job import LOST, PURGED, JobState, NewJob
+from eventspool._lifecycle import explain_no_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -98,6 +99,7 @@ class Pipeline:
         )
         self._lock = threading.RLock()  # a signal handler may interrupt its holder
         self._started = False
+        self._left: _Engine | None = None  # the one before, while what it holds is not handed over
         self._closed = False
         self._closer: threading.Thread | None = None
         self._is_closed = threading.Event()
@@ -139,18 +141,40 @@ class Pipeline:
     # -- life ----------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads, once."""
+        """
+        Start the threads that do not run yet.
+
+        Raises:
+            RuntimeError: None is to be had now. The next call tries again.
+        """
         with self._lock:
             if self._started:
                 return
-            self._started = True
+            self._started = True  # first: a signal handler that interrupts us may come here
+            try:
+                self._start()
+            except BaseException:
+                self._started = False
+                raise
+
+    def _start(self) -> None:
+        if not self._flusher.is_started:
             if self._opts.spill is not None and self._engine.spill is None:
                 _log.warning(
                     "the spill file is not used before create_persistence_queue() brings a queue in Redis"
                 )
             self._flusher.start()
-            if self._engine.processor is not None:
-                self._engine.processor.start()
+        if self._engine.processor is not None:
+            self._engine.processor.start()
+        left, self._left = self._left, None
+        if left is not None:
+            try:
+                threading.Thread(
+                    target=self._hand_over, args=(left,), name="eventspool-handover", daemon=True
+                ).start()
+            except RuntimeError:
+                self._left = left
+                raise
 
     @property
     def is_started(self) -> bool:
@@ -168,19 +192,15 @@ class Pipeline:
 
         Raises:
             QueueError: It cannot be used now. It is attached all the same, and tried again in the background.
+            RuntimeError: It is attached, but not every thread could be started: ``start`` tries again.
         """
         with self._lock:
             old = self._engine
             self._engine = self._make_engine(queue_opts)
             self._flusher.switch(self._engine.backend, self._engine.spill)
-            started = self._started
-        if started:
-            if self._engine.processor is not None:
-                self._engine.processor.start()
-            threading.Thread(
-                target=self._hand_over, args=(old,), name="eventspool-handover", daemon=True
-            ).start()
-        else:
+            if self._flusher.is_started:
+                self._left = old
+            self._started = False
             self.start()
         self._engine.backend.open()
 
@@ -223,7 +243,13 @@ class Pipeline:
     def _close(self, deadline: float) -> int:
         self.buffer.close()
         engine = self._engine
-        if self._started:
+        if self._flusher.is_started:
+            with contextlib.suppress(RuntimeError):
+                self.start()  # what could not be started before
+        if self._left is not None:
+            self._hand_over(self._left)
+            self._left = None
+        if self._flusher.is_started:
             accepted = self.buffer.accepted
             self._flusher.leave()
             self._flusher.hasten(accepted)
@@ -251,7 +277,7 @@ class Pipeline:
         for thread in list(self._flushes):
             thread.join(max(deadline - time.monotonic(), 0.0))
         self.callbacks.drain(deadline - time.monotonic())
-        if self._started:
+        if self._flusher.is_started:
             with contextlib.suppress(RuntimeError):  # the interpreter is going down, and all of it with it
                 threading.Thread(target=self._release, args=(engine,), daemon=True).start()
         return lost
@@ -354,8 +380,13 @@ class Pipeline:
             self.callbacks.submit(callback, None, self._await(waiter, accepted, until, timeout))
 
         thread = threading.Thread(target=wait, name="eventspool-flush", daemon=True)
-        self._flushes.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            error = QueueError(f"{explain_no_thread()}: nobody waits for the events")
+            self.callbacks.submit(callback, error, self.ledger.close_waiter(waiter))
+        else:
+            self._flushes.add(thread)
         return None
 
     def _await(self, waiter: Waiter, accepted: int, until: str, timeout: float | None) -> FlushResult:

@@ -98,10 +98,19 @@ class Flusher:
         self._leaving = False
         self._thread = threading.Thread(target=self._run, name="eventspool-flusher", daemon=True)
         self._throttle = Throttle(_log)
+        self.is_started = False
+        """Its thread runs, or ran."""
 
     def start(self) -> None:
-        """Start the thread. Raises ``RuntimeError`` where the interpreter is going down."""
-        self._thread.start()
+        """Start the thread, unless that was done. Raises ``RuntimeError`` where none is to be had, and may be called again."""
+        if self.is_started:
+            return
+        self.is_started = True  # first: starting may be interrupted once the thread is there
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self.is_started = False
+            raise
         if self.spill is not None:
             self._buffer.alarm()  # its file may hold something
 

@@ -112,7 +112,7 @@ class Processor:
         self._outbox: queue.SimpleQueue[ClaimedJob | None] = queue.SimpleQueue()
         self._in_flight: dict[str, _InFlight] = {}
         self._pending = _Pending()
-        self._threads: list[threading.Thread] = []
+        self._threads: dict[str, threading.Thread] = {}
         self._senders = 0
         self._stopping = threading.Event()
         self._stopped = threading.Event()
@@ -134,9 +134,10 @@ class Processor:
     # -- from outside ------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the threads. Raises ``RuntimeError`` where the interpreter is going down."""
+        """Start the threads that do not run yet. Raises ``RuntimeError`` where none is to be had, and may be called again."""
+        if not self._senders:  # first: nothing is to be claimed that nobody can send
+            self._add_sender()
         self._spawn("processor", self._run)
-        self._add_sender()
         if self._backend.shared:
             self._spawn("listener", self._listen)
 
@@ -149,13 +150,17 @@ class Processor:
         self._stopping.set()
         self._inbox.put(None)
         self._backend.interrupt()
-        self._stopped.wait(max(timeout, 0.0))
+        if "processor" in self._threads:
+            self._stopped.wait(max(timeout, 0.0))
+        else:  # it could not be started, so nobody else ends the first sender
+            self._outbox.put(None)
 
     def join(self, timeout: float) -> None:
         """Wait at most *timeout* seconds until every thread has ended."""
         deadline = time.monotonic() + timeout
-        for thread in list(self._threads):
-            thread.join(max(deadline - time.monotonic(), 0.0))
+        for thread in list(self._threads.values()):
+            if thread.is_alive():  # one that is not started yet cannot be joined
+                thread.join(max(deadline - time.monotonic(), 0.0))
 
     def give_back(self) -> None:
         """Give every lease back without waiting for the requests that hold them. Their outcomes are no longer heard."""
@@ -177,15 +182,21 @@ class Processor:
     # -- threads -------------------------------------------------------------------------------------------------------
 
     def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        if name in self._threads:
+            return
         thread = threading.Thread(target=target, name=f"eventspool-{name}", daemon=True)
-        thread.start()
-        self._threads.append(thread)
+        self._threads[name] = thread  # first: starting may be interrupted once the thread is there
+        try:
+            thread.start()
+        except RuntimeError:
+            del self._threads[name]
+            raise
 
     def _add_sender(self) -> None:
         if self._senders < self._concurrency:
             try:
                 self._spawn(f"sender-{self._senders}", self._send)
-            except RuntimeError:  # the interpreter is going down: the senders that run are enough
+            except RuntimeError:  # none is to be had: the senders that run are enough
                 if not self._senders:
                     raise
                 return
