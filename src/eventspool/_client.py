@@ -87,7 +87,7 @@ class Client(EventMethods):
         max_event_bytes: Largest event; a larger one is refused.
         gzip: Compress request bodies.
         timeout: One deadline for a whole request, in seconds.
-        enable: ``False`` accepts and forgets every event.
+        enable: ``False`` accepts and forgets every event, and connects to nothing: its queue looks empty.
         strict: Raise ``EventError`` for a wrong event instead of refusing it.
         durability: ``"persisted"``: an event method returns once the event is in the queue (or ``None`` after
             *timeout*).
@@ -247,6 +247,10 @@ class Client(EventMethods):
         if again:
             _log.warning("create_persistence_queue was called again; the queue that is there stays")
         pipeline = self._pipe()
+        if not self._opts.enable:
+            if callback is not None:
+                pipeline.callbacks.submit(callback, None)
+            return
         keep(self)
         error: QueueError | None = None
         try:
@@ -385,10 +389,10 @@ class Client(EventMethods):
     def _pipe(self, *, start: bool = False) -> Pipeline:
         """Return this process's pipeline; make it, and with *start* set it going, where it is not there yet."""
         pipeline = self._pipeline or self._make_pipeline()
-        if start and self._put is None and not self._closed:
+        if start and self._put is None and self._opts.enable and not self._closed:
             keep(self)
             pipeline.start()
-            if self._opts.enable and self._opts.durability == "buffered":
+            if self._opts.durability == "buffered":
                 self._put = self._choose_put(pipeline)
         return pipeline
 
@@ -420,7 +424,8 @@ class Client(EventMethods):
 
                 with self._lock:
                     if self._pipeline is None:
-                        pipeline = Pipeline(self._opts, self._queue_opts, self._on_error, self._observer)
+                        queue_opts = self._queue_opts if self._opts.enable else None
+                        pipeline = Pipeline(self._opts, queue_opts, self._on_error, self._observer)
                         if self._closed:
                             pipeline.buffer.close()
                         self._pipeline = pipeline

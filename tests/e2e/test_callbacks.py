@@ -262,6 +262,37 @@ def test_a_disabled_client_accepts_everything_and_sends_nothing(clients, plane, 
     assert store.stored_events() == 0
 
 
+def test_a_disabled_client_leaves_alone_what_other_processes_stored(clients, plane, store):
+    """Its write key may be a dummy: with it, their events would be refused, or go astray."""
+    producer = clients(persistence=store.opts(), process=False)
+    producer.track("u1", "E")
+    producer.flush(until="persisted")
+    before = threading.active_count()
+    client = clients(enable=False, persistence=store.opts())
+    client.track("u1", "E")
+    client.flush()
+    client.flush(until="persisted")
+    assert threading.active_count() == before
+    assert client.queue.stats().waiting.events == 0
+    client.close()
+    assert store.stored_events() == 1
+    assert plane.stats().connections == 0
+
+
+def test_a_disabled_client_takes_a_queue_that_is_not_there(clients, tmp_path):
+    """Without a word, as with one that is; but wrong options are wrong options."""
+    client, callback = clients(enable=False), Calls()
+    before = threading.active_count()
+    with pytest.raises(ConfigError):
+        client.create_persistence_queue({"queueName": "q"})
+    client.create_persistence_queue(f"unix://{tmp_path}/nobody")
+    assert client.queue.stats().waiting.events == 0
+    assert threading.active_count() == before
+    client.create_persistence_queue(f"sqlite:///{tmp_path}/queue.db", callback)
+    assert callback.await_calls(1) == [(None,)]
+    assert list(tmp_path.iterdir()) == []
+
+
 # -- stats -------------------------------------------------------------------------------------------------------------
 
 
