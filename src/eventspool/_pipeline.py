@@ -62,6 +62,14 @@ class _Engine:
     spill: Spill | None = None
 
 
+class _Closing:
+    """A close that is under way, or was: on which thread, and whether it is over."""
+
+    def __init__(self, thread: threading.Thread) -> None:
+        self.thread = thread
+        self.over = threading.Event()
+
+
 class Pipeline:
     """
     One client's flow of events in one process.
@@ -101,8 +109,7 @@ class Pipeline:
         self._started = False
         self._left: _Engine | None = None  # the one before, while what it holds is not handed over
         self._closed = False
-        self._closer: threading.Thread | None = None
-        self._is_closed = threading.Event()
+        self._closing: _Closing | None = None
         self._flushes: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
     def _make_engine(self, queue_opts: QueueOpts | None) -> _Engine:
@@ -228,17 +235,25 @@ class Pipeline:
         """
         deadline = time.monotonic() + timeout
         with self._lock:
-            again, self._closed = self._closed, True
-            if not again:
-                self._closer = threading.current_thread()
-        if again:
-            if self._closer is not threading.current_thread() and not self.callbacks.is_current:
-                self._is_closed.wait(timeout)
+            self._closed = True
+            under_way = self._closing
+            if under_way is None:
+                closing = self._closing = _Closing(threading.current_thread())
+        if under_way is not None:
+            if under_way.thread is threading.current_thread() or self.callbacks.is_current:
+                return 0
+            if under_way.over.wait(timeout) and self._closing is not under_way:  # it was interrupted
+                return self.close(max(deadline - time.monotonic(), 0.0))
             return 0
         try:
             return self._close(deadline)
+        except (
+            BaseException
+        ):  # such as Ctrl-C: the next close, at the latest that at the exit, has it all before it
+            self._closing = None
+            raise
         finally:
-            self._is_closed.set()
+            closing.over.set()
 
     def _close(self, deadline: float) -> int:
         self.buffer.close()
@@ -254,13 +269,15 @@ class Pipeline:
             self._flusher.leave()
             self._flusher.hasten(accepted)
             waiter = self.ledger.open_waiter(accepted)
-            if engine.spill is not None:
-                self._rescue(accepted, deadline)
-            if engine.processor is None:
-                self.ledger.await_stored(accepted, max(deadline - time.monotonic() - 0.05, 0.0))
-            else:
-                waiter.done.wait(max(deadline - time.monotonic() - _LEAVE_BUDGET, 0.0))
-            self.ledger.close_waiter(waiter)
+            try:
+                if engine.spill is not None:
+                    self._rescue(accepted, deadline)
+                if engine.processor is None:
+                    self.ledger.await_stored(accepted, max(deadline - time.monotonic() - 0.05, 0.0))
+                else:
+                    waiter.done.wait(max(deadline - time.monotonic() - _LEAVE_BUDGET, 0.0))
+            finally:
+                self.ledger.close_waiter(waiter)
             self._flusher.stop()
             if engine.spill is not None:
                 engine.spill.stop(min(deadline - time.monotonic(), _LEAVE_BUDGET / 3))
@@ -390,13 +407,17 @@ class Pipeline:
         return None
 
     def _await(self, waiter: Waiter, accepted: int, until: str, timeout: float | None) -> FlushResult:
-        if until == "persisted":
-            self.ledger.await_stored(accepted, timeout)
+        try:
+            if until == "persisted":
+                self.ledger.await_stored(accepted, timeout)
+            else:
+                waiter.done.wait(timeout)
+        finally:  # also when Ctrl-C ends the wait
             result = self.ledger.close_waiter(waiter)
-            missing = max(0, accepted - self.ledger.stored)
-            return FlushResult(result.delivered, result.failed, min(result.pending, missing))
-        waiter.done.wait(timeout)
-        return self.ledger.close_waiter(waiter)
+        if until == "delivered":
+            return result
+        missing = max(0, accepted - self.ledger.stored)
+        return FlushResult(result.delivered, result.failed, min(result.pending, missing))
 
     def _settle(
         self, job_id: str, error: DeliveryError | None, indices: tuple[int, ...] | None, payload: bytes | None

@@ -121,6 +121,69 @@ finish()
     run(code, plane, Store("sqlite", f"sqlite:///{tmp_path}/queue.db", new_queue_name()))
 
 
+INTERRUPT_AFTER = """
+def interrupted(call, *args, **options):
+    "Call it, with Ctrl-C half a second later."
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        call(*args, **options)
+    except KeyboardInterrupt:
+        return
+    raise AssertionError("it was not interrupted")
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+@pytest.mark.parametrize("closer", ["the next close", "another thread's", "the exit"])
+def test_a_close_that_was_interrupted_is_done_by_the_next_one(plane, tmp_path, shared_redis, kind, closer):
+    """Ctrl-C during a close: leases are given back, and nothing goes on working the queue."""
+    url = shared_redis.url if kind == "redis" else f"sqlite:///{tmp_path}/queue.db"
+    store = Store(kind, url, new_queue_name())
+    opts = store.opts(is_multi_processor=True, job_opts={"visibility_timeout": 60.0})
+    code = f"""
+new_client()
+call(client, "E")
+client.flush(until="persisted")
+while not client.stats().in_flight: time.sleep(0.01)
+waiting = threading.Thread(target=client.close, args=(3,))
+if {closer!r} == "another thread's": threading.Timer(0.2, waiting.start).start()
+interrupted(client.close, 20)
+if {closer!r} == "the next close": client.close(1)
+if {closer!r} == "another thread's": waiting.join()
+if {closer!r} != "the exit":
+    deadline = time.monotonic() + 15
+    while ours := [t.name for t in threading.enumerate() if t.name.startswith("eventspool-")]:
+        assert time.monotonic() < deadline, ours
+        time.sleep(0.05)
+"""
+    plane.script({"hang": 10.0})
+    preamble = PREAMBLE.replace("store or None", f"{opts!r}, timeout=4.0") + INTERRUPT_AFTER
+    run_python(preamble + code, plane.url, plane.write_key, "", timeout=60.0)
+    assert store.stored_events() == 1
+    assert store.leased_jobs() == 0
+
+
+@pytest.mark.parametrize("until", ["delivered", "persisted"])
+def test_a_flush_that_was_interrupted_waits_no_longer(plane, tmp_path, until):
+    """Its waiter would have the queue asked four times a second, for ever."""
+    code = f"""
+new_client()
+call(client, "E")
+interrupted(client.flush, until={until!r})
+assert not client._pipeline.ledger.has_waiters
+client.close(0)
+"""
+    plane.script({"hang": 10.0})
+    run_python(
+        PREAMBLE + INTERRUPT_AFTER + code,
+        plane.url,
+        plane.write_key,
+        f"unix://{tmp_path}/nobody",
+        timeout=60.0,
+    )
+
+
 def test_destructors_that_track_during_garbage_collection(plane):
     """On whatever thread the collector happens to run, ours included."""
     code = """
