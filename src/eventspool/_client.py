@@ -325,6 +325,8 @@ class Client(EventMethods):
         """
         if until not in ("delivered", "persisted"):
             raise ConfigError(f"until must be 'delivered' or 'persisted', not {until!r}")
+        if timeout is not None:
+            timeout = min(timeout, threading.TIMEOUT_MAX)
         pipeline = self._pipe()
         if self._queue_opts is not None:
             with contextlib.suppress(RuntimeError):  # no thread is to be had: no event was accepted either
@@ -337,10 +339,17 @@ class Client(EventMethods):
 
         Safe to call twice. Without persistence, what is left at the deadline is reported as lost, by count.
         """
+        timeout = min(timeout, threading.TIMEOUT_MAX)
         deadline = time.monotonic() + timeout
         self._closed = True
         with self._lock:
             pipeline = self._pipeline
+        if pipeline is not None and pipeline.is_current:  # a destructor that the collector runs there
+            with contextlib.suppress(RuntimeError):  # the exit closes it
+                threading.Thread(
+                    target=self.close, args=(timeout,), name="eventspool-close", daemon=True
+                ).start()
+            return
         if pipeline is not None:
             lost = pipeline.close(timeout)
             if lost and self._on_error is not None:

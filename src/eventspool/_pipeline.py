@@ -189,6 +189,12 @@ class Pipeline:
         return self._started
 
     @property
+    def is_current(self) -> bool:
+        """Whether this is a thread that moves events. Waiting for them here, it would wait for itself."""
+        processor = self._engine.processor
+        return self._flusher.is_current or (processor is not None and processor.is_current)
+
+    @property
     def backend(self) -> Backend:
         """The queue's backend."""
         return self._engine.backend
@@ -387,6 +393,8 @@ class Pipeline:
         callback: Callable[[Exception | None, FlushResult], object] | None = None,
     ) -> FlushResult | None:
         """Wait until every event accepted so far is delivered (or, ``persisted``, stored), or *timeout*."""
+        if callback is None and self.is_current:
+            timeout = 0.0
         accepted = self.buffer.accepted
         waiter = self.ledger.open_waiter(accepted)
         self.hasten(accepted)

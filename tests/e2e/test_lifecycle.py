@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from e2e.harness import PATIENCE, SLACK, Calls, Store, eventually, new_queue_name, run_python
+from eventspool import AsyncClient
 
 BLACK_HOLE = {"hang": 60}
 PREAMBLE = """
@@ -133,6 +135,32 @@ def test_close_keeps_its_timeout_while_on_error_hangs(clients, plane):
     took = time.monotonic() - began
     hold.set()
     assert took < 1.0
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e10, 1e300])
+def test_a_timeout_may_be_longer_than_a_thread_can_wait(clients, plane, timeout):
+    """It is no limit then: nothing is raised, nothing is skipped."""
+    client, callback = clients(), Calls()
+    client.track("u1", "E")
+    assert client.flush(timeout=timeout).pending == 0
+    client.flush(until="persisted", timeout=timeout)
+    client.flush(callback, timeout=timeout)
+    assert callback.await_calls(1)[0][0] is None
+    client.track("u1", "E")
+    client.close(timeout=timeout)
+    assert client.stats().delivered == 2
+
+
+def test_nor_does_an_awaited_one_raise(plane):
+    async def work():
+        client = AsyncClient(plane.write_key, data_plane_url=plane.url)
+        client.track("u1", "E")
+        result = await client.flush(timeout=float("inf"))
+        client.track("u1", "E")
+        await client.close(timeout=float("inf"))
+        return result.pending, client.stats().delivered
+
+    assert asyncio.run(work()) == (0, 2)
 
 
 def test_flush_after_a_close_returns_at_once(clients, plane, store):

@@ -184,6 +184,50 @@ client.close(0)
     )
 
 
+@pytest.mark.parametrize("act", ["client.close(3)", "client.flush()"])
+@pytest.mark.parametrize("place", ["flusher", "processor"])
+def test_a_destructor_that_closes_or_flushes_on_one_of_our_threads_does_not_wait_for_it(plane, place, act):
+    """The host's object is collected in the midst of a batch, or of an outcome; all events arrive nevertheless."""
+    code = f"""
+class Host:
+    def __init__(self):
+        self.itself = self
+    def __del__(self):
+        began = time.monotonic()
+        {act}
+        took[threading.current_thread().name] = time.monotonic() - began
+
+from eventspool._buffering.buffer import Buffer
+from eventspool._heartbeat import Heartbeat
+
+def collecting(method):
+    "Have the collector run here, once: at any allocation it might."
+    def wrapped(*args):
+        result = method(*args)
+        if not took and threading.current_thread().name == "eventspool-{place}":
+            Host()
+            gc.collect()
+        return result
+    return wrapped
+
+gc.disable()
+took = {{}}
+Buffer.take = collecting(Buffer.take)
+Heartbeat.add = collecting(Heartbeat.add)
+new_client(flush_interval=0.05)
+call(client, "First")
+while not took: time.sleep(0.01)
+assert took["eventspool-{place}"] < 1.0, took
+deadline = time.monotonic() + 10
+while client.stats().delivered < 1:
+    assert time.monotonic() < deadline, client.stats()
+    time.sleep(0.01)
+assert client.stats().lost == 0
+finish()
+"""
+    run(code, plane)
+
+
 def test_destructors_that_track_during_garbage_collection(plane):
     """On whatever thread the collector happens to run, ours included."""
     code = """

@@ -155,6 +155,11 @@ class Processor:
         else:  # it could not be started, so nobody else ends the first sender
             self._outbox.put(None)
 
+    @property
+    def is_current(self) -> bool:
+        """Whether this is one of its threads."""
+        return threading.current_thread() in list(self._threads.values())
+
     def join(self, timeout: float) -> None:
         """Wait at most *timeout* seconds until every thread has ended."""
         deadline = time.monotonic() + timeout
