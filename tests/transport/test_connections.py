@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import queue
+import select
 import threading
 
 import pytest
@@ -214,3 +215,30 @@ def test_a_socks_proxy_is_named_and_not_spoken_to(serve, transport, monkeypatch)
     result = transport("http://data-plane.invalid").send(b"{}", gzip=False)
     assert (result.status, "'socks5'" in result.error) == (None, True)
     assert len(proxy.connections) == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["http://[::1", "http://user:hunter2@proxy:port", "http://proxy:99999", "http://", "socks5://[::1"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_malformed_proxy_is_said_and_nothing_is_sent_past_it(transport, monkeypatch, scheme, value):
+    """Not raised either: the client makes its transport within an event method. Its text may hold a password."""
+    monkeypatch.setenv(f"{scheme.upper()}_PROXY", value)
+    result = transport(f"{scheme}://data-plane.invalid").send(b"{}", gzip=False)
+    assert (result.status, result.error) == (None, "the proxy that the environment names is no URL")
+
+
+def test_a_proxys_login_that_is_no_text_is_malformed(transport, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://\udcff:x@proxy.invalid")
+    result = transport("http://data-plane.invalid").send(b"{}", gzip=False)
+    assert result.error == "the proxy that the environment names is no URL"
+
+
+def test_a_connection_is_looked_at_without_poll_too(serve, transport, monkeypatch):
+    """eventlet takes it out of the ``select`` module."""
+    monkeypatch.delattr(select, "poll")
+    server = serve()
+    sender = transport(server.url)
+    assert [sender.send(b"{}", gzip=False).status for _ in range(3)] == [200] * 3
+    assert len(server.connections) == 1

@@ -21,7 +21,7 @@ import ssl
 import time
 import urllib.request
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from eventspool._delivery.verdict import DeliveryResult, parse_retry_after
 from eventspool._version import __version__
@@ -147,10 +147,20 @@ class HTTPTransport:
             "User-Agent": f"eventspool/{__version__}",
             "Accept-Encoding": "identity",
         }
-        self._proxy = _find_proxy(parts.scheme, self._host, self._port)
-        if self._proxy and not self._tls:
-            self._path = f"http://{parts.netloc}{self._path}"
-            self._headers.update(_proxy_headers(self._proxy))
+        self._proxy: SplitResult | None = None
+        self._proxy_error = ""
+        try:
+            self._proxy = _find_proxy(parts.scheme, self._host, self._port)
+            login = _proxy_headers(self._proxy) if self._proxy else {}
+        except ValueError:  # whose text may repeat a password
+            self._proxy_error = "the proxy that the environment names is no URL"
+        else:
+            if self._proxy and self._proxy.scheme != "http":
+                kind = self._proxy.scheme
+                self._proxy_error = f"a proxy of kind {kind!r} is not supported, only HTTP"
+            elif self._proxy and not self._tls:
+                self._path = f"http://{parts.netloc}{self._path}"
+                self._headers.update(login)
         self._tls_context: ssl.SSLContext | None = None
         self._idle: list[http.client.HTTPConnection] = []
 
@@ -158,8 +168,8 @@ class HTTPTransport:
         """POST *body* within the timeout and return the outcome. Never raises."""
         deadline = time.monotonic() + self._timeout
         headers = {**self._headers, "Content-Encoding": "gzip"} if gzip else self._headers
-        if self._proxy and self._proxy.scheme != "http":
-            return DeliveryResult(error=f"a proxy of kind {self._proxy.scheme!r} is not supported, only HTTP")
+        if self._proxy_error:
+            return DeliveryResult(error=self._proxy_error)
         try:
             while self._idle:
                 try:
@@ -227,20 +237,29 @@ def _was_dropped(connection: http.client.HTTPConnection) -> bool:
     """Say whether the other side closed an idle connection (or, which is as bad, sent something unasked)."""
     if connection.sock is None:
         return True
+    if not hasattr(select, "poll"):  # Windows; eventlet removes it
+        return bool(select.select([connection.sock], [], [], 0)[0])
     poll = select.poll()
     poll.register(connection.sock, select.POLLIN)
     return bool(poll.poll(0))
 
 
-def _find_proxy(scheme: str, host: str, port: int) -> Any:
+def _find_proxy(scheme: str, host: str, port: int) -> SplitResult | None:
+    """Return the proxy on the way there. Raises ``ValueError`` where what the environment names is none."""
     for name in (host, f"{host}:{port}"):  # NO_PROXY may name the port
         if urllib.request.proxy_bypass_environment(name):  # type: ignore[attr-defined]
             return None
     url = urllib.request.getproxies_environment().get(scheme)
-    return urlsplit(url if "://" in url else f"http://{url}") if url else None
+    if not url:
+        return None
+    proxy = urlsplit(url if "://" in url else f"http://{url}")
+    _ = proxy.port
+    if not proxy.hostname:
+        raise ValueError
+    return proxy
 
 
-def _proxy_headers(proxy: Any) -> dict[str, str]:
+def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
     if not proxy.username:
         return {}
     login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
