@@ -36,5 +36,9 @@ def compute_backoff(
 
 
 def is_exhausted(attempts: int, max_attempts: int, age: float, retry_for: float) -> bool:
-    """Say whether a job is given up: it failed *max_attempts* times *and* is at least *retry_for* seconds old."""
-    return attempts >= max_attempts and age >= retry_for
+    """
+    Say whether a job is given up: it failed *max_attempts* times *and* is at least *retry_for* seconds old.
+
+    A negative age is that of one whose producer's clock runs ahead: it is new.
+    """
+    return attempts >= max_attempts and max(age, 0.0) >= retry_for

@@ -44,3 +44,8 @@ def test_a_job_is_given_up_only_when_it_failed_often_enough_and_is_old_enough(at
 def test_attempts_alone_decide_without_retry_for():
     assert is_exhausted(10, 10, 0.0, 0.0)
     assert not is_exhausted(9, 10, 1e9, 0.0)
+
+
+def test_a_job_of_a_producer_whose_clock_runs_ahead_is_given_up_like_a_new_one():
+    assert is_exhausted(10, 10, -5.0, 0.0)
+    assert not is_exhausted(10, 10, -5.0, 1.0)
