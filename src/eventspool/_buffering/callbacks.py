@@ -25,9 +25,7 @@ class CallbackThread:
     """Runs submitted calls one after another, in order. A call that raises is logged by its type and harms nothing."""
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._calls: queue.SimpleQueue[tuple[Callable[..., Any], tuple[Any, ...]]] = queue.SimpleQueue()
         self._lock = threading.RLock()  # a signal handler may interrupt its holder
         self._thread: threading.Thread | None = None
 
@@ -74,9 +72,7 @@ class CallbackThread:
             self._call(self._calls.get())
 
     @staticmethod
-    def _call(entry: tuple[Callable[..., Any], tuple[Any, ...]] | None) -> None:
-        if entry is None:
-            return
+    def _call(entry: tuple[Callable[..., Any], tuple[Any, ...]]) -> None:
         call, args = entry
         try:
             call(*args)

@@ -45,8 +45,6 @@ class Breaker:
         self._probing = False
         self._away_until = 0.0
         self.is_open = False
-        self.unauthorized = False
-        """The last answer refused the write key."""
         self.opens_until = 0.0
         """While open: the monotonic time of the next probe."""
 
@@ -77,7 +75,7 @@ class Breaker:
         if self.is_open and not probe and now < self._away_until:
             return
         self._failures = self._probes_failed = 0
-        self._probing = self.is_open = self.unauthorized = False
+        self._probing = self.is_open = False
 
     def record_failure(
         self,
@@ -109,7 +107,6 @@ class Breaker:
             return
         if self.is_open or unauthorized or retry_after or self._failures >= self._threshold:
             self.is_open = True
-            self.unauthorized = unauthorized
             # Probes are spaced by the whole bound, a little stretched so that a fleet does not march in step.
             pause = backoff_bound(self._probes_failed + 1, self._initial, self._maximum) * (1 + jitter / 4)
             self.opens_until = max(now + pause, self._away_until)
