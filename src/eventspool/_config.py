@@ -29,7 +29,7 @@ DEFAULT_PATH = "/v1/batch"
 """The document's default data plane."""
 
 _T = TypeVar("_T")
-_NAME = re.compile(r"[^\s{}:]+")
+_NAME = re.compile(r"[^\s{}:\ud800-\udfff]+")
 _LONGEST_SECONDS = 1e9
 """About 31 years. Longer waits overflow the operating system's timers."""
 _LARGEST_BATCH = 32 << 20
@@ -98,6 +98,16 @@ def require_text(name: str, value: object, *, optional: bool = False) -> None:
             if value == ""
             else f"{name} must be a string, not {type(value).__name__}"
         )
+    if "\0" in value or not _is_encodable(value):
+        raise ConfigError(f"{name} must hold no NUL and no half of a surrogate pair")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8", "surrogateescape")  # a path may hold bytes that are none
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _FromMapping:
@@ -272,7 +282,7 @@ class QueueOpts(_FromMapping):
             value = getattr(self, name)
             require_text(name, value)
             if not _NAME.fullmatch(value):
-                raise ConfigError(f"{name} must hold no space, colon or brace, not {value!r}")
+                raise ConfigError(f"{name} must hold no space, colon, brace or surrogate, not {value!r}")
         require_bool("is_multi_processor", self.is_multi_processor)
         require_number("max_jobs", self.max_jobs, 1, integer=True)
         require_number("max_bytes", self.max_bytes, 1, integer=True)

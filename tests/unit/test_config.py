@@ -25,7 +25,7 @@ NAN, INF = float("nan"), float("inf")
 NO_BOOL = [1, 0, "yes", None, []]
 NO_COUNT = [0, -1, 1.0, 1.5, True, "5", None, NAN, INF, []]
 NO_SECONDS = [0, -0.1, True, "5", None, NAN, INF, -INF, 1e10, 10**400, dt.timedelta(seconds=5)]
-NO_TEXT = ["", None, 5, b"bytes", ["x"]]
+NO_TEXT = ["", None, 5, b"bytes", ["x"], "\ud800", "a\0b"]
 
 CLIENT = {
     "write_key": [*NO_TEXT, "two words", "colon:", "täst", "new\nline", "\x7f"],
@@ -75,7 +75,7 @@ REDIS = {
     "port": [*NO_COUNT, 65_536],
     "db": [-1, 1.5, True, "0", None],
     "username": [5, 0, False, b"x"],
-    "password": [5, 0, False, b"x"],
+    "password": [5, 0, False, b"x", "\ud800"],
     "url": ["", "http://host", "localhost:6379", 5, b"redis://host", "redis://[::1", "redis://host:port"],
     "ssl": NO_BOOL,
     "ssl_ca_certs": [5, b"x"],
@@ -89,8 +89,8 @@ REDIS = {
 KEY = "c2VjcmV0" * 5 + "c2U="
 """32 bytes, which say "secret" in base64."""
 QUEUE = {
-    "queue_name": [*NO_TEXT, "a b", "a:b", "{a}"],
-    "prefix": [*NO_TEXT, "a b", "a:b", "{a}"],
+    "queue_name": [*NO_TEXT, "a b", "a:b", "{a}", "\udcff"],
+    "prefix": [*NO_TEXT, "a b", "a:b", "{a}", "\udcff"],
     "is_multi_processor": NO_BOOL,
     "redis_opts": [5, "localhost", [("host", "x")]],
     "job_opts": [5, "ten", [("max_attempts", 3)]],
@@ -288,6 +288,8 @@ def test_a_url_may_point_to_sqlite(url, path, synchronous):
         "sqlite:///queue.db?synchronous=",
         "sqlite:///queue.db?synchronous=off",
         "sqlite:///queue.db?sync=full",
+        "sqlite:///secret%00.db",
+        "sqlite:///secret\ud800.db",
         "",
         "://",
     ],
@@ -387,3 +389,8 @@ def test_a_spill_file_needs_a_queue_in_redis(tmp_path):
     with pytest.raises(eventspool.QueueError, match="no queue"):
         _ = client.queue
     client.close()
+
+
+def test_a_path_may_hold_bytes_that_are_no_text():
+    """As Python hands them over: Linux takes them in names of files."""
+    assert SQLiteOpts(path="\udcff.db").path == "\udcff.db"
