@@ -20,7 +20,7 @@ from torture import faults
 from torture.causes import EVERYONE, KILLS
 from torture.processes import HarnessError, Process
 from torture.report import Row, as_json, rows_of
-from torture.verdict import Floors, Recovery, Remains, Window, judge
+from torture.verdict import LIVENESS_SECONDS, MOVER_LEASE_SECONDS, Floors, Recovery, Remains, Window, judge
 from torture.world import World
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ __all__ = ["Plan", "Result", "narrate", "play"]
 
 _TICK = 0.02
 _START_SECONDS = 30.0
-_RECOVERY_SECONDS = 15.0
+_RECOVERY_SECONDS = 10.0 + LIVENESS_SECONDS + MOVER_LEASE_SECONDS
 """So long a recovery is waited for: one that takes longer than allowed shall be told apart from one that never comes."""
 _CALM = (0.05, 0.3)
 _PAIRS = 0.25
@@ -185,6 +185,7 @@ class _Driver:
             under_way=world.under_way,
             processes=world.processes,
             in_order=self._in_order,
+            spills=world.spills,
         )
         rows = rows_of(self._windows, world.history, verdict)
         run = asdict(self._plan) | {

@@ -156,6 +156,20 @@ def test_slow_recovery_from_one_fault_is_noticed(slow, found):
     assert violations == {"not live": [f"{what} after redis-stop" for what in found]}
 
 
+@pytest.mark.parametrize(
+    ("slow", "live"),
+    [
+        (Recovery(0.1, 14.9, 14.9), True),
+        (Recovery(5.1, 5.1, 0.1), False),
+        (Recovery(0.1, 15.1, 0.1), False),
+        (Recovery(0.1, 0.2, 15.1), False),
+    ],
+)
+def test_behind_a_spill_file_deliveries_alone_may_take_as_long_as_a_dead_mover_s_lease(slow, live):
+    late = Window("redis-stop", 12.0, 13.0, hits=1, recovery=slow)
+    assert verdict_on(make_history(), windows=[WINDOW, late], spills=True).passed == live
+
+
 @pytest.mark.parametrize(("slow", "found"), SLOW)
 def test_a_queue_that_takes_or_gives_nothing_after_the_faults_is_noticed(slow, found):
     violations = verdict_on(make_history(), final=slow).violations

@@ -24,10 +24,21 @@ if TYPE_CHECKING:
 
     from torture.history import History
 
-__all__ = ["LIVENESS_SECONDS", "Floors", "Recovery", "Remains", "Verdict", "Window", "judge"]
+__all__ = [
+    "LIVENESS_SECONDS",
+    "MOVER_LEASE_SECONDS",
+    "Floors",
+    "Recovery",
+    "Remains",
+    "Verdict",
+    "Window",
+    "judge",
+]
 
 LIVENESS_SECONDS = 5.0
 """The longest that the oldest producer and worker may take, from the end of a fault, to have an event stored and delivered."""
+MOVER_LEASE_SECONDS = 10.0
+"""So long the others wait behind the spill file when the process that was moving jobs out of it is killed."""
 _NAMED = 5
 _LEAST_ACKED = 20
 _LEAST_SHARE = 2 / 3
@@ -163,6 +174,7 @@ def judge(
     under_way: int,
     processes: int,
     in_order: bool,
+    spills: bool = False,
 ) -> Verdict:
     """
     Return the verdict.
@@ -176,6 +188,7 @@ def judge(
         under_way: Batches that a process may hold at once.
         processes: How many producers and workers there are at once.
         in_order: One processor works at a time, first in, first out.
+        spills: Events may go through a spill file.
     """
     found = {
         "lost": _lost(history, remains),
@@ -192,7 +205,7 @@ def judge(
         ],
         "repeated": unexplained_repeats(history, windows, under_way=under_way, processes=processes),
         "overtaken": overtakings(history, windows) if in_order else [],
-        "not live": _not_live(windows, final),
+        "not live": _not_live(windows, final, spills=spills),
         "stuck": [] if remains.backlog_seconds is not None else ["the queue did not drain"],
         "crashed": [*remains.crashes, *history.crashed],
         "deadlocked": list(history.deadlocked),
@@ -240,13 +253,14 @@ def _changed(history: History, remains: Remains) -> list[str]:
     return arrived + stored + [i for i, (digest, _) in remains.failed.items() if differs(i, {digest})]
 
 
-def _not_live(windows: Sequence[Window], final: Recovery) -> list[str]:
+def _not_live(windows: Sequence[Window], final: Recovery, *, spills: bool) -> list[str]:
+    deliveries = LIVENESS_SECONDS + (MOVER_LEASE_SECONDS if spills else 0.0)
     waits = [(window.fault, window.recovery) for window in windows if window.recovery is not None]
     return [
         f"{what} {'never' if seconds is None else f'{seconds:.1f} s'} after {fault}"
         for fault, recovery in [*waits, ("the last fault", final)]
         for what, seconds in asdict(recovery).items()
-        if seconds is None or seconds > LIVENESS_SECONDS
+        if seconds is None or seconds > (LIVENESS_SECONDS if what == "acked" else deliveries)
     ]
 
 
