@@ -159,10 +159,10 @@ def test_slow_recovery_from_one_fault_is_noticed(slow, found):
 @pytest.mark.parametrize(
     ("slow", "live"),
     [
-        (Recovery(0.1, 14.9, 14.9), True),
+        (Recovery(0.1, 7.9, 7.9), True),
         (Recovery(5.1, 5.1, 0.1), False),
-        (Recovery(0.1, 15.1, 0.1), False),
-        (Recovery(0.1, 0.2, 15.1), False),
+        (Recovery(0.1, 8.1, 0.1), False),
+        (Recovery(0.1, 0.2, 8.1), False),
     ],
 )
 def test_behind_a_spill_file_deliveries_alone_may_take_as_long_as_a_dead_mover_s_lease(slow, live):

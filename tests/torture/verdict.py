@@ -37,7 +37,7 @@ __all__ = [
 
 LIVENESS_SECONDS = 5.0
 """The longest that the oldest producer and worker may take, from the end of a fault, to have an event stored and delivered."""
-MOVER_LEASE_SECONDS = 10.0
+MOVER_LEASE_SECONDS = 3.0
 """So long the others wait behind the spill file when the process that was moving jobs out of it is killed."""
 _NAMED = 5
 _LEAST_ACKED = 20

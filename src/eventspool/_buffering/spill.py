@@ -37,7 +37,7 @@ _log = logging.getLogger("eventspool")
 _SPILL_AFTER = 1.0
 """Seconds of outage that memory alone bridges."""
 _JOBS_PER_MOVE = 64
-_LEASE = 10.0
+_LEASE = 3.0
 """Seconds after which another process may go on where a dead one was moving."""
 _POLL = 0.25
 """Longest wait, in seconds, for another process that is moving, and for room in a full queue."""
