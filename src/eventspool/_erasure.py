@@ -113,10 +113,8 @@ def erase_from(
         else:
             refused.append(job.id)
     if refused:
-        stored_still = backend.lookup(refused)
-        refused = [
-            job_id for job_id in refused if job_id in stored_still
-        ]  # the others were delivered or purged
+        stored_still = backend.lookup(refused)  # the others were delivered or purged
+        refused = [job_id for job_id in refused if job_id in stored_still]
         held = _leased_ids(backend) if refused else set()
         leased += [job_id for job_id in refused if job_id in held]
         refused = [job_id for job_id in refused if job_id not in held]
@@ -131,9 +129,8 @@ def _remove(backend: Backend, job_id: str) -> bool:
 
 def _rewrite(backend: Backend, job_id: str, payload: bytes, kept: list[bytes]) -> bool:
     rest = seal(kept)
-    if len(rest) == len(
-        payload
-    ):  # a producer that remembers a payload knows by its size that it was replaced
+    if len(rest) == len(payload):
+        # A producer that remembers a payload knows by its size that it was replaced.
         rest = seal(kept, compress=False)
     return backend.rewrite(job_id, payload, rest, len(kept))
 

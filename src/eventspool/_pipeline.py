@@ -253,9 +253,8 @@ class Pipeline:
             return 0
         try:
             return self._close(deadline)
-        except (
-            BaseException
-        ):  # such as Ctrl-C: the next close, at the latest that at the exit, has it all before it
+        except BaseException:
+            # Such as Ctrl-C: the next close, at the latest that at the exit, has it all before it.
             self._closing = None
             raise
         finally:

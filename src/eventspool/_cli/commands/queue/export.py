@@ -163,9 +163,8 @@ def _export(queue: Queue, found: dict[str, list[Job]], user_id: str | None, out:
     with progress("exporting", sum(map(len, found.values()))) as advance:
         for jobs in found.values():
             for page in pages(jobs):
-                new = [
-                    job_id for job_id in page if job_id not in written
-                ]  # it may have changed its state meanwhile
+                # A job that has changed its state meanwhile is listed twice.
+                new = [job_id for job_id in page if job_id not in written]
                 written |= queue.write_events(out, new, user_id=user_id)
                 advance(len(page))
     return written
@@ -218,9 +217,8 @@ def _new_file(target: Path, *, force: bool) -> Iterator[IO[bytes]]:
 def _put(whole: Path, target: Path, *, force: bool) -> None:
     if not force:
         try:
-            target.hardlink_to(
-                whole
-            )  # unlike a rename, never in the place of what another export has just put there
+            # Unlike a rename, never in the place of what another export has just put there.
+            target.hardlink_to(whole)
         except FileExistsError:
             raise _is_there(target) from None
         except OSError:  # a file system without links
