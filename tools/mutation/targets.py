@@ -24,6 +24,7 @@ _ENVELOPES = (
 _JOBS = ("tests/unit/test_job.py", "tests/contract/test_memory.py")
 _REDIS = (
     "tests/redis/test_chunks.py",
+    "tests/redis/test_clock.py",
     "tests/redis/test_contract.py",
     "tests/redis/test_damage.py",
     "tests/redis/test_epoch.py",
@@ -40,6 +41,7 @@ _SQLITE = (
     "tests/sqlite/test_disk.py",
     "tests/sqlite/test_listing.py",
     "tests/sqlite/test_liveness.py",
+    "tests/sqlite/test_modes.py",
     "tests/sqlite/test_moments.py",
     "tests/sqlite/test_older_files.py",
     "tests/sqlite/test_strays.py",
