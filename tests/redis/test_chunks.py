@@ -28,6 +28,7 @@ def test_a_transaction_holds_as_many_bytes_as_allowed_and_not_one_more():
     half = MAX_COMMIT_BYTES // 2
     assert _sizes(_jobs(half, half, 1)) == [[half, half], [1]]
     assert _sizes(_jobs(half, half + 1, 1)) == [[half], [half + 1, 1]]
+    assert _sizes(_jobs(*[half] * 4)) == [[half, half]] * 2, "each of them"
 
 
 def test_a_payload_beyond_the_bound_goes_alone():

@@ -9,6 +9,7 @@ import pytest
 from eventspool._contract.tools import LONG, bury, claim_soon, drain, fail, ids_of, new_job, new_jobs, retry
 from eventspool._job import Depth, JobState, NewJob, Settlement, SettlementKind, new_job_id
 
+FIGURES = ("events", "bytes", "failed_events", "failed_bytes")
 JUNK = [
     "",
     "junk",
@@ -97,6 +98,32 @@ def test_sizes_and_totals_are_counted_again_after_damage(make, raw):
     assert backend.stats().waiting.bytes == truth.waiting.bytes
     backend.ack(ids_of(jobs))
     assert backend.stats().waiting == backend.stats().failed == Depth()
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 1001])
+@pytest.mark.parametrize("failed", [0, 1])
+def test_each_job_is_counted_again_after_damage_once(make, raw, waiting, failed):
+    backend = make()
+    bury(backend, failed)
+    backend.commit(new_jobs(waiting))
+    truth = backend.stats()
+    kept = raw.hmget(make.prefix + "m", FIGURES)
+    raw.hset(make.prefix + "m", mapping=dict.fromkeys(FIGURES, "x"))
+    backend.repair()
+    if waiting or failed:
+        assert raw.hmget(make.prefix + "m", FIGURES) == kept
+    assert (backend.stats().waiting, backend.stats().failed) == (truth.waiting, truth.failed)
+
+
+def test_a_job_of_which_neither_payload_nor_events_are_known_leaves_no_bytes_behind(make, raw):
+    backend = make()
+    job = NewJob(new_job_id(), b"damaged", 0)
+    backend.commit([job])
+    raw.hdel(backend._payloads, job.id)
+    claim_soon(backend, "t")
+    assert backend.settle("t", [fail(job.id, events=0)]) == [True]
+    assert backend.stats().failed == Depth(1, 0, 0)
+    assert backend.stats().waiting == Depth()
 
 
 def test_a_job_whose_payload_is_gone_can_be_parked_and_purged(make, raw):

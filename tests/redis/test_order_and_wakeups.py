@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventspool._contract.tools import LONG, SOON, claim_soon, ids_of, new_jobs, release, retry
+from eventspool._contract.tools import LONG, SOON, bury, claim_soon, ids_of, new_jobs, release, retry
 from eventspool._job import JobState
 
 PRODUCER = textwrap.dedent("""
@@ -252,6 +252,16 @@ def test_strict_order_over_retries_releases_and_takeovers(make, raw):
     assert delivered == ids_of(jobs)
 
 
+@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+def test_replayed_jobs_come_in_the_order_given_behind_all_others(make, fifo):
+    backend = make(fifo=fifo)
+    buried = bury(backend, 3)[::-1]
+    jobs = new_jobs(3)
+    backend.commit(jobs)
+    assert backend.replay(buried) == 3
+    assert ids_of(claim_soon(backend, "t", limit=9)) == [*ids_of(jobs), *buried]
+
+
 @pytest.mark.parametrize("fifo", [True, False], ids=["shared-joins-fifo", "fifo-joins-shared"])
 def test_a_change_of_mode_loses_nothing(make, fifo):
     """A deployment that changes is_multi_processor meets jobs of the other mode."""
@@ -271,6 +281,30 @@ def test_a_change_of_mode_loses_nothing(make, fifo):
     assert claimed.keys() == set(ids_of(jobs))
     assert claimed[leased[0]] == 1
     assert new.stats().waiting.jobs == new.stats().leased.jobs == new.stats().delayed.jobs == 0
+
+
+def test_a_claim_that_meets_only_jobs_of_the_other_mode_is_repeated_at_once(make):
+    """They lie before what is due, and are moved out of the way."""
+    fifo, shared = make(fifo=True), make()
+    jobs = new_jobs(3)
+    fifo.commit(jobs)
+    claim_soon(fifo, "t", limit=2)
+    claim = shared.claim("u", limit=1, visibility_timeout=LONG)
+    assert (claim.jobs, claim.wait) == ((), 0.0)
+    assert ids_of(shared.claim("u", limit=1, visibility_timeout=LONG).jobs) == [jobs[2].id]
+
+
+def test_delayed_events_are_estimated_from_a_single_job_where_the_other_mode_hides_the_rest(make):
+    """Only the first thousand are looked at."""
+    shared, fifo = make(), make(fifo=True)
+    hidden, plain = new_jobs(999), new_jobs(3)
+    shared.commit([*hidden, *plain])
+    shared.claim("t", limit=1000, visibility_timeout=LONG)
+    claim_soon(shared, "t", limit=2)
+    fifo.settle("t", [retry(job.id, delay=LONG) for job in hidden])
+    shared.settle("t", [retry(job.id, delay=2 * LONG) for job in plain])
+    delayed = shared.stats().delayed
+    assert delayed.events == delayed.jobs >= len(plain)
 
 
 @pytest.mark.parametrize("fifo", [False, True])

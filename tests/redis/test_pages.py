@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eventspool._backends.redis import _depths
 from eventspool._contract.tools import LONG, fail, ids_of
 from eventspool._envelope import seal
 from eventspool._job import Depth, JobState, NewJob, new_job_id
@@ -35,6 +36,32 @@ def test_reasons_are_counted_over_all_pages(make, backend, raw, jobs):
     raw.hdel(make.prefix + "m", "r:a", "r:b")
     assert backend.reasons() == by_reason, "counted anew"
     assert backend.stats().failed == total(jobs)
+
+
+def test_reasons_stay_counted_whatever_becomes_of_the_jobs(backend):
+    """Without being counted anew, which would put them right."""
+    ids = [new_job_id() for _ in range(8)]
+    backend.commit([NewJob(job_id, b"x" * n, n) for n, job_id in enumerate(ids, 1)])
+    backend.claim("t", limit=9, visibility_timeout=LONG)
+
+    def kept():
+        sound, *figures = backend._connection.run("reasons")
+        assert sound
+        return _depths(figures)
+
+    for count, job_id in enumerate(ids, 1):
+        backend.settle("t", [fail(job_id, reason="a", events=count)])
+        assert kept() == {"a": Depth(count, sum(range(count + 1)), sum(range(count + 1)))}
+    backend.ack(ids[:1])
+    assert kept() == {"a": Depth(7, 35, 35)}
+    backend.purge(JobState.FAILED, ids[1:2])
+    assert kept() == {"a": Depth(6, 33, 33)}
+    backend.replay(ids[2:4])
+    assert kept() == {"a": Depth(4, 26, 26)}
+    assert backend.rewrite(ids[7], b"x" * 8, b"y", 2)
+    assert kept() == {"a": Depth(4, 20, 19)}
+    backend.replay(ids)
+    assert kept() == {}
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"7", b'{"reason":7}', b"{}"])

@@ -7,10 +7,21 @@ import os
 import signal
 import sqlite3
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from eventspool._contract.tools import LONG, SOON, claim_soon, drain, eventually, ids_of, new_job, new_jobs
+from eventspool._contract.tools import (
+    LONG,
+    SOON,
+    claim_soon,
+    drain,
+    eventually,
+    ids_of,
+    listen,
+    new_job,
+    new_jobs,
+)
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
 
@@ -162,6 +173,15 @@ def test_parent_and_child_both_use_the_queue_after_a_fork(path, make, monkeypatc
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_closing_ends_a_wait(backend):
+    with ThreadPoolExecutor(1) as pool:
+        waiting = listen(pool, backend)
+        started = time.monotonic()
+        backend.close()
+        assert waiting.result() is False
+        assert time.monotonic() - started < SOON
+
+
 def test_a_child_goes_on_when_its_parent_closes(path, make, monkeypatch):
     """SQLite would let the parent, seemingly the last, delete the log that the child writes to."""
     backend = make()

@@ -81,14 +81,14 @@ def test_an_unfinished_job_says_when_it_is_due_and_not_why_it_failed():
     job = _job()
     assert (job.id, job.state, job.events, job.bytes, job.attempts) == (ID, JobState.WAITING, 3, 120, 2)
     assert (job.created_at, job.next_attempt_at) == (1_700_000_000.0, 5.0)
-    assert (job.reason, job.error) == (None, None)
+    assert (job.reason, job.error, job.failed_at) == (None, None, None)
 
 
-def test_a_failed_job_says_why_and_is_never_due():
+def test_a_failed_job_says_why_and_when_and_is_never_due():
     info = b'{"reason":"rejected","error":"no","events":3,"attempts":9}'
     job = _job(JobState.FAILED, tries=b"", info=info)
     assert (job.reason, job.error, job.attempts, job.next_attempt_at) == ("rejected", "no", 9, None)
-    assert (job.events, job.bytes) == (3, 120)
+    assert (job.events, job.bytes, job.failed_at) == (3, 120, 5.0)
 
 
 @pytest.mark.parametrize("junk", [b"", b":", b"x:y", b"-1:-1", b"1.5:1.5", b"9" * 17 + b":" + b"9" * 17])
