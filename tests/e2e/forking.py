@@ -33,7 +33,7 @@ def child(work, *, leave=os._exit):
     pid = os.fork()
     if pid:
         return pid
-    signal.alarm(40)  # alarms are not inherited; longer than a flush and a close where the disk is slow
+    signal.alarm(40)  # alarms are not inherited; longer than a flush and a close may take
     status = 1
     try:
         work()
@@ -81,7 +81,7 @@ def args(request, plane, tmp_path):
 
 def run(code, args):
     """Run *code* after the preamble; return the ids that the parent and the children were given."""
-    result = run_python(PREAMBLE + code, *args, timeout=90.0)
+    result = run_python(PREAMBLE + code, *args, timeout=90.0, measured=EIGHT_THREADS not in code)
     assert result.stderr == ""
     lines = [line.split() for line in result.stdout.splitlines()]
     parents, children = ([i for who, i in lines if who == kind] for kind in "PC")

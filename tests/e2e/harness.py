@@ -143,11 +143,17 @@ class Clients:
 
 
 def run_python(
-    code: str, *args: str, timeout: float = 30.0, check: bool = True
+    code: str, *args: str, timeout: float = 30.0, check: bool = True, measured: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    """Run *code* in a fresh interpreter, warnings being errors, and return what it printed."""
+    """
+    Run *code* in a fresh interpreter, warnings being errors, and return what it printed.
+
+    Not *measured*, without coverage, which has a lock that a child forked beside other threads may inherit locked.
+    """
+    env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *args],
+        env=env,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent.parent
+UNMEASURED = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+"""Coverage has a lock that a child forked beside other threads may inherit locked."""
 SECONDS = 90
 """Of faults, for each backend."""
 SEED = 20261125
@@ -22,7 +24,7 @@ def torture(*options: str, timeout: float | None = None) -> subprocess.Completed
     """Run the command line, and delete what a failed run leaves behind."""
     result = subprocess.run(
         [sys.executable, "-m", "torture", *options],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**UNMEASURED, "PYTHONPATH": str(TESTS)},
         capture_output=True,
         text=True,
         check=False,
