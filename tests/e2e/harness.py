@@ -148,7 +148,8 @@ def run_python(
     """
     Run *code* in a fresh interpreter, warnings being errors, and return what it printed.
 
-    Not *measured*, without coverage, which has a lock that a child forked beside other threads may inherit locked.
+    Not *measured*, without coverage: it has a lock that a child forked beside other threads may inherit locked, and that a
+    signal handler may interrupt the holder of.
     """
     env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
     result = subprocess.run(

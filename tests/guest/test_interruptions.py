@@ -58,7 +58,8 @@ def finish():
 
 def run(code, plane, store=None):
     """Run *code* after the preamble; fail unless its counts balance. Return them."""
-    result = run_python(PREAMBLE + code, plane.url, plane.write_key, store.url if store else "", timeout=60.0)
+    args = plane.url, plane.write_key, store.url if store else ""
+    result = run_python(PREAMBLE + code, *args, timeout=60.0, measured=False)
     assert result.stderr == ""
     counts = json.loads(result.stdout)
     returned = (
