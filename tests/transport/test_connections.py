@@ -177,6 +177,25 @@ def test_plain_http_goes_through_the_proxy_with_the_whole_url(serve, transport, 
     assert headers["Authorization"] == _login(f"{WRITE_KEY}:")
 
 
+@pytest.mark.parametrize(
+    ("base", "host"),
+    [
+        ("http://data-plane.example", "data-plane.example"),
+        ("http://data-plane.example:80", "data-plane.example"),
+        ("http://data-plane.example:443", "data-plane.example:443"),
+        ("http://[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+        ("http://b\u00fccher.example", "xn--bcher-kva.example"),
+        ("http://data..plane.example", "data..plane.example"),
+    ],
+)
+def test_the_host_is_named_as_http_wants_it(serve, transport, monkeypatch, base, host):
+    proxy = serve()
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+    assert transport(base).send(b"{}", gzip=False).status == 200
+    line, headers = _headers(proxy.requests[0][1])
+    assert (line, headers["Host"]) == (f"POST http://{host}/v1/batch HTTP/1.1", host)
+
+
 def test_a_proxy_may_be_named_without_a_scheme_and_in_lower_case(serve, transport, monkeypatch):
     proxy = serve()
     monkeypatch.setenv("http_proxy", f"127.0.0.1:{proxy.port}")

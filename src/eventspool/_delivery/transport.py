@@ -11,6 +11,7 @@ from the system (or ``SSL_CERT_FILE``).
 from __future__ import annotations
 
 import base64
+import contextlib
 import encodings.idna  # noqa: F401 - the first lookup of a name would import it, perhaps while another thread forks
 import functools
 import http.client
@@ -120,10 +121,12 @@ def _dial(address: tuple[str, int], *_: object, deadline: float) -> socket.socke
 
 
 def _limit(sock: socket.socket, deadline: float) -> None:
+    """Let no call on *sock* last beyond *deadline*, to a hundredth of what is left: setting a timeout is a system call."""
     remaining = deadline - time.monotonic()
     if remaining <= 0:
         raise TimeoutError
-    sock.settimeout(remaining)
+    if not 0.99 * remaining <= (sock.gettimeout() or 0.0) <= 1.01 * remaining:
+        sock.settimeout(remaining)
 
 
 class HTTPTransport:
@@ -141,11 +144,13 @@ class HTTPTransport:
         self._port = parts.port or (443 if self._tls else 80)
         self._path = parts.path.rstrip("/") + opts.path
         self._timeout = opts.timeout
-        self._headers = {
+        host = _host_header(self._host, None if self._port == (443 if self._tls else 80) else self._port)
+        headers = {
+            "Host": host,
+            "Accept-Encoding": "identity",
             "Authorization": "Basic " + base64.b64encode(f"{opts.write_key}:".encode()).decode(),
             "Content-Type": "application/json",
             "User-Agent": f"eventspool/{__version__}",
-            "Accept-Encoding": "identity",
         }
         self._proxy: SplitResult | None = None
         self._proxy_error = ""
@@ -159,17 +164,20 @@ class HTTPTransport:
                 kind = self._proxy.scheme
                 self._proxy_error = f"a proxy of kind {kind!r} is not supported, only HTTP"
             elif self._proxy and not self._tls:
-                self._path = f"http://{parts.netloc}{self._path}"
-                self._headers.update(login)
+                self._path = f"http://{host}{self._path}"
+                headers.update(login)
+        self._plain_head = _request_head(self._path, headers)
+        self._gzip_head = _request_head(self._path, {**headers, "Content-Encoding": "gzip"})
         self._tls_context: ssl.SSLContext | None = None
         self._idle: list[http.client.HTTPConnection] = []
 
     def send(self, body: bytes, *, gzip: bool) -> DeliveryResult:
         """POST *body* within the timeout and return the outcome. Never raises."""
         deadline = time.monotonic() + self._timeout
-        headers = {**self._headers, "Content-Encoding": "gzip"} if gzip else self._headers
         if self._proxy_error:
             return DeliveryResult(error=self._proxy_error)
+        # One piece, written at once: each write costs a handover of the interpreter to another thread and back.
+        request = b"%b%d\r\n\r\n%b" % (self._gzip_head if gzip else self._plain_head, len(body), body)
         try:
             while self._idle:
                 try:
@@ -180,10 +188,10 @@ class HTTPTransport:
                     connection.close()
                     continue
                 try:
-                    return self._exchange(connection, body, headers, deadline)
+                    return self._exchange(connection, request, deadline)
                 except _CONNECTION_LOST:  # it was closed between our look and our request: once more, afresh
                     break
-            return self._exchange(self._connect(), body, headers, deadline)
+            return self._exchange(self._connect(), request, deadline)
         except (OSError, http.client.HTTPException, ValueError) as error:
             return DeliveryResult(error=_explain(error), timed_out=isinstance(error, TimeoutError))
 
@@ -193,24 +201,25 @@ class HTTPTransport:
             self._idle.pop().close()
 
     def _exchange(
-        self, connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str], deadline: float
+        self, connection: http.client.HTTPConnection, request: bytes, deadline: float
     ) -> DeliveryResult:
         try:
-            connection.response_class = functools.partial(_Answer, deadline=deadline)  # type: ignore[assignment]
             if connection.sock is None:
                 # A proxy's answer to CONNECT is an answer, too.
+                connection.response_class = functools.partial(_Answer, deadline=deadline)  # type: ignore[assignment]
                 connection._create_connection = functools.partial(_dial, deadline=deadline)  # type: ignore[attr-defined] # noqa: SLF001
                 connection.connect()
             _limit(connection.sock, deadline)
-            connection.request("POST", self._path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read(_MAX_ANSWER_BYTES)
-            if answer.length and len(content) < _MAX_ANSWER_BYTES:
-                # The missing half may name events that were rejected.
-                raise http.client.IncompleteRead(b"")  # noqa: TRY301 - one place closes the connection
-            retry_after = parse_retry_after(answer.getheader("Retry-After"), time.time())
-            # Behind an interim answer (1xx) that we do not know comes the real one: it must not answer the next request.
-            reusable = answer.status >= 200 and answer.isclosed() and not answer.will_close
+            connection.sock.sendall(request)
+            with _Answer(connection.sock, method="POST", deadline=deadline) as answer:
+                answer.begin()
+                content = answer.read(_MAX_ANSWER_BYTES)
+                if answer.length and len(content) < _MAX_ANSWER_BYTES:
+                    # The missing half may name events that were rejected.
+                    raise http.client.IncompleteRead(b"")  # noqa: TRY301 - one place closes the connection
+                retry_after = parse_retry_after(answer.getheader("Retry-After"), time.time())
+                # Behind an interim answer (1xx) that we do not know comes the real one: it must not answer the next request.
+                reusable = answer.status >= 200 and answer.isclosed() and not answer.will_close
         except BaseException:
             connection.close()
             raise
@@ -231,6 +240,20 @@ class HTTPTransport:
         if proxy:
             connection.set_tunnel(self._host, self._port, _proxy_headers(proxy))
         return connection
+
+
+def _host_header(host: str, port: int | None) -> str:
+    """Return what the ``Host`` header says (RFC 9110, section 7.2). *port*: unless it is the scheme's own."""
+    with contextlib.suppress(UnicodeError):  # a name that is none is met when it is looked up
+        host = host.encode("idna").decode()
+    name = f"[{host}]" if ":" in host else host
+    return name if port is None else f"{name}:{port}"
+
+
+def _request_head(path: str, headers: dict[str, str]) -> bytes:
+    """Return the head of every request, up to the number that is its body's length."""
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join((*lines, "Content-Length: ")).encode("ascii", "replace")
 
 
 def _was_dropped(connection: http.client.HTTPConnection) -> bool:
