@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from eventspool._backends import import_driver
 from eventspool._config import ClientOptions, ClientOpts, QueueOpts, read_queue_opts, reject_unknown
+from eventspool._events import methods
 from eventspool._events.event import EventEncoder
 from eventspool._events.methods import EventMethods
 from eventspool._exceptions import (
@@ -59,9 +60,6 @@ _inherited: list[Pipeline] = []
 
 _making = False
 """Whether some thread, which holds ``importing``, is making a pipeline."""
-
-capture: Callable[[bytes], object] | None = None
-"""Set by ``eventspool.testing``: takes every encoded event in place of the pipeline."""
 
 
 class _StartingError(RuntimeError):
@@ -135,7 +133,7 @@ class Client(EventMethods):
         self._refused = Tally()
         self._unconfirmed = Tally()
         self._discarded = Tally()
-        self._put: Callable[[bytes], bool] | None = None  # the short way of events that nobody waits for
+        self._put = None
 
     def __repr__(self) -> str:
         return f"<eventspool.Client {self._opts.data_plane_url}{self._opts.path}>"
@@ -143,8 +141,8 @@ class Client(EventMethods):
     # -- events ----------------------------------------------------------------------------------------------------------
 
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
-        if capture is not None:
-            capture(encoded)
+        if methods.capture is not None:
+            methods.capture(encoded)
             self._discarded.add("discarded")
             if callback is not None:
                 self._pipe().callbacks.submit(callback, None, message_id)

@@ -88,15 +88,15 @@ class Capture(list[dict[str, Any]]):
 @contextlib.contextmanager
 def capture_events() -> Iterator[Capture]:
     """Collect what every client of this process accepts inside the ``with`` block, instead of sending it."""
-    from eventspool import _client
+    from eventspool._events import methods
 
     captured = Capture()
-    outer = _client.capture
-    _client.capture = lambda encoded: captured.append(json.loads(encoded))
+    outer = methods.capture
+    methods.capture = lambda encoded: captured.append(json.loads(encoded))
     try:
         yield captured
     finally:
-        _client.capture = outer
+        methods.capture = outer
 
 
 def _differences(prefix: str, wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
