@@ -55,6 +55,8 @@ class SimulatedBackend(MemoryBackend):
 
     def _rung(self) -> None:
         listeners = [process for process in self.processes if process.processor._idle.is_set()]
+        for process in self.processes:
+            process.missed = process not in listeners  # its listener hears of it when it listens again
         if len(listeners) > 1:
             self._simulation.dice.shuffle(listeners)
         for process in listeners:
@@ -100,6 +102,7 @@ class Process:
     ) -> None:
         self._simulation, self.backend, self._plane = simulation, backend, plane
         self.alive = True
+        self.missed = False
         self.dies_at = float("inf")
         self.concurrency = 1 if fifo else (jobs.concurrency or DEFAULT_CONCURRENCY)
         self.told: dict[str, DeliveryError | None] = {}
@@ -203,6 +206,9 @@ class Process:
                 return
             processor = self.processor
             processor._turn()
+            if self.missed and processor._idle.is_set():
+                self.missed = False
+                self.hear()
             self._send()
             self._stop_when_done()
             if self._stopping._on and not processor._in_flight:

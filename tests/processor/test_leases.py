@@ -7,6 +7,9 @@ import time
 
 import pytest
 
+from eventspool._backends.memory import MemoryBackend
+from eventspool._delivery import processor as _processor
+from eventspool._delivery.attempt import Outcome
 from eventspool._job import JobState
 
 from .conftest import DOWN, OK, make_job, until
@@ -163,6 +166,64 @@ def test_stop_gives_back_what_was_not_begun_without_an_attempt(rig, held):
     assert rig.backend.stats().leased.jobs == 0
 
 
+@pytest.fixture
+def stepped(rig, monkeypatch):
+    """A rig without threads, whose acknowledgements wait long."""
+    monkeypatch.setattr(_processor, "_ACK_PAUSE", 60.0)
+    rig = rig()
+    monkeypatch.setattr(rig.processor, "_add_sender", lambda: None)
+    return rig
+
+
+def _deliver(processor, count):
+    """Play the senders: say of the next *count* jobs that they were delivered."""
+    for _ in range(count):
+        job = processor._outbox.get_nowait()
+        processor._inbox.put(Outcome(job.id, delivered=True, answered=True))
+
+
+def test_acknowledgements_wait_for_those_of_requests_under_way_and_go_together(stepped, monkeypatch):
+    rig = stepped
+    jobs = rig.commit(*[make_job(f"j{i}") for i in range(4)])
+    acknowledged = []
+    monkeypatch.setattr(rig.backend, "ack", acknowledged.append)
+    rig.processor._step()
+    for delivered in (1, 2):
+        _deliver(rig.processor, delivered)
+        rig.processor._step()
+        assert acknowledged == []
+    _deliver(rig.processor, 1)
+    rig.processor._step()
+    assert acknowledged == [[job.id for job in jobs]]
+
+
+def test_a_claim_comes_after_every_acknowledgement(stepped, monkeypatch):
+    """Else it could fetch a job again that was delivered under a lease that has just run out."""
+    rig = stepped
+    [done, _] = rig.commit(make_job("done"), make_job("under way"))
+    rig.processor._step()
+    _deliver(rig.processor, 1)
+    rig.commit(make_job("new"))
+    acknowledged, claim = [], rig.backend.claim
+
+    def after_them(*args, **options):
+        assert acknowledged == [[done.id]]
+        return claim(*args, **options)
+
+    monkeypatch.setattr(rig.backend, "ack", acknowledged.append)
+    monkeypatch.setattr(rig.backend, "claim", after_them)
+    rig.processor._step()
+    assert rig.processor.in_flight == 2
+
+
+def test_a_slow_request_holds_up_no_other_acknowledgement(rig, held):
+    rig = rig([held, OK], concurrency=2).start()
+    rig.commit(make_job("a"), make_job("b"))
+    assert held.began.wait(5.0)
+    until(lambda: rig.unfinished == 1)
+    assert rig.processor.in_flight == 1
+
+
 def _count_turns(processor):
     turns, step = [], processor._step
 
@@ -201,10 +262,21 @@ def test_a_probe_that_is_due_while_an_old_request_hangs_takes_no_turns(rig, held
     rig.empty()
 
 
+def test_between_two_jobs_nobody_listens_for_a_third(rig, monkeypatch):
+    """Where jobs come one after the other, a listener would only take time from those who produce them."""
+    monkeypatch.setattr(_processor, "_LISTEN_PAUSE", 60.0)
+    backend = MemoryBackend()
+    monkeypatch.setattr(backend, "shared", True, raising=False)
+    rig = rig(backend=backend).start()
+    for i in range(3):
+        rig.commit(make_job(f"j{i}"))
+        rig.empty()
+        assert not rig.processor._idle.is_set()
+
+
 @pytest.mark.parametrize("fifo", [True, False])
 def test_an_idle_processor_takes_no_turns_and_wakes_for_a_foreign_producer(rig, fifo):
     """A queue that other processes fill has a listener; it must neither sleep through a job nor spin."""
-    from eventspool._backends.memory import MemoryBackend
 
     class Shared(MemoryBackend):
         shared = True

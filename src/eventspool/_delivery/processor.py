@@ -52,6 +52,11 @@ HEARTBEAT_INTERVAL = 2.0
 """Seconds between two notes to whoever watches a shared queue."""
 _REPAIR_INTERVAL = 60.0
 _LONGEST_IDLE = 5.0
+_ACK_PAUSE = 0.005
+"""Seconds that an acknowledgement waits for others while requests are under way; a crash meanwhile repeats their batches."""
+_LISTEN_PAUSE = 0.02
+"""Seconds without a job after which the listener is sent to wait for one: between two jobs it would only be in the way."""
+_NEVER = float("inf")
 
 
 @dataclass(slots=True)
@@ -119,6 +124,8 @@ class Processor:
         self._idle = threading.Event()
         self._held_up = threading.Event()  # told to stay away: begin nothing before the breaker has opened
         self._claim_at = 0.0
+        self._ack_by = 0.0
+        self._listen_at = _NEVER
         self._renew_at = 0.0
         self._repair_at = 0.0
         self._trouble = 0
@@ -282,16 +289,21 @@ class Processor:
     def _step(self) -> None:
         """One turn: collect outcomes, record them, keep leases alive, claim more."""
         self._collect(self._patience(time.monotonic()))
-        self._record()
         now = time.monotonic()
+        claims = not self._stopping.is_set() and now >= self._claim_at
+        if claims or not self._in_flight or self._pending.settlements or now >= self._ack_by:
+            self._record()
         if now >= self._renew_at:
             self._renew(now)
-        if not self._stopping.is_set() and now >= self._claim_at:
+        if claims:
             self._claim(now)
+        if now >= self._listen_at:
+            self._listen_at = _NEVER
+            self._idle.set()
 
     def _patience(self, now: float) -> float:
         """Return how long the next turn may wait for an outcome or a wake-up."""
-        until = self._renew_at
+        until = min(self._renew_at, self._listen_at, self._ack_by if self._pending.acks else _NEVER)
         if len(self._in_flight) < self._capacity and not self._stopping.is_set():
             until = min(
                 until, max(self._claim_at, self._breaker.opens_until if self._breaker.is_open else 0.0)
@@ -342,6 +354,7 @@ class Processor:
             self._unheard = True
             raise
         self._trouble = 0
+        self._listen_at = _NEVER
         if claim.jobs:
             self._idle.clear()
             if probe:
@@ -355,7 +368,7 @@ class Processor:
                 return
         self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
         if self._backend.shared:
-            self._idle.set()
+            self._listen_at = now + _LISTEN_PAUSE
 
     def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
         if job.id in self._in_flight:  # its lease had run out under us, and we have just got it back
@@ -385,6 +398,8 @@ class Processor:
         self._judge(outcome, flight.probe, now)
         if outcome.delivered:
             self.sent += 1
+            if not self._pending.acks:
+                self._ack_by = now + _ACK_PAUSE
             self._pending.acks.append(outcome.job_id)
             self._on_settled(outcome.job_id, None, None, None)
             return
