@@ -7,6 +7,7 @@ the room that the buffer believes to have. Threads may still be at work when a t
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -76,10 +77,11 @@ def _recount(client: Client) -> list[str]:
     ]
 
 
-def _watch(begin: Any, accept: Any, refuse_invalid: Any) -> None:
+def _watch(begin: Any) -> None:
     """Have every client count what its event methods return."""
 
     def counting(method: Any) -> Any:
+        @functools.wraps(method)
         def call(client: Client, *args: Any, **kwargs: Any) -> str | None:
             message_id = method(client, *args, **kwargs)
             client._returned.add("nothing" if message_id is None else "id")
@@ -93,11 +95,11 @@ def _watch(begin: Any, accept: Any, refuse_invalid: Any) -> None:
         _clients.append(client)
 
     Client._begin = begin_and_note
-    Client._accept = counting(accept)
-    Client._refuse_invalid = counting(refuse_invalid)
+    for name in ("identify", "track", "page", "screen", "group", "alias"):
+        setattr(Client, name, counting(getattr(Client, name)))
 
 
-_watch(Client._begin, Client._accept, Client._refuse_invalid)
+_watch(Client._begin)
 
 
 @pytest.fixture(autouse=True)

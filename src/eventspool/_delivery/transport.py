@@ -30,7 +30,7 @@ from eventspool._version import __version__
 if TYPE_CHECKING:
     from eventspool._config import ClientOpts
 
-__all__ = ["HTTPTransport", "Transport"]
+__all__ = ["HTTPTransport", "Transport", "write_head"]
 
 _MAX_ANSWER_BYTES = 256 << 10
 _MAX_RAW_BYTES = 1 << 20
@@ -145,7 +145,7 @@ class HTTPTransport:
         self._path = parts.path.rstrip("/") + opts.path
         self._timeout = opts.timeout
         host = _host_header(self._host, None if self._port == (443 if self._tls else 80) else self._port)
-        headers = {
+        self._headers = {
             "Host": host,
             "Accept-Encoding": "identity",
             "Authorization": "Basic " + base64.b64encode(f"{opts.write_key}:".encode()).decode(),
@@ -165,9 +165,9 @@ class HTTPTransport:
                 self._proxy_error = f"a proxy of kind {kind!r} is not supported, only HTTP"
             elif self._proxy and not self._tls:
                 self._path = f"http://{host}{self._path}"
-                headers.update(login)
-        self._plain_head = _request_head(self._path, headers)
-        self._gzip_head = _request_head(self._path, {**headers, "Content-Encoding": "gzip"})
+                self._headers.update(login)
+        self._plain_head = write_head("POST", self._path, self._headers)
+        self._gzip_head = write_head("POST", self._path, {**self._headers, "Content-Encoding": "gzip"})
         self._tls_context: ssl.SSLContext | None = None
         self._idle: list[http.client.HTTPConnection] = []
 
@@ -177,7 +177,8 @@ class HTTPTransport:
         if self._proxy_error:
             return DeliveryResult(error=self._proxy_error)
         # One piece, written at once: each write costs a handover of the interpreter to another thread and back.
-        request = b"%b%d\r\n\r\n%b" % (self._gzip_head if gzip else self._plain_head, len(body), body)
+        head = self._gzip_head if gzip else self._plain_head
+        request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         try:
             while self._idle:
                 try:
@@ -210,9 +211,7 @@ class HTTPTransport:
                 connection._create_connection = functools.partial(_dial, deadline=deadline)  # type: ignore[attr-defined] # noqa: SLF001
                 connection.connect()
             _limit(connection.sock, deadline)
-            connection.sock.sendall(request)
-            with _Answer(connection.sock, method="POST", deadline=deadline) as answer:
-                answer.begin()
+            with self._ask(connection.sock, request, deadline) as answer:
                 content = answer.read(_MAX_ANSWER_BYTES)
                 if answer.length and len(content) < _MAX_ANSWER_BYTES:
                     # The missing half may name events that were rejected.
@@ -228,6 +227,19 @@ class HTTPTransport:
         else:
             connection.close()
         return DeliveryResult(answer.status, "", retry_after, content)
+
+    def _ask(
+        self, sock: socket.socket, request: bytes, deadline: float, method: str = "POST"
+    ) -> http.client.HTTPResponse:
+        """Return the answer to *request*, its body still unread."""
+        sock.sendall(request)
+        answer = _Answer(sock, method=method, deadline=deadline)
+        try:
+            answer.begin()
+        except BaseException:
+            answer.close()
+            raise
+        return answer
 
     def _connect(self) -> http.client.HTTPConnection:
         proxy = self._proxy
@@ -250,10 +262,10 @@ def _host_header(host: str, port: int | None) -> str:
     return name if port is None else f"{name}:{port}"
 
 
-def _request_head(path: str, headers: dict[str, str]) -> bytes:
-    """Return the head of every request, up to the number that is its body's length."""
-    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
-    return "\r\n".join((*lines, "Content-Length: ")).encode("ascii", "replace")
+def write_head(method: str, path: str, headers: dict[str, str]) -> bytes:
+    """Return the head of a request, but for what may follow: further headers and the empty line."""
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
+    return "\r\n".join(lines).encode("ascii", "replace")
 
 
 def _was_dropped(connection: http.client.HTTPConnection) -> bool:

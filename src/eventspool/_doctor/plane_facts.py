@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from eventspool._delivery.transport import HTTPTransport
+from eventspool._delivery.transport import HTTPTransport, write_head
 from eventspool._doctor.plane_checks import PlaneFacts
 
 if TYPE_CHECKING:
@@ -63,27 +63,19 @@ class _Probe(HTTPTransport):
         self.skew: float | None = None
         self.expires_in: float | None = None
 
-    def _connect(self) -> http.client.HTTPConnection:
-        connection = super()._connect()
-        ask, answer = connection.request, connection.getresponse
-
-        def request(method: str, path: str, body: bytes, headers: dict[str, str]) -> None:
-            if self._has_key:
-                ask(method, path, body, headers)
-            else:  # nothing to be taken for a login that failed
-                ask("HEAD", path, headers={"User-Agent": headers["User-Agent"]})
-
-        def getresponse() -> http.client.HTTPResponse:
-            if isinstance(connection.sock, ssl.SSLSocket):
-                self.expires_in = _expires_in(connection.sock)
-            before = time.time()
-            found = answer()
-            self.skew = _skew(found.getheader("Date"), (before + time.time()) / 2)
-            return found
-
-        connection.request = request  # type: ignore[method-assign, assignment]
-        connection.getresponse = getresponse  # type: ignore[method-assign]
-        return connection
+    def _ask(
+        self, sock: socket.socket, request: bytes, deadline: float, method: str = "POST"
+    ) -> http.client.HTTPResponse:
+        if not self._has_key:  # nothing to be taken for a login that failed
+            method, headers = "HEAD", {**self._headers}
+            del headers["Authorization"], headers["Content-Type"]
+            request = write_head(method, self._path, headers) + b"\r\n"
+        if isinstance(sock, ssl.SSLSocket):
+            self.expires_in = _expires_in(sock)
+        before = time.time()
+        answer = super()._ask(sock, request, deadline, method)
+        self.skew = _skew(answer.getheader("Date"), (before + time.time()) / 2)
+        return answer
 
 
 def _expires_in(sock: ssl.SSLSocket) -> float | None:
