@@ -145,4 +145,4 @@ _REJECT = {OK.status: Verdict.DELIVERED}
 def test_a_planted_fault_is_found(plant, finding, monkeypatch):
     plant(monkeypatch)
     with pytest.raises(Broken, match=finding):
-        _play_all(range(200))
+        _play_all(range(400))

@@ -262,9 +262,10 @@ def test_a_probe_that_is_due_while_an_old_request_hangs_takes_no_turns(rig, held
     rig.empty()
 
 
-def test_between_two_jobs_nobody_listens_for_a_third(rig, monkeypatch):
+@pytest.mark.parametrize("pause", ["_LISTEN_PAUSE", "_OWN_PACE"])
+def test_between_two_jobs_nobody_listens_for_a_third(rig, monkeypatch, pause):
     """Where jobs come one after the other, a listener would only take time from those who produce them."""
-    monkeypatch.setattr(_processor, "_LISTEN_PAUSE", 60.0)
+    monkeypatch.setattr(_processor, pause, 60.0)
     backend = MemoryBackend()
     monkeypatch.setattr(backend, "shared", True, raising=False)
     rig = rig(backend=backend).start()
@@ -272,6 +273,17 @@ def test_between_two_jobs_nobody_listens_for_a_third(rig, monkeypatch):
         rig.commit(make_job(f"j{i}"))
         rig.empty()
         assert not rig.processor._idle.is_set()
+
+
+def test_where_others_produce_a_job_is_listened_for_at_once(rig, monkeypatch):
+    monkeypatch.setattr(_processor, "_OWN_PACE", 60.0)
+    backend = MemoryBackend()
+    monkeypatch.setattr(backend, "shared", True, raising=False)
+    rig = rig(backend=backend)
+    rig.backend.commit([make_job("foreign")])
+    rig.start()
+    until(rig.processor._idle.is_set, timeout=1.0)
+    assert rig.plane.sent == [["foreign"]]
 
 
 @pytest.mark.parametrize("fifo", [True, False])

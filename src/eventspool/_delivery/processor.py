@@ -56,6 +56,8 @@ _ACK_PAUSE = 0.005
 """Seconds that an acknowledgement waits for others while requests are under way; a crash meanwhile repeats their batches."""
 _LISTEN_PAUSE = 0.02
 """Seconds without a job after which the listener is sent to wait for one: between two jobs it would only be in the way."""
+_OWN_PACE = 0.5
+"""Seconds after a wake-up by its own process for which nobody listens: under load the next one comes sooner."""
 _NEVER = float("inf")
 
 
@@ -126,6 +128,7 @@ class Processor:
         self._claim_at = 0.0
         self._ack_by = 0.0
         self._listen_at = _NEVER
+        self._woken_at = -_NEVER
         self._renew_at = 0.0
         self._repair_at = 0.0
         self._trouble = 0
@@ -150,6 +153,7 @@ class Processor:
 
     def wake(self) -> None:
         """Say that there is something to claim."""
+        self._woken_at = time.monotonic()
         self._inbox.put(None)
 
     def stop(self, timeout: float) -> None:
@@ -368,7 +372,7 @@ class Processor:
                 return
         self._claim_at = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
         if self._backend.shared:
-            self._listen_at = now + _LISTEN_PAUSE
+            self._listen_at = max(now + _LISTEN_PAUSE, self._woken_at + _OWN_PACE)
 
     def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
         if job.id in self._in_flight:  # its lease had run out under us, and we have just got it back
