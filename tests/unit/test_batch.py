@@ -18,18 +18,18 @@ def _body_bytes(events):
     return len(open_envelope(seal(events, compress=False)).body(SENT_AT, gzip=False))
 
 
-def _batches(events, limit):
+def _batches(events, limit, guess=0):
     batches = []
     while events:
-        count = count_fitting(events, limit)
+        count = count_fitting(events, limit, guess)
         batches.append(events[:count])
         events = events[count:]
     return batches
 
 
-@given(EVENTS, st.integers(60, 1_000))
-def test_batches_are_the_input_each_fits_and_none_could_be_larger(events, limit):
-    batches = _batches(events, limit)
+@given(EVENTS, st.integers(60, 1_000), st.integers(0, 100))
+def test_batches_are_the_input_each_fits_and_none_could_be_larger(events, limit, guess):
+    batches = _batches(events, limit, guess)
     assert [event for batch in batches for event in batch] == events
     for batch in batches:
         assert batch
@@ -50,4 +50,12 @@ def test_an_event_larger_than_a_batch_stands_alone():
 
 
 def test_nothing_makes_no_batch():
-    assert count_fitting([], 1_024) == 0
+    assert count_fitting([], 1_024) == count_fitting([], 1_024, guess=7) == 0
+
+
+def test_a_guess_that_another_thread_spoils_is_dropped():
+    class Changing(list):
+        def __iter__(self):
+            raise RuntimeError("deque mutated during iteration")
+
+    assert count_fitting(Changing([b"x" * 100] * 7), 360, guess=2) == 3

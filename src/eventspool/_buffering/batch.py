@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,17 +16,25 @@ _FRAME_BYTES = (
 )  # the first has none
 
 
-def count_fitting(events: Sequence[bytes], max_batch_bytes: int) -> int:
+def count_fitting(events: Sequence[bytes], max_batch_bytes: int, guess: int = 0) -> int:
     """
     Return how many of the first *events* make a request body of at most *max_batch_bytes*.
 
     Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is larger
-    than a batch may be stands alone. Other threads may append meanwhile.
+    than a batch may be stands alone. Other threads may append meanwhile. Counting is cheaper by a *guess* of how
+    many there will be at least, such as a little less than last time; a wrong one changes nothing.
     """
-    size = _FRAME_BYTES
-    total = len(events)
-    for count in range(total):
+    size, count, total = _FRAME_BYTES, 0, len(events)
+    guess = min(guess, total)
+    try:
+        guessed = size + sum(map(len, islice(events, guess))) + guess * _SEPARATOR_BYTES
+    except RuntimeError:  # without a GIL another thread may append in between
+        guessed = max_batch_bytes + 1
+    if guessed <= max_batch_bytes:
+        size, count = guessed, guess
+    while count < total:
         size += len(events[count]) + _SEPARATOR_BYTES
         if size > max_batch_bytes and count:
             return count
+        count += 1
     return total

@@ -49,6 +49,7 @@ class Buffer:
         self._ended = False
         self._lock = threading.RLock()  # never of those who put; the others may interrupt themselves
         self._taken = 0
+        self._expected = 0  # in the next batch, at least: events of one program differ little in size
         self._outside = 0  # taken, but still only in memory
 
     def put(self, event: bytes) -> bool:
@@ -80,7 +81,9 @@ class Buffer:
     def take(self, max_batch_bytes: int) -> Taken:
         """Take one batch. What was taken counts against the capacity until it is released."""
         with self._lock:
-            return self._take(count_fitting(self._events, max_batch_bytes))
+            count = count_fitting(self._events, max_batch_bytes, self._expected)
+            self._expected = count - count // 32
+            return self._take(count)
 
     def end(self) -> Taken:
         """Take everything that is left, and refuse even events whose ``put`` is under way."""
