@@ -300,3 +300,21 @@ def test_in_any_order_every_event_is_settled_once_and_the_books_balance(script, 
         result = book.ledger.close_waiter(waiter)
         assert result.pending <= stored
         assert waiter.done.is_set() is (result.pending == 0)
+
+
+def test_what_is_stored_is_counted_again_where_a_signal_handler_came_between(book):
+    """A handler that tracks, and waits, amid the counting lets other threads change what is counted."""
+
+    class Changing(dict):
+        changes = 2
+
+        def values(self):
+            values = iter(super().values())
+            if self.changes:
+                self.changes -= 1
+                self[f"new-{self.changes}"] = 9
+            return values
+
+    book.ledger._unstored = unstored = Changing(a=5)
+    assert book.ledger.stored == 5
+    assert unstored.changes == 0

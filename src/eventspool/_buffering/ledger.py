@@ -289,7 +289,7 @@ class Ledger:
         """Return a waiter for every unsettled event numbered below *cut*."""
         with self._lock:
             remaining = max(0, cut - self._batched)
-            for job in self._open.values():
+            for job in list(self._open.values()):  # at once, for the same reason as in `_count_stored`
                 remaining += max(0, min(job.first + job.events, cut) - job.first)
             waiter = Waiter(cut, remaining)
             if self._ended:
@@ -333,7 +333,13 @@ class Ledger:
             return self._count_stored() >= upto
 
     def _count_stored(self) -> int:
-        return next(iter(self._unstored.values()), self._batched)
+        while True:
+            try:
+                return next(iter(self._unstored.values()), self._batched)
+            except (
+                RuntimeError
+            ):  # it changed: a signal handler interrupted us, and waited as we do, without the lock
+                continue
 
     # -- looking -----------------------------------------------------------------------------------------------------
 
