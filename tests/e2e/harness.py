@@ -142,6 +142,11 @@ class Clients:
             assert after.buffered == 0, f"a closed client holds nothing: {after}"
 
 
+def unmeasured_environment() -> dict[str, str]:
+    """Return the environment of a program that runs without coverage."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+
+
 def run_python(
     code: str, *args: str, timeout: float = 30.0, check: bool = True, measured: bool = True
 ) -> subprocess.CompletedProcess[str]:
@@ -151,7 +156,7 @@ def run_python(
     Not *measured*, without coverage: it has a lock that a child forked beside other threads may inherit locked, and that a
     signal handler may interrupt the holder of.
     """
-    env = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
+    env = dict(os.environ) if measured else unmeasured_environment()
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code, *args],
         env=env,

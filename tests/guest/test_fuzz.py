@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.harness import unmeasured_environment
 from eventspool.testing import DataPlane
 
 CALLS = int(os.environ.get("EVENTSPOOL_FUZZ_CALLS", "250000"))
@@ -44,8 +45,6 @@ def test_no_call_lets_an_exception_out_or_hangs_and_each_is_counted(patient_plan
     """In a process of its own; whatever was accepted, the data plane takes."""
     path = os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH"))))
     seed = SEED if BATCH else SEED + portion
-    # A million calls are not measured by coverage, which would take longer than they do.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     result = subprocess.run(
         [
             sys.executable,
@@ -58,7 +57,10 @@ def test_no_call_lets_an_exception_out_or_hangs_and_each_is_counted(patient_plan
             BATCH,
             str(tmp_path) if store == "sqlite" else "",
         ],
-        env={**environment, "PYTHONPATH": path},
+        env={
+            **unmeasured_environment(),
+            "PYTHONPATH": path,
+        },  # coverage would take longer than a million calls
         capture_output=True,
         text=True,
         timeout=280,
