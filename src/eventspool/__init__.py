@@ -9,11 +9,9 @@ has it.
 """
 
 from eventspool._aio import AsyncClient
-from eventspool._buffering.ledger import FlushResult
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts, RedisOpts, SpillOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
-from eventspool._erasure import Erasure
 from eventspool._exceptions import (
     ConfigError,
     DeliveryError,
@@ -24,8 +22,10 @@ from eventspool._exceptions import (
     RefusedError,
 )
 from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
-from eventspool._queue import Queue, open_queue
-from eventspool._stats import ClientStats
+from eventspool._operate.erasure import Erasure
+from eventspool._operate.queue import Queue, open_queue
+from eventspool._settling.stats import ClientStats
+from eventspool._settling.waiter import FlushResult
 from eventspool._version import __version__
 
 __all__ = [
@@ -63,3 +63,8 @@ __all__ = [
     "stats",
     "track",
 ]
+
+for _name in set(__all__) - {"__version__"}:
+    globals()[
+        _name
+    ].__module__ = __name__  # what help, tracebacks and pickle say: the modules below may change

@@ -1,21 +1,24 @@
-"""The client for asyncio: the same engine. Event methods never block, so only the methods that wait are awaitable."""
+"""The client for asyncio, around the same engine. Event methods never block, so only the methods that wait are awaitable."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from eventspool._client import Client
+from eventspool._config.signature import constructing
+from eventspool._guest.executor import start_apart
+from eventspool._guest.thread import NoThread
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from eventspool._buffering.ledger import FlushResult
-    from eventspool._config import ClientOptions, QueueOpts, RedisOpts
-    from eventspool._queue import Queue
-    from eventspool._stats import ClientStats
+    from eventspool._config import QueueOpts, RedisOpts
+    from eventspool._operate.queue import Queue
+    from eventspool._settling.stats import ClientStats
+    from eventspool._settling.waiter import FlushResult
 
 __all__ = ["AsyncClient"]
 
@@ -25,12 +28,18 @@ class AsyncClient:
     ``Client`` for asyncio: event methods are plain calls; ``flush``, ``close`` and
     ``create_persistence_queue`` are awaitable.
 
-    Takes the same arguments. With ``durability="persisted"`` an event method blocks the event loop while the
-    event is stored: use ``await flush(until="persisted")`` instead.
+    It takes the same arguments. Callbacks and ``on_error`` may be ``async def``: they run on the event loop that last awaited
+    one of these methods, or on which the client was made.
+
+    With ``durability="persisted"`` an event method blocks the event loop while the event is stored: use
+    ``await flush(until="persisted")`` instead.
     """
 
-    def __init__(self, write_key: str, **options: Unpack[ClientOptions]) -> None:
-        self._client = Client(write_key, **options)
+    @constructing(Client)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._client = Client(*args, **options)
+        with contextlib.suppress(RuntimeError):  # made outside of an event loop
+            self._running_loop()
         self.identify = self._client.identify
         self.track = self._client.track
         self.page = self._client.page
@@ -49,7 +58,25 @@ class AsyncClient:
         redis_opts: RedisOpts | Mapping[str, Any] | None = None,
     ) -> None:
         """See ``Client.create_persistence_queue``."""
-        await _to_thread(self._client.create_persistence_queue, queue_opts, callback, redis_opts=redis_opts)
+        await self._apart(self._client.create_persistence_queue, queue_opts, callback, redis_opts=redis_opts)
+
+    @overload
+    async def flush(
+        self,
+        callback: None = None,
+        *,
+        until: Literal["delivered", "persisted"] = "delivered",
+        timeout: float | None = None,  # noqa: ASYNC109 - passing it is no error here
+    ) -> FlushResult: ...
+
+    @overload
+    async def flush(
+        self,
+        callback: Callable[[Exception | None, FlushResult], object],
+        *,
+        until: Literal["delivered", "persisted"] = "delivered",
+        timeout: float | None = None,  # noqa: ASYNC109 - passing it is no error here
+    ) -> None: ...
 
     async def flush(
         self,
@@ -58,15 +85,20 @@ class AsyncClient:
         until: Literal["delivered", "persisted"] = "delivered",
         timeout: float | None = None,  # noqa: ASYNC109 - passing it is no error here
     ) -> FlushResult | None:
-        """See ``Client.flush``."""
-        result: FlushResult | None = await _to_thread(
-            self._client.flush, callback, until=until, timeout=timeout
-        )
-        return result
+        """See ``Client.flush``. However many calls wait, and are cancelled, no thread waits for them."""
+        outcome: asyncio.Future[FlushResult] = self._running_loop().create_future()
+        settle = _settler(outcome)
+
+        def tell(error: Exception | None, result: FlushResult) -> None:
+            settle(result, error)
+
+        self._client.flush(tell if callback is None else callback, until=until, timeout=timeout)
+        return None if callback is not None else await outcome
 
     async def close(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - the engine keeps it, not the event loop
         """See ``Client.close``."""
-        await _to_thread(self._client.close, timeout)
+        self._client.end()
+        await self._apart(self._client._close, timeout)  # noqa: SLF001 - it is ours
 
     def stats(self) -> ClientStats:
         """See ``Client.stats``."""
@@ -85,34 +117,52 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        """Return the running event loop, on which callbacks may run from now on."""
+        import asyncio  # not at the top: a program that never awaits does not pay for it
 
-async def _to_thread(call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """
-    Call it on a thread that nobody waits for once the awaiting task is cancelled.
+        loop = self._client._reporter.loop = asyncio.get_running_loop()  # noqa: SLF001 - it is ours
+        return loop
 
-    The event loop would wait at its end for one of its own threads, and ``flush`` may have no end in an outage.
-    """
-    import asyncio  # not at the top: who never awaits never pays for it
+    async def _apart(self, call: Callable[..., None], *args: Any, **kwargs: Any) -> None:
+        """
+        Run *call* on a thread of its own, which no thread waits for once the awaiting task is cancelled.
 
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[Any] = loop.create_future()
+        A thread of the event loop's executor would not do: the loop waits for those at its end. Where the system grants no
+        thread, the event loop's thread runs the call.
+        """
+        outcome: asyncio.Future[None] = self._running_loop().create_future()
+        settle = _settler(outcome)
+
+        def run() -> None:
+            raised = None
+            try:
+                call(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - the awaiting task gets it
+                raised = error
+            settle(None, raised)
+
+        try:
+            start_apart(run)
+        except NoThread:
+            call(*args, **kwargs)
+        else:
+            await outcome
+
+
+def _settler(outcome: asyncio.Future[Any]) -> Callable[[Any, BaseException | None], None]:
+    """Return what ends *outcome* from another thread, unless its event loop has ended or its task was cancelled."""
 
     def settle(result: Any, error: BaseException | None) -> None:
-        if outcome.done():  # cancelled
+        if outcome.done():
             return
         if error is None:
             outcome.set_result(result)
         else:
             outcome.set_exception(error)
 
-    def run() -> None:
-        result, raised = None, None
-        try:
-            result = call(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - it is the awaiting task's
-            raised = error
+    def settle_soon(result: Any, error: BaseException | None) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile
-            loop.call_soon_threadsafe(settle, result, raised)
+            outcome.get_loop().call_soon_threadsafe(settle, result, error)
 
-    threading.Thread(target=run, name="eventspool-await", daemon=True).start()
-    return await outcome
+    return settle_soon

@@ -1,210 +1,178 @@
-"""The client: what a backend calls. Thin: encoding, the buffer and the pipeline do the work."""
+"""
+The client: what programs call. It is thin: encoding, the buffer and the pipeline do the work.
+
+Its class is longer than others since more than half of it is signatures and docstrings, for the people who call it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from collections.abc import Callable, Mapping  # noqa: TC003 - tools look up the types of the options
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from eventspool._backends import import_driver
-from eventspool._config import ClientOptions, ClientOpts, QueueOpts, read_queue_opts, reject_unknown
-from eventspool._events import methods
-from eventspool._events.event import EventEncoder
-from eventspool._events.methods import EventMethods
+from eventspool._beginning import Beginning, Interrupted, import_pipeline
+from eventspool._config import (
+    DEFAULT_DATA_PLANE_URL,
+    DEFAULT_PATH,
+    ClientOpts,
+    QueueOpts,
+    SpillOpts,
+    naming_unknown,
+    read_queue_opts,
+)
 from eventspool._exceptions import (
     ConfigError,
-    DeliveryError,
-    EventError,
-    EventSpoolError,
     QueueError,
     QueueUnavailable,
-    RefusedError,
 )
-from eventspool._lifecycle import (
+from eventspool._guest.executor import carry_out, start_apart
+from eventspool._guest.importing import importing
+from eventspool._guest.lifecycle import (
+    call_soon,
     close_on_sigterm,
-    explain_no_thread,
-    importing,
-    is_ending,
-    is_exiting,
-    keep,
     register,
     release,
 )
-from eventspool._stats import ClientStats, Tally
-from eventspool._throttle import Throttle
+from eventspool._guest.log import Log
+from eventspool._guest.process import begin_in_child, here
+from eventspool._guest.thread import NoThread, is_ours
+from eventspool._reception import Reception, waits_in_vain
+from eventspool._settling.reporting import Reporter
+from eventspool._settling.stats import ClientStats
+from eventspool._settling.waiter import FlushResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from types import TracebackType
 
-    from eventspool._buffering.ledger import FlushResult
+    from eventspool._closing import Closing
     from eventspool._config import RedisOpts
     from eventspool._delivery.observation import Observer
-    from eventspool._events.methods import Callback
+    from eventspool._operate.queue import Queue
     from eventspool._pipeline import Pipeline
-    from eventspool._queue import Queue
-
-    OnError = Callable[[Exception, list[dict[str, Any]]], object]
+    from eventspool._settling.waiter import Waiter
 
 __all__ = ["Client"]
 
-_log = logging.getLogger("eventspool")
-_log.addHandler(logging.NullHandler())
-
-_MAX_PENDING_REPORTS = 1000
+_log = Log("eventspool")
 
 _inherited: list[Pipeline] = []
 """Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
 
-_making = False
-"""Whether some thread, which holds ``importing``, is making a pipeline."""
 
-
-class _StartingError(RuntimeError):
-    """A call came, on the same thread, in the midst of another one that sets the client up."""
-
-
-class Client(EventMethods):
+class Client(Reception):
     """
-    Takes events, keeps them safe, delivers them at least once (contract, section 1).
+    Takes events, keeps them safe, and delivers them at least once.
 
-    Nothing runs and nothing is connected before the first event, ``flush`` or ``create_persistence_queue``. A
-    client works in forked children; events that the parent holds stay the parent's.
+    A client starts no thread and opens no connection before the first event, ``flush`` or ``create_persistence_queue``. With
+    *persistence*, it starts by itself after a second, to deliver what earlier processes left in the queue. A client works in
+    forked children; events that the parent holds stay the parent's.
+
+    An event method does no more on the caller's thread than encode the event and put it into a buffer; the methods that wait
+    say so. What a signal handler raises amid a call comes out of the call as it is, and the event was taken or was not.
 
     Args:
-        write_key: Identifies the source to the data plane. Never stored, never logged.
+        write_key: Identifies the source to the data plane. It is never stored and never logged.
         data_plane_url: Scheme and host (and base path) of the data plane.
         path: Where batches are posted.
-        flush_at: Events that trigger a flush, at most every 0.25 s unless 1,000 wait. No cap: batches grow up to
-            *max_batch_bytes*.
+        flush_at: Number of events that triggers a flush, at most every 0.25 s unless 1,000 wait. It is no cap: a batch grows
+            up to *max_batch_bytes*.
         flush_interval: Longest time, in seconds, that an event waits in memory.
-        max_internal_queue_size: Events held in memory; beyond it new ones are refused.
+        max_internal_queue_size: Most events held in memory; the client refuses an event beyond it.
         max_batch_bytes: Largest request body, before compression.
-        max_event_bytes: Largest event; a larger one is refused.
+        max_event_bytes: Largest event; the client refuses a larger one.
         gzip: Compress request bodies.
         timeout: One deadline for a whole request, in seconds.
         enable: ``False`` accepts and forgets every event, and connects to nothing: its queue looks empty.
         strict: Raise ``EventError`` for a wrong event instead of refusing it.
-        durability: ``"persisted"``: an event method returns once the event is in the queue (or ``None`` after
-            *timeout*).
+        durability: ``"persisted"``: an event method returns once the event is in the queue, or returns ``None`` after
+            *timeout*. ``"buffered"``: it returns once the event is in memory.
         persistence: The queue: a URL, ``QueueOpts``, a mapping of its fields, or ``None`` for memory.
         on_error: Called as ``on_error(error, events)`` for every event that is given up or refused.
-        process: ``False``: only enqueue; a worker elsewhere delivers.
-        handle_sigterm: Close on SIGTERM, then do what would have been done without us.
-        spill: For a queue in Redis: ``sqlite:///path`` (or ``SpillOpts``, or a mapping of its fields), a local file that
-            takes events while Redis is not available for longer than a second. They are as safe as in the queue,
-            and go into it, in order, when Redis is back: from this process or the next one with the same file.
+        process: ``False``: this process only enqueues; a worker elsewhere delivers.
+        handle_sigterm: On SIGTERM, close the client and then do what would have been done without it.
+        spill: For a queue in Redis: ``sqlite:///path`` (or ``SpillOpts``, or a mapping of its fields), a local file that takes
+            events while Redis is not available for longer than a second. They are as safe there as in the queue, and this
+            process, or the next one with the same file, moves them into the queue, in order, when Redis is back.
+        proxy: The proxy on the way to the data plane, ``http://user:password@host:port``. ``None``: that of the environment
+            (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``); "": none.
+        ca_file: A file with certificates in PEM form, the only authorities that the data plane's certificate may come from.
+            ``None``: the system's and those of ``REQUESTS_CA_BUNDLE``, ``CURL_CA_BUNDLE`` and ``SSL_CERT_FILE``.
 
     Raises:
         ConfigError: An option is unknown or wrong.
     """
 
-    def __init__(self, write_key: str, **options: Unpack[ClientOptions]) -> None:
-        reject_unknown(options, list(ClientOptions.__annotations__), "Client")
-        self._on_error = options.pop("on_error", None)
-        self._queue_opts = read_queue_opts(options.pop("persistence", None))
-        self._opts = ClientOpts(write_key=write_key, **options)  # type: ignore[misc]
-        if self._on_error is not None and not callable(self._on_error):
+    @naming_unknown("Client")
+    def __init__(
+        self,
+        write_key: str,
+        *,
+        data_plane_url: str = DEFAULT_DATA_PLANE_URL,
+        path: str = DEFAULT_PATH,
+        flush_at: int = 20,
+        flush_interval: float = 20.0,
+        max_internal_queue_size: int = 20_000,
+        max_batch_bytes: int = 460_800,
+        max_event_bytes: int = 32_768,
+        gzip: bool = True,
+        timeout: float = 10.0,
+        enable: bool = True,
+        strict: bool = False,
+        durability: Literal["buffered", "persisted"] = "buffered",
+        persistence: str | QueueOpts | Mapping[str, Any] | None = None,
+        on_error: Callable[[Exception, list[dict[str, Any]]], object] | None = None,
+        process: bool = True,
+        handle_sigterm: bool = False,
+        spill: str | SpillOpts | Mapping[str, Any] | None = None,
+        proxy: str | None = None,
+        ca_file: str | None = None,
+    ) -> None:
+        if not here[0]:
+            begin_in_child()
+        queue_opts = read_queue_opts(persistence)
+        opts = ClientOpts(
+            write_key=write_key,
+            data_plane_url=data_plane_url,
+            path=path,
+            flush_at=flush_at,
+            flush_interval=flush_interval,
+            max_internal_queue_size=max_internal_queue_size,
+            max_batch_bytes=max_batch_bytes,
+            max_event_bytes=max_event_bytes,
+            gzip=gzip,
+            timeout=timeout,
+            enable=enable,
+            strict=strict,
+            durability=durability,
+            process=process,
+            handle_sigterm=handle_sigterm,
+            spill=spill,
+            proxy=proxy,
+            ca_file=ca_file,
+        )
+        if on_error is not None and not callable(on_error):
             raise ConfigError("on_error must be callable")
-        self._import_drivers(self._queue_opts)
-        self._encoder = EventEncoder(max_event_bytes=self._opts.max_event_bytes)
-        self._observer: Observer | None = None
-        self._closed = is_exiting()
-        self._begin()
+        _import_drivers(opts, queue_opts)
+        super().__init__(opts, Reporter(on_error, _log))
+        self._is_made = False
+        self._beginning = Beginning(self, opts, queue_opts, self._reporter, self._take_pipeline)
         register(self)
-        if self._opts.handle_sigterm:
+        if opts.handle_sigterm:
             close_on_sigterm()
+        # Last: a client whose making was interrupted is in no hands, and must not begin by itself.
+        self._is_made = True
 
-    def _import_drivers(self, queue_opts: QueueOpts | None) -> None:
-        spill = self._opts.spill_beside(queue_opts)
-        if queue_opts is not None and self._opts.enable:
-            with importing:
-                import_driver(queue_opts)
-                if spill is not None:
-                    import_driver(spill)
-
-    def _begin(self) -> None:
-        """Set up what belongs to one process."""
-        self._lock = threading.RLock()  # a signal handler, or a destructor, may interrupt its holder
-        self._throttle = Throttle(_log)
-        self._pipeline: Pipeline | None = None
-        self._refused = Tally()
-        self._unconfirmed = Tally()
-        self._discarded = Tally()
-        self._put = None
+    def __reduce_ex__(self, protocol: object) -> Any:
+        """Refuse to be copied or pickled: two would share one buffer, and threads go into no other process."""
+        raise TypeError(
+            "a client can be neither copied nor pickled: pass it on, or make one where it is needed"
+        )
 
     def __repr__(self) -> str:
         return f"<eventspool.Client {self._opts.data_plane_url}{self._opts.path}>"
-
-    # -- events ----------------------------------------------------------------------------------------------------------
-
-    def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
-        if methods.capture is not None:
-            methods.capture(encoded)
-            self._discarded.add("discarded")
-            if callback is not None:
-                self._pipe().callbacks.submit(callback, None, message_id)
-            return message_id
-        put = self._put
-        if put is None or callback is not None:
-            return self._accept_slowly(encoded, message_id, callback)
-        return message_id if put(encoded) else self._refuse_full(encoded)
-
-    def _accept_slowly(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
-        """Accept the first event of a process, one with a callback, or one that must be stored before we return."""
-        if not self._opts.enable:
-            self._discarded.add("discarded")
-            if callback is not None:
-                self._pipe().callbacks.submit(callback, None, message_id)
-            return message_id
-        try:
-            pipeline = self._pipe(start=True)
-        except _StartingError as error:
-            return self._refuse(RefusedError(str(error), "starting"), encoded)
-        except RuntimeError:
-            return self._refuse(
-                RefusedError(explain_no_thread(), "closed" if is_ending() else "starting"), encoded
-            )
-        if self._opts.durability == "persisted" and not pipeline.backend.durable:
-            message = "durability='persisted' needs persistence=… or create_persistence_queue()"
-            return self._refuse(RefusedError(message, "no_queue"), encoded)
-        if callback is not None:
-            encoded = pipeline.ledger.watch(encoded, callback, message_id)
-        if not self._choose_put(pipeline)(encoded):
-            return self._refuse_full(encoded)
-        if self._opts.durability == "persisted" and not pipeline.await_stored(self._opts.timeout):
-            self._unconfirmed.add("unconfirmed")
-            self._throttle.warning(
-                "storing events takes too long; calls return None, their events are kept in memory"
-            )
-            return None
-        return message_id
-
-    # -- refusals ----------------------------------------------------------------------------------------------------------
-
-    def _refuse_invalid(self, error: EventError, **given: Any) -> str | None:
-        if self._opts.strict:
-            raise error
-        return self._refuse(error, {name: value for name, value in given.items() if value is not None})
-
-    def _refuse_full(self, encoded: bytes) -> str | None:
-        if self._closed:
-            return self._refuse(RefusedError("the client is closed", "closed"), encoded)
-        size = self._opts.max_internal_queue_size
-        return self._refuse(RefusedError(f"{size} events wait in memory already", "buffer_full"), encoded)
-
-    def _refuse(self, error: EventError | RefusedError, event: bytes | dict[str, Any]) -> str | None:
-        """Count a refusal, log it, and tell the host. Never raises, returns ``None`` for the event method to return."""
-        self._refused.add(error.reason)
-        self._throttle.warning(f"refused an event ({error.reason}): %s", error)
-        if self._on_error is not None:
-            with contextlib.suppress(_StartingError):
-                callbacks = self._pipe().callbacks
-                if callbacks.backlog < _MAX_PENDING_REPORTS:
-                    callbacks.submit(_report_refusal, self._on_error, error, event)
-        return None
 
     # -- queue ------------------------------------------------------------------------------------------------------------
 
@@ -216,11 +184,10 @@ class Client(EventMethods):
         redis_opts: RedisOpts | Mapping[str, Any] | None = None,
     ) -> None:
         """
-        Keep events in a durable queue from now on (document: ``createPersistenceQueue``).
+        Keep events in a durable queue from now on and deliver those that it holds already.
 
         Args:
-            queue_opts: The queue. The document's nested form ``{"queue_opts": {…}, "redis_opts": {…}}`` works
-                as well.
+            queue_opts: The queue. A mapping may be nested as well: ``{"queue_opts": {…}, "redis_opts": {…}}``.
             callback: Called once as ``callback(error)``, with ``None`` when the queue is ready.
             redis_opts: Where Redis is, where *queue_opts* does not say.
 
@@ -229,43 +196,25 @@ class Client(EventMethods):
             QueueError: Redis is not reachable, or no thread can be started, and there is no *callback*. With or without
                 one the client goes on trying and keeps events in memory meanwhile.
         """
+        if not here[0]:
+            begin_in_child()
         opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
         self._opts.spill_beside(opts)
-        if self._closed:
+        if self._beginning.is_closed:
             closed = QueueError("the client is closed: it takes no queue any more")
             if callback is None:
                 raise closed
-            self._pipe().callbacks.submit(callback, closed)
+            self._call_back(callback, closed)
             return
-        self._import_drivers(opts)
-        with self._lock:
-            again = self._queue_opts is not None
-            if not again:
-                self._queue_opts = opts
-        if again:
-            _log.warning("create_persistence_queue was called again; the queue that is there stays")
-        pipeline = self._pipe()
+        _import_drivers(self._opts, opts)
         if not self._opts.enable:
+            self._beginning.adopt(opts)
             if callback is not None:
-                pipeline.callbacks.submit(callback, None)
+                self._call_back(callback, None)
             return
-        keep(self)
-        error: QueueError | None = None
-        try:
-            if again or (not pipeline.is_started and pipeline.backend.durable):
-                pipeline.start()
-                pipeline.backend.open()
-            else:
-                pipeline.attach(opts)
-        except QueueError as problem:
-            error = problem
-        except RuntimeError:
-            error = QueueUnavailable(f"{explain_no_thread()}: the next event tries again")
-        finally:
-            if not pipeline.is_started:
-                self._put = None  # so that the next event does
+        error = self._beginning.create_queue(opts)
         if callback is not None:
-            pipeline.callbacks.submit(callback, error)
+            self._call_back(callback, error)
         elif error is not None:
             raise error
 
@@ -276,12 +225,16 @@ class Client(EventMethods):
 
         Raises:
             QueueError: There is none: neither ``persistence`` nor ``create_persistence_queue()``.
+            QueueUnavailable: A signal handler has interrupted the first call of the client, which makes it.
         """
-        if self._queue_opts is None:
+        if self._beginning.queue_opts is None:
             raise QueueError("there is no queue: give persistence=… or call create_persistence_queue()")
-        from eventspool._queue import Queue
+        from eventspool._operate.queue import Queue
 
-        return Queue(self._pipe().backend, owns_backend=False)
+        try:
+            return Queue(self._pipe().backend, owns_backend=False)
+        except Interrupted as error:
+            raise QueueUnavailable(str(error)) from None
 
     # -- flush and close ----------------------------------------------------------------------------------------------------
 
@@ -325,36 +278,88 @@ class Client(EventMethods):
             raise ConfigError(f"until must be 'delivered' or 'persisted', not {until!r}")
         if timeout is not None:
             timeout = min(timeout, threading.TIMEOUT_MAX)
-        pipeline = self._pipe()
-        if self._queue_opts is not None:
-            with contextlib.suppress(RuntimeError):  # no thread is to be had: no event was accepted either
-                self._pipe(start=True)
-        return pipeline.flush(until, timeout, callback)
+        if not here[0]:
+            begin_in_child()
+        if callback is not None:
+            try:
+                import_pipeline()
+                carry_out(self._flush_later, until, timeout, callback)
+            except Interrupted:  # a handler has interrupted the first call: nothing is accepted yet
+                call_soon(self._run_callback, callback, None, FlushResult())
+            return None
+        with contextlib.suppress(Interrupted):
+            import_pipeline()
+            return self._await_flush(until, timeout)
+        return FlushResult()  # a handler has interrupted the first call: nothing is accepted yet
+
+    def _await_flush(self, until: str, timeout: float | None) -> FlushResult:
+        waiter = carry_out(self._open_flush, until)
+        try:
+            if not waits_in_vain():
+                waiter.wait(timeout)
+        finally:  # also when Ctrl-C ends the wait
+            result = carry_out(self._close_flush, waiter)
+        return result
+
+    def _open_flush(self, until: str) -> Waiter:
+        return self._flushed_pipe().flushes.open(until)
+
+    def _close_flush(self, waiter: Waiter) -> FlushResult:
+        return self._pipe().flushes.close(waiter)
+
+    def _flush_later(
+        self,
+        until: str,
+        timeout: float | None,
+        callback: Callable[[Exception | None, FlushResult], object],
+    ) -> None:
+        self._flushed_pipe().flushes.call_back(until, timeout, callback)
+
+    def _flushed_pipe(self) -> Pipeline:
+        if self._beginning.queue_opts is not None and self._opts.enable and not self._beginning.is_closed:
+            with contextlib.suppress(NoThread):  # none is to be had: no event was accepted either
+                return self._beginning.start()
+        return self._pipe()
 
     def close(self, timeout: float = 5.0) -> None:
         """
         Refuse new events, store the buffer, deliver until *timeout* (seconds), give unfinished leases back.
 
-        Safe to call twice. Without persistence, what is left at the deadline is reported as lost, by count.
+        Storing is tried for a second even where *timeout* is shorter. Safe to call twice. Without persistence, what is left at
+        the deadline is reported as lost, by count. What interrupts the call, such as Ctrl-C, does not interrupt the close.
         """
-        timeout = min(timeout, threading.TIMEOUT_MAX)
-        deadline = time.monotonic() + timeout
-        self._closed = True
-        with self._lock:
-            pipeline = self._pipeline
-        if pipeline is not None and pipeline.is_current:  # a destructor that the collector runs there
-            with contextlib.suppress(RuntimeError):  # the exit closes it
-                threading.Thread(
-                    target=self.close, args=(timeout,), name="eventspool-close", daemon=True
-                ).start()
+        if (
+            is_ours()
+        ):  # the collector runs a destructor on a thread that moves events: it must not wait for itself
+            self.end()
+            with contextlib.suppress(NoThread):  # then the exit closes it
+                start_apart(self._close, timeout)
             return
-        if pipeline is not None:
-            lost = pipeline.close(timeout)
-            if lost and self._on_error is not None:
-                pipeline.callbacks.submit(
-                    self._on_error, DeliveryError(f"{lost} events are lost", "lost"), []
-                )
-                pipeline.callbacks.drain(max(deadline - time.monotonic(), 0.1))
+        closing = self.end()
+        # A callback that closes the client must not wait for itself.
+        calls_back = closing is None or not closing.callbacks.is_current
+        try:
+            carry_out(self._close, timeout, calls_back=calls_back)
+        except BaseException:
+            if closing is not None:
+                closing.leave_unattended()
+            raise
+
+    def end(self) -> Closing | None:
+        """Take no more events. Return what is left to do, ``None`` where nothing is."""
+        if not here[0]:
+            begin_in_child()
+        self._beginning.is_closed = True
+        return self._beginning.closing
+
+    def _close(self, timeout: float, *, calls_back: bool = True) -> None:
+        closing = self.end()
+        if closing is not None:
+            closing.run(time.monotonic() + min(timeout, threading.TIMEOUT_MAX), calls_back=calls_back)
+            callbacks = closing.callbacks
+            if callbacks.backlog:  # they are owed to the host: the exit waits for them, too
+                callbacks.submit(release, self)
+                return
         release(self)
 
     def __enter__(self) -> Self:
@@ -367,7 +372,18 @@ class Client(EventMethods):
 
     def stats(self) -> ClientStats:
         """Return what became of this client's events in this process."""
-        pipeline = self._pipe()
+        if not here[0]:
+            begin_in_child()
+        pipeline = self._beginning.pipeline
+        if pipeline is None:  # it has accepted nothing so far
+            return ClientStats(
+                refused=self._refused.counts(),
+                discarded=self._discarded.counts().get("discarded", 0),
+                unconfirmed=self._unconfirmed.counts().get("unconfirmed", 0),
+            )
+        return carry_out(self._count, pipeline)
+
+    def _count(self, pipeline: Pipeline) -> ClientStats:
         processor = pipeline.processor
         counts = pipeline.ledger.counts()
         taken = pipeline.buffer.accepted  # read last, so that it covers whatever was settled
@@ -378,6 +394,7 @@ class Client(EventMethods):
             buffered=taken - counts.delivered - counts.failed - counts.lost - persisted,
             persisted=persisted,
             spilled=counts.spilled,
+            unfollowed=counts.unfollowed,
             delivered=counts.delivered,
             failed=counts.failed,
             failed_reasons=counts.failed_reasons,
@@ -393,64 +410,44 @@ class Client(EventMethods):
 
     # -- process ------------------------------------------------------------------------------------------------------------
 
-    def _pipe(self, *, start: bool = False) -> Pipeline:
-        """Return this process's pipeline; make it, and with *start* set it going, where it is not there yet."""
-        pipeline = self._pipeline or self._make_pipeline()
-        if start and self._put is None and self._opts.enable and not self._closed:
-            keep(self)
-            pipeline.start()
-            if self._opts.durability == "buffered":
-                self._put = self._choose_put(pipeline)
-        return pipeline
+    def _pipe(self) -> Pipeline:
+        """Return this process's pipeline; make it where it is not there yet."""
+        return self._beginning.pipe()
 
-    def _choose_put(self, pipeline: Pipeline) -> Callable[[bytes], bool]:
-        """Return what puts an event into the buffer. Without an observer an event pays nothing for there being such."""
-        put, mark, observer = pipeline.buffer.put, pipeline.ledger.mark, self._observer
-        if observer is None:
-            return put
-        return lambda encoded: put(mark(encoded, observer.origin()))
+    def begin_unasked(self) -> None:
+        """Deliver what the queue holds, though the program has not tracked yet. Not where the making was interrupted."""
+        if self._is_made:
+            self._beginning.begin_unasked()
+
+    def stand_down(self) -> None:
+        """In the parent of a fork: leave what the program has not asked for to the children."""
+        self._beginning.stand_down()
 
     def _observe(self, observer: Observer | None) -> None:
-        """Have *observer* (an instrumentation, or nobody) told of events and deliveries from now on."""
-        self._observer = observer
-        with self._lock:
-            pipeline = self._pipeline
-            if pipeline is not None:
-                pipeline.observe(observer)
-                if self._put is not None:
-                    self._put = self._choose_put(pipeline)
-
-    def _make_pipeline(self) -> Pipeline:
-        global _making  # noqa: PLW0603 - whoever imports is alone in its process
-        with importing:
-            if _making:  # by this very thread: a signal handler, or a destructor, has interrupted it
-                raise _StartingError("the client is just starting, and this call has interrupted that")
-            _making = True
-            try:
-                from eventspool._pipeline import Pipeline
-
-                with self._lock:
-                    if self._pipeline is None:
-                        queue_opts = self._queue_opts if self._opts.enable else None
-                        pipeline = Pipeline(self._opts, queue_opts, self._on_error, self._observer)
-                        if self._closed:
-                            pipeline.buffer.close()
-                        self._pipeline = pipeline
-                    return self._pipeline
-            finally:
-                _making = False
+        """Have *observer* (an instrumentation, or none) told of events and deliveries from now on."""
+        if not here[0]:
+            begin_in_child()
+        self._beginning.observe(observer)
 
     def begin_in_child(self) -> None:
         """In a forked child: leave the parent's events, threads and connections to the parent."""
-        pipeline = self._pipeline
+        # First of all, and in one step: a signal handler may interrupt this and track, and makes a pipeline that must stay.
+        beginning = self._beginning
+        pipeline, beginning.pipeline, beginning.ready, self._put = beginning.pipeline, None, None, None
+        beginning.closing = None
         release(self)
+        self._reporter.begin_in_child()
         self._begin()
+        beginning.begin()
         if pipeline is not None:
             _inherited.append(pipeline)
             pipeline.abandon()
 
 
-def _report_refusal(on_error: OnError, error: EventSpoolError, event: bytes | dict[str, Any]) -> None:
-    import json
-
-    on_error(error, [json.loads(event) if isinstance(event, bytes) else event])
+def _import_drivers(opts: ClientOpts, queue_opts: QueueOpts | None) -> None:
+    spill = opts.spill_beside(queue_opts)
+    if queue_opts is not None and opts.enable:
+        with importing:
+            import_driver(queue_opts)
+            if spill is not None:
+                import_driver(spill)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import threading
 from functools import wraps
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from eventspool._client import Client
+from eventspool._config.signature import show_unbound, taking
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Unpack
-
-    from eventspool._config import ClientOptions
 
 __all__ = ["alias", "close", "flush", "group", "identify", "init", "page", "screen", "stats", "track"]
 
@@ -24,18 +22,18 @@ _lock = threading.Lock()
 _client: Client | None = None
 
 
-def init(write_key: str, **options: Unpack[ClientOptions]) -> Client:
+@taking(Client)
+def init(*args: Any, **options: Any) -> Client:
     """
-    Make the default client and return it. A default client that was there is closed.
+    Make the default client and return it. The default client before it, if there was one, is closed.
 
-    Args:
-        write_key: As for ``Client``; so are the *options*.
+    The arguments are those of ``Client``.
 
     Raises:
         ConfigError: An option is unknown or wrong.
     """
     global _client
-    fresh = Client(write_key, **options)
+    fresh = Client(*args, **options)
     with _lock:
         old, _client = _client, fresh
     if old is not None:
@@ -51,12 +49,13 @@ def _default() -> Client:
 
 
 def _on_default(method: Callable[Concatenate[Client, P], R]) -> Callable[P, R]:
-    """Return *method* of whatever client is the default one when it is called."""
+    """Return *method* of the client that is the default one at the time of the call."""
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         return method(_default(), *args, **kwargs)
 
+    show_unbound(call, method)
     return call
 
 
@@ -71,6 +70,6 @@ stats = _on_default(Client.stats)
 
 
 def close(timeout: float = 5.0) -> None:
-    """Close the default client, where there is one."""
+    """Close the default client, if there is one."""
     if _client is not None:
         _client.close(timeout)

@@ -29,7 +29,7 @@ def parse_keys(given: str | Sequence[str]) -> tuple[bytes, ...]:
     Return the keys that *given* holds: base64 texts of 32 bytes, in a list or with commas between them.
 
     Raises:
-        ConfigError: One is no such text, or there is none. The message does not repeat it.
+        ConfigError: A key is no such text, or there is no key. The message does not repeat it.
     """
     if isinstance(given, str):
         given = given.split(",")
@@ -63,7 +63,7 @@ class Keyring:
         keys: Keys of 32 bytes.
 
     Raises:
-        ConfigError: The ``cryptography`` package is missing. Nothing is then stored: never in the clear by accident.
+        ConfigError: The ``cryptography`` package is missing. Nothing is stored then, else it would be stored readable.
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
@@ -87,7 +87,7 @@ class Keyring:
         return nonce + encrypted
 
     def decrypt(self, key_id: bytes, encrypted: bytes, header: bytes) -> bytes | None:
-        """Return what ``encrypt`` was given; ``None`` where no key of ours, or no such text, made *encrypted*."""
+        """Return what ``encrypt`` was given; ``None`` where no key of ours has encrypted this."""
         cipher = self._ciphers.get(key_id)
         if cipher is None or len(encrypted) < _NONCE_BYTES + _TAG_BYTES:
             return None

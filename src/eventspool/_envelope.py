@@ -10,23 +10,30 @@ without its final block (a *sync flush*, RFC 1951 section 3.2.4). To send it, a 
 and a stored block with the tail and the gzip trailer go behind it (RFC 1952). So a batch is compressed once,
 and ``sentAt`` is still the moment of sending, days later.
 
-Layout: ``"ES"``, version, flags (1 = deflate), then four little-endian u32: CRC-32 of all else, number of
+Layout: ``"ES"``, version, flags (1 = deflate, 4 = cut), then four little-endian u32: CRC-32 of all else, number of
 events, CRC-32 of the text, length of the text; then the stream.
 
+A batch of which events were taken out (delivered, or erased by user id) is *cut*: between header and stream it says what
+became of every event of the batch as it was first stored, as runs such as ``1p3h`` (see ``Cut``), behind their length as
+a u32. So every process that reads the batch, in whichever queue, knows which of the first events these are. A whole batch
+says nothing of it.
+
 An *encrypted* envelope (flags = 2) holds a whole one: ``"ES"``, version, flags, CRC-32, number of events, the key's
-id (8 bytes), the nonce (12 bytes), the encrypted envelope, the tag (16 bytes). All before the nonce, but for the CRC,
-is vouched for by the tag, too.
+id (8 bytes), the nonce (12 bytes), the encrypted envelope, the tag (16 bytes). The tag vouches for all before the nonce,
+too, but for the CRC.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from types import ModuleType
 
 _deflate: ModuleType
@@ -38,9 +45,11 @@ _crc32: Callable[..., int] = _deflate.crc32
 
 __all__ = [
     "Cipher",
+    "Cut",
     "Envelope",
     "EnvelopeError",
     "count_events",
+    "cut_of",
     "decrypt",
     "encrypt",
     "open_envelope",
@@ -51,7 +60,10 @@ _MAGIC = b"ES"
 _VERSION = 1
 _DEFLATE = 1
 _ENCRYPTED = 2
+_CUT = 4
+_READABLE = (0, _DEFLATE, _ENCRYPTED, _CUT, _CUT | _DEFLATE)
 _HEADER = struct.Struct("<2sBBIIII")
+_LENGTH = struct.Struct("<I")
 _ENCRYPTED_HEAD = struct.pack("<2sBB", _MAGIC, _VERSION, _ENCRYPTED)
 _KEY_ID = slice(12, 20)
 _MAGIC_AND_CRC_BYTES = 8
@@ -59,11 +71,13 @@ _HEAD = b'{"batch":['
 _SEPARATOR = b",\n"
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 MAX_TEXT_BYTES = 64 * 1024 * 1024
-"""Most that a stored batch may inflate to; more is a decompression bomb, not a batch."""
+"""Most bytes that a stored batch may inflate to. More is a decompression bomb and no batch."""
 MAX_PAYLOAD_BYTES = MAX_TEXT_BYTES + (1 << 20)
-"""Most that a stored batch can take, however badly it compresses. Backends read nothing larger."""
+"""Most bytes that a stored batch can take, however badly it compresses. Backends read no larger one."""
 OVERSIZED = b"\0"
-"""What they hand out in its place: no batch, so it is parked as corrupt."""
+"""What backends hand out in the place of a larger one. It is no batch, so it goes to the failed queue as corrupt."""
+_MAX_CUT_EVENTS = MAX_TEXT_BYTES // 2
+"""Most events that a batch can ever have held: the shortest takes two bytes of text."""
 
 
 class EnvelopeError(ValueError):
@@ -87,16 +101,81 @@ class Cipher(Protocol):
         """Return what ``encrypt`` was given, or ``None``."""
 
 
-def seal(events: Sequence[bytes], *, compress: bool = True) -> bytes:
-    """Return the envelope of *events*, each the compact JSON of one event."""
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """
+    What became of each event of a batch out of which events were taken.
+
+    Args:
+        fates: One letter for each event of the batch as it was first stored, in its order: ``h``, it is here; ``d``, it was
+            delivered, and only others failed; ``p``, it was purged: erased by user id.
+    """
+
+    fates: bytes
+
+    DONE = b"d"
+    PURGED = b"p"
+
+    @property
+    def here(self) -> tuple[int, ...]:
+        """The positions, in the batch as first stored, of the events that are left, in their order."""
+        return self._which(b"h")
+
+    @property
+    def purged(self) -> tuple[int, ...]:
+        """The positions of those that were purged."""
+        return self._which(self.PURGED)
+
+    def _which(self, fate: bytes) -> tuple[int, ...]:
+        return tuple(position for position, letter in enumerate(self.fates) if letter == fate[0])
+
+    def keep(self, places: Iterable[int], fate: bytes) -> Cut:
+        """Take out all but the events at *places* (0 is the first of those that are left): *fate* becomes of them."""
+        here = self.here
+        kept = {here[place] for place in places}
+        fates = bytearray(self.fates)
+        for position in here:
+            if position not in kept:
+                fates[position] = fate[0]
+        return Cut(bytes(fates))
+
+    def to_bytes(self) -> bytes:
+        """Return it as runs."""
+        return b"".join(b"%d%c" % (len(list(run)), letter) for letter, run in groupby(self.fates))
+
+    @classmethod
+    def from_bytes(cls, stored: bytes) -> Cut:
+        """Return what ``to_bytes`` has written. Raises ``EnvelopeError`` for anything else."""
+        if not re.fullmatch(rb"(?:[0-9]{1,8}[hdp])*", stored):
+            raise EnvelopeError("the batch says nothing readable of the events that were taken out of it")
+        runs = [(int(number), letter) for number, letter in re.findall(rb"([0-9]+)([hdp])", stored)]
+        if sum(number for number, _ in runs) > _MAX_CUT_EVENTS:
+            raise EnvelopeError("the batch says that more was taken out of it than it can have held")
+        return cls(b"".join(letter * number for number, letter in runs))
+
+
+def seal(events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = None) -> bytes:
+    """
+    Return the envelope of *events*, each the compact JSON of one event.
+
+    Args:
+        events: The events.
+        compress: Deflate them.
+        cut: Which events of which batch these are, where others were taken out of it.
+    """
     text = _HEAD + _SEPARATOR.join(events)
     if compress:
         deflater = _deflate.compressobj(1, zlib.DEFLATED, -15)
         stream: bytes = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
     else:
         stream = text
+    flags = _DEFLATE if compress else 0
+    if cut is not None:
+        flags |= _CUT
+        fates = cut.to_bytes()
+        stream = _LENGTH.pack(len(fates)) + fates + stream
     rest = struct.pack("<III", len(events), _crc32(text), len(text)) + stream
-    head = struct.pack("<2sBB", _MAGIC, _VERSION, _DEFLATE if compress else 0)
+    head = struct.pack("<2sBB", _MAGIC, _VERSION, flags)
     return head + struct.pack("<I", _crc32(rest, _crc32(head))) + rest
 
 
@@ -107,9 +186,19 @@ def count_events(payload: bytes) -> int:
     return int(_HEADER.unpack_from(payload)[4])
 
 
+def cut_of(payload: bytes | None) -> Cut | None:
+    """Return what was taken out of the batch in *payload*; ``None`` for a whole one, and where it cannot be read."""
+    try:
+        return open_envelope(payload or b"").cut
+    except EnvelopeError:
+        return None
+
+
 def encrypt(payload: bytes, cipher: Cipher) -> bytes:
-    """Return *payload*, whatever it is, in an encrypted envelope. It stays as it is where it is one already."""
-    if payload[:4] == _ENCRYPTED_HEAD:  # one that no key of ours opened, on its way from one queue to another
+    """Return *payload*, which may be any bytes, in an encrypted envelope; *payload* itself where it is in one already."""
+    if (
+        payload[:4] == _ENCRYPTED_HEAD
+    ):  # no key of ours opened it; it is being moved from one queue to another
         return payload
     rest = struct.pack("<I8s", count_events(payload), cipher.key_id)
     rest += cipher.encrypt(payload, _ENCRYPTED_HEAD + rest)
@@ -134,6 +223,7 @@ class Envelope:
     text_crc: int
     text_bytes: int
     stream: bytes = field(repr=False)
+    cut: Cut | None = field(default=None, repr=False)
 
     def body(self, sent_at: str, *, gzip: bool) -> bytes:
         """Return the request body, ``sentAt`` included; gzipped where *gzip*."""
@@ -181,7 +271,7 @@ def open_envelope(payload: bytes) -> Envelope:
     if len(payload) < _HEADER.size or payload[:2] != _MAGIC:
         raise EnvelopeError("the payload is not an eventspool batch")
     _, version, flags, crc, events, text_crc, text_bytes = _HEADER.unpack_from(payload)
-    if version != _VERSION or flags not in (0, _DEFLATE, _ENCRYPTED):
+    if version != _VERSION or flags not in _READABLE:
         raise EnvelopeError(
             f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
         )
@@ -191,4 +281,11 @@ def open_envelope(payload: bytes) -> Envelope:
         raise EnvelopeError("the batch is encrypted, and no key given here opens it", "encrypted")
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")
-    return Envelope(events, bool(flags), text_crc, text_bytes, payload[_HEADER.size :])
+    if not flags & _CUT:
+        return Envelope(events, bool(flags & _DEFLATE), text_crc, text_bytes, payload[_HEADER.size :])
+    at = _HEADER.size + _LENGTH.size
+    end = at + int.from_bytes(payload[_HEADER.size : at], "little")
+    cut = Cut.from_bytes(payload[at:end])
+    if len(cut.here) != events:
+        raise EnvelopeError("the batch holds another number of events than were left in it")
+    return Envelope(events, bool(flags & _DEFLATE), text_crc, text_bytes, payload[end:], cut)

@@ -1,8 +1,8 @@
 """
-The note that a processor leaves in the queue with each heartbeat, for whoever watches. Pure.
+The note that a processor leaves in the queue with each heartbeat, for operators who watch the queue. Pure.
 
-It holds figures, names of machines and sentences of ours: no payload, no write key. Notes are read like everything that
-comes from a queue: any rubbish gives an answer, at worst an empty one.
+It holds figures, names of machines and sentences of ours: no payload, no write key. A note may be damaged, like everything
+that comes from a queue: what cannot be read is left empty, and nothing is raised.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ __all__ = ["Heartbeat", "read_note"]
 MAX_NOTE_BYTES = 8192
 """Longest note that is read."""
 _REQUESTS = 500
-"""From how many requests the latencies are taken."""
+"""Requests, the last ones, from which the latencies are taken."""
 _PERIODS = 4
-"""For how many heartbeats an answer is told: a watcher who looks less often than they come must see it, too."""
+"""Heartbeats in which an answer is told: an operator who looks less often than they come must see it, too."""
 _STATUSES = 16
 _LONGEST_TEXT = 200
 
 
 class Heartbeat:
     """
-    What one processor tells of itself. One thread's own.
+    What one processor tells of itself. Only one thread may use it.
 
     Args:
         host: The machine's name.
@@ -43,7 +43,7 @@ class Heartbeat:
     def __init__(self, host: str, pid: int, started_at: float) -> None:
         self._known = {"host": host, "pid": pid, "version": __version__, "started_at": started_at}
         self._seconds: deque[float] = deque(maxlen=_REQUESTS)
-        self._latencies: tuple[float | None, float | None] | None = (None, None)  # None: to be found anew
+        self._latencies: tuple[float | None, float | None] | None = (None, None)  # None: to be computed anew
         self._endings: Counter[str] = Counter()
         self._endings_before: deque[Counter[str]] = deque(maxlen=_PERIODS - 1)
         self.last_error = ""

@@ -9,22 +9,20 @@ One **job** is one batch of events in the queue. It is in exactly one state:
        +--- delayed <----+------------------> failed --replay--> waiting
                                                  \\--purge---> (gone)
 
-A lease that runs out puts its job back to *waiting* and costs one attempt: whoever held it may have died.
+A lease that runs out puts its job back to *waiting* and costs one attempt: the processor that held it may have died.
 """
-
-from __future__ import annotations
 
 import enum
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = [
+    "HELD",
     "LOST",
+    "MOVED",
+    "PAUSED",
     "PURGED",
     "PURGED_FOR",
     "PURGED_KEPT",
@@ -59,7 +57,7 @@ def new_job_id() -> str:
     """
     Return a fresh job id: 48 bits of milliseconds and 64 random bits, in hex, so ids sort by creation time.
 
-    The producer makes the id, which is what lets it commit the same job again after an unknown outcome.
+    The producer makes the id, and can therefore commit the same job again after an unknown outcome.
     """
     return f"{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
 
@@ -79,11 +77,26 @@ def new_token() -> str:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A batch on its way into the queue: *payload* is an envelope (see ``_envelope``) of *events* events."""
+    """
+    A batch on its way into the queue. What it went through in another queue comes along where it is moved.
+
+    Args:
+        id: Its id.
+        payload: An envelope (see ``_envelope``).
+        events: How many events are in it.
+        attempts: Failed attempts so far.
+        progress: What a holder saved about the half-finished batch, or "".
+        failure: The job is a failed one, and stays one, for this reason. The failure's *payload* and *events* are not used.
+        failed_at: When it failed, seconds since the epoch.
+    """
 
     id: str
     payload: bytes = field(repr=False)
     events: int
+    attempts: int = 0
+    progress: str = ""
+    failure: "Failure | None" = None
+    failed_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +108,16 @@ class CommitResult:
         accepted: Jobs that are now stored.
         duplicates: Jobs that were stored already: an earlier try of the same commit had succeeded.
         rejected: Ids that did not fit into the queue's bounds. They are not stored; try them again later.
-        epoch: Names the storage that took them, for ``lookup``. Another one takes its place when somebody empties Redis or
-            deletes the file. "" where it is not known.
+        impossible: Ids of jobs that can never be stored here, however empty the queue is: each alone is larger than the queue
+            may be, or than the server takes. They are not stored, not among *rejected*, and hold up nothing behind them.
+        epoch: Names the storage that took them, for ``lookup``. Another one takes its place when an operator empties Redis
+            or deletes the file. "" where it is not known.
     """
 
     accepted: int
     duplicates: int = 0
     rejected: tuple[str, ...] = ()
+    impossible: tuple[str, ...] = ()
     epoch: str = field(default="", compare=False, repr=False)
 
 
@@ -136,10 +152,16 @@ class Claim:
         jobs: Jobs now leased to the caller, oldest first.
         wait: Where *jobs* are fewer than asked for: seconds until the next job comes due or the queue's lease ends;
             ``None`` when nothing is stored that time alone would make claimable, or (with jobs) where that is not known.
+        obstacle: Why no job is handed out, although jobs may wait: ``HELD``, ``PAUSED``, or "" where nothing is in the way.
     """
 
     jobs: tuple[ClaimedJob, ...] = ()
     wait: float | None = None
+    obstacle: str = ""
+
+
+HELD = "another process holds the queue"
+PAUSED = "an operator has paused the queue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +171,7 @@ class Failure:
 
     Args:
         reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``,
-            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``; from ``lookup`` also ``lost`` and ``purged``.
+            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``; from ``lookup`` also ``lost``, ``purged``, ``moved``.
         error: One sentence for people, at most 500 characters. May quote up to 200 of what the data plane answered,
             so it is shown to operators and never logged.
         events: How many events the failed job holds. Counts only together with *payload*: otherwise it is what
@@ -157,6 +179,8 @@ class Failure:
         payload: A smaller envelope that replaces the stored one because the other events were delivered.
         indices: Positions, in the batch as first committed, of the events that failed; ``None`` means all.
         status: The HTTP status, where there was one.
+        purged: Positions, in the batch as first committed, of events that were erased by user id before. Neither failed nor
+            delivered, they are not among *indices*.
     """
 
     reason: str
@@ -165,16 +189,21 @@ class Failure:
     payload: bytes | None = field(default=None, repr=False)
     indices: tuple[int, ...] | None = None
     status: int | None = None
+    purged: tuple[int, ...] = ()
 
 
 LOST = Failure("lost", "the queue was emptied, deleted or replaced while it held this event", 0)
-"""What a look-up says of a job that is gone together with the storage that had taken it."""
+"""What a look-up says of a job that is gone, together with the storage that had taken it."""
 PURGED = Failure("purged", "an operator purged this event from the queue, or erased it by user id", 0)
-"""What a look-up says of a job that was deleted instead of delivered."""
+"""What a look-up says of a job that was deleted instead of delivered, or by ``indices`` of events that were erased from it."""
+MOVED = Failure(
+    "moved", "an operator moved this event to another queue: what becomes of it there is not known here", 0
+)
+"""What a look-up says of a job that another queue has taken. It did not fail: it waits there, or was delivered from there."""
 PURGED_KEPT = 10_000
-"""Of so many purged jobs, the last ones, a queue remembers that they were purged ..."""
+"""Jobs, the last ones that were purged or moved, of which a queue remembers what became of them."""
 PURGED_FOR = 86_400.0
-"""... until the first purge after so many seconds. Producers look their jobs up every few."""
+"""Seconds for which it remembers them. Producers look their jobs up every few seconds, so a day is ample."""
 
 
 class SettlementKind(enum.Enum):
@@ -202,11 +231,11 @@ class Settlement:
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    A stored job as operators see it (contract, section 3).
+    A stored job, which is one batch of events, as operators see it.
 
     Args:
         id: The job's id.
-        state: Where it is.
+        state: Where it is: ``waiting``, ``delayed``, ``leased`` or ``failed``.
         events: How many events it holds.
         bytes: Size of the stored payload.
         attempts: Failed attempts so far.
@@ -231,7 +260,14 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How much of something is stored."""
+    """
+    How much of something is stored.
+
+    Args:
+        jobs: Batches.
+        events: The events in them.
+        bytes: Size of their payloads.
+    """
 
     jobs: int = 0
     events: int = 0
@@ -241,7 +277,7 @@ class Depth:
 @dataclass(frozen=True, slots=True)
 class QueueStats:
     """
-    How full the queue is (contract, section 3).
+    How full the queue is.
 
     Args:
         waiting: Due now.
@@ -252,11 +288,13 @@ class QueueStats:
         processors: Processors seen within the last half minute.
         paused: Nothing is handed out until ``resume``.
         accepted_events: Events stored since the queue was made; what is replayed is not accepted again. This total and
-            the next three only grow, so their differences over time are rates. What was accepted was delivered, or
-            purged, or is stored.
+            the next four only grow, so their differences over time are rates. What was accepted was delivered, or
+            purged, or moved to another queue, or is stored.
         delivered_events: Events that the data plane took.
-        failed_events: Events that were moved to the failed queue, each time that they were.
+        failed_events: Events that were given up into the failed queue, each time that they were. What has failed in another
+            queue and was moved here is not.
         purged_events: Events that operators purged, or erased by user id.
+        moved_events: Events that operators moved to another queue.
     """
 
     waiting: Depth = field(default_factory=Depth)
@@ -270,6 +308,7 @@ class QueueStats:
     delivered_events: int = 0
     failed_events: int = 0
     purged_events: int = 0
+    moved_events: int = 0
 
     def as_dict(self) -> Mapping[str, object]:
         """Return the same figures as nested plain dictionaries."""
@@ -281,23 +320,23 @@ class QueueStats:
 @dataclass(frozen=True, slots=True)
 class ProcessorInfo:
     """
-    A processor, as it described itself at its last heartbeat. What an older one did not say is empty.
+    A processor, as it described itself at its last heartbeat. What a processor of an older version does not say is empty.
 
     Args:
         token: Its lease token.
         host: The machine's name.
         pid: The process.
-        version: Its eventspool.
+        version: The version of its eventspool.
         started_at: Seconds since the epoch.
         seen_at: When the queue last heard of it, seconds since the epoch.
         in_flight: Jobs that it holds.
         sent: Jobs that it delivered since it started.
         retried: Attempts that ended in a retry since it started.
-        paused: To it the data plane is down or refuses the write key; it only probes.
+        paused: The processor finds that the data plane is down or refuses the write key, and only probes.
         latency_p50: Median of the last requests' times in seconds; ``None`` before the first.
-        latency_p99: Their 99th percentile.
-        statuses: How its requests of the last seconds ended: the HTTP status, ``timeout``, or ``error`` where no answer
-            came for another reason -> how many.
+        latency_p99: The 99th percentile of the same times.
+        statuses: How many of its requests of the last seconds ended how: with an HTTP status, with ``timeout``, or with
+            ``error`` where no answer came for another reason.
         last_error: What last went wrong, in one sentence; "" when nothing did.
     """
 

@@ -14,7 +14,7 @@ no state, so forked children do not draw alike either.
 
 
 def backoff_bound(failures: int, initial: float, maximum: float) -> float:
-    """Return ``min(maximum, initial * 2**(failures - 1))``: the bound after that many failures in a row."""
+    """Return ``min(maximum, initial * 2**(failures - 1))``, the bound after *failures* failures in a row."""
     return min(maximum, initial * 2.0 ** min(max(failures, 1) - 1, 63))
 
 
@@ -22,8 +22,8 @@ def compute_backoff(
     failures: int, initial: float, maximum: float, jitter: float, retry_after: float | None = None
 ) -> float:
     """
-    Return the seconds to wait before a job's next attempt: full jitter, and never sooner than the data plane
-    asked.
+    Return the seconds to wait before a job's next attempt: drawn with full jitter, and never less than the data plane asked
+    for.
 
     Args:
         failures: Failed attempts so far, this one included.
@@ -39,6 +39,6 @@ def is_exhausted(attempts: int, max_attempts: int, age: float, retry_for: float)
     """
     Say whether a job is given up: it failed *max_attempts* times *and* is at least *retry_for* seconds old.
 
-    A negative age is that of one whose producer's clock runs ahead: it is new.
+    A negative age means that the producer's clock runs ahead: such a job is new.
     """
     return attempts >= max_attempts and max(age, 0.0) >= retry_for

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -89,10 +88,11 @@ class Capture(list[dict[str, Any]]):
 def capture_events() -> Iterator[Capture]:
     """Collect what every client of this process accepts inside the ``with`` block, instead of sending it."""
     from eventspool._events import methods
+    from eventspool._events.decoding import decode_event
 
     captured = Capture()
     outer = methods.capture
-    methods.capture = lambda encoded: captured.append(json.loads(encoded))
+    methods.capture = lambda encoded: captured.append(decode_event(encoded))
     try:
         yield captured
     finally:

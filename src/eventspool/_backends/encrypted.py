@@ -1,23 +1,23 @@
 """
 A backend whose payloads are encrypted on their way in and decrypted on their way out.
 
-Standing between the pipeline and the storage it covers every way there: new batches, the rest of a batch of which a part
-failed, events handed over from memory, and the error texts, which may quote what the data plane said of an event. Ids,
-times, sizes, numbers of events, reasons and positions stay readable: the queue works by them.
+It stands between the pipeline and the storage, so it covers every way there: new batches, the rest of a batch of which a
+part failed, events handed over from memory, and the error texts, which may quote what the data plane said of an event.
+Ids, times, sizes, numbers of events, reasons and positions stay readable: the queue works by them.
 """
 
 from __future__ import annotations
 
 import base64
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.protocol import Backend
 from eventspool._envelope import decrypt, encrypt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eventspool._backends import Backend
     from eventspool._envelope import Cipher
     from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Settlement
 
@@ -26,14 +26,19 @@ __all__ = ["EncryptedBackend"]
 _ERROR = "encrypted:"
 _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
+_UNTOUCHED = frozenset(
+    "durable shared open close abandon ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
+    " stats processors reasons pause expedite replay purge repair".split()
+)
+"""What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
 
 
 class EncryptedBackend:
     """
     Keeps *inner*'s payloads encrypted (see ``Backend`` for what each method promises).
 
-    A payload that is not encrypted is handed out as it is: it was stored before there was a key. So is one that no
-    key opens: ``open_envelope`` says so, and it stays in the queue.
+    A payload that is not encrypted is handed out as it is: it was stored before there was a key. A payload that no key opens
+    is handed out as it is, too: ``open_envelope`` then says so, and the job stays in the queue.
 
     Args:
         inner: Where the jobs are.
@@ -43,32 +48,33 @@ class EncryptedBackend:
     def __init__(self, inner: Backend, cipher: Cipher) -> None:
         self._inner = inner
         self._cipher = cipher
-        self.durable = inner.durable
-        self.shared = inner.shared
-        self.open = inner.open
-        self.ack = inner.ack
-        self.renew = inner.renew
-        self.leave = inner.leave
-        self.wait = inner.wait
-        self.interrupt = inner.interrupt
-        self.stats = inner.stats
-        self.replay = inner.replay
-        self.purge = inner.purge
-        self.processors = inner.processors
-        self.reasons = inner.reasons
-        self.pause = inner.pause
-        self.expedite = inner.expedite
-        self.repair = inner.repair
-        self.close = inner.close
-        self.abandon = inner.abandon
+        for name in _UNTOUCHED:
+            setattr(self, name, getattr(inner, name))
+
+    if TYPE_CHECKING:  # the type checker does not follow `setattr`
+
+        def __getattr__(self, name: str) -> Any: ...
 
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
-        """Store *jobs*, encrypted."""
-        return self._inner.commit([replace(job, payload=encrypt(job.payload, self._cipher)) for job in jobs])
+        """Store *jobs*, with encrypted payloads."""
+        return self._inner.commit(
+            [
+                replace(
+                    job,
+                    payload=encrypt(job.payload, self._cipher),
+                    failure=job.failure and self._encrypt_failure(job.failure),
+                )
+                for job in jobs
+            ]
+        )
 
-    def claim(self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False) -> Claim:
+    def claim(
+        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+    ) -> Claim:
         """Lease jobs, and decrypt them."""
-        claim = self._inner.claim(token, limit=limit, visibility_timeout=visibility_timeout, probe=probe)
+        claim = self._inner.claim(
+            token, limit=limit, visibility_timeout=visibility_timeout, probe=probe, sending=sending
+        )
         if not claim.jobs:
             return claim
         return replace(
@@ -76,7 +82,7 @@ class EncryptedBackend:
         )
 
     def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
-        """End leases; what is stored of a failure is encrypted."""
+        """End leases. What is stored of a failure is encrypted."""
         return self._inner.settle(
             token,
             [
@@ -106,18 +112,24 @@ class EncryptedBackend:
         """Return one job's envelope, decrypted."""
         return self._decrypt(self._inner.payload(job_id))
 
-    def rewrite(self, job_id: str, expected: bytes, payload: bytes, events: int) -> bool:
-        """Replace a payload, encrypted; what is stored is compared by what it decrypts to."""
+    def rewrite(
+        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
+    ) -> bool:
+        """Put *payload*, encrypted, in the place of *expected*. The stored payload is compared decrypted."""
         stored = self._inner.payload(job_id)
         if stored is None or self._decrypt(stored) != expected:
             return False
-        return self._inner.rewrite(job_id, stored, encrypt(payload, self._cipher), events)
+        return self._inner.rewrite(job_id, stored, encrypt(payload, self._cipher), events, purged)
 
     def _decrypt(self, payload: bytes | None) -> bytes | None:
         return None if payload is None else decrypt(payload, self._cipher)
 
     def _encrypt_failure(self, failure: Failure) -> Failure:
         payload = None if failure.payload is None else encrypt(failure.payload, self._cipher)
+        if failure.error.startswith(
+            _ERROR
+        ):  # no key of ours opened it, and it moves from one queue to another
+            return replace(failure, payload=payload)
         error = encrypt(failure.error.encode(errors="replace")[:_ERROR_BYTES], self._cipher)
         return replace(failure, payload=payload, error=_ERROR + base64.b64encode(error).decode())
 
@@ -130,3 +142,9 @@ class EncryptedBackend:
             return error
         opened = decrypt(stored, self._cipher)
         return error if opened is stored else opened.decode(errors="ignore")
+
+
+# A method that is new in the Protocol must be decided on: if it were passed on unseen, it might store what is secret.
+_decided = _UNTOUCHED | vars(EncryptedBackend).keys()
+if _forgotten := [n for n in {*Backend.__annotations__, *vars(Backend)} - _decided if n[0] != "_"]:
+    raise TypeError(f"{__name__} must encrypt, or leave untouched: {', '.join(_forgotten)}")

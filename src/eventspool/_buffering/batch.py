@@ -20,9 +20,9 @@ def count_fitting(events: Sequence[bytes], max_batch_bytes: int, guess: int = 0)
     """
     Return how many of the first *events* make a request body of at most *max_batch_bytes*.
 
-    Sizes are those of the uncompressed body: that is what a data plane's limit is about. An event that is larger
-    than a batch may be stands alone. Other threads may append meanwhile. Counting is cheaper by a *guess* of how
-    many there will be at least, such as a little less than last time; a wrong one changes nothing.
+    Sizes are those of the uncompressed body, which a data plane's limit is about. An event that is larger than a batch
+    may be is a batch of its own. Other threads may append meanwhile. A *guess* of how many events will fit at least,
+    such as a little less than last time, makes counting cheaper; a wrong guess changes nothing.
     """
     size, count, total = _FRAME_BYTES, 0, len(events)
     guess = min(guess, total)

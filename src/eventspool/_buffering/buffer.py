@@ -1,11 +1,14 @@
 """
-The bounded buffer between the callers' threads and the flusher: the first, and in memory the only, home of an
-event.
+The bounded buffer between the callers' threads and the flusher. An event is here first, and without a durable queue nowhere
+else.
 
 ``put`` takes no lock. It relies on ``deque.append`` and ``len`` being atomic, as they are with and without the
 GIL, and on the order of its steps: first the event, then the question whether to wake the flusher. So callers
 never wait for each other or for the flusher, and ``track()`` may be called from a signal handler that
 interrupts ``track()``. A wake-up is raised once per flush, not once per event.
+
+What the flusher *draws* stays in here until it has become a job (``forget``). So wherever an exception cuts the flusher off,
+an event is here or in a job, and has the same number.
 """
 
 from __future__ import annotations
@@ -15,17 +18,22 @@ import queue
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from eventspool._buffering.batch import count_fitting
 
-__all__ = ["Buffer", "Taken"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Buffer", "Drawn"]
 
 _NEVER = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """What the flusher took: *events* in order, the first of which was the *first*-th event ever accepted."""
+class Drawn:
+    """What the flusher is to make a job of: *events* in order, the first of which was the *first*-th event ever accepted."""
 
     first: int
     events: list[bytes] = field(repr=False)
@@ -38,19 +46,20 @@ class Buffer:
     Args:
         capacity: Events held in memory at most, in here or on their way into the queue. Threads that put at the same
             instant may each exceed it by one event.
+        count_outside: Returns how many events that have left are still held by memory alone.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, count_outside: Callable[[], int] = lambda: 0) -> None:
         self._capacity = capacity
         self._room = capacity
         self._events: deque[bytes] = deque()
+        self._drawn = Drawn(0, [])
         self._wake_at = 1  # the first event starts the clock
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() may interrupt itself
         self._ended = False
-        self._lock = threading.RLock()  # never of those who put; the others may interrupt themselves
-        self._taken = 0
-        self._expected = 0  # in the next batch, at least: events of one program differ little in size
-        self._outside = 0  # taken, but still only in memory
+        self._lock = threading.RLock()  # taken by threads of ours only; a destructor may interrupt its holder
+        self._expected = 0  # fewest events of the next batch: events of one program differ little in size
+        self._count_outside = count_outside
 
     def put(self, event: bytes) -> bool:
         """Append *event*. Return False when the buffer is full or closed."""
@@ -64,11 +73,11 @@ class Buffer:
         if self._ended:
             return not self._take_back(event)
         self._wake_at = _NEVER
-        self._wakeups.put(None)
+        self._wakeups.put(None)  # an exception may prevent it: so the flusher also looks every few seconds
         return True
 
     def _take_back(self, event: bytes) -> bool:
-        """Remove an event that slipped in after the end. Return whether it was still there."""
+        """Remove an event that was put after the end. Return whether it was still there."""
         while True:
             try:
                 self._events.remove(event)
@@ -78,37 +87,45 @@ class Buffer:
                 continue
             return True
 
-    def take(self, max_batch_bytes: int) -> Taken:
-        """Take one batch. What was taken counts against the capacity until it is released."""
+    def draw(self, max_batch_bytes: int) -> Drawn:
+        """Return the events of one batch, the same until they are forgotten. They count against the capacity."""
         with self._lock:
-            count = count_fitting(self._events, max_batch_bytes, self._expected)
-            self._expected = count - count // 32
-            return self._take(count)
+            if not self._drawn.events:
+                count = count_fitting(self._events, max_batch_bytes, self._expected)
+                self._expected = count - count // 32
+                self._draw(count)
+            return self._drawn
 
-    def end(self) -> Taken:
-        """Take everything that is left, and refuse even events whose ``put`` is under way."""
+    def end(self) -> Drawn:
+        """Return everything that is left, and refuse even events whose ``put`` is under way."""
         with self._lock:
             self._capacity, self._ended, self._wake_at = -1, True, 0
-            return self._take(len(self._events))
+            self._draw(len(self._events))
+            return self._drawn
 
-    def _take(self, events: int) -> Taken:
-        first = self._taken
-        self._taken += events
-        self._move(events)  # before they leave the deque, so that nobody sees room that is not there
-        pop = self._events.popleft
-        return Taken(first, [pop() for _ in range(events)])
+    def _draw(self, events: int) -> None:
+        # First the room, so that no caller sees room that is not there.
+        self._room = self._capacity - self._outside - events
+        # One call of C moves them, so that no exception comes in between.
+        with contextlib.suppress(IndexError):  # a `put` that came too late has taken its event back
+            self._drawn.events.extend(islice(iter(self._events.popleft, None), events))
 
-    def _move(self, events: int) -> None:
-        self._outside += events
-        self._room = self._capacity - self._outside
+    def forget(self, drawn: Drawn) -> None:
+        """Note that *drawn* is a job now. Its events count against the capacity for as long as memory alone holds the job."""
+        if self._drawn is drawn:
+            self._drawn = Drawn(drawn.first + len(drawn.events), [])
 
-    def release(self, events: int) -> None:
-        """Give back room for *events* that were taken: they are stored or settled."""
+    @property
+    def _outside(self) -> int:
+        return len(self._drawn.events) + self._count_outside()
+
+    def refresh(self) -> None:
+        """Count anew what memory holds: something was stored, or settled."""
         with self._lock:
-            self._move(-events)
+            self._room = self._capacity - self._outside
 
     def await_trigger(self, timeout: float | None) -> bool:
-        """Wait until a flush is due or somebody raises the alarm. Return whether the alarm went."""
+        """Wait at most *timeout* seconds for a wake-up, by ``put`` or ``alarm``. Return whether it came."""
         try:
             self._wakeups.get(timeout=timeout)
         except queue.Empty:
@@ -121,9 +138,8 @@ class Buffer:
     def arm(self, events: int) -> bool:
         """Raise the next wake-up when there are this many *events*. Return whether there are already."""
         self._wake_at = events
-        with (
-            self._lock
-        ):  # whoever appended before this instant is seen here; whoever does later sees the new mark
+        # An event that was appended before this instant is counted here; a later `put` sees the new mark.
+        with self._lock:
             return len(self._events) >= events
 
     def alarm(self) -> None:
@@ -132,28 +148,28 @@ class Buffer:
 
     def close(self) -> None:
         """Refuse new events from now on."""
-        with self._lock:
+        with self._lock:  # a thread that counts the room meanwhile would open it again
             self._capacity = -1
-            self._move(0)
+            self._room = -1
 
     @property
     def taken(self) -> int:
-        """Events ever taken; the number of the next one to be."""
-        return self._taken
+        """Events that are, or were, in a job; the number of the next one to be."""
+        return self._drawn.first
 
     @property
     def accepted(self) -> int:
         """Events ever accepted; the number of the next one."""
         with self._lock:
-            return self._taken + len(self._events)
+            return self._drawn.first + len(self._drawn.events) + len(self._events)
 
     @property
     def waiting(self) -> int:
-        """Events in the buffer itself."""
-        return len(self._events)
+        """Events that are in no job."""
+        return len(self._drawn.events) + len(self._events)
 
     @property
     def held(self) -> int:
         """Events that only memory holds."""
         with self._lock:
-            return len(self._events) + self._outside
+            return self._outside + len(self._events)

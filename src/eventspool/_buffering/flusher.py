@@ -1,49 +1,72 @@
 """
-The thread that moves events from the buffer into the queue, batch by batch.
+What moves events from the buffer into the queue, batch by batch. It is a plain object (``_guest.loop.Repeated``).
 
-While the queue cannot be reached it keeps the batches it has made, with their ids, and takes no more from the
-buffer: so memory stays bounded by ``max_internal_queue_size``, and committing again after an unknown outcome
+While the queue cannot be reached, the flusher keeps the batches that it has made, with their ids, and takes no more events
+from the buffer. So memory stays bounded by ``max_internal_queue_size``, and a commit that is repeated after an unknown outcome
 adds no second job. With a spill file (see ``spill``) the batches go there instead, after a second.
+
+A turn may be cut off at any line and is then repeated: what it moves is in the old place until it is in the new one, and each
+step bears repeating.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from eventspool._buffering.spill import is_spill_due
+from eventspool._buffering.lookup import LookUp
+from eventspool._buffering.place import Place
 from eventspool._envelope import seal
 from eventspool._exceptions import QueueError
-from eventspool._job import NewJob, new_job_id
+from eventspool._guest.log import Log
+from eventspool._guest.throttle import Throttle
+from eventspool._job import Failure, NewJob, new_job_id
 from eventspool._retry import compute_backoff
 from eventspool._retry import system_random as random
-from eventspool._throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from eventspool._backends import Backend
-    from eventspool._buffering.buffer import Buffer
-    from eventspool._buffering.ledger import Ledger
+    from eventspool._buffering.buffer import Buffer, Drawn
     from eventspool._buffering.spill import Spill
     from eventspool._config import ClientOpts
-    from eventspool._job import CommitResult, Failure
+    from eventspool._settling.ledger import Audit, Ledger
 
-__all__ = ["Flusher"]
+__all__ = ["Flusher", "Handover"]
 
-_log = logging.getLogger("eventspool")
+_log = Log("eventspool")
 
 _JOBS_PER_COMMIT = 8
 _FULL_PAUSE = 0.25
 _SPILL_POLL = 0.05
 """Seconds between two looks at whether it is time to spill, early in an outage."""
+_HANDOVER_POLL = 0.1
+"""Seconds between two looks at whether the previous queue has given its jobs away."""
 _PACE = 0.25
 """Seconds between flushes under load, unless ``_PLENTY`` events wait: batches grow instead of coming more often."""
 _PLENTY = 1000
+_LONGEST_IDLE = 5.0
+"""Seconds after which the flusher looks at the buffer unasked: an exception of the host's may have prevented a wake-up."""
 _NEVER_STORED = "closed"
+
+
+class Handover(Protocol):
+    """A queue that gives its jobs to the one that takes its place."""
+
+    def collect(self, now: float) -> list[NewJob] | None:
+        """Return its jobs in order, ``None`` while some of them may still be delivered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """A batch that was made, and that may not be in the list where it belongs yet."""
+
+    job: NewJob
+    drawn: Drawn
+    goal: list[NewJob]
 
 
 class Flusher:
@@ -56,8 +79,9 @@ class Flusher:
         backend: Where batches go.
         opts: The client's options.
         spill: Where batches go while *backend* is not available, or ``None``.
+        max_batch_bytes: Largest request body that is made.
         on_stored: Called after each commit.
-        on_lookup: Called with what the queue says of jobs that are open for long.
+        on_lookup: Called with what the queue says of jobs that are open for long, and of those that never fit into it.
     """
 
     def __init__(
@@ -68,122 +92,130 @@ class Flusher:
         opts: ClientOpts,
         *,
         spill: Spill | None = None,
+        max_batch_bytes: int | None = None,
         on_stored: Callable[[], object],
         on_lookup: Callable[[list[str], Mapping[str, Failure | None]], object],
     ) -> None:
         self._buffer = buffer
         self._ledger = ledger
-        self.backend = backend
-        self.spill = spill
         self._opts = opts
+        self._place = Place(backend, spill, buffer, opts.max_internal_queue_size)
+        self._look_up = LookUp(ledger, self._place, on_lookup)
+        self._max_batch_bytes = max_batch_bytes or opts.max_batch_bytes
         self._on_stored = on_stored
         self._on_lookup = on_lookup
-        self._opened: Backend | None = None
+        self._staged: _Staged | None = None
         self._made: list[NewJob] = []
         self._adopted: list[NewJob] = []
+        self._handover: Handover | None = None
         self._urgent_upto = 0
         self._flush_by: float | None = None
         self._paced_until = 0.0
         self._flush_at, self._plenty = _thresholds(opts)
         self._retry_at = 0.0
-        self._away_since: float | None = (
-            None  # since when the queue has not answered, with no file in its place
-        )
-        self._file_retry_at = 0.0
-        self._lookup_at = 0.0
         self._failures = 0
         self._committing = threading.Lock()
-        self._taking = threading.Lock()  # what leaves the buffer is in the ledger before anybody else looks
-        self._closing = threading.Event()
-        self._leaving = False
-        self._thread = threading.Thread(target=self._run, name="eventspool-flusher", daemon=True)
+        self._taking = threading.RLock()  # what was drawn is in the ledger before another thread looks
+        self._closing = False
         self._throttle = Throttle(_log)
-        self.is_started = False
-        """Its thread runs, or ran."""
+        self.trouble = ""
+        """Why made batches are not stored yet, in words of ours; "" where they are, or where nothing went wrong so far."""
+        self.refusals = 0
+        """Times that the queue, or the file in its place, took nothing."""
 
-    def start(self) -> None:
-        """Start the thread, unless that was done. Raises ``RuntimeError`` where none is to be had, and may be called again."""
-        if self.is_started:
-            return
-        self.is_started = True  # first: starting may be interrupted once the thread is there
-        try:
-            self._thread.start()
-        except RuntimeError:
-            self.is_started = False
-            raise
-        if self.spill is not None:
-            self._buffer.alarm()  # its file may hold something
-
-    @property
-    def is_current(self) -> bool:
-        """Whether this is its thread."""
-        return self._thread is threading.current_thread()
+    # -- from outside ------------------------------------------------------------------------------------------------
 
     def hasten(self, upto: int) -> None:
         """Move every event numbered below *upto* now, without waiting for ``flush_at`` or ``flush_interval``."""
         self._urgent_upto = max(self._urgent_upto, upto)
         self._retry_at = 0.0
-        self._lookup_at = 0.0  # somebody waits now: the next look-up may be seconds away
-        if self.spill is not None:
-            self.spill.hasten()
+        self._look_up.due_at = 0.0  # the caller waits, and the next look-up may be seconds away
+        if self._place.spill is not None:
+            self._place.spill.hasten()
         self._buffer.alarm()
 
-    def switch(self, backend: Backend, spill: Spill | None) -> None:
-        """Commit to *backend* from now on, or to its *spill*. When this returns, no commit to the one before is under way."""
+    def switch(
+        self,
+        backend: Backend,
+        spill: Spill | None,
+        max_batch_bytes: int | None = None,
+        handover: Handover | None = None,
+    ) -> None:
+        """
+        Commit to *backend* from now on, or to its *spill*; first of all what the previous queue held.
+
+        When this returns, no commit to the previous queue is under way. Until *handover* has given that queue's jobs, no other
+        batch is committed.
+        """
         with self._committing:
-            self._ledger.forget_stored()  # first: a look-up in the new queue must not miss them there
-            self.backend = backend
-            self.spill = spill
-        if spill is not None:
+            self._ledger.forget_stored()  # first: otherwise a look-up would miss these jobs in the new queue
+            self._handover = handover
+            self._place.switch(backend, spill)
+            self._max_batch_bytes = max_batch_bytes or self._opts.max_batch_bytes
+        if spill is not None or handover is not None:
             self._buffer.alarm()
 
-    def adopt(self, jobs: list[NewJob]) -> None:
-        """Take over jobs that the backend before held and commit them before anything else."""
-        self._adopted = [*self._adopted, *jobs]
-        self._buffer.alarm()
-
     def stop(self) -> None:
-        """End the thread after its present turn."""
-        self._closing.set()
+        """Let the turn that is under way be the last."""
+        self._closing = True
         self._buffer.alarm()
 
-    def join(self, timeout: float) -> None:
-        """Wait at most *timeout* seconds until the thread has ended."""
-        self._thread.join(max(timeout, 0.0))
+    @property
+    def is_handed_over(self) -> bool:
+        """What a previous queue held is in the present one, or among the batches that are to go there."""
+        return self._handover is None
 
-    def _run(self) -> None:
-        while not self._closing.is_set():
-            self._buffer.await_trigger(self._patience())
-            try:
-                self._turn(time.monotonic())
-                self._failures = 0
-            except QueueError as error:
-                self._failures += 1
-                self._retry_at = time.monotonic() + compute_backoff(self._failures, 0.1, 5.0, random.random())
-                self._throttle.warning("the queue is not available (%s); events wait in memory", error)
-            except Exception as error:  # noqa: BLE001 - a bug must not stop the flow for ever
-                self._retry_at = time.monotonic() + 1.0
-                _log.error("flushing met %s and goes on", type(error).__name__)
+    def count_held(self) -> int:
+        """Return how many events are in made batches that only memory holds, and that a durable queue is to take."""
+        return sum(job.events for job in (*self._made, *self._adopted))
 
-    def _patience(self) -> float | None:
-        now = time.monotonic()
-        moments = []
+    # -- a turn ------------------------------------------------------------------------------------------------------
+
+    def patience(self, now: float) -> float:
+        """Return how many seconds nothing is due, unless the buffer says otherwise."""
+        moments = [now + _LONGEST_IDLE]
+        if self._handover is not None:
+            return _HANDOVER_POLL
+        if self._staged is not None:
+            return 0.0
         if self._made or self._adopted:
-            may_spill = self.spill is not None and self._away_since is not None
+            may_spill = self._place.may_spill
             moments.append(min(self._retry_at, now + _SPILL_POLL) if may_spill else self._retry_at)
         elif self._flush_by is not None:
             paced = now < self._paced_until < self._flush_by
             moments.append(self._paced_until if paced else self._flush_by)
-        if self._ledger.open_jobs and self.backend.shared:
-            moments.append(self._lookup_at)
-        return max(min(moments) - now, 0.0) if moments else None
+        if self._look_up.is_needed:
+            moments.append(self._look_up.due_at)
+        return max(min(moments) - now, 0.0)
+
+    def wait(self, patience: float | None) -> bool:
+        """Wait until the buffer, or a thread that wants something stored, wakes it. Return whether one did."""
+        return self._buffer.await_trigger(patience)
+
+    def turn(self, now: float) -> bool:
+        """Move what is due. What the queue cannot take now is kept, and tried again later."""
+        if self._closing:
+            return False
+        try:
+            self._turn(now)
+            self._failures = 0
+        except QueueError as error:
+            self._failures += 1
+            self.refusals += 1
+            self.trouble = str(error)
+            self._retry_at = time.monotonic() + compute_backoff(self._failures, 0.1, 5.0, random.random())
+            self._throttle.warning("the queue is not available (%s); events wait in memory", error)
+        return True
 
     def _turn(self, now: float) -> None:
-        self._look_into_spill(now)
-        if self._ledger.open_jobs and self.backend.shared and now >= self._lookup_at:
-            self._look_up_calmly(now)
+        with self._taking:
+            self._stage()
+        if not self._take_over(now):
+            return
+        self._place.look_into_file(now)
+        self._look_up.look(now)
         if self._made or self._adopted:
-            if now < self._retry_at and not self._is_spill_due():
+            if now < self._retry_at and not self._place.is_spill_due:
                 return
             self._commit()
         while not self._made and self._is_due(time.monotonic()):
@@ -193,7 +225,19 @@ class Flusher:
                 self._make_batches(upto)
                 self._commit()
             if not self._made:
-                self._flush_by = None  # the clock of whatever came meanwhile starts with the next turn
+                self._flush_by = None  # the clock of events that came meanwhile starts with the next turn
+
+    def _take_over(self, now: float) -> bool:
+        """Adopt what the previous queue held, to be committed before anything else. Return whether that is done."""
+        handover = self._handover
+        if handover is not None:
+            jobs = handover.collect(now)
+            if jobs is None:
+                return False
+            known = {job.id for job in self._adopted}
+            self._adopted = [*self._adopted, *(job for job in jobs if job.id not in known)]
+            self._handover = None
+        return True
 
     def _is_due(self, now: float) -> bool:
         if not (self._buffer.waiting or self._buffer.arm(1)):
@@ -204,157 +248,126 @@ class Flusher:
         enough = self._plenty if now < self._paced_until else self._flush_at
         return self._buffer.arm(enough) or self._urgent_upto > self._buffer.taken or now >= self._flush_by
 
+    # -- batches -------------------------------------------------------------------------------------------------------
+
     def _make_batches(self, upto: int) -> None:
         while len(self._made) < _JOBS_PER_COMMIT and self._buffer.taken < upto:
-            job = self._make_batch()
-            if job is None:  # the client has closed meanwhile
+            if not self._make_batch(self._made):  # the client has closed meanwhile
                 return
-            self._made.append(job)
 
-    def _make_batch(self) -> NewJob | None:
-        compress = self._opts.gzip or self.backend.durable
-        job_id = new_job_id()
+    def _make_batch(self, goal: list[NewJob]) -> bool:
+        """Make a batch of the events that wait longest, and append it to *goal*. Return whether any event waited."""
         with self._taking:
-            taken = self._buffer.take(self._opts.max_batch_bytes)
-            if not taken.events:
-                return None
-            self._ledger.open_job(job_id, taken.first, taken.events)
-        return NewJob(job_id, seal(taken.events, compress=compress), len(taken.events))
+            drawn = self._buffer.draw(self._max_batch_bytes)
+            if not drawn.events:
+                return False
+            compress = self._opts.gzip or self._place.backend.durable
+            payload = seal(drawn.events, compress=compress)
+            self._staged = _Staged(NewJob(new_job_id(), payload, len(drawn.events)), drawn, goal)
+            self._stage()
+        return True
+
+    def _stage(self) -> None:
+        """Put a batch that was made where it belongs. Each step bears repeating: an exception may cut this off."""
+        staged = self._staged
+        if staged is None:
+            return
+        job, drawn, goal = staged.job, staged.drawn, staged.goal
+        self._ledger.open_job(job.id, drawn.first, drawn.events)
+        if not (goal and goal[-1].id == job.id):
+            goal.append(job)
+        self._buffer.forget(drawn)
+        self._staged = None
+
+    def audit(self, timeout: float) -> tuple[Audit, int, int, int] | None:
+        """
+        Return the ledger's audit and the buffer's *taken*, *held* and *waiting*, while no event is between the two.
+
+        Return ``None`` where the flusher's thread does not let go of the buffer within *timeout* seconds.
+        """
+        if not self._taking.acquire(timeout=timeout):
+            return None
+        try:
+            return self._ledger.audit(), self._buffer.taken, self._buffer.held, self._buffer.waiting
+        finally:
+            self._taking.release()
 
     def abandon_buffer(self) -> None:
-        """Open what is left in the buffer as a job that will never be stored: the client has closed."""
+        """Open the events that are left in the buffer as a job that will never be stored: the client has closed."""
         with self._taking:
+            self._stage()
             left = self._buffer.end()
             if left.events:
                 self._ledger.open_job(_NEVER_STORED, left.first, left.events)
+                self._buffer.forget(left)
 
     def _commit(self) -> None:
         with self._committing:
+            if (
+                self._handover is not None
+            ):  # the queue was switched amid this turn: what the previous one holds comes first
+                return
             while self._adopted and self._store(self._adopted):
                 pass
             while self._made and not self._adopted and self._store(self._made):
                 pass
         if self._made or self._adopted:
             self._retry_at = time.monotonic() + _FULL_PAUSE
-            self._throttle.warning(
-                "%s is full; events wait in memory until there is room",
-                "the spill file" if self.spill is not None and self.spill.is_active else "the queue",
-            )
+            self.trouble = f"{self._place.name} is full"
+            self.refusals += 1
+            self._throttle.warning("%s is full; events wait in memory until there is room", self._place.name)
+        else:
+            self.trouble = ""
 
     def _store(self, jobs: list[NewJob]) -> bool:
         """Commit the first of *jobs* and take them off the list. Return whether they all fitted into the queue."""
         group = jobs[:_JOBS_PER_COMMIT]
-        result = self._spill_group(group)
-        spilled = result is not None
-        if result is None:
-            with self._noting_outages():
-                result = self.backend.commit(group)
-        left = set(result.rejected)
-        stored = [job for job in group if job.id not in left]
-        if stored:
-            jobs[:] = [job for job in group if job.id in left] + jobs[len(group) :]
+        result, spilled = self._place.commit(group)
+        # What the file can never take waits for the queue.
+        impossible = set() if spilled else set(result.impossible)
+        left = {*result.rejected, *result.impossible} - impossible
+        done = [job for job in group if job.id not in left]
+        if done:
+            self._give_up([job for job in done if job.id in impossible])
             if not spilled:
-                self._ledger.note_stored((job.id for job in stored), result.epoch)
-            if self.backend.durable:
-                self._buffer.release(sum(job.events for job in stored))
+                self._ledger.note_stored((job.id for job in done), result.epoch)
+            jobs[:] = [job for job in group if job.id in left] + jobs[len(group) :]
+            self._buffer.refresh()
             self._on_stored()
-            if not spilled and self._opened is not self.backend:
-                self._opened = self.backend
-                with contextlib.suppress(QueueError):  # commits do without; it warns of what storage is like
-                    self.backend.open()
+            if not spilled:
+                self._place.open()
         return not left
 
-    def _look_up_calmly(self, now: float) -> None:
-        try:
-            self._look_up(now)
-        except QueueError as error:
-            if self.spill is None:
-                raise
-            self._throttle.warning("the queue is not available (%s)", error)  # commits go on, into the file
+    def _give_up(self, jobs: list[NewJob]) -> None:
+        """Settle batches that the queue can never take, not even when it is empty."""
+        for job in jobs:
+            error = f"the queue can hold no batch of {len(job.payload):,} bytes: raise max_bytes, or the server's limit"
+            self._throttle.error("%s; its %d events are given up", error, job.events)
+            failure = Failure("too_large", error, job.events, payload=job.payload)
+            self._on_lookup([job.id], {job.id: failure})
 
-    @contextlib.contextmanager
-    def _noting_outages(self) -> Iterator[None]:
-        began = time.monotonic()
-        try:
-            yield
-        except QueueError:
-            if self._away_since is None:
-                self._away_since = began
-            raise
-        self._away_since = None
-
-    # -- the spill file ------------------------------------------------------------------------------------------------
-
-    def _spill_group(self, group: list[NewJob]) -> CommitResult | None:
-        """Commit to the spill file. Return ``None`` where *group* is for the queue."""
-        spill = self.spill
-        if spill is None or not (spill.is_active or self._is_spill_due()):
-            return None
-        try:
-            result = spill.commit(group, begin=self._is_spill_due())
-        except QueueError as error:
-            if spill.is_active and not spill.is_broken:
-                raise  # the mover can read it: nothing may overtake what is in there
-            self._file_retry_at = time.monotonic() + 1.0
-            self._throttle.warning("the spill file cannot be used (%s)", error)
-            return None
-        self._away_since = None
-        return result
-
-    def _is_spill_due(self) -> bool:
-        now = time.monotonic()
-        if self.spill is None or self._away_since is None or now < self._file_retry_at:
-            return False
-        capacity = self._opts.max_internal_queue_size
-        return is_spill_due(now - self._away_since, self._buffer.held, capacity, leaving=self._leaving)
-
-    def _look_into_spill(self, now: float) -> None:
-        if self.spill is not None:
-            try:
-                self.spill.look(now)
-            except QueueError as error:
-                self._throttle.warning("the spill file cannot be used (%s)", error)
+    # -- the end -------------------------------------------------------------------------------------------------------
 
     def leave(self) -> None:
-        """Be told that the client closes: from now on nothing waits in memory for the end of an outage."""
-        self._leaving = True
+        """Note that the client closes: from now on nothing waits in memory for the end of an outage."""
+        self._place.is_leaving = True
 
     def rescue(self) -> None:
         """
-        Put what only memory holds into the spill file, from another thread: ours may hang in a commit.
+        Put what only memory holds into the spill file. For a thread that closes: the flusher's own may hang in a commit.
 
-        Should that commit succeed yet, the file's job has the same id.
+        Should that commit succeed after all, the job in the file has the same id.
         """
-        spill = self.spill
-        if spill is None:
-            return
-        jobs = [*self._adopted, *self._made]
-        while (job := self._make_batch()) is not None:
-            jobs.append(job)
-        try:
-            for at in range(0, len(jobs), _JOBS_PER_COMMIT):
-                spill.commit(jobs[at : at + _JOBS_PER_COMMIT], begin=True)
-        except QueueError as error:
-            self._throttle.warning("the spill file cannot be used (%s)", error)
-
-    def _look_up(self, now: float) -> None:
-        """Ask the queue for jobs that are open for long: another process may have settled them."""
-        hurry = self._ledger.has_waiters
-        self._lookup_at = now + (0.25 if hurry else 5.0)
-        if self.spill is not None and self.spill.is_active:
-            self._lookup_at = now + 1.0  # among the jobs in the file it takes longer to find the others
-            if self.spill.is_away:
-                return  # commits to the file must not wait for an answer that will not come
-        stale = self._ledger.stale_jobs(0.5 if hurry else 5.0, 500)
-        for epoch, ids in self._ledger.by_epoch(stale).items():
-            with self._noting_outages():
-                standing = self.backend.lookup(ids, epoch=epoch)
-            self._on_lookup(ids, standing)
+        if self._place.spill is not None:
+            jobs = [*self._adopted, *self._made]
+            while self._make_batch(jobs):
+                pass
+            self._place.rescue(jobs, _JOBS_PER_COMMIT)
 
 
 def _thresholds(opts: ClientOpts) -> tuple[int, int]:
-    """Return how many events trigger a flush, and how many do so soon after another one."""
-    if opts.durability == "persisted":  # somebody waits for each
+    """Return how many events trigger a flush, and how many trigger one soon after another."""
+    if opts.durability == "persisted":  # a caller waits for each event
         return 1, 1
     flush_at = min(opts.flush_at, opts.max_internal_queue_size)
     return flush_at, max(flush_at, min(_PLENTY, opts.max_internal_queue_size // 4))

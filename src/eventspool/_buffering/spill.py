@@ -1,25 +1,29 @@
 """
-The degrade ladder's middle rung: a local SQLite queue that takes batches while the queue in Redis is not available.
+The spill file: a local SQLite queue that takes batches while the queue in Redis is not available.
 
-Memory, then the file, then refusal. A batch keeps its id on all of its ways, so callbacks, flushes and look-ups go
-on working, and a commit that is repeated after a crash adds no second job.
+In an outage, batches wait in memory first, then in the file; only when that is full events are refused. A batch keeps its id
+wherever it goes, so callbacks, flushes and look-ups go on working, and a commit that is repeated after a crash adds no
+second job.
 
-Order: as long as the file holds anything, new batches go behind it. One thread, the *mover*, takes jobs out, oldest
-first: it leases them, commits them to Redis, and only then has the file forget them. The lease is that of a
-first-in-first-out queue, as a whole and by one token, so of several processes that share the file one moves at a time.
+Order is kept: as long as the file holds any job, new batches go behind it. The *mover*, which its own loop repeats, takes jobs
+out, oldest first: it leases them, commits them to Redis, and only then has the file forget them. The file is a
+first-in-first-out queue, leased as a whole, so of several processes that share it one moves at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventspool._envelope import count_events
+from eventspool._backends.mover import Mover
 from eventspool._exceptions import QueueError
-from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_token
+from eventspool._guest.log import Log
+from eventspool._guest.loop import Loop
+from eventspool._guest.thread import NoThread
+from eventspool._job import PURGED
 from eventspool._retry import compute_backoff
 from eventspool._retry import system_random as random
 
@@ -27,12 +31,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from eventspool._backends import Backend
-    from eventspool._buffering.ledger import Ledger
-    from eventspool._job import ClaimedJob, CommitResult
+    from eventspool._job import CommitResult, Failure, NewJob
+    from eventspool._settling.ledger import Ledger
 
 __all__ = ["Spill", "is_spill_due"]
 
-_log = logging.getLogger("eventspool")
+_log = Log("eventspool")
 
 _SPILL_AFTER = 1.0
 """Seconds of outage that memory alone bridges."""
@@ -40,9 +44,9 @@ _JOBS_PER_MOVE = 64
 _LEASE = 3.0
 """Seconds after which another process may go on where a dead one was moving."""
 _POLL = 0.25
-"""Longest wait, in seconds, for another process that is moving, and for room in a full queue."""
+"""Longest wait, in seconds, for another process that moves jobs, and for room in a full queue."""
 _TURN = 0.1
-"""Longest, in seconds, that a commit waits for the mover to have moved something before it."""
+"""Longest, in seconds, that a commit waits for the mover to move something first."""
 _BACKOFF_INITIAL, _BACKOFF_MAX = 0.1, 2.0
 _LOOK_INTERVAL = 60.0
 
@@ -71,6 +75,7 @@ class Spill:
         ledger: Told of every job that goes in or out.
         on_moved: Called after jobs went into the queue, and when the file is empty.
         on_lookup: Called with the failure of a job that cannot be moved.
+        fail_rest: Makes that failure (see ``Mover``).
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Spill:
         *,
         on_moved: Callable[[], object],
         on_lookup: Callable[[list[str], Mapping[str, Failure | None]], object],
+        fail_rest: Callable[[str, str, bytes | None, str], Failure],
     ) -> None:
         self._file = file
         self._path = Path(path).absolute()
@@ -89,26 +95,38 @@ class Spill:
         self._ledger = ledger
         self._on_moved = on_moved
         self._on_lookup = on_lookup
-        self._token = new_token()
+        self._jobs = Mover(
+            file,
+            queue,
+            limit=_JOBS_PER_MOVE,
+            lease=_LEASE,
+            fail_rest=fail_rest,
+            remember=False,  # a process that looks for a job asks the queue
+            on_stored=self._note_moved,
+            at_source=self._on_file,
+            at_target=self._on_queue,
+        )
         self._lock = (
             threading.Lock()
-        )  # what goes in, and whether anything does, changes by one hand at a time
+        )  # one thread at a time puts jobs in, or changes whether the file is in use
         self._stopping = threading.Event()
         self._wake = threading.Event()
-        self._turn = threading.Event()
-        self._mover: threading.Thread | None = None
+        self._passing = threading.Event()  # the mover lets a commit in
+        self._mover: Loop | None = None
+        self._failures = 0
+        self._move_at = 0.0
         self._look_at = 0.0
         self._looked = False
         self._moved = 0
         self.is_active = False
-        """The file holds jobs, or may: new batches go behind them."""
+        """The file holds jobs, or may hold some: new batches go behind them."""
         self.is_away = False
         """The mover could not reach the queue."""
         self.is_broken = False
         """The mover could not use the file."""
 
     def look(self, now: float) -> None:
-        """Take up what an earlier process, or another one that died, left in the file. Looks now and then only."""
+        """Have the jobs moved that an earlier process, or one that died, left in the file. Looks once a minute at most."""
         if self.is_active or now < self._look_at:
             return
         self._look_at = now + _LOOK_INTERVAL
@@ -139,14 +157,18 @@ class Spill:
             jobs: What the queue does not take now.
             begin: Also into an empty file. Otherwise return ``None``: the queue is to be asked.
         """
-        if self.is_active and not self.is_away:  # fewer in than out, or the file would never be empty
-            self._turn.wait(_TURN)
-            self._turn.clear()
+        # The mover takes a batch of jobs out before each commit, which is smaller: so the file shrinks even under full load.
+        if self.is_active and not self.is_away:
+            self._passing.wait(_TURN)
+            self._passing.clear()
         with self._lock:
             if not (begin or self.is_active):
                 return None
+            if not self.is_active:
+                # Should an exception cut us off behind the commit, the next look finds the jobs.
+                self._look_at = 0.0
             result = self._file.commit(jobs)
-            left = set(result.rejected)
+            left = {*result.rejected, *result.impossible}
             self._ledger.note_spilled((job.id for job in jobs if job.id not in left), result.epoch)
             if not self.is_active:
                 _log.warning("the queue is not available: events go into the spill file until it is back")
@@ -154,7 +176,7 @@ class Spill:
             return result
 
     def hasten(self) -> None:
-        """Try the queue now: somebody waits."""
+        """Have the mover try the queue now: a caller waits."""
         self._wake.set()
 
     def stop(self, timeout: float) -> None:
@@ -164,6 +186,11 @@ class Spill:
         mover = self._mover
         if mover is not None:
             mover.join(max(timeout, 0.0))
+
+    @property
+    def is_alive(self) -> bool:
+        """The mover's thread runs."""
+        return self._mover is not None and self._mover.is_alive
 
     def close(self) -> None:
         """Close the file."""
@@ -176,85 +203,91 @@ class Spill:
     # -- the mover -----------------------------------------------------------------------------------------------------
 
     def _activate(self) -> None:
-        self.is_active, self.is_away, self.is_broken, self._moved = True, True, False, 0
-        if self._stopping.is_set():
-            return
-        with contextlib.suppress(RuntimeError):  # the interpreter is going down: the next process moves them
-            mover = threading.Thread(target=self._run, name="eventspool-spill", daemon=True)
-            mover.start()
-            self._mover = mover
+        self.is_away, self.is_broken, self._moved = True, False, 0
+        self._mover = Loop("spill", self, on_failure=self._fail)
+        self.is_active = True
+        self.tend()
 
-    def _run(self) -> None:
-        failures = 0
-        while not self._stopping.is_set():
-            self._wake.clear()
-            try:
-                pause = self._move()
-                if pause is None:
-                    self._turn.set()
-                    return
-                failures, self.is_broken = 0, False
-            except QueueError:  # the processor and the flusher meet the same, and report it
-                failures += 1
-                pause = compute_backoff(failures, _BACKOFF_INITIAL, _BACKOFF_MAX, random.random())
+    def tend(self) -> None:
+        """Have the mover's loop run where the file holds something; again, should its thread have ended."""
+        mover = self._mover
+        if mover is not None and self.is_active and not self._stopping.is_set():
+            with contextlib.suppress(NoThread):  # tried again later, or else by the next process
+                mover.start()
+
+    def patience(self, now: float) -> float:
+        """Return how many seconds the mover has nothing to do."""
+        return max(self._move_at - now, 0.0)
+
+    def wait(self, patience: float | None) -> bool:
+        """Wait until a thread wants the queue to be tried now."""
+        return self._wake.wait(patience)
+
+    def turn(self, now: float) -> bool:  # noqa: ARG002 - as every loop is told
+        """Move some jobs. Return whether the file may hold more."""
+        self._wake.clear()
+        try:
+            pause = None if self._stopping.is_set() else self._move()
+            self._failures, self.is_broken = 0, False
+        except QueueError:  # the processor and the flusher meet the same outage, and report it
+            self._failures += 1
+            pause = compute_backoff(self._failures, _BACKOFF_INITIAL, _BACKOFF_MAX, random.random())
+            self._give_back()
+        if pause is None:
+            self._passing.set()
+            if self._stopping.is_set():
                 self._give_back()
-            except Exception as error:  # noqa: BLE001 - a bug must not keep events here for ever
-                pause = 1.0
-                _log.error("moving events out of the spill file met %s and goes on", type(error).__name__)
-                self._give_back()
-            if pause:
-                self._turn.set()
-                self._wake.wait(pause)
+            return False
+        if pause:
+            self._passing.set()
+        self._move_at = time.monotonic() + pause
+        return True
+
+    def _fail(self, error: BaseException) -> None:
         self._give_back()
+        _log.error("moving events out of the spill file met %s and goes on", type(error).__name__)
 
     def _move(self) -> float | None:
         """Move some jobs. Return how long to wait before the next, ``None`` when the file is empty."""
         if self.is_away:
             with self._on_queue():
                 self._queue.open()
-        with self._on_file():
-            claim = self._file.claim(self._token, limit=_JOBS_PER_MOVE, visibility_timeout=_LEASE)
-        if not claim.jobs:
-            return None if self._end_if_empty() else min(_POLL, claim.wait or _POLL)
-        jobs = self._readable(claim.jobs)
-        with self._on_queue():
-            result = self._queue.commit(jobs)
-        left = set(result.rejected)
-        done = [job.id for job in jobs if job.id not in left]
-        self._moved += sum(job.events for job in jobs if job.id not in left)
-        with self._lock:  # `commit` has told the ledger that they are here before it hears that they are not
-            self._ledger.note_moved(done, result.epoch)
-        with self._on_file():
-            self._file.ack(done)
+        step = self._jobs.step()
+        if step.is_idle:
+            return None if self._end_if_empty() else min(_POLL, step.wait or _POLL)
+        for job_id, failure in step.failed.items():  # they are in the file's failed queue
+            self._on_lookup([job_id], {job_id: failure})
         self._on_moved()
-        if left:
+        if step.left:
             self._give_back()
             return _POLL
-        if len(claim.jobs) == _JOBS_PER_MOVE:  # otherwise the next claim should find nothing, and this end
-            self._turn.set()
+        if (
+            len(step.moved) == _JOBS_PER_MOVE
+        ):  # after fewer, the next step is to find the file empty, and this to end
+            self._passing.set()
         return 0.0
 
-    def _readable(self, claimed: Sequence[ClaimedJob]) -> list[NewJob]:
-        """Return the claimed jobs to commit. One without a payload goes to the file's failed queue."""
-        jobs = []
-        for job in claimed:
-            if job.payload is not None:
-                jobs.append(NewJob(job.id, job.payload, count_events(job.payload)))
-                continue
-            failure = Failure("missing", "the batch's payload is not in the spill file any more", 0)
-            with self._on_file():
-                self._file.settle(self._token, [Settlement(job.id, SettlementKind.FAIL, failure=failure)])
-            self._on_lookup([job.id], {job.id: failure})
-        return jobs
+    def _note_moved(self, jobs: Sequence[NewJob], epoch: str) -> None:
+        self._moved += sum(job.events for job in jobs)
+        with (
+            self._lock
+        ):  # `commit` must have told the ledger that they are in the file before this says that they left it
+            self._ledger.note_moved([job.id for job in jobs], epoch)
 
     def _end_if_empty(self) -> bool:
         with self._lock, self._on_file():
             stats = self._file.stats()
             if stats.waiting.jobs or stats.delayed.jobs or stats.leased.jobs:
                 return False
-            self._file.leave(self._token)
+            self._jobs.leave()
             for epoch, ids in self._ledger.by_epoch(self._ledger.spilled_jobs).items():
-                lost = self._file.lookup(ids, epoch=epoch)  # somebody has deleted the file
+                # The file was deleted, or an operator purged them there. What was erased from a batch goes with the batch.
+                found = self._file.lookup(ids, epoch=epoch)
+                lost = {
+                    i: f
+                    for i, f in found.items()
+                    if f is None or not (f.reason == PURGED.reason and f.indices)
+                }
                 self._on_lookup(list(lost), lost)
             self._ledger.note_moved()  # also what another process has moved
             self.is_active = False
@@ -264,7 +297,7 @@ class Spill:
 
     def _give_back(self) -> None:
         with contextlib.suppress(QueueError):  # then the lease runs out by itself
-            self._file.leave(self._token)
+            self._jobs.leave()
 
     @contextlib.contextmanager
     def _on_queue(self) -> Iterator[None]:

@@ -1,1 +1,1 @@
-"""The terminal's side of eventspool: it asks the library's public parts and shows what they answer."""
+"""The command line of eventspool. It calls the library and shows the answers."""

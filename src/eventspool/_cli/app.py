@@ -1,7 +1,8 @@
 """
-The command group: finds the commands, and turns every way to fail into a sentence and an exit status.
+The command group: it finds the commands, and turns every error into a sentence and an exit status.
 
-0 done, 1 failed, 2 wrong usage, 130 interrupted. Nobody ever sees a traceback, unless EVENTSPOOL_DEBUG asks for it.
+The status is 0 when the command is done, 1 when it failed, 2 for wrong usage and 130 after Ctrl-C. A traceback is shown only
+where EVENTSPOOL_DEBUG is set.
 """
 
 from __future__ import annotations
@@ -73,9 +74,8 @@ def cli() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run the command that *arguments* name and return its exit status."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(
-            stream, TextIOWrapper
-        ):  # what cannot be written is escaped: the id of a foreign job may be no text
+        if isinstance(stream, TextIOWrapper):
+            # Characters that cannot be written are escaped: the id of a foreign job may be no text.
             stream.reconfigure(errors="backslashreplace")
     try:
         status = cli.main(list(arguments), prog_name="eventspool", standalone_mode=False)
@@ -89,7 +89,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         say_error(error.format_message())
         return 1
-    except BrokenPipeError:  # whoever read our output has enough of it
+    except BrokenPipeError:  # the program that read our output has closed it
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the flush at exit must not fail
         return 1
     except OSError as error:

@@ -1,4 +1,4 @@
-"""How the demo is told: live on a terminal, in lines elsewhere, and the account at the end."""
+"""How the demo shows itself: live on a terminal, in lines elsewhere, and with an account at the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eventspool._cli.output import console, format_count, key_value_table
+from eventspool._config.stores import title_of
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -23,7 +24,7 @@ _BAR_WIDTH = 40
 
 
 class QuietNarrator:
-    """Says nothing: somebody reads JSON."""
+    """Says nothing, because a program reads the JSON at the end."""
 
     def __enter__(self) -> Self:
         return self
@@ -46,7 +47,7 @@ class PlainNarrator(QuietNarrator):
         self._next = 2.0
 
     def progress(self, progress: Progress) -> None:
-        """Write how far it is, now and then."""
+        """Write how far the demo is, every two seconds."""
         if progress.elapsed >= self._next:
             self._next = progress.elapsed + 2.0
             stored, delivered = f"{progress.stored:,} stored", f"{progress.delivered:,} delivered"
@@ -55,13 +56,13 @@ class PlainNarrator(QuietNarrator):
             )
 
     def incident(self, incident: Incident) -> None:
-        """Write it down."""
+        """Write a line about *incident*, unless it is weather."""
         if incident.kind != "weather":
             self._target.print(f"{incident.elapsed:6.1f} s  {incident.text}")
 
 
 class LiveNarrator(QuietNarrator):
-    """Shows two bars and the present trouble; the kills stay above as lines."""
+    """Shows two bars and the fault of the moment; the kills stay above them as lines."""
 
     def __init__(self, target: Console) -> None:
         self._target = target
@@ -81,11 +82,11 @@ class LiveNarrator(QuietNarrator):
         self._live.stop()
 
     def progress(self, progress: Progress) -> None:
-        """Redraw."""
+        """Draw the bars anew."""
         self._live.update(_live_view(progress))
 
     def incident(self, incident: Incident) -> None:
-        """Keep kills and the beginning on the screen."""
+        """Write a line that stays on the screen about *incident*, unless it is weather."""
         if incident.kind != "weather":
             style = "red" if incident.kind == "kill" else "default"
             line = Text.assemble((f"{incident.elapsed:5.1f} s  ", "dim"), (incident.text, style))
@@ -131,7 +132,7 @@ def show_result(result: DemoResult) -> None:
     shown.columns[1].justify = "right"
     shown.add_column(style="dim", overflow="fold")
     shown.add_row("input", f"{result.total:,}", f"purchases ({result.source})")
-    shown.add_row("accepted", f"{result.accepted:,}", f"acknowledged as stored in {_QUEUES[result.queue]}")
+    shown.add_row("accepted", f"{result.accepted:,}", f"acknowledged as stored in {title_of(result.queue)}")
     shown.add_row("delivered", f"{result.delivered:,}", "received by the data plane, counted by messageId")
     shown.add_row("lost", _judged(result.lost), "acknowledged but never received")
     shown.add_row("changed", _judged(result.changed), "received again with other bytes")
@@ -158,9 +159,6 @@ def show_result(result: DemoResult) -> None:
         out.print(f"[bold green]Nothing lost.[/] {arrived}, {format_count(result.kills, 'kill')} survived.")
     else:
         out.print(f"[bold red]Not as promised:[/] {_complaint(result)}.")
-
-
-_QUEUES = {"sqlite": "an embedded SQLite file", "redis": "Redis"}
 
 
 def _judged(count: int) -> Text:

@@ -1,4 +1,4 @@
-"""A group of commands that says which one was perhaps meant."""
+"""A group of commands that answers an unknown name with the nearest known one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            import difflib  # a command is seldom wrong
+            import difflib  # imported here, because few calls need it
 
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             if not near:

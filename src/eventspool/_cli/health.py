@@ -1,16 +1,15 @@
 """
-What tells a supervisor how a worker is: a few small HTTP answers, and systemd's datagrams.
+How a supervisor learns how a worker is: from a few small HTTP answers, and from systemd's datagrams.
 
-*Live* means that this process works; a worker that is not should be restarted. An outage of the queue or the data plane is no
-reason to: restarting mends neither. *Ready* means that events flow, so a roll-out may go on: the queue answers, the data plane
-takes what it is sent, and nobody has asked the worker to stop.
+*Live* means that this process works; a worker that is not live should be restarted. An outage of the queue or of the data
+plane does not make it so, because a restart mends neither. *Ready* means that events flow, so that a roll-out may go on: the
+queue answers, the data plane takes events, and the worker was not asked to stop.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.server
-import json
 import os
 import socket
 import threading
@@ -20,7 +19,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from eventspool._metrics import PROMETHEUS_CONTENT_TYPE
+from eventspool._events.decoding import json_text
+from eventspool._operate.metrics import PROMETHEUS_CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,14 +31,14 @@ DEFAULT_HOST = "127.0.0.1"
 PATHS = {"live": "/livez", "ready": "/readyz"}
 METRICS_PATH = "/metrics"
 STALE_AFTER = 30.0
-"""Seconds without a sign of life from the worker's loop. One look at a queue that hangs may take 10."""
+"""Seconds without a sign of life from the worker's loop until it is not live. One look at a hanging queue may take 10."""
 _READ_TIMEOUT = 5.0
 _PROCESSOR = "eventspool-processor"
 
 
 class Health:
     """
-    How the worker is, written by its loop and read by whoever asks.
+    How the worker is. Its loop writes this; the threads that answer HTTP requests read it.
 
     Args:
         clock: Returns monotonic seconds.
@@ -51,13 +51,13 @@ class Health:
         self._is_working = False
 
     def note(self, obstacle: str) -> None:
-        """Note a sign of life, and what keeps events from flowing ("" when nothing does)."""
+        """Note a sign of life, and the obstacle that keeps events from flowing ("" when they flow)."""
         self._seen_at = self._clock()
         self._obstacle = obstacle
         self._is_working = True
 
     def stop(self) -> None:
-        """The worker was asked to stop: it is not ready any more, and nobody needs to restart it."""
+        """Note that the worker was asked to stop: it is not ready any more, and need not be restarted."""
         self._obstacle = "the worker is stopping"
         self._is_working = False
 
@@ -80,8 +80,8 @@ def serve_health(
     health: Health, host: str, port: int | None, read_metrics: Callable[[], str] = str
 ) -> Iterator[None]:
     """
-    Answer ``/livez`` and ``/readyz`` while this lasts: 200, or 503 with the reason; and ``/metrics``, for Prometheus, with
-    what *read_metrics* returns. Without a *port*, do nothing.
+    Answer requests for ``/livez`` and ``/readyz`` while this lasts, with 200, or with 503 and the reason; and requests of
+    Prometheus for ``/metrics`` with the text that *read_metrics* returns. Without a *port*, do nothing.
 
     Raises:
         click.ClickException: The port cannot be listened on.
@@ -108,7 +108,7 @@ def serve_health(
             self.do_GET()
 
         def _tell(self, status: int, body: dict[str, Any]) -> None:
-            self._answer(status, json.dumps(body).encode() + b"\n", "application/json")
+            self._answer(status, json_text(body, ascii_only=True).encode() + b"\n", "application/json")
 
         def _answer(self, status: int, content: bytes, content_type: str) -> None:
             self.send_response_only(status)
@@ -120,14 +120,14 @@ def serve_health(
                 self.wfile.write(content)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class' name
-            """Say nothing: probes come every few seconds."""
+            """Write nothing, because probes come every few seconds."""
 
     class Server(http.server.ThreadingHTTPServer):
         address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         daemon_threads = True
 
         def handle_error(self, request: Any, client_address: Any) -> None:
-            """Say nothing: a probe that hung up is its own business."""
+            """Write nothing when a probe hangs up: it is no error of the worker."""
 
     try:
         server = Server((host, port), Handler)
@@ -150,7 +150,7 @@ def notify_service_manager(message: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
-    if address.startswith("@"):  # Linux' abstract names
+    if address.startswith("@"):  # an abstract name of Linux
         address = "\0" + address[1:]
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.sendto(message.encode(), address)

@@ -1,9 +1,9 @@
 """
-From a line of JSON to the arguments of an event method. Pure but for reading the stream.
+How a line of JSON becomes the arguments of an event method. Pure, but for reading the stream.
 
-A line is an event as it goes over the wire and as ``eventspool queue export`` writes it; only ``type`` and
-what that type needs must be there. A line without ``messageId`` gets one that depends on its content alone,
-and on how many identical lines came before it: sending a file again repeats the ids.
+A line is an event in the form that it has on the wire and that ``eventspool queue export`` writes. Only ``type`` and the
+fields that this type needs must be there. A line without ``messageId`` gets one that depends only on its content and on
+the number of identical lines before it, so that a file that is sent again has the same ids.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import hashlib
 import json
 import uuid
 from collections import Counter
-from decimal import Decimal
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from eventspool._events.decoding import exact_float, exact_int
+from eventspool._events.kinds import COMMON, KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,28 +27,12 @@ MAX_LINE_BYTES = 1 << 20
 """Longest line taken; no event is nearly as large."""
 
 _NAMESPACE = uuid.UUID("6f0b3f0e-52a5-5d0c-9a0c-5f1e3c0d7b11")
-_COMMON = {
-    "userId": "user_id",
-    "context": "context",
-    "timestamp": "timestamp",
-    "anonymousId": "anonymous_id",
-    "integrations": "integrations",
-    "messageId": "message_id",
-}
-_OWN = {
-    "track": {"event": "event", "properties": "properties"},
-    "identify": {"traits": "traits"},
-    "page": {"category": "category", "name": "name", "properties": "properties"},
-    "screen": {"category": "category", "name": "name", "properties": "properties"},
-    "group": {"groupId": "group_id", "traits": "traits"},
-    "alias": {"previousId": "previous_id"},
-}
 _IGNORED = {"type", "channel", "originalTimestamp", "sentAt", "receivedAt", "version"}
-"""Fields of the wire form that are made anew."""
+"""Fields of the wire form that the client makes anew."""
 
 
 class LineError(ValueError):
-    """A line is no event. The message says why, without its content."""
+    """A line is no event. The message says why, and holds nothing of the line."""
 
 
 class Call(NamedTuple):
@@ -72,7 +58,7 @@ def read_lines(stream: IO[bytes]) -> Iterator[tuple[int, bytes, bool]]:
 
 
 class LineReader:
-    """Turns lines into calls. Remembers the lines without an id, to tell identical ones apart."""
+    """Turns lines into calls. It remembers the lines without an id, to tell identical ones apart."""
 
     def __init__(self) -> None:
         self._seen: Counter[bytes] = Counter()
@@ -81,9 +67,9 @@ class LineReader:
         """Return the call that *line* stands for. Raises ``LineError``."""
         event = _parse(line)
         kind = event.get("type")
-        if not isinstance(kind, str) or kind not in _OWN:
-            raise LineError(f"type must be one of {', '.join(_OWN)}")
-        names = _COMMON | _OWN[kind]
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise LineError(f"type must be one of {', '.join(KINDS)}")
+        names = {**COMMON, **KINDS[kind].fields}
         arguments: dict[str, Any] = {}
         for position, (field, value) in enumerate(event.items(), start=1):
             if field in names:
@@ -94,6 +80,8 @@ class LineReader:
             raise LineError("alias has no anonymousId")
         if arguments.get("timestamp") is None and event.get("originalTimestamp") is not None:
             arguments["timestamp"] = event["originalTimestamp"]
+        if kind == "identify" and arguments.get("traits") == {}:
+            del arguments["traits"]  # given as empty, they would replace those of the context
         if arguments.get("message_id") is None:
             arguments["message_id"] = self._stable_id(line)
         return Call(kind, arguments)
@@ -106,7 +94,9 @@ class LineReader:
 
 def _parse(line: bytes) -> dict[str, Any]:
     try:
-        event = json.loads(line.decode("utf-8"), parse_float=_exactly, parse_constant=_refuse)
+        event = json.loads(
+            line.decode("utf-8"), parse_int=exact_int, parse_float=exact_float, parse_constant=_refuse
+        )
     except UnicodeDecodeError:
         raise LineError("not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -118,12 +108,6 @@ def _parse(line: bytes) -> dict[str, Any]:
     if not isinstance(event, dict):
         raise LineError("not a JSON object")
     return event
-
-
-def _exactly(text: str) -> float | Decimal:
-    """Return a number that is written out again as it was."""
-    number = float(text)
-    return number if repr(number) == text else Decimal(text)
 
 
 def _refuse(_: str) -> None:

@@ -1,14 +1,14 @@
-"""What a long-running command says: lines for people, or JSON, one object a line, for whatever collects logs."""
+"""The log of a long-running command: lines for people, or JSON, one object a line, for programs that collect logs."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from eventspool._cli.output import say, show_warnings
+from eventspool._events.decoding import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _logger = logging.getLogger("eventspool.worker")
 
 class Log:
     """
-    Where a command's own words and the library's warnings go.
+    The place where a command's own messages and the library's warnings go.
 
     Args:
         format: One of ``LOG_FORMATS``.
@@ -34,7 +34,7 @@ class Log:
         self.is_json = format == "json"
 
     def say(self, text: str, **fields: object) -> None:
-        """Say what happens. In JSON, *fields* stand beside the message."""
+        """Write a message. In JSON, *fields* stand beside it."""
         if self.is_json:
             _logger.info("%s", text, extra={"fields": fields})
         else:
@@ -42,7 +42,7 @@ class Log:
 
     @contextlib.contextmanager
     def listening(self, target: Console) -> Iterator[None]:
-        """Have the library's log go to *target* while this lasts."""
+        """Send the library's log to *target* while this lasts."""
         if not self.is_json:
             with show_warnings(target):
                 yield
@@ -73,5 +73,5 @@ class _ToJSON(logging.Handler):
             **getattr(record, "fields", {}),
         }
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(json.dumps(line, default=str) + "\n")
+            self._stream.write(json_text(line, ascii_only=True) + "\n")
             self._stream.flush()

@@ -1,22 +1,30 @@
-"""Options that several commands share, with their environment variables."""
+"""
+Options that several commands share, with their environment variables.
+
+Options that belong together reach a command as one value, so that none of them is listed again in each command's arguments.
+"""
 
 from __future__ import annotations
 
+import functools
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, SQLiteOpts, parse_queue_url
-from eventspool._exceptions import QueueError
+from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, QueueOpts
+from eventspool._config.stores import list_urls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
+    "DataPlaneAddress",
+    "QueueAddress",
     "data_plane_options",
     "encryption_key",
+    "gathered",
     "json_option",
     "multi_option",
     "queue_options",
@@ -27,32 +35,39 @@ __all__ = [
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
-def json_option(function: _F) -> _F:
-    """Add ``--json``."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(function)
+@dataclass(frozen=True, slots=True)
+class QueueAddress:
+    """Which queue a command is about; the names are those of ``QueueOpts``."""
+
+    url: str = field(repr=False)
+    queue_name: str
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlaneAddress:
+    """Where a command delivers, and with which write key ("" for none); the names are those of ``Client``."""
+
+    write_key: str = field(repr=False)
+    data_plane_url: str
+    path: str
+    proxy: str | None = field(repr=False)
+    ca_file: str | None
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
 def queue_options(*, required: bool) -> Callable[[_F], _F]:
-    """Add ``--queue``, ``--queue-name`` and ``--prefix``."""
+    """Add ``--queue``, ``--queue-name`` and ``--prefix``; pass them on as *address*, ``None`` where no queue is given."""
 
-    def add(function: _F) -> _F:
-        function = click.option(
-            "--prefix",
-            envvar="EVENTSPOOL_PREFIX",
-            default="hightouch",
-            show_default=True,
-            show_envvar=True,
-            help="What the queue's keys begin with.",
-        )(function)
-        function = click.option(
-            "--queue-name",
-            envvar="EVENTSPOOL_QUEUE_NAME",
-            default="hightouchEventsQueue",
-            show_default=True,
-            show_envvar=True,
-            help="Name of the queue.",
-        )(function)
-        return click.option(
+    def gather(queue_url: str | None, queue_name: str, prefix: str) -> dict[str, Any]:
+        there = required or queue_url
+        return {"address": QueueAddress(queue_url or "", queue_name, prefix) if there else None}
+
+    return gathered(
+        gather,
+        click.option(
             "--queue",
             "-q",
             "queue_url",
@@ -60,55 +75,78 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
             envvar="EVENTSPOOL_QUEUE",
             required=required,
             show_envvar=True,
-            help="The queue: redis://HOST:PORT/DB, unix://PATH or sqlite:///PATH. What is stored encrypted needs "
-            "EVENTSPOOL_ENCRYPTION_KEY, too.",
-        )(function)
+            help=f"The queue: {list_urls()}. A queue whose events are encrypted also needs EVENTSPOOL_ENCRYPTION_KEY.",
+        ),
+        click.option(
+            "--queue-name",
+            envvar="EVENTSPOOL_QUEUE_NAME",
+            default="hightouchEventsQueue",
+            show_default=True,
+            show_envvar=True,
+            help="Name of the queue.",
+        ),
+        click.option(
+            "--prefix",
+            envvar="EVENTSPOOL_PREFIX",
+            default="hightouch",
+            show_default=True,
+            show_envvar=True,
+            help="What the queue's keys begin with.",
+        ),
+    )
 
-    return add
 
-
-def multi_option(function: _F) -> _F:
+def multi_option(
+    about: str = "Share the queue with other processes, or keep strict order.",
+) -> Callable[[_F], _F]:
     """Add ``--multi/--single``."""
     return click.option(
         "--multi/--single",
         envvar="EVENTSPOOL_MULTI",
         default=False,
         show_envvar=True,
-        help="Share the queue with other processes, or keep strict order.  [default: single]",
-    )(function)
+        help=f"{about}  [default: single]",
+    )
 
 
-def spill_option(function: _F) -> _F:
-    """Add ``--spill``."""
-    return click.option(
-        "--spill",
-        metavar="URL",
-        envvar="EVENTSPOOL_SPILL",
-        show_envvar=True,
-        help="A local file, sqlite:///PATH, for events while a queue in Redis is not available. What an earlier "
-        "process left in it is moved on.",
-    )(function)
+spill_option = click.option(
+    "--spill",
+    metavar="URL",
+    envvar="EVENTSPOOL_SPILL",
+    show_envvar=True,
+    help="A local file, sqlite:///PATH, that takes events while a queue in Redis is not available. Events that an "
+    "earlier process left in it are moved on.",
+)
 
 
 def encryption_key() -> str | None:
-    """Return the keys of ``EVENTSPOOL_ENCRYPTION_KEY``. There is no option for them: others can read a command line."""
+    """Return the keys in ``EVENTSPOOL_ENCRYPTION_KEY``. They have no option, because others can read a command line."""
     return os.environ.get("EVENTSPOOL_ENCRYPTION_KEY") or None
 
 
 def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
-    """Add ``--write-key``, ``--data-plane-url`` and ``--path``."""
+    """
+    Add ``--write-key``, ``--data-plane-url``, ``--path``, ``--proxy`` and ``--ca-file``; pass them on as *data_plane*, a
+    ``DataPlaneAddress``.
+    """
 
-    def add(function: _F) -> _F:
-        function = click.option(
-            "--path",
-            metavar="PATH",
-            envvar="EVENTSPOOL_PATH",
-            default=DEFAULT_PATH,
-            show_default=True,
+    def gather(
+        write_key: str | None, data_plane_url: str, path: str, proxy: str | None, ca_file: str | None
+    ) -> dict[str, Any]:
+        return {"data_plane": DataPlaneAddress(write_key or "", data_plane_url, path, proxy, ca_file)}
+
+    return gathered(
+        gather,
+        click.option(
+            "--write-key",
+            "-k",
+            metavar="KEY",
+            envvar="EVENTSPOOL_WRITE_KEY",
+            required=key_required,
             show_envvar=True,
-            help="Where batches go there, as the clients have it.",
-        )(function)
-        function = click.option(
+            help="The source's write key. Better given in the environment: others can read a command line.",
+        ),
+        click.option(
             "--data-plane-url",
             "-d",
             metavar="URL",
@@ -117,28 +155,67 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
             show_default=True,
             show_envvar=True,
             help="Where events are delivered.",
-        )(function)
-        return click.option(
-            "--write-key",
-            "-k",
-            metavar="KEY",
-            envvar="EVENTSPOOL_WRITE_KEY",
-            required=key_required,
+        ),
+        click.option(
+            "--path",
+            metavar="PATH",
+            envvar="EVENTSPOOL_PATH",
+            default=DEFAULT_PATH,
+            show_default=True,
             show_envvar=True,
-            help="The source's write key. Better given in the environment: others can read a command line.",
-        )(function)
+            help="The path of the data plane that takes batches, as in the clients.",
+        ),
+        click.option(
+            "--proxy",
+            metavar="URL",
+            envvar="EVENTSPOOL_PROXY",
+            show_envvar=True,
+            help='The proxy to the data plane, http://HOST:PORT; "" for none.  [default: that of HTTPS_PROXY, HTTP_PROXY, '
+            "ALL_PROXY and NO_PROXY]",
+        ),
+        click.option(
+            "--ca-file",
+            metavar="PATH",
+            envvar="EVENTSPOOL_CA_FILE",
+            show_envvar=True,
+            help="A file in PEM form with the only authorities that may sign the data plane's certificate.  [default: those "
+            "of the system, and of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE]",
+        ),
+    )
+
+
+def gathered(gather: Callable[..., dict[str, Any]], *options: Callable[[_F], _F]) -> Callable[[_F], _F]:
+    """
+    Add *options* to a command, which gets one value in their place instead of an argument for each.
+
+    Args:
+        gather: Takes the options' values by name, and returns the arguments to call the command with.
+        options: In the order in which ``--help`` shows them.
+    """
+
+    def add(function: _F) -> _F:
+        @functools.wraps(function)
+        def call(*arguments: Any, **values: Any) -> Any:
+            given = gather(**{name: values.pop(name) for name in names})
+            return function(*arguments, **given, **values)
+
+        made = functools.reduce(lambda made, option: option(made), reversed(options), cast("_F", call))
+        # click keeps a command's options in this attribute until it makes the command.
+        names = [option.name for option in vars(made)["__click_params__"][-len(options) :]]
+        return made
 
     return add
 
 
 def require_existing(queue_url: str) -> None:
     """
-    Make sure that a queue that is only looked at is there already: opening a SQLite file would create it.
+    Make sure that a queue that is only looked at is there already: to open a SQLite file, for one, would make it.
 
     Raises:
         ConfigError: The URL is wrong.
-        QueueError: The file does not exist.
+        QueueError: The queue does not exist.
     """
-    target = parse_queue_url(queue_url)
-    if isinstance(target, SQLiteOpts) and not Path(target.path).is_file():
-        raise QueueError(f"there is no queue at {target.path}; check the path (sqlite:////… is absolute)")
+    from eventspool._backends.stores import find_store
+
+    queue = QueueOpts(url=queue_url)
+    find_store(queue).require_existing(queue.target)

@@ -1,8 +1,8 @@
 """
-How things look: one calm style for all commands.
+How output looks: one calm style for all commands.
 
-Data goes to the standard output, everything else to the standard error. Colour and moving parts appear only on a terminal
-(rich honours NO_COLOR, and so do we for TERM=dumb), so what a program reads is plain.
+Data goes to the standard output, everything else to the standard error. Colours and moving parts appear only on a terminal
+(rich honours NO_COLOR, and this module TERM=dumb), so a program that reads the output gets plain text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from eventspool._age import format_age
+from eventspool._events.decoding import json_text
+from eventspool._operate.figures import format_age, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,7 +48,7 @@ __all__ = [
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _WIDTH_ELSEWHERE = 160
-"""Columns where nobody watches: a file or a pipe."""
+"""Columns of output that goes to a file or a pipe."""
 
 
 def console() -> Console:
@@ -56,7 +57,7 @@ def console() -> Console:
 
 
 def err_console() -> Console:
-    """Return the console of the standard error. All share it, so that lines and what moves do not collide."""
+    """Return the console of the standard error. All share it, so that lines do not run into a moving bar."""
     return _console(sys.stderr)
 
 
@@ -71,17 +72,17 @@ def _console(file: TextIO) -> Console:
 
 
 def on_terminal() -> bool:
-    """Whether somebody watches the standard error: only then does anything move there."""
+    """Whether the standard error is a terminal that can show a moving bar."""
     return err_console().is_terminal and not err_console().is_dumb_terminal
 
 
 def say(text: str) -> None:
-    """Tell people something that is no data."""
+    """Write a sentence that is no data to the standard error."""
     _print_unbroken(err_console(), escape(_tame(text)))
 
 
 def say_error(text: str) -> None:
-    """Tell people what went wrong and what to do."""
+    """Write to the standard error what went wrong and what to do."""
     _print_unbroken(err_console(), f"[bold red]error:[/] {escape(_tame(text))}")
 
 
@@ -92,12 +93,12 @@ def _print_unbroken(target: Console, markup: str) -> None:
 
 def print_json(data: Any) -> None:
     """Print *data* as one JSON document, keys in the order given."""
-    click.echo(_tame(json.dumps(data, indent=2, ensure_ascii=False, default=str)))
+    click.echo(_tame(json_text(data, indent=2)))
 
 
 def json_line(data: Any) -> str:
     """Return *data* as one line of JSON."""
-    return _tame(json.dumps(data, ensure_ascii=False, default=str))
+    return _tame(json_text(data))
 
 
 def printable(text: str) -> str:
@@ -106,7 +107,7 @@ def printable(text: str) -> str:
 
 
 def _tame(document: str) -> str:
-    """JSON escapes most control characters itself; a terminal obeys others, too. The meaning stays the same."""
+    """Escape the characters that a terminal would obey and that JSON may hold unescaped. The meaning stays the same."""
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else _escape(found[0]), document)
 
 
@@ -115,7 +116,7 @@ def _escape(character: str) -> str:
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
-    """Return an empty table; the columns named in *right* hold numbers. The first one is never broken."""
+    """Return an empty table; the columns named in *right* hold numbers. Lines never break in the first column."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         if column in right:
@@ -131,11 +132,6 @@ def key_value_table() -> Table:
     made.add_column(style="dim", no_wrap=True)
     made.add_column(overflow="fold")
     return made
-
-
-def format_count(number: int, one: str, many: str | None = None) -> str:
-    """Return ``1 job``, ``2,345 jobs``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def format_bytes(size: float) -> str:

@@ -1,23 +1,36 @@
-"""Signals, as a command that runs until it is told to stop sees them."""
+"""Signals, for a command that runs until it is told to stop."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
-__all__ = ["Stop"]
+__all__ = ["Stop", "handling"]
+
+
+@contextlib.contextmanager
+def handling(handler: Callable[[int, Any], None], *numbers: int) -> Iterator[None]:
+    """Call *handler* for the signals *numbers* while this lasts."""
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class Stop:
     """
-    The first signal asks a command to stop, the second makes it.
+    The first signal asks a command to stop, and the second one makes it stop at once.
 
-    Not an Event: its ``set()`` needs the lock that ``wait()`` holds now and then, also when the signal interrupts it.
+    A ``threading.Event`` would not do: ``set()`` needs a lock that ``wait()`` holds at moments, and a signal may interrupt
+    ``wait()`` just then.
     """
 
     def __init__(self) -> None:
@@ -27,21 +40,15 @@ class Stop:
         self._came: SimpleQueue[None] = SimpleQueue()
 
     def wait(self, seconds: float) -> bool:
-        """Block until the first signal (True) or for so many *seconds* (False)."""
+        """Block until the first signal comes (True) or *seconds* have passed (False)."""
         if not self.asked:
             with contextlib.suppress(Empty):
                 self._came.get(timeout=seconds)
         return self.asked
 
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> AbstractContextManager[None]:
         """Take SIGINT and SIGTERM while this lasts."""
-        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        return handling(self._note, signal.SIGINT, signal.SIGTERM)
 
     def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
         self.at_once = self.asked

@@ -1,1 +1,1 @@
-"""The behavioural suite that every backend passes: ours, and anybody's own (``eventspool.testing.QueueContract``)."""
+"""The suite of tests that every backend passes: ours, and those that users write (``eventspool.testing.QueueContract``)."""

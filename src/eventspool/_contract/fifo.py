@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - these are tests
-"""The part of the contract that is about queues that keep their order."""
+"""The part of the contract that is about first-in-first-out queues."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._backends.rules import QUEUE_LEASE
+from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
     SHORT,
@@ -17,18 +19,17 @@ from eventspool._contract.tools import (
     claim_soon,
     fail,
     ids_of,
+    new_job,
     new_jobs,
     release,
     retry,
 )
+from eventspool._job import CommitResult
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
 
 __all__ = ["FIFOContract"]
-
-QUEUE_LEASE = 10.0
-"""The longest lease of a whole queue."""
 
 
 class FIFOContract:
@@ -37,17 +38,26 @@ class FIFOContract:
     @pytest.fixture
     def fifo(self, backend_factory: BackendFactory) -> Backend:
         """An opened first-in-first-out queue."""
-        return backend_factory(fifo=True)
+        return backend_factory(ordering=Ordering.FIFO)
 
     @pytest.fixture
     def standby(self, fifo: Backend, backend_factory: BackendFactory) -> Backend:
-        """A second handle on it, where there can be one."""
-        return backend_factory(fifo=True) if fifo.shared else fifo
+        """A second handle on that queue, if a backend can have one."""
+        return backend_factory(ordering=Ordering.FIFO) if fifo.shared else fifo
 
     @pytest.fixture
-    def multi(self, fifo: Backend, backend_factory: BackendFactory) -> Backend:
-        """A handle on it that does not keep the order, where there can be one."""
-        return backend_factory(fifo=False) if fifo.shared else fifo
+    def unordered(self, fifo: Backend, backend_factory: BackendFactory) -> Backend:
+        """A handle on that queue which does not keep its order, if a backend can have one."""
+        return backend_factory(ordering=Ordering.NONE) if fifo.shared else fifo
+
+    def test_fifo_a_job_larger_than_the_queue_may_be_waits_behind_nothing_and_holds_up_nothing(
+        self, backend_factory: BackendFactory
+    ) -> None:
+        backend = backend_factory(ordering=Ordering.FIFO, max_bytes=1000, max_jobs=2)
+        jobs, large = new_jobs(4), new_job(filling="x" * 3000)
+        told = CommitResult(2, rejected=tuple(ids_of(jobs[2:])), impossible=(large.id, large.id))
+        assert backend.commit([jobs[0], large, *jobs[1:3], large, jobs[3]]) == told
+        assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == ids_of(jobs[:2])
 
     def test_fifo_one_claim_may_return_several_jobs_in_order(self, fifo: Backend) -> None:
         jobs = new_jobs(5)
@@ -192,36 +202,36 @@ class FIFOContract:
         assert fifo.replay([buried]) == 1
         assert ids_of(claim_soon(fifo, "t", limit=9)) == [buried]
 
-    # Two processes should agree on the mode; where they do not, both deliver.
+    # Two processes should be configured for the same ordering. If they are not, both still deliver.
 
-    def test_the_other_mode_leaves_alone_what_a_fifo_processor_leases_or_delays(
-        self, fifo: Backend, multi: Backend
+    def test_a_processor_without_ordering_leaves_alone_what_a_fifo_processor_leases_or_delays(
+        self, fifo: Backend, unordered: Backend
     ) -> None:
         [job] = new_jobs(1)
         fifo.commit([job])
         claim_soon(fifo, "t")
         for probe in (False, True):
-            claim = multi.claim("u", limit=9, visibility_timeout=LONG, probe=probe)
+            claim = unordered.claim("u", limit=9, visibility_timeout=LONG, probe=probe)
             assert claim.jobs == ()
             assert claim.wait is not None
             assert claim.wait > 0
         assert fifo.renew("t", [job.id], visibility_timeout=LONG) == set()
         assert fifo.settle("t", [retry(job.id, delay=LONG)]) == [True]
-        claim = multi.claim("u", limit=9, visibility_timeout=LONG)
+        claim = unordered.claim("u", limit=9, visibility_timeout=LONG)
         assert claim.jobs == ()
         assert claim.wait is not None
         assert claim.wait > 0
 
     @pytest.mark.parametrize("step", ["leave", "settle"])
-    def test_what_the_other_mode_leased_is_due_when_it_is_given_back(
-        self, fifo: Backend, multi: Backend, step: str
+    def test_fifo_a_job_that_was_leased_without_ordering_is_due_when_it_is_given_back(
+        self, fifo: Backend, unordered: Backend, step: str
     ) -> None:
         jobs = new_jobs(2)
         ids = ids_of(jobs)
-        multi.commit(jobs)
-        claim_soon(multi, "t", limit=2)
+        unordered.commit(jobs)
+        claim_soon(unordered, "t", limit=2)
         if step == "leave":
             fifo.leave("t")
         else:
             assert fifo.settle("t", [retry(ids[0]), release(ids[1])]) == [True, True]
-        assert sorted(ids_of(claim_soon(multi, "t", limit=9))) == sorted(ids)
+        assert sorted(ids_of(claim_soon(unordered, "t", limit=9))) == sorted(ids)

@@ -88,7 +88,7 @@ class LeaseContract:
         assert claim_soon(backend, "t")[0].attempts == 1
 
     def test_a_stale_holder_can_ack(self, backend: Backend, other: Backend) -> None:
-        """Delivered is delivered."""
+        """The job was delivered, even though another processor holds it now."""
         job = new_job()
         backend.commit([job])
         claim_soon(backend, "stale", visibility_timeout=SHORT)

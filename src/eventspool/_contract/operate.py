@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._backends.rules import PAUSE_POLL
+from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
     SHORT,
@@ -34,12 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OperateContract"]
 
-POLL = 1.0
-"""Longest time, in seconds, after which a processor looks whether a pause is over."""
-
 
 def totals(backend: Backend) -> tuple[int, int, int]:
-    """Return the events accepted, delivered and failed of all time. Those accepted are all somewhere."""
+    """Return the events accepted, delivered and failed of all time, and check that no accepted event is unaccounted for."""
     stats = backend.stats()
     stored = sum(each.events for each in (stats.waiting, stats.delayed, stats.leased, stats.failed))
     assert stats.accepted_events == stats.delivered_events + stats.purged_events + stored
@@ -47,13 +46,15 @@ def totals(backend: Backend) -> tuple[int, int, int]:
 
 
 class OperateContract:
-    """Steering a queue from outside, and what it says of itself. Part of ``QueueContract``."""
+    """Operators steer a queue, and the queue tells how it fares. Part of ``QueueContract``."""
 
     # Pausing.
 
-    @pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-    def test_a_paused_queue_hands_nothing_out(self, backend_factory: BackendFactory, fifo: bool) -> None:  # noqa: FBT001
-        backend = backend_factory(fifo=fifo)
+    @pytest.mark.parametrize("ordering", Ordering)
+    def test_a_paused_queue_hands_nothing_out(
+        self, backend_factory: BackendFactory, ordering: Ordering
+    ) -> None:
+        backend = backend_factory(ordering=ordering)
         jobs = new_jobs(3)
         backend.commit(jobs[:1])
         assert not backend.stats().paused
@@ -63,14 +64,14 @@ class OperateContract:
             claim = backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe)
             assert claim.jobs == ()
             assert claim.wait is not None
-            assert claim.wait <= POLL, "a missed wake-up must not keep a processor asleep"
+            assert claim.wait <= PAUSE_POLL, "a processor that misses the wake-up must not stay asleep"
         assert (backend.stats().paused, backend.stats().waiting.jobs) == (True, 3)
         backend.pause(False)
         claimed = claim_soon(backend, "t", limit=9)
         assert [(j.id, j.attempts, j.stalled) for j in claimed] == [(j.id, 0, False) for j in jobs]
         assert not backend.stats().paused
 
-    def test_everybody_obeys_a_pause_and_it_outlives_who_ordered_it(
+    def test_every_handle_obeys_a_pause_and_it_outlives_the_handle_that_ordered_it(
         self, backend: Backend, other: Backend
     ) -> None:
         backend.commit(new_jobs(1))
@@ -93,10 +94,10 @@ class OperateContract:
         backend.pause(False)
         assert {j.id: j.attempts for j in claim_soon(backend, "t", limit=4)} == {ids[1]: 1, ids[2]: 0}
 
-    @pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-    def test_resuming_ends_a_wait(self, backend_factory: BackendFactory, fifo: bool) -> None:  # noqa: FBT001
-        backend = backend_factory(fifo=fifo)
-        operator = backend_factory(fifo=fifo) if backend.shared else backend
+    @pytest.mark.parametrize("ordering", Ordering)
+    def test_resuming_ends_a_wait(self, backend_factory: BackendFactory, ordering: Ordering) -> None:
+        backend = backend_factory(ordering=ordering)
+        operator = backend_factory(ordering=ordering) if backend.shared else backend
         backend.pause(True)
         backend.commit(new_jobs(1))
         backend.claim("t", limit=1, visibility_timeout=LONG)
@@ -137,7 +138,7 @@ class OperateContract:
             assert time.monotonic() - started < SOON
 
     def test_fifo_an_expedited_job_keeps_its_place(self, backend_factory: BackendFactory) -> None:
-        fifo = backend_factory(fifo=True)
+        fifo = backend_factory(ordering=Ordering.FIFO)
         jobs = new_jobs(3)
         fifo.commit(jobs)
         claim_soon(fifo, "t")
@@ -156,7 +157,7 @@ class OperateContract:
         assert ids_of(backend.jobs(JobState.DELAYED, limit=9)) == [ids[1], ids[2], ids[0]]
 
     def test_fifo_lists_delayed_jobs_as_they_come_due(self, backend_factory: BackendFactory) -> None:
-        fifo = backend_factory(fifo=True)
+        fifo = backend_factory(ordering=Ordering.FIFO)
         ids = ids_of(jobs := new_jobs(2))
         fifo.commit(jobs)
         claim_soon(fifo, "t", limit=2)
@@ -181,12 +182,12 @@ class OperateContract:
         assert totals(other) == (15, 1, 0)
         small = new_job(3).payload
         backend.settle("t", [fail(ids[2], events=3, payload=small), fail(ids[3], events=8)])
-        assert totals(other) == (15, 2, 11), "of the four, one was delivered"
+        assert totals(other) == (15, 2, 11), "one event of those four was delivered"
         backend.replay([ids[3]])
-        assert totals(other) == (15, 2, 11), "what comes back is not accepted again"
+        assert totals(other) == (15, 2, 11), "a replayed job is not accepted a second time"
         backend.purge(JobState.WAITING, [ids[1]])
         backend.purge(JobState.FAILED, [ids[2]])
-        assert totals(other) == (15, 2, 11), "what is deleted was not delivered"
+        assert totals(other) == (15, 2, 11), "a purged job was not delivered"
         assert other.stats().purged_events == 2 + 3
         backend.ack([ids[3]])
         assert totals(other) == (15, 10, 11)
@@ -230,16 +231,16 @@ class OperateContract:
     # Purging.
 
     @pytest.mark.parametrize("state", [JobState.WAITING, JobState.DELAYED, JobState.FAILED])
-    @pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+    @pytest.mark.parametrize("ordering", Ordering)
     def test_a_purged_job_was_not_delivered(
         self,
         backend_factory: BackendFactory,
         state: JobState,
-        fifo: bool,  # noqa: FBT001
+        ordering: Ordering,
     ) -> None:
-        """Who looks for it must not take it for one that somebody has delivered."""
-        backend = backend_factory(fifo=fifo)
-        other = backend_factory(fifo=fifo) if backend.shared else backend
+        """A producer that looks for it must not take it for a delivered job."""
+        backend = backend_factory(ordering=ordering)
+        other = backend_factory(ordering=ordering) if backend.shared else backend
         job, delivered = new_job(3), new_job()
         epoch = backend.commit([job, delivered]).epoch
         backend.ack([delivered.id])
@@ -254,11 +255,11 @@ class OperateContract:
         assert found == {job.id: PURGED, delivered.id: LOST}
         assert backend.stats().purged_events == 3
         assert totals(backend)[:2] == (4, 1)
-        assert other.purge(state, [job.id]) == 0, "it is not there a second time"
+        assert other.purge(state, [job.id]) == 0, "that job is gone already"
         assert backend.stats().purged_events == 3
 
     def test_a_purged_job_that_is_committed_again_is_stored_again(self, backend: Backend) -> None:
-        """Its producer had not heard that the first time was a success."""
+        """Its producer did not hear that the first commit was a success, and commits it again."""
         job = new_job()
         backend.commit([job])
         backend.purge(JobState.WAITING, [job.id])
@@ -285,7 +286,7 @@ class OperateContract:
             claim_soon(backend, "t")
             delayed = state is JobState.DELAYED
             backend.settle("t", [retry(job.id, delay=LONG) if delayed else fail(job.id, events=5)])
-        assert not backend.rewrite(job.id, small, small, 2), "that is not what is stored"
+        assert not backend.rewrite(job.id, small, small, 2), "another payload is stored"
         assert not backend.rewrite("never-stored", job.payload, small, 2)
         assert backend.rewrite(job.id, job.payload, small, 2)
         assert backend.payload(job.id) == small
@@ -296,7 +297,7 @@ class OperateContract:
         assert backend.stats().purged_events == 3
         backend.ack([job.id])
         assert depth(backend) == (Depth(),) * 4
-        assert totals(backend)[:2] == (5, 2), "what was cut out was not delivered"
+        assert totals(backend)[:2] == (5, 2), "the events that were cut out were not delivered"
 
     def test_what_is_being_sent_or_half_sent_is_not_rewritten(self, backend: Backend) -> None:
         leased, half = new_job(3), new_job(3)

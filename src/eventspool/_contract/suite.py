@@ -7,21 +7,21 @@ What any queue backend must do, as a suite of tests to inherit from.
         def backend_factory(self):
             yield lambda **options: opened(MyBackend(**options))
 
-Nothing here looks inside a backend or has a clock of its own: what needs time to pass polls with a deadline.
+No test here looks inside a backend, or sets a clock: a test that needs time to pass polls with a deadline.
 """
 
 from __future__ import annotations
 
 import random
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._contract.commits import CommitContract
 from eventspool._contract.fifo import FIFOContract
 from eventspool._contract.leases import LeaseContract
+from eventspool._contract.moving import MovingContract
 from eventspool._contract.operate import OperateContract
 from eventspool._contract.tools import (
     LONG,
@@ -33,12 +33,12 @@ from eventspool._contract.tools import (
     drain,
     fail,
     ids_of,
-    listen,
     new_job,
     new_jobs,
     release,
     retry,
 )
+from eventspool._contract.waits import WaitContract
 from eventspool._job import LOST, PURGED, CommitResult, Depth, JobState, NewJob
 
 if TYPE_CHECKING:
@@ -47,12 +47,15 @@ if TYPE_CHECKING:
 __all__ = ["QueueContract"]
 
 
-class QueueContract(LeaseContract, FIFOContract, OperateContract):
+class QueueContract(
+    CommitContract, LeaseContract, FIFOContract, OperateContract, MovingContract, WaitContract
+):
     """
     The behaviour of a backend. Override ``backend_factory``.
 
-    The factory takes ``fifo``, ``max_jobs`` and ``max_bytes`` and returns an opened backend: each call a new
-    handle on the same queue, empty at first. One that is neither durable nor shared may return a new queue.
+    The factory takes ``ordering``, ``max_jobs`` and ``max_bytes``, and returns an opened backend. Each call returns a new
+    handle on the same queue, which is empty at first. If it is neither durable nor shared, each
+    call may return a new queue.
     """
 
     @pytest.fixture
@@ -67,88 +70,8 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
 
     @pytest.fixture
     def other(self, backend: Backend, backend_factory: BackendFactory) -> Backend:
-        """A second handle on the same queue, or the same one where a queue has but one."""
+        """A second handle on the same queue, or the same handle if a queue can have only one."""
         return backend_factory() if backend.shared else backend
-
-    # Producing.
-
-    def test_jobs_come_out_in_the_order_they_were_committed(self, backend: Backend) -> None:
-        jobs = new_jobs(12)
-        for commit in (jobs[:5], jobs[5:6], jobs[6:]):
-            backend.commit(commit)
-        assert ids_of(drain(backend, "t", limit=5)) == ids_of(jobs)
-
-    def test_a_claim_hands_out_what_was_committed(self, backend: Backend) -> None:
-        job = NewJob(new_job().id, bytes(range(256)) * 5000, 7)
-        assert backend.commit([job]) == CommitResult(1)
-        [claimed] = backend.claim("t", limit=1, visibility_timeout=LONG).jobs
-        assert (claimed.id, claimed.payload, claimed.attempts) == (job.id, job.payload, 0)
-        assert (claimed.progress, claimed.stalled) == ("", False)
-        assert claimed.created_at == pytest.approx(time.time(), abs=60)
-
-    def test_committing_again_changes_nothing(self, backend: Backend) -> None:
-        jobs = new_jobs(3)
-        backend.commit(jobs[:2])
-        before = depth(backend)
-        assert backend.commit(jobs[:2]) == CommitResult(0, duplicates=2)
-        assert depth(backend) == before
-        assert backend.commit(jobs) == CommitResult(1, duplicates=2)
-        assert ids_of(drain(backend, "t")) == ids_of(jobs)
-
-    def test_a_job_named_twice_in_one_commit_is_stored_once(self, backend: Backend) -> None:
-        job = new_job()
-        assert backend.commit([job, job]) == CommitResult(1, duplicates=1)
-        assert backend.stats().waiting == Depth(1, 1, len(job.payload))
-
-    def test_a_job_named_twice_that_does_not_fit_is_not_stored(self, backend_factory: BackendFactory) -> None:
-        job = new_job(filling="x" * 1000)
-        backend = backend_factory(max_bytes=10)
-        assert backend.commit([job, job]) == CommitResult(0, rejected=(job.id, job.id))
-        assert backend.lookup([job.id]) == {}
-
-    def test_committing_a_leased_job_again_leaves_its_lease(self, backend: Backend) -> None:
-        job = new_job()
-        backend.commit([job])
-        claim_soon(backend, "t")
-        assert backend.commit([job]).duplicates == 1
-        assert not backend.claim("u", limit=1, visibility_timeout=LONG).jobs
-
-    def test_committing_a_failed_job_again_leaves_it_failed(self, backend: Backend) -> None:
-        job = new_job()
-        backend.commit([job])
-        claim_soon(backend, "t")
-        backend.settle("t", [fail(job.id)])
-        assert backend.commit([job]) == CommitResult(0, duplicates=1)
-        assert backend.stats().waiting == Depth()
-        assert backend.stats().failed.jobs == 1
-
-    def test_jobs_beyond_max_jobs_are_rejected_and_the_rest_stored(
-        self, backend_factory: BackendFactory
-    ) -> None:
-        backend = backend_factory(max_jobs=3)
-        jobs = new_jobs(5)
-        assert backend.commit(jobs) == CommitResult(3, rejected=tuple(ids_of(jobs[3:])))
-        assert backend.lookup(ids_of(jobs)).keys() == set(ids_of(jobs[:3]))
-        assert backend.payload(jobs[3].id) is None
-        backend.ack(ids_of(jobs[:2]))
-        assert backend.commit(jobs[3:]) == CommitResult(2)
-
-    def test_bytes_beyond_max_bytes_are_rejected(self, backend_factory: BackendFactory) -> None:
-        jobs = new_jobs(3)
-        size = len(jobs[0].payload)
-        backend = backend_factory(max_bytes=2 * size)
-        assert backend.commit(jobs) == CommitResult(2, rejected=(jobs[2].id,))
-        assert backend.stats().waiting == Depth(2, 2, 2 * size)
-        backend.ack([jobs[0].id])
-        assert backend.commit([jobs[2]]) == CommitResult(1)
-
-    def test_failed_jobs_count_towards_the_bounds(self, backend_factory: BackendFactory) -> None:
-        backend = backend_factory(max_jobs=2)
-        buried = bury(backend, 2)
-        job = new_job()
-        assert backend.commit([job]).rejected == (job.id,)
-        backend.purge(JobState.FAILED, buried[:1])
-        assert backend.commit([job]).accepted == 1
 
     # Looking.
 
@@ -165,7 +88,7 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
     def test_what_is_gone_is_lost_where_the_queue_is_not_the_one_that_took_it(
         self, backend: Backend, other: Backend
     ) -> None:
-        """Not stored any more means delivered only as long as nobody has emptied or replaced the storage."""
+        """A job that is gone was delivered, unless an operator has emptied or replaced the storage."""
         kept, gone = new_jobs(2)
         epoch = backend.commit([kept, gone]).epoch
         assert epoch
@@ -342,71 +265,6 @@ class QueueContract(LeaseContract, FIFOContract, OperateContract):
         assert backend.expedite([]) == 0
         assert backend.purge(JobState.FAILED, []) == 0
         assert backend.jobs(JobState.FAILED, limit=5) == []
-
-    # Waiting.
-
-    def test_a_wait_on_a_quiet_queue_times_out(self, backend: Backend) -> None:
-        backend.claim("t", limit=1, visibility_timeout=LONG)
-        started = time.monotonic()
-        assert backend.wait(0.15) is False
-        assert 0.1 < time.monotonic() - started < SOON
-
-    def test_a_commit_ends_a_wait(self, backend: Backend, other: Backend) -> None:
-        for producer in (backend, other):
-            backend.claim("t", limit=1, visibility_timeout=LONG)
-            with ThreadPoolExecutor(1) as pool:
-                woken = listen(pool, backend)
-                started = time.monotonic()
-                job = new_job()
-                producer.commit([job])
-                assert woken.result() is True
-                assert time.monotonic() - started < SOON
-            backend.ack([job.id])
-
-    @pytest.mark.parametrize("step", ["release", "leave", "replay"])
-    def test_what_comes_back_ends_a_wait(self, backend: Backend, other: Backend, step: str) -> None:
-        [failed] = bury(backend, 1)
-        job = new_job()
-        backend.commit([job])
-        claim_soon(backend, "t")
-        with ThreadPoolExecutor(1) as pool:
-            woken = listen(pool, backend)
-            started = time.monotonic()
-            if step == "release":
-                other.settle("t", [release(job.id)])
-            elif step == "leave":
-                other.leave("t")
-            else:
-                other.replay([failed])
-            assert woken.result() is True
-            assert time.monotonic() - started < SOON
-
-    def test_a_commit_before_the_wait_is_not_missed(self, backend: Backend, other: Backend) -> None:
-        for producer in (backend, other):
-            assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
-            job = new_job()
-            producer.commit([job])
-            started = time.monotonic()
-            assert backend.wait(30.0) is True
-            assert time.monotonic() - started < SOON
-            backend.ack([job.id])
-
-    def test_an_interrupt_ends_a_wait(self, backend: Backend) -> None:
-        backend.claim("t", limit=1, visibility_timeout=LONG)
-        started = time.monotonic()
-        waiting = threading.Event()
-
-        def wait() -> None:
-            waiting.set()
-            backend.wait(30.0)
-
-        thread = threading.Thread(target=wait)
-        thread.start()
-        waiting.wait()
-        while thread.is_alive():
-            backend.interrupt()
-            thread.join(0.05)
-        assert time.monotonic() - started < SOON
 
     # Life.
 

@@ -1,5 +1,5 @@
 # ruff: noqa: S101 - these are tests
-"""Small steps that the contract suite is written in."""
+"""The small steps of which the contract suite is made."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ BackendFactory = Callable[..., "Backend"]
 LONG = 60.0
 """A visibility timeout that no test outlives."""
 SHORT = 0.1
-"""One that runs out while a test waits for it."""
+"""A visibility timeout that runs out while a test waits for it."""
 SOON = 10.0
-"""Longest wait, in seconds, for what should happen at once: generous, for busy machines."""
+"""Longest wait, in seconds, for what should happen at once. It is generous, for busy machines."""
 
 
 def new_job(events: int = 1, *, filling: str = "") -> NewJob:
@@ -67,7 +67,7 @@ def new_jobs(number: int) -> list[NewJob]:
 
 
 def ids_of(jobs: object) -> list[str]:
-    """Return the ids of *jobs*, of whatever kind."""
+    """Return the ids of *jobs*, of any kind."""
     return [job.id for job in jobs]  # type: ignore[attr-defined]
 
 
@@ -82,7 +82,7 @@ def eventually(probe: Callable[[], T], timeout: float = SOON) -> T:
 def claim_soon(
     backend: Backend, token: str, *, limit: int = 1, visibility_timeout: float = LONG, probe: bool = False
 ) -> tuple[ClaimedJob, ...]:
-    """Claim until something comes."""
+    """Claim until something is claimable."""
     claimed = eventually(
         lambda: backend.claim(token, limit=limit, visibility_timeout=visibility_timeout, probe=probe).jobs
     )
@@ -91,7 +91,7 @@ def claim_soon(
 
 
 def listen(pool: Executor, backend: Backend) -> Future[bool]:
-    """Have a thread of *pool*, which has heard whatever there was to hear, wait for the next ring."""
+    """Have a thread of *pool* wait for the next ring. It has heard all rings so far."""
     deaf = threading.Event()
 
     def wait() -> bool:

@@ -1,1 +1,1 @@
-"""``eventspool dashboard``: the queue in a browser. Served by Starlette; everything in the page is ours and local."""
+"""``eventspool dashboard``: the queue in a browser. Starlette serves it; the page loads nothing from elsewhere."""

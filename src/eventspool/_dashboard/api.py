@@ -1,7 +1,7 @@
 """
-The JSON endpoints: an ``eventspool.Queue``, over HTTP. What changes something is a POST, and refused when read-only.
+The JSON endpoints: an ``eventspool.Queue`` over HTTP. A request that changes something is a POST, and refused when read-only.
 
-Handlers are plain functions: Starlette runs them in threads, where a slow queue holds up nobody else.
+Handlers are plain functions. Starlette runs them in threads, so that a slow queue holds up no other request.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 import time
 from dataclasses import asdict
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -25,6 +26,9 @@ from eventspool._dashboard.history import History
 from eventspool._dashboard.reading import line, pretty, visible
 from eventspool._dashboard.seldom import Seldom
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
+from eventspool._job import JobState
+from eventspool._operate.selection import PAGE, Selection, state_of, walk
+from eventspool._reasons import meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -33,27 +37,25 @@ if TYPE_CHECKING:
 
     from eventspool._dashboard.dataplane import LocalDataPlane
     from eventspool._job import Job
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["Api"]
 
 CONFIRMATION = "purge"
-_PAGE = 50
-_SEARCHED_PAGE = 500
+_SHOWN = 50
 _SEARCHED_PAGES = 10
-"""With a reason, so many pages are looked through for a request; the rest is behind ``next``."""
+"""Pages of a list that one request looks through for a reason. The browser asks for the rest with the answer's ``next``."""
 _EVENTS_AT_ONCE = 20
 _MAX_BODY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
-_STATES = ("waiting", "delayed", "leased", "failed")
 
 
 class Api:
     """
     Args:
-        queue: What it is about.
-        name: What to call the queue.
-        read_only: Refuse whatever changes something.
+        queue: The queue that is shown.
+        name: The name under which it is shown.
+        read_only: Refuse every request that changes something.
         dataplane: The local data plane, where there is one.
     """
 
@@ -66,14 +68,15 @@ class Api:
         self._dataplane = dataplane
 
     def routes(self) -> list[Route]:
-        """Return the endpoints, below wherever they are mounted."""
-        reads = {
+        """Return the endpoints, with paths relative to the place where they are mounted."""
+        reads: dict[str, Callable[[Request], dict[str, Any] | Response]] = {
             "/overview": self._overview,
             "/jobs": self._jobs,
             "/jobs/{job_id}": self._job,
             "/chosen": self._chosen,
             "/inbox": self._inbox,
             "/event": self._event,
+            "/export": self._export,
         }
         changes = {
             "/retry": self._retry,
@@ -84,7 +87,6 @@ class Api:
         }
         routes = [Route(path, _get(handler), methods=["GET"]) for path, handler in reads.items()]
         routes += [Route(path, self._post(handler), methods=["POST"]) for path, handler in changes.items()]
-        routes.append(Route("/export", self._export, methods=["GET"]))
         return [*routes, Route("/export", self._export_exactly, methods=["POST"])]
 
     def _overview(self, request: Request) -> dict[str, Any]:
@@ -106,34 +108,38 @@ class Api:
     def _jobs(self, request: Request) -> dict[str, Any]:
         state = _state(request.query_params)
         reason = request.query_params.get("reason")
-        limit = min(max(1, int(_number(request, "limit", _PAGE))), 500)
+        limit = min(max(1, int(_number(request, "limit", _SHOWN))), PAGE)
         after = request.query_params.get("after") or None
         jobs, following = self._seldom.ask(
             (state, reason, after, limit), lambda: self._search(state, reason, after, limit)
         )
-        reasons = self._seldom.ask("reasons", self._queue.failed_reasons) if state == "failed" else {}
+        reasons = self._seldom.ask("reasons", self._queue.failed_reasons) if state is JobState.FAILED else {}
         return {
             "now": time.time(),
             "jobs": [_job(job) for job in jobs],
             "next": following,
             "reasons": [
-                {"reason": name, "title": visible(name), **asdict(depth)}
+                {"reason": name, "title": visible(name), "meaning": meaning_of(name), **asdict(depth)}
                 for name, depth in sorted(reasons.items(), key=lambda item: (-item[1].jobs, item[0]))
             ],
         }
 
     def _search(
-        self, state: str, reason: str | None, after: str | None, limit: int
+        self, state: JobState, reason: str | None, after: str | None, limit: int
     ) -> tuple[list[Job], str | None]:
-        """Return the jobs behind *after*, and behind which to go on: with a reason, there may be many between two."""
+        """
+        Return the jobs behind *after*, and the id behind which the next request goes on; ``None`` at the end of the list.
+
+        Between two jobs with *reason* there may be many others, so the answer may be short and yet not the last.
+        """
         jobs: list[Job] = []
-        size = limit if reason is None else _SEARCHED_PAGE
-        for _ in range(1 if reason is None else _SEARCHED_PAGES):
-            page = self._queue.jobs(state, size, after)
-            after = page[-1].id if page else after
-            jobs += [job for job in page if reason is None or job.reason == reason]
+        chosen = Selection((state,), reason=reason)
+        size, most = (limit, 1) if reason is None else (PAGE, _SEARCHED_PAGES)
+        for page in islice(walk(self._queue, state, after=after, size=size), most):
+            jobs += filter(chosen.matches, page)
             if len(page) < size:
                 return jobs, None
+            after = page[-1].id
             if len(jobs) >= limit:
                 break
         return jobs, after
@@ -149,20 +155,15 @@ class Api:
         }
 
     def _chosen(self, request: Request) -> dict[str, Any]:
-        """Name the jobs that a purge is about, and count their events: what was counted is what will be purged."""
-        state, reason = _state(request.query_params), request.query_params.get("reason")
-        found: dict[str, int] = {}  # a job that moves may come twice
-        after, more = None, True
-        while more:
-            page = self._queue.jobs(state, _SEARCHED_PAGE, after)
-            found |= {job.id: job.events for job in page if reason is None or job.reason == reason}
-            more = len(page) == _SEARCHED_PAGE
-            after = page[-1].id if page else None
+        """Name the jobs that a purge is about, and count their events: exactly the jobs named here will be purged."""
+        chosen = Selection((_state(request.query_params),), reason=request.query_params.get("reason"))
+        # A job that moves meanwhile may come twice.
+        found = {job.id: job.events for page in chosen.pages(self._queue) for job in page}
         return {"ids": list(found), "events": sum(found.values())}
 
     def _retry(self, body: Mapping[str, Any]) -> dict[str, Any]:
         ids, reason = _choice(body)
-        if _state(body) == "delayed":
+        if _state(body) is JobState.DELAYED:
             return {"retried": self._queue.retry_now(ids)}
         return {"retried": self._queue.retry_failed(ids, reason)}
 
@@ -170,7 +171,7 @@ class Api:
         if body.get("confirm") != CONFIRMATION:
             raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
         ids, _ = _choice(body)
-        if ids is None:  # between the question and the answer more may have failed
+        if ids is None:  # more jobs may have failed since the operator was asked
             raise ConfigError("give the ids of the jobs to purge: what nobody has seen is not purged")
         return {"purged": self._queue.purge(_state(body), ids=ids)}
 
@@ -201,37 +202,27 @@ class Api:
         return {"ok": True}
 
     def _export(self, request: Request) -> Response:
-        """Answer with a file of the events, one a line. Reading, so also when read-only."""
+        """Answer with a file of the events, one a line. It changes nothing, so it is allowed when read-only."""
         query = request.query_params
-        try:
-            return self._file(_state(query), query.getlist("id") or None, query.get("reason"))
-        except EventSpoolError as error:
-            return _refusal(error)
+        return self._file(_state(query), query.getlist("id") or None, query.get("reason"))
 
     async def _export_exactly(self, request: Request) -> Response:
-        """Answer with the events of the jobs that the body names: more of them than an address can hold."""
+        """Answer with the events of the jobs that the body names, which may be more than an address can hold."""
         body = await _body(request) or {}
-
-        def export() -> Response:
-            try:
-                ids, reason = _choice(body)
-                return self._file(_state(body), ids, reason)
-            except EventSpoolError as error:
-                return _refusal(error)
-
-        return await run_in_threadpool(export)
+        return await run_in_threadpool(_guarded, lambda: self._file(_state(body), *_choice(body)))
 
     def _file(self, state: str, ids: list[str] | None, reason: str | None) -> Response:
         with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
             path = Path(folder) / "events.jsonl"
             events = self._queue.export(path, state, ids=ids, reason=reason)
-            file = path.open("rb")  # its name goes now: nothing stays, however the download ends
+            file = path.open("rb")  # its name is deleted here, so no file stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
         headers = {
             "Cache-Control": "no-store",
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(os.fstat(file.fileno()).st_size),
-            "Eventspool-Events": str(events),  # what cannot be read is not in the file: who purges must know
+            # Jobs that cannot be read are not in the file. The page compares this number before it purges.
+            "Eventspool-Events": str(events),
         }
         return StreamingResponse(_chunks(file), headers=headers, media_type="application/x-ndjson")
 
@@ -276,7 +267,7 @@ async def _body(request: Request) -> Mapping[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-def _get(handler: Callable[[Request], dict[str, Any]]) -> Callable[[Request], Response]:
+def _get(handler: Callable[[Request], dict[str, Any] | Response]) -> Callable[[Request], Response]:
     def endpoint(request: Request) -> Response:
         return _guarded(lambda: handler(request))
 
@@ -289,15 +280,17 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-def _guarded(act: Callable[[], dict[str, Any]]) -> Response:
+def _guarded(act: Callable[[], dict[str, Any] | Response]) -> Response:
+    """Answer with what *act* returns, or with what was wrong."""
     try:
-        return _json(act())
+        answer = act()
+        return answer if isinstance(answer, Response) else _json(answer)
     except EventSpoolError as error:
         return _refusal(error)
 
 
 def _refusal(error: EventSpoolError) -> Response:
-    """Say what was wrong: our own errors name no payload and no password."""
+    """Answer with the text of *error*: our own errors hold no payload and no password."""
     status = HTTPStatus.CONFLICT
     if isinstance(error, QueueUnavailable):
         status = HTTPStatus.SERVICE_UNAVAILABLE
@@ -309,7 +302,7 @@ def _refusal(error: EventSpoolError) -> Response:
 
 
 def _json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
-    # ASCII: an id that is half a surrogate pair has no UTF-8 form.
+    # ASCII, because an id that is half a surrogate pair has no UTF-8 form.
     data = json.dumps(body, separators=(",", ":"), allow_nan=False)
     return Response(data, status, {"Cache-Control": "no-store"}, "application/json")
 
@@ -331,7 +324,7 @@ def _processor(processor: Any) -> dict[str, Any]:
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
-    """Return the ids or the reason that *body* names. All must be asked for: nothing named is not everything."""
+    """Return the ids or the reason that *body* names, neither for all. A body that names nothing does not mean all."""
     ids, reason, everything = body.get("ids"), body.get("reason"), body.get("all")
     if [ids is not None, reason is not None, everything is True].count(True) != 1:
         raise ConfigError("give one of ids, reason and all")
@@ -342,11 +335,8 @@ def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
     return ids, reason
 
 
-def _state(given: Mapping[str, Any]) -> str:
-    state = given.get("state", "failed")
-    if state not in _STATES:
-        raise ConfigError(f"state must be one of {', '.join(_STATES)}")
-    return str(state)
+def _state(given: Mapping[str, Any]) -> JobState:
+    return state_of(given.get("state", "failed"))
 
 
 def _number(request: Request, name: str, default: float) -> float:

@@ -1,4 +1,4 @@
-"""The ASGI app: the guard before everything, the page, its files, and the endpoints."""
+"""The ASGI app: a guard in front of the page, its files and the endpoints."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["create_app"]
 
@@ -44,12 +44,13 @@ def create_app(
         app.mount("/events", create_app(eventspool.open_queue(url), token=None, read_only=True))
 
     Args:
-        queue: What it shows; stays yours to close.
-        token: Who asks must have it: once in the URL (``?token=…``), then in a cookie, or in ``Authorization: Bearer``.
-            ``None`` where your own application has already checked who asks: then nothing else here does.
-        read_only: Show, and refuse whatever changes something.
-        allowed_hosts: Names under which it may be reached, besides this machine's loopback names. Without port.
-        name: What to call the queue on the page.
+        queue: The queue that it shows. You close it.
+        token: The secret that a browser must have: once in the URL (``?token=…``), then in a cookie, or in
+            ``Authorization: Bearer``. ``None`` where your own application has already checked who the user is: then nothing
+            here checks it again.
+        read_only: Show the queue, and refuse every request that changes something.
+        allowed_hosts: Host names under which it may be reached, besides this machine's loopback names. Without port.
+        name: The name of the queue on the page.
         dataplane: The URL of an ``eventspool dataplane`` on this machine, for the page *Events*.
 
     Raises:
@@ -67,7 +68,7 @@ def create_app(
 
 
 class _Guard:
-    """Asks for the token, checks where a request comes from, and adds the headers that bind the browser."""
+    """Asks for the token, checks where a request comes from, and adds the headers that restrict the browser."""
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: Sequence[str]) -> None:
         self._app = app
@@ -94,7 +95,7 @@ class _Guard:
         await (answer or self._app)(scope, receive, send_bound)
 
     def _refuse(self, request: Request) -> Response | None:
-        """Return the answer to what goes no further: what is forbidden, signing in, and the page without its slash."""
+        """Return the answer to a request that goes no further: one that is forbidden, signs in, or lacks the page's slash."""
         headers = request.headers
         root = request.scope.get("root_path", "")
         path = request.scope["path"].removeprefix(root)
@@ -103,7 +104,7 @@ class _Guard:
             security.check_site(request.method, headers, page=path in ("", "/"))
         except security.Forbidden as refused:
             return PlainTextResponse(f"{refused}\n", HTTPStatus.FORBIDDEN)
-        if path == "":  # relative addresses in the page would miss
+        if path == "":  # the relative addresses in the page would lead to the wrong place
             return RedirectResponse(f"{root}/", HTTPStatus.TEMPORARY_REDIRECT)
         if self._token is None:
             return None
@@ -119,9 +120,9 @@ class _Guard:
             if path == "/":
                 return FileResponse(_STATIC / "signin.html", HTTPStatus.UNAUTHORIZED)
             return PlainTextResponse("the token is missing or wrong\n", HTTPStatus.UNAUTHORIZED)
-        if known and given is not None:  # the token leaves the address bar, and the history
+        if known and given is not None:  # so the token leaves the address bar and the history
             answer = RedirectResponse(f"{root}/", HTTPStatus.SEE_OTHER)
-            secure = request.url.scheme == "https"  # as the server says, who knows which proxies to believe
+            secure = request.url.scheme == "https"  # as the server says, which knows the proxies to trust
             answer.set_cookie(
                 cookie, self._token, path=f"{root}/", secure=secure, httponly=True, samesite="strict"
             )

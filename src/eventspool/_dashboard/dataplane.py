@@ -1,7 +1,7 @@
 """
-The local data plane as the *Events* page sees it: what arrived, over which requests, and the faults now in force.
+The local data plane as the *Events* page shows it: the events that arrived, the requests that carried them, and the faults.
 
-All of it comes over the control endpoints, so the data plane may run in another process; it answers only this machine.
+All of it is read from the control endpoints, so the data plane may run in another process. It answers only this machine.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from eventspool._dashboard.reading import as_curl, as_python, line, pretty, search_text
 from eventspool._dashboard.security import is_loopback
+from eventspool._events.decoding import decode_event
 from eventspool._exceptions import ConfigError, EventSpoolError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _REQUESTS = 1000
 
 
 class DataPlaneError(EventSpoolError):
-    """The local data plane did not answer, or did not like what it was asked."""
+    """The local data plane did not answer, or refused the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class LocalDataPlane:
         url: Where ``eventspool dataplane`` listens, such as ``http://127.0.0.1:8123``.
 
     Raises:
-        ConfigError: That is not on this machine.
+        ConfigError: The URL is not one of this machine.
     """
 
     def __init__(self, url: str) -> None:
@@ -65,7 +66,7 @@ class LocalDataPlane:
         self._snapshot = _Snapshot(key=(-1, -1))
 
     def stats(self) -> dict[str, Any]:
-        """Return the counts since its start."""
+        """Return the data plane's counts since it was started."""
         answer = self._ask("GET", "/__stats")
         return {
             name: answer.get(name)
@@ -73,7 +74,7 @@ class LocalDataPlane:
         }
 
     def inbox(self, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        """Return the last events that arrived, newest first, as lines; those that hold *search* anywhere."""
+        """Return the last events that arrived, newest first, as lines: those that hold *search* anywhere."""
         snapshot = self._look()
         tries: dict[str, list[float]] = {}
         for request in snapshot.requests:
@@ -98,7 +99,7 @@ class LocalDataPlane:
         return lines
 
     def event(self, message_id: str) -> dict[str, Any]:
-        """Return one event whole, with its life: every request that carried it, as far back as is kept."""
+        """Return one event whole, with its life: the requests that carried it, of those that the data plane still knows."""
         snapshot = self._look()
         found = next((event for event in snapshot.events if event["messageId"] == message_id), None)
         if found is None:
@@ -118,7 +119,7 @@ class LocalDataPlane:
         }
 
     def set_faults(self, rules: Sequence[str]) -> None:
-        """Replace the fault script; none ends them. Raises ``DataPlaneError`` where it is wrong."""
+        """Replace the fault script; without rules all faults end. Raises ``DataPlaneError`` where a rule is wrong."""
         self._ask("POST", "/__faults", list(rules))
 
     def _look(self) -> _Snapshot:
@@ -138,13 +139,13 @@ class LocalDataPlane:
             data = None if body is None else json.dumps(body)
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
             response = connection.getresponse()
-            answer = json.loads(response.read())
+            answer = decode_event(response.read())
         except (OSError, http.client.HTTPException, ValueError):
             raise DataPlaneError("the local data plane does not answer") from None
         finally:
             connection.close()
         if response.status != http.HTTPStatus.OK:
-            message = answer.get("message") if isinstance(answer, dict) else None
+            message = answer.get("message")
             raise DataPlaneError(str(message or f"the local data plane answered {response.status}"))
         return answer
 

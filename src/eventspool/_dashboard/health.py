@@ -1,13 +1,16 @@
 """
-The sentence at the top of the page: do events flow, and if not, what to do. Pure.
+The sentence at the top of the page: whether events flow, and if not, what to do. Pure.
 
-The first rule that applies speaks, gravest first.
+The rules are in the order of their gravity, and the first that applies gives the sentence.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from eventspool._operate.answers import is_refusal
+from eventspool._operate.figures import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Verdict", "judge"]
 
-_REFUSALS = {"400", "413", "422"}
 _OLD_SECONDS = 60.0
 _STILL_SECONDS = 1.0
 _QUICK_SECONDS = 0.5
@@ -28,8 +30,8 @@ class Verdict:
     Args:
         level: ``ok``, ``idle``, ``warn`` or ``bad``.
         title: One short sentence.
-        detail: What is known.
-        hint: What to do, or "".
+        detail: The facts behind it.
+        hint: What the operator can do, or "".
     """
 
     level: str
@@ -42,7 +44,7 @@ def judge(look: Look, out: float | None = None) -> Verdict:
     """Return the verdict on one look at the queue; *out*: events delivered per second just now, where known."""
     stats = look.stats
     pending = stats.waiting.events + stats.delayed.events + stats.leased.events
-    waits = f"{_count(pending, 'event')} in the queue"
+    waits = f"{format_count(pending, 'event')} in the queue"
     good = sum(count for status, count in look.answers.items() if status.startswith("2"))
     bad = sum(look.answers.values()) - good
     halted = [p for p in look.processors if p.paused]
@@ -88,8 +90,8 @@ def judge(look: Look, out: float | None = None) -> Verdict:
     if stats.failed.jobs:
         return Verdict(
             "warn",
-            f"{_count(stats.failed.jobs, 'job')} failed for good",
-            f"{_count(stats.failed.events, 'event')} will not be sent again by themselves.",
+            f"{format_count(stats.failed.jobs, 'job')} failed for good",
+            f"{format_count(stats.failed.events, 'event')} will not be sent again by themselves.",
             "Look at them, then retry, export or purge.",
         )
     if pending or out:
@@ -100,22 +102,22 @@ def judge(look: Look, out: float | None = None) -> Verdict:
 
 
 def _stands_still(look: Look, out: float | None) -> bool:
-    """Whether nothing gets out although requests are known to be quick. Seen before a processor's next heartbeat."""
+    """Say whether nothing is delivered although requests are quick. It shows before the next heartbeat of a processor."""
     medians = [p.latency_p50 for p in look.processors if p.latency_p50 is not None]
     quick = bool(medians) and max(medians) < _QUICK_SECONDS
     return quick and out == 0 and look.stats.oldest_age > _STILL_SECONDS
 
 
 def _answers(answers: Mapping[str, int]) -> str:
-    """Name what was answered other than success, most frequent first."""
+    """Name the answers other than success, most frequent first."""
     bad = sorted(((n, status) for status, n in answers.items() if not status.startswith("2")), reverse=True)
     return f"Recent answers: {', '.join(f'{status} ({n:,})' for n, status in bad[:3])}." if bad else ""
 
 
 def _outlook(answers: Mapping[str, int]) -> str:
-    """Say what becomes of what failed: a data plane that refuses events does so again, others may recover."""
+    """Say what becomes of the events: a data plane refuses the same events again, but recovers from other trouble."""
     bad = {status for status in answers if not status.startswith("2")}
-    refused = bad & _REFUSALS
+    refused = set(filter(is_refusal, bad))
     if refused == bad:
         return "Events that it refuses end up in Failures."
     return (
@@ -126,7 +128,3 @@ def _outlook(answers: Mapping[str, int]) -> str:
 def _sentence(text: str) -> str:
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if not text or text[-1] in ".!?" else ".")
-
-
-def _count(number: int, one: str) -> str:
-    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -1,8 +1,8 @@
 """
-What the charts show: a ring of samples, one a second, taken only while somebody looks.
+The samples that the charts show, one a second, taken only while a page is open.
 
-There is no background task: who asks gets the last sample, or has a new one taken when that is a second old. So any
-number of open pages cost the queue one look a second, and a closed page costs nothing.
+There is no background task. A request gets the last sample, or takes a new one when that is a second old. So any number of
+open pages costs the queue one look a second, and a closed page costs nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._job import ProcessorInfo, QueueStats
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["History", "Look", "Sample", "rates", "recent_answers"]
 
@@ -36,8 +36,8 @@ class Sample:
         at: Seconds since the epoch.
         into: Events accepted per second since the sample before; ``None`` after a gap.
         out: Events delivered per second, likewise.
-        pending: Events that wait, for their turn or their retry, or are under way.
-        oldest_age: Seconds.
+        pending: Events that wait for their turn or their retry, or are under way.
+        oldest_age: Age of the oldest unfinished job, in seconds.
         latency: Median seconds of recent requests; ``None`` where there were none.
         failed: Failed jobs.
     """
@@ -53,7 +53,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """All of one look at the queue: *stats*, the *processors* and their recent *answers* by status."""
+    """The result of one look at the queue: its *stats*, the *processors*, and the data plane's recent *answers* by status."""
 
     at: float
     stats: QueueStats
@@ -75,7 +75,7 @@ def recent_answers(processors: Sequence[ProcessorInfo]) -> Mapping[str, int]:
     """
     Return the data plane's answers to all processors in the last seconds, by status.
 
-    A processor that has gone silent while others have not tells of a time that is over.
+    A processor that has gone silent while others have not is left out: its answers are old.
     """
     latest = max((processor.seen_at for processor in processors), default=0.0)
     total: Counter[str] = Counter()
@@ -90,7 +90,7 @@ class History:
     The samples of one queue. Safe to use from several threads.
 
     Args:
-        queue: What to look at.
+        queue: The queue to look at.
         clock: Seconds since the epoch.
     """
 

@@ -1,17 +1,19 @@
 """
 Events as people read them: formatted JSON, and a line for lists. Pure.
 
-An event is somebody else's text. Characters that would reorder or hide what stands beside them (bidirectional
+An event may hold the text of an attacker. Characters that would reorder or hide the text beside them (bidirectional
 controls, zero-width and control characters, halves of surrogate pairs) are shown as escapes, which in JSON mean the
-same; joiners stay, for emoji and Persian. The page then shows all of it as text and never as anything else.
+same; joiners stay, because emoji and Persian need them. The page shows all of it as text and never as anything else.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
+
+from eventspool._events.decoding import json_text
+from eventspool._events.kinds import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +25,8 @@ _DECEIVING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
 )
-_CALLS = {
-    "track": (("event", "event"), ("properties", "properties")),
-    "identify": (("traits", "traits"),),
-    "page": (("category", "category"), ("name", "name"), ("properties", "properties")),
-    "screen": (("category", "category"), ("name", "name"), ("properties", "properties")),
-    "group": (("groupId", "group_id"), ("traits", "traits")),
-    "alias": (("previousId", "previous_id"),),
-}
 _MADE = {"type", "channel", "context", "timestamp", "originalTimestamp"}
-"""What no argument gives as it stands: a call makes it, or takes it in another form."""
+"""Fields that no argument gives as they are: the call makes them, or takes them in another form."""
 
 
 def visible(text: object, longest: int = _CUT) -> str:
@@ -44,11 +38,11 @@ def visible(text: object, longest: int = _CUT) -> str:
 
 def pretty(event: object) -> str:
     """Return *event* as formatted JSON that parses back to the same."""
-    return _escape(json.dumps(event, indent=2, ensure_ascii=False))
+    return _escape(json_text(event, indent=2))
 
 
 def line(event: Mapping[str, Any]) -> dict[str, str]:
-    """Return what a list shows of *event*; "" for what it does not have."""
+    """Return the fields of *event* that a list shows; "" for those that it does not have."""
     kind = event.get("type")
     name = event.get("event") if kind == "track" else event.get("name", event.get("groupId"))
     user = event.get("userId")
@@ -62,13 +56,13 @@ def line(event: Mapping[str, Any]) -> dict[str, str]:
 
 
 def search_text(event: object) -> str:
-    """Return what a search looks through, in lower case."""
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":")).casefold()
+    """Return the text of *event* that a search looks through, in lower case."""
+    return json_text(event).casefold()
 
 
 def as_curl(event: Mapping[str, Any], url: str) -> str:
     """Return a shell command that sends *event* as it is."""
-    body = json.dumps({"batch": [event]}, ensure_ascii=True, separators=(",", ":"))
+    body = json_text({"batch": [event]}, ascii_only=True)
     key = '"$EVENTSPOOL_WRITE_KEY:"'
     return (
         f"curl -u {key} -H 'Content-Type: application/json' \\\n"
@@ -77,12 +71,11 @@ def as_curl(event: Mapping[str, Any], url: str) -> str:
 
 
 def as_python(event: Mapping[str, Any]) -> str:
-    """Return the call that tracks *event* again; what a call makes by itself is left out, what none can give is named."""
+    """Return the call that tracks *event* again. Fields that a call makes are left out; those that none can give are named."""
     kind = str(event.get("type"))
-    calls = _CALLS.get(kind)
-    if calls is None:
+    if kind not in KINDS:
         return f"# an event of unknown type\nevent = {dict(event)!a}"
-    names = {"userId": "user_id", "anonymousId": "anonymous_id", **dict(calls)}
+    names = {"userId": "user_id", "anonymousId": "anonymous_id", **KINDS[kind].fields}
     names |= {"integrations": "integrations", "messageId": "message_id"}
     if kind == "alias":
         del names["anonymousId"]
@@ -90,7 +83,7 @@ def as_python(event: Mapping[str, Any]) -> str:
     given["context"] = _own_context(event)
     given["timestamp"] = event.get("originalTimestamp", event.get("timestamp"))
     if kind == "identify" and not given["traits"]:
-        del given["traits"]  # given as empty, they would replace those of the context
+        del given["traits"]  # empty traits would replace those of the context
     arguments = "".join(
         f"    {name}={_literal(value)},\n" for name, value in given.items() if value is not None
     )
@@ -100,7 +93,7 @@ def as_python(event: Mapping[str, Any]) -> str:
 
 
 def _own_context(event: Mapping[str, Any]) -> object:
-    """Return the context without what the client puts there: the library, and a user's traits once more."""
+    """Return the context without the parts that the client adds: the library, and the copy of a user's traits."""
     context = event.get("context")
     if not isinstance(context, dict):
         return context

@@ -1,14 +1,14 @@
 """
-Who may ask, and what a browser may do with the answer. Pure: headers in, a verdict out.
+Which requests are answered, and what a browser may do with the answer. Pure: headers come in, a verdict goes out.
 
-Three checks, each enough against one attack:
+There are three checks, each against one attack:
 
 * the *token*, against other users of the machine and the network;
-* the *Host* header, against a page whose own name was rebound to our address (DNS rebinding);
+* the *Host* header, against a page whose own name was made to lead to our address (DNS rebinding);
 * *Origin* and *Sec-Fetch-Site*, against a foreign page that has the browser send a request (CSRF).
 
-The content security policy is the second line behind the page's own rule that what an event holds becomes text and
-nothing else: no inline script or style, no other origin, and no string that is parsed as HTML (trusted types).
+The page itself turns the content of events into text and nothing else. The content security policy is the second line of
+defence: no inline script or style, no other origin, and no string that is parsed as HTML (trusted types).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = [
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 ANY_ADDRESS = "*ip*"
-"""In a list of hosts: any literal address. A name can be rebound to our address, an address cannot."""
+"""Stands in a list of hosts for any literal address. A name can be made to lead to our address, but an address cannot."""
 _SHORTEST_TOKEN = 16
 _SAFE_METHODS = ("GET", "HEAD")
 
@@ -66,20 +66,20 @@ HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-"""What every answer carries."""
+"""The headers of every answer."""
 
 
 class Forbidden(Exception):  # noqa: N818 - it says what is the case
-    """The request comes from somewhere that it may not come from."""
+    """The request comes from a place that it may not come from."""
 
 
 def new_token() -> str:
-    """Return a token that nobody guesses: 192 random bits."""
+    """Return a token that cannot be guessed: 192 random bits."""
     return secrets.token_urlsafe(24)
 
 
 def require_token(token: str) -> str:
-    """Return *token*. Raises ``ConfigError`` for one that could be guessed or that no header can carry."""
+    """Return *token*. Raises ``ConfigError`` for one that could be guessed or that a header cannot carry."""
     if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(
             f"token must be at least {_SHORTEST_TOKEN} printable ASCII characters without a space"
@@ -88,7 +88,7 @@ def require_token(token: str) -> str:
 
 
 def cookie_name(token: str) -> str:
-    """Return the cookie's name, which differs by token: browsers share cookies among all ports of a host."""
+    """Return the cookie's name. It differs by token, because browsers share cookies among all ports of a host."""
     return f"eventspool_{hashlib.sha256(token.encode()).hexdigest()[:12]}"
 
 
@@ -96,7 +96,7 @@ def check_token(token: str, *, given: str | None, authorization: str | None, coo
     """Say, in constant time, whether the URL's, the ``Authorization`` header's or the cookie's token is *token*."""
     scheme, _, bearer = (authorization or "").partition(" ")
     candidates = [given, cookie, bearer if scheme.lower() == "bearer" else None]
-    # Bytes: compare_digest refuses text beyond ASCII, which anybody can send.
+    # Bytes, because compare_digest refuses text beyond ASCII, and an attacker can send such text.
     wanted = token.encode()
     matches = [hmac.compare_digest((c or "").encode("utf-8", "replace"), wanted) for c in candidates]
     return any(matches)
@@ -112,12 +112,12 @@ def check_host(host: str | None, allowed: Sequence[str]) -> None:
 
 def check_site(method: str, headers: Mapping[str, str], *, page: bool) -> None:
     """
-    Raise ``Forbidden`` for what a page of another origin had the browser send.
+    Raise ``Forbidden`` for a request that a page of another origin had the browser send.
 
     Args:
         method: The request's.
         headers: The request's, names in lower case.
-        page: A link may lead here from anywhere. What it leads to changes nothing.
+        page: The request is for the page, to which a link may lead from anywhere because it changes nothing.
     """
     navigates = page and method in _SAFE_METHODS and headers.get("sec-fetch-mode", "navigate") == "navigate"
     site = headers.get("sec-fetch-site")
@@ -128,7 +128,7 @@ def check_site(method: str, headers: Mapping[str, str], *, page: bool) -> None:
         raise Forbidden("a page of another origin asked")
     if method in _SAFE_METHODS:
         return
-    # What a form of a foreign page can send without asking first: never this type.
+    # A form of a foreign page can send other types without asking first, but never this one.
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise Forbidden("what changes something is sent as application/json")
     if origin is None and site is None and "authorization" not in headers:
@@ -136,7 +136,7 @@ def check_site(method: str, headers: Mapping[str, str], *, page: bool) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether *host* (a name or an address) can only be reached from this machine."""
+    """Say whether *host* (a name or an address) can only be reached from this machine."""
     if host.lower() == "localhost":
         return True
     return _is_address(host) and ipaddress.ip_address(host).is_loopback

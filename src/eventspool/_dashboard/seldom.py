@@ -1,8 +1,8 @@
 """
-Answers of the queue that cost it more the more it holds: asked for so seldom that they cost a hundredth of its time.
+Questions whose answers cost the queue more the more it holds, asked so seldom that they take a hundredth of its time.
 
-Every page that asks the same shares the answer. A question rests for a hundred times what it took, and as many times longer as
-there are questions: many pages with a filter each cost no more than one.
+Pages that ask the same question share the answer. A question is not asked again for a hundred times as long as its answer
+took, times the number of questions, so that many pages with a filter each cost no more than one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Seldom:
         self._known: dict[Hashable, tuple[float, Any]] = {}
 
     def ask(self, question: Hashable, answer: Callable[[], _T]) -> _T:
-        """Return what *answer* returned to the same *question*, if it has not rested for long enough; else call it."""
+        """Return the last answer to *question* while that is not to be asked again yet; else call *answer*."""
         with self._lock:
             start = self._clock()
             self._known = {asked: known for asked, known in self._known.items() if start < known[0]}
@@ -49,6 +49,6 @@ class Seldom:
             return cast("_T", self._known[question][1])
 
     def forget(self) -> None:
-        """Ask anew the next time: something was changed."""
+        """Forget all answers, because the queue was changed."""
         with self._lock:
             self._known.clear()

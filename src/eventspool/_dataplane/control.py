@@ -3,7 +3,7 @@ The control endpoints: what a test in another process, the command line and the 
 
     GET  /__stats             the counts, as JSON
     GET  /__events?limit=N    the last N (100) kept events, as JSON
-    GET  /__requests?limit=N  the last N (100) requests, whatever became of them, as JSON
+    GET  /__requests?limit=N  the last N (100) requests, answered or not, as JSON
     GET  /__ids               the id of every event received, one a line, in the order of first arrival
                               (one with control characters as in a JSON string)
     POST /__faults            replace the fault script: a JSON array of rules, or {"rules": […], "seed": 0}
@@ -19,7 +19,7 @@ import ipaddress
 import json
 import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
 from eventspool._dataplane.exchange import json_answer, refusal
@@ -30,11 +30,10 @@ from eventspool._exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from eventspool._dataplane.ledger import Stats
-    from eventspool._dataplane.server import DataPlane
+    from eventspool._dataplane.ledger import RequestRecord, Stats
     from eventspool._dataplane.wire import Head, Wire
 
-__all__ = ["PREFIX", "check_origin", "serve_control"]
+__all__ = ["PREFIX", "Controlled", "check_origin", "serve_control"]
 
 PREFIX = "/__"
 _MAX_BODY_BYTES = 65_536
@@ -49,6 +48,23 @@ _ENDPOINTS = {
     "/__reset": "POST",
 }
 _NO_STORE = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+
+
+class Controlled(Protocol):
+    """A data plane, as far as these endpoints need it."""
+
+    @property
+    def requests(self) -> list[RequestRecord]: ...
+
+    def last_events(self, limit: int) -> list[dict[str, Any]]: ...
+
+    def unique_ids(self) -> list[str]: ...
+
+    def stats(self) -> Stats: ...
+
+    def reset(self) -> None: ...
+
+    def script(self, *rules: Any, seed: int | None = None) -> None: ...
 
 
 def check_origin(headers: Mapping[str, str], peer: str) -> None:
@@ -66,7 +82,7 @@ def check_origin(headers: Mapping[str, str], peer: str) -> None:
         raise Refused(403, "the control endpoints answer no page of another origin")
 
 
-def serve_control(plane: DataPlane, wire: Wire, head: Head, peer: str) -> bool:
+def serve_control(plane: Controlled, wire: Wire, head: Head, peer: str) -> bool:
     """Answer one control request; return whether the connection can serve another one."""
     try:
         check_origin(head.headers, peer)
@@ -92,13 +108,13 @@ def serve_control(plane: DataPlane, wire: Wire, head: Head, peer: str) -> bool:
         answer = _reply(plane, head, body)
     except ConfigError as error:
         answer = refusal(Refused(400, str(error)), *_NO_STORE)
-    # A connection that outlives a change of the script would serve on during an outage.
+    # A connection that outlived a change of the script would go on to be served during an outage.
     keep_alive = head.keep_alive and head.path != "/__faults"
     wire.send_answer(answer, keep_alive=keep_alive)
     return keep_alive
 
 
-def _reply(plane: DataPlane, head: Head, body: bytes) -> Answer:
+def _reply(plane: Controlled, head: Head, body: bytes) -> Answer:
     if head.path == "/__stats":
         return json_answer(200, stats_json(plane.stats()), *_NO_STORE)
     if head.path == "/__events":

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from eventspool._dataplane.intake import Batch, authorize, event_error, read_batch
+from eventspool._dataplane.intake import Batch, event_error, read_request
 from eventspool._dataplane.ledger import RequestRecord
 from eventspool._dataplane.wire import Answer, Head, Refused, Wire
+from eventspool._events.decoding import json_text
 
 if TYPE_CHECKING:
     import threading
@@ -35,6 +35,8 @@ class Settings:
     partial_failures: bool
     max_body_bytes: int
     max_inflated_bytes: int
+    paths: Mapping[str, str | None] = field(default_factory=dict)
+    """Where events are posted, and the type of those that come alone; see ``paths_of``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Outcome:
 
 def json_answer(status: int, body: Mapping[str, Any], *headers: tuple[str, str]) -> Answer:
     """Return *body* as a JSON response."""
-    return Answer(status, json.dumps(body, separators=(",", ":")).encode(), headers)
+    return Answer(status, json_text(body, ascii_only=True).encode(), headers)
 
 
 def refusal(refused: Refused, *headers: tuple[str, str]) -> Answer:
@@ -154,8 +156,13 @@ class Exchange:
 
     def _read(self, head: Head, body: bytes) -> Batch | Refused:
         try:
-            authorize(head.headers, self._settings.write_key)
-            return read_batch(head.headers, body, self._settings.max_inflated_bytes)
+            return read_request(
+                head.headers,
+                body,
+                self._settings.write_key,
+                self._settings.max_inflated_bytes,
+                self._settings.paths.get(head.path),
+            )
         except Refused as refused:
             return refused
 
@@ -168,7 +175,7 @@ class Exchange:
         if (silent or scripted) and rule and not rule.record:
             outcome = Outcome(outcome.answer)
         answer = scripted or outcome.answer
-        # Noted before it is answered: who has read an answer finds its request in the ledger.
+        # Noted before it is answered: a test that has read an answer must find its request in the ledger.
         self._note(head, None if silent else answer.status, body, batch, outcome, rule)
         if decision.latency and self._stopping.wait(decision.latency):
             return False
@@ -227,6 +234,6 @@ def _message_ids(events: list[Any]) -> tuple[str, ...]:
 
 
 def close_politely(wire: Wire, refused: Refused) -> None:
-    """Tell a client whose request could not even be read what was wrong with it."""
+    """Answer a client whose request could not be read: say what was wrong with it."""
     with suppress(OSError):
         wire.send_answer(refusal(refused), keep_alive=False)

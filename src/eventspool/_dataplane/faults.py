@@ -2,8 +2,8 @@
 The fault script: which rule decides which request. Pure but for its counters: the time is an argument, chance
 is seeded.
 
-Rules are asked in order and the first whose conditions hold decides; ``latency`` and ``drip`` add to that and
-let the next ones have their say. Each rule draws from its own generator, so a rule that is added or removed
+Rules are asked in order and the first whose conditions hold decides; ``latency`` and ``drip`` add to that, and
+the rules behind them are asked as well. Each rule draws from its own generator, so a rule that is added or removed
 behind it changes nothing for it, and the same seed and the same sequence of requests give the same faults.
 """
 

@@ -8,13 +8,13 @@ A rule is written as a JSON object, ``{"status": 503, "p": 0.2}``, or as text fo
 Actions:
 
     status          answer this status; with ``retry_after`` (seconds, or any text as it is),
-                    ``retry_after_date`` (an HTTP date so many seconds from now), ``body`` (text)
-    latency         answer so many seconds late: a number, or [lowest, highest] to draw from; later rules
+                    ``retry_after_date`` (an HTTP date, N seconds from now), ``body`` (text)
+    latency         answer N seconds late: a number, or [lowest, highest] to draw from; later rules
                     still apply
-    drip            write the answer byte by byte with so many seconds between; later rules still apply
+    drip            write the answer byte by byte, N seconds apart; later rules still apply
     drop            "before": reset the connection before the body is read; "after": once all of it was read,
                     without an answer; "half": in the middle of the answer
-    hang            read all, answer nothing, until the client gives up or so many seconds have passed
+    hang            read all, answer nothing, until the client gives up or N seconds have passed
     outage          true: nothing listens, and open connections break; takes only ``from`` and ``to``
     redirect        answer 302 to this location
     reject          "batch": answer 400 to the whole batch that holds a matching event; "events": take the
@@ -25,8 +25,8 @@ Actions:
 Conditions:
 
     p               with this probability (seeded)
-    every           each so-many-th request for which the other conditions hold
-    next            the next so many requests for which all other conditions hold, then never again
+    every           each Nth request for which the other conditions hold
+    next            the next N requests for which all other conditions hold, then never again
     from, to        in this window of seconds since the script was set (a later start counts instead)
     event           some event of the batch has this ``event``
     predicate       Python only: called with every event (a dict) until it returns true
@@ -111,7 +111,7 @@ class Rule:
         if self.retry_after is not None and self.retry_after_date is not None:
             raise ConfigError("give either retry_after or retry_after_date, not both")
         if action == "outage" and set(given) - {"outage", "from", "to"}:
-            raise ConfigError("outage takes only from and to: nobody is there to look at a request")
+            raise ConfigError("outage takes only from and to: nothing listens that could read a request")
         if action == "reject" and not self.selects_events:
             raise ConfigError("reject needs event: the name of the events to reject")
         if self.record and action in ("latency", "drip", "reject"):

@@ -1,4 +1,4 @@
-"""The data plane itself: listens, gives each connection a thread, closes shop during scripted outages."""
+"""The data plane itself: it listens, gives each connection a thread, and stops listening during scripted outages."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from eventspool._config import require_bool, require_number, require_text
 from eventspool._dataplane import control
-from eventspool._dataplane.exchange import Exchange, Settings, close_politely, json_answer, refusal
+from eventspool._dataplane.connections import Connections
+from eventspool._dataplane.exchange import Settings
 from eventspool._dataplane.faults import FaultScript
+from eventspool._dataplane.intake import paths_of
 from eventspool._dataplane.ledger import Ledger, RequestRecord, Stats
 from eventspool._dataplane.rules import Rule, parse_rule
-from eventspool._dataplane.wire import Head, Refused, Wire
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
 __all__ = ["DEFAULT_WRITE_KEY", "DataPlane"]
@@ -45,7 +46,8 @@ class DataPlane:
         write_key: The one accepted; ``None`` accepts any, and ``plane.write_key`` is one to use.
         host: Where to listen.
         port: 0 takes a free one, and keeps it over ``stop`` and ``start``.
-        path: Where batches are posted.
+        path: Where batches are posted. Beside ``…/batch``, ``…/import`` takes them, too, and ``…/track`` and so on
+            take single events.
         faults: Rules, each as ``Rule``, JSON object or text (see ``rules``).
         seed: For the rules' dice.
         partial_failures: Answer 200 and name the invalid events, instead of 400 for the whole batch.
@@ -100,17 +102,14 @@ class DataPlane:
         self.write_key = write_key if write_key is not None else DEFAULT_WRITE_KEY
         self.host = host
         self.port = port
-        self._settings = Settings(write_key, path, partial_failures, max_body_bytes, max_inflated_bytes)
-        self._timeouts = {"idle_timeout": idle_timeout, "read_timeout": read_timeout}
-        self._max_connections = max_connections
+        self._settings = Settings(
+            write_key, path, partial_failures, max_body_bytes, max_inflated_bytes, paths_of(path)
+        )
         self._ledger = Ledger(keep_events=keep_events, keep_requests=keep_requests)
         self._seed = seed
         self._script = (FaultScript(map(parse_rule, _as_rules(faults)), seed=seed), time.monotonic())
         self._script_applied = threading.Event()
         self._script_change = threading.Lock()
-        self._controlling: set[socket.socket] = set()
-        self._connections: dict[socket.socket, threading.Thread] = {}
-        self._lock = threading.Lock()
         self._life = (
             threading.RLock()
         )  # a signal handler may stop what its own thread is starting or stopping
@@ -118,6 +117,15 @@ class DataPlane:
         self._serving: tuple[int, queue.SimpleQueue[None]] | None = None
         self._stopping = threading.Event()
         self._stopping.set()
+        self._connections = Connections(
+            self,
+            self._settings,
+            self._ledger,
+            self._stopping,
+            lambda: self._script,
+            timeouts={"idle_timeout": idle_timeout, "read_timeout": read_timeout},
+            most=max_connections,
+        )
         self._acceptor: threading.Thread | None = None
         self._wake: socket.socket | None = None
 
@@ -170,12 +178,8 @@ class DataPlane:
                 self._stopping.set()
                 self._wake_acceptor()
                 acceptor.join()
-                self._break_connections()
-                deadline = time.monotonic() + _STOP_SECONDS
-                with self._lock:
-                    threads = list(self._connections.values())
-                for thread in threads:
-                    thread.join(max(0.0, deadline - time.monotonic()))
+                self._connections.break_all()
+                self._connections.join(_STOP_SECONDS)
                 wake.close()
                 self._acceptor = self._wake = None
             finally:
@@ -183,7 +187,7 @@ class DataPlane:
 
     def serve_forever(self) -> None:
         """Start, and block until ``stop`` is called from another thread or a signal handler, or on Ctrl-C."""
-        # Not an Event: its set() needs the lock that wait() holds now and then, also when a signal handler interrupts it.
+        # Not an Event: its set() needs a lock that wait() may hold, also when a handler interrupts wait() and calls it.
         asked: queue.SimpleQueue[None] = queue.SimpleQueue()
         try:
             self._serving = (threading.get_ident(), asked)
@@ -302,7 +306,7 @@ class DataPlane:
                     selector.unregister(listener)
                     listener.close()
                     listener = None
-                    self._break_connections(spare=self._controlling)
+                    self._connections.break_all(but_controlling=True)
                     script.note_outage(elapsed)
                 elif not down and listener is None:
                     try:
@@ -316,81 +320,7 @@ class DataPlane:
                     if key.fileobj is woken:
                         woken.recv(64)
                     elif listener is not None:
-                        self._admit(listener)
-
-    def _admit(self, listener: socket.socket) -> None:
-        try:
-            sock, address = listener.accept()
-        except OSError:
-            return
-        ordinal = self._ledger.note_connection()
-        thread = threading.Thread(
-            target=self._converse,
-            args=(sock, str(address[0]), ordinal),
-            name=f"eventspool-dataplane-{ordinal}",
-            daemon=True,
-        )
-        with self._lock:
-            admitted = len(self._connections) < self._max_connections
-            if admitted:
-                self._connections[sock] = thread
-        if admitted:
-            thread.start()
-        else:
-            Wire(sock, **self._timeouts).reset()
-            sock.close()
-
-    def _break_connections(self, *, spare: Collection[socket.socket] = ()) -> None:
-        with self._lock:
-            for sock in self._connections.keys() - spare:
-                Wire(sock, **self._timeouts).reset()
-                with contextlib.suppress(OSError):
-                    sock.shutdown(socket.SHUT_RDWR)
-
-    def _converse(self, sock: socket.socket, peer: str, ordinal: int) -> None:
-        wire = Wire(sock, **self._timeouts)
-        exchange = Exchange(wire, ordinal, self._settings, self._ledger, self._stopping)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while not self._stopping.is_set():
-                head = wire.read_head()
-                if head is None or not self._dispatch(exchange, wire, head, peer, sock):
-                    return
-        except Refused as refused:
-            close_politely(wire, refused)
-        except OSError:
-            return
-        finally:
-            with self._lock:
-                self._connections.pop(sock, None)
-                sock.close()
-
-    def _dispatch(self, exchange: Exchange, wire: Wire, head: Head, peer: str, sock: socket.socket) -> bool:
-        try:
-            if head.path.startswith(control.PREFIX):
-                with self._lock:
-                    self._controlling.add(sock)
-                return control.serve_control(self, wire, head, peer)
-            if head.path != self._settings.path:
-                return _turn_away(wire, Refused(404, f"batches are posted to {self._settings.path}"))
-            if head.method != "POST":
-                return _turn_away(wire, Refused(405, "batches are posted"), ("Allow", "POST"))
-            script, since = self._script
-            return exchange.serve(head, script, time.monotonic() - since)
-        except (OSError, Refused):
-            raise
-        except Exception as error:  # noqa: BLE001 - a predicate's bug must not look like a lost connection
-            message = f"{type(error).__name__} in the data plane"
-            wire.send_answer(json_answer(500, {"ok": False, "message": message}), keep_alive=False)
-            return False
-        finally:
-            with self._lock:
-                self._controlling.discard(sock)
-
-
-def _turn_away(wire: Wire, refused: Refused, *headers: tuple[str, str]) -> bool:
-    wire.send_answer(refusal(refused, *headers), keep_alive=False)
-    return False
+                        self._connections.admit(listener)
 
 
 def _as_rules(faults: Iterable[Rule | Mapping[str, Any] | str]) -> list[Rule | Mapping[str, Any] | str]:

@@ -1,51 +1,53 @@
 """
-One job's way to the data plane: send it, and where a part is refused, cut the batch until it is clear what
-is.
+One job's way to the data plane: send it, and where a part is refused, cut the batch until it is clear which events are.
 
-Everything here happens on a sender's thread, under one lease. The result is a plain value; what becomes of
-the lease is the processor's decision.
+Everything here happens on a sender's thread, under one lease. The result is a plain value; the dispatcher decides what becomes
+of the lease.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
 from eventspool._delivery.plan import Plan
-from eventspool._delivery.verdict import DeliveryResult, Verdict, judge, parse_rejections
-from eventspool._envelope import Envelope, EnvelopeError, count_events, open_envelope, seal
+from eventspool._delivery.verdict import DeliveryResult, UnclearAnswerError, Verdict, judge, parse_rejections
+from eventspool._envelope import Cut, Envelope, EnvelopeError, count_events, cut_of, open_envelope, seal
 from eventspool._job import Failure
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from eventspool._delivery.transport import Transport
     from eventspool._job import ClaimedJob
 
-__all__ = ["Outcome", "deliver"]
+__all__ = ["Outcome", "deliver", "fail_rest"]
+
+_QUOTED = 300
+"""Bytes of an answer that are kept, to be quoted."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    How far a job got. Exactly one of these holds: ``delivered``; ``failure`` is set; or it is to be tried
-    again.
+    How far a job got. Exactly one of these holds: ``delivered``; ``failure`` is set; or it is to be tried again.
 
     Args:
         job_id: The job.
         delivered: Every event was taken.
         failure: Every event was settled, and some will never be taken.
         counts: A retry costs an attempt.
-        answered: The data plane works: it took or refused something for what it was.
-        interrupted: Nothing was learnt: we were asked to stop.
+        answered: The data plane works: it took or refused events for what they are.
+        interrupted: Nothing was learnt of the data plane: we were asked to stop, for example.
         unauthorized: The write key was refused.
         retry_after: Seconds that the data plane asked for.
-        reason: Why it is given up, should this have been its last attempt.
+        reason: Why the job is given up, should this have been its last attempt.
         error: What went wrong, for people.
         progress: The plan so far, as text.
+        purged: Positions, in the batch as first committed, of events that were erased before it was sent.
         requests: How each request ended (see ``DeliveryResult.ending``), and how many seconds it took.
     """
 
@@ -60,22 +62,56 @@ class Outcome:
     reason: str = "max_attempts"
     error: str = ""
     progress: str = ""
+    purged: tuple[int, ...] = ()
     requests: Sequence[tuple[str, float]] = ()
-    _held: int = 0
-    _plan: Plan | None = None
-    _events: list[bytes] | None = field(default=None, repr=False)
+    _payload: bytes | None = field(default=None, repr=False)
     _status: int | None = None
 
     def give_up(self, attempts: int) -> Failure:
         """Return the failure of everything that was not delivered, after *attempts* attempts."""
-        plan, error = self._plan, f"given up after {attempts} attempts: {self.error}"
-        if plan is None or self._events is None:  # never cut: nothing of it was delivered
-            return Failure(self.reason, error, self._held, status=self._status)
-        left = sorted({*plan.unsent(), *plan.rejected})
-        return _fail_part(self.reason, error, left, plan, self._events, self._status)
+        error = f"given up after {attempts} attempts: {self.error}"
+        return fail_rest(self.reason, error, self._payload, self.progress, self._status)
 
 
-def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: threading.Event) -> Outcome:
+def fail_rest(
+    reason: str, error: str, payload: bytes | None, progress: str, status: int | None = None
+) -> Failure:
+    """
+    Return the failure of what a stored batch has still to deliver. Events that were delivered do not come back.
+
+    Args:
+        reason: A short word to group by.
+        error: One sentence for people.
+        payload: The batch.
+        progress: How far it got, as text.
+        status: The HTTP status, where there was one.
+    """
+    if progress and payload is not None:
+        with contextlib.suppress(EnvelopeError):
+            envelope = open_envelope(payload)
+            plan = Plan.resume(envelope.events, progress)
+            if left := sorted({*plan.unsent(), *plan.rejected}):
+                return _fail_part(reason, error, left, envelope.split(), envelope.cut, status)
+    return _fail_all(reason, error, count_events(payload or b""), cut_of(payload), status)
+
+
+def _fail_all(reason: str, error: str, events: int, cut: Cut | None, status: int | None = None) -> Failure:
+    """
+    Return the failure of every event that a stored batch holds.
+
+    Args:
+        reason: A short word to group by.
+        error: One sentence for people.
+        events: How many it holds.
+        cut: Which events of the batch as first committed those are, where others were taken out of it.
+        status: The HTTP status, where there was one.
+    """
+    if cut is None:
+        return Failure(reason, error[:500], events, status=status)
+    return Failure(reason, error[:500], events, indices=cut.here, status=status, purged=cut.purged)
+
+
+def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, is_stopping: Callable[[], bool]) -> Outcome:
     """
     Send *job* and return how far it got. Never raises.
 
@@ -83,51 +119,57 @@ def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, stopping: thre
         job: The job, under our lease.
         transport: The way to the data plane.
         gzip: Compress the body.
-        stopping: When set, no further request is begun.
+        is_stopping: Asked before each request whether no further one is to begin.
     """
-    delivery = _Delivery(job, transport, gzip, stopping)
-    outcome = _run(delivery, job)
-    outcome.requests = delivery.requests
-    return outcome
-
-
-def _run(delivery: _Delivery, job: ClaimedJob) -> Outcome:
+    delivery = _Delivery(job, transport, gzip, is_stopping)
     try:
-        return delivery.run()
+        outcome = delivery.run()
     except EnvelopeError as error:
         if error.reason == "encrypted":
             # Tried again: another processor may have the key, or the next release of this one.
-            return Outcome(
+            outcome = Outcome(
                 job.id,
                 interrupted=True,
                 reason=error.reason,
                 error=str(error),
                 progress=job.progress,
-                _held=count_events(job.payload or b""),
+                _payload=job.payload,
             )
-        # Junk, foreign, truncated, newer: parked where an operator sees it, and delivery goes on.
-        return Outcome(job.id, answered=False, interrupted=True, failure=Failure(error.reason, str(error), 0))
-    except Exception as error:  # noqa: BLE001 - a bug on this side must not kill the sender, nor lose the job
-        return Outcome(
+        else:  # junk, foreign, truncated, newer: parked where an operator sees it, and delivery goes on
+            outcome = Outcome(job.id, interrupted=True, failure=Failure(error.reason, str(error), 0))
+    except Exception as error:  # noqa: BLE001 - a bug on this side must not end the sender, nor lose the job
+        outcome = Outcome(
             job.id,
             interrupted=True,
             error=f"sending met {type(error).__name__}",
-            progress=job.progress,
-            _held=count_events(job.payload or b""),
+            progress=delivery.progress,
+            _payload=job.payload,
         )
+    return replace(outcome, requests=tuple(delivery.requests))
 
 
 class _Delivery:
-    def __init__(self, job: ClaimedJob, transport: Transport, gzip: bool, stopping: threading.Event) -> None:  # noqa: FBT001
+    """One attempt at one job, and what it has come to so far."""
+
+    def __init__(
+        self,
+        job: ClaimedJob,
+        transport: Transport,
+        gzip: bool,  # noqa: FBT001
+        is_stopping: Callable[[], bool],
+    ) -> None:
         self._job = job
         self._transport = transport
         self._gzip = gzip
-        self._stopping = stopping
+        self._is_stopping = is_stopping
         self._events: list[bytes] | None = None
         self._answered = False
+        self._who = "the data plane"
         self._said = ""
         self._status: int | None = None
         self.requests: list[tuple[str, float]] = []
+        self.progress = job.progress
+        """How far it was after the last answer, as text: an error amid the next request must not undo that."""
 
     def run(self) -> Outcome:
         job = self._job
@@ -137,7 +179,7 @@ class _Delivery:
         envelope = open_envelope(job.payload)
         plan = Plan.resume(envelope.events, job.progress)
         while plan.todo:
-            if self._stopping.is_set():
+            if self._is_stopping():
                 return Outcome(
                     job.id,
                     counts=False,
@@ -147,9 +189,9 @@ class _Delivery:
                 )
             body = self._part(envelope, plan).body(_now(), gzip=self._gzip)
             began = time.monotonic()
-            result = self._transport.send(body, gzip=self._gzip)
+            result, rejections = self._ask(body, plan)
             self.requests.append((result.ending, time.monotonic() - began))
-            verdict = self._apply(judge(result), result, plan)
+            verdict = self._apply(judge(result), result, rejections, plan)
             if verdict in (Verdict.RETRY, Verdict.UNAUTHORIZED):
                 return Outcome(
                     job.id,
@@ -158,22 +200,23 @@ class _Delivery:
                     retry_after=result.retry_after,
                     error=result.describe(),
                     progress=plan.progress,
-                    _held=plan.events,
-                    _plan=plan,
-                    _events=self._events,
+                    _payload=job.payload,
                     _status=result.status,
                 )
+            self.progress = plan.progress if plan.todo else self.progress
         if not plan.rejected:
-            return Outcome(job.id, delivered=True, answered=True)
+            purged = envelope.cut.purged if envelope.cut else ()
+            return Outcome(job.id, delivered=True, answered=True, purged=purged)
         reason = "too_large" if all(s == 413 for s in plan.rejected.values()) else "rejected"
-        error = f"the data plane refused it with {self._status}{self._said}"
-        if self._events is None and len(plan.rejected) == plan.events:
-            return Outcome(
-                job.id, answered=True, failure=Failure(reason, error, plan.events, status=self._status)
-            )
-        failure = _fail_part(
-            reason, error, sorted(plan.rejected), plan, self._events or envelope.split(), self._status
-        )
+        # Where nothing was refused in this attempt, something was in an earlier one.
+        status = self._status or next(iter(plan.rejected.values()))
+        error = f"{self._who} refused it with {status}{self._said}"
+        left = sorted(plan.rejected)
+        if len(left) == plan.events:
+            failure = _fail_all(reason, error, plan.events, envelope.cut, status)
+        else:
+            events = self._events or envelope.split()
+            failure = _fail_part(reason, error, left, events, envelope.cut, status)
         return Outcome(job.id, answered=True, failure=failure)
 
     def _part(self, envelope: Envelope, plan: Plan) -> Envelope:
@@ -184,25 +227,39 @@ class _Delivery:
             self._events = envelope.split()
         return open_envelope(seal(self._events[start:end], compress=self._gzip))
 
-    def _apply(self, verdict: Verdict, result: DeliveryResult, plan: Plan) -> Verdict:
+    def _ask(self, body: bytes, plan: Plan) -> tuple[DeliveryResult, dict[int, str] | None]:
+        """Send *body*. Return the outcome, with the beginning of the answer, and which events the answer rejects."""
+        start, end = plan.todo[0]
+        result = self._transport.send(body, gzip=self._gzip)
+        rejections: dict[int, str] | None = {}
+        if judge(result) is Verdict.DELIVERED:
+            try:
+                rejections = parse_rejections(result.body, end - start)
+            except UnclearAnswerError:
+                error = f"{result.who} answered {result.status} with errors that cannot be read"
+                result = replace(result, error=error)
+        return replace(result, body=result.body[:_QUOTED]), rejections
+
+    def _apply(
+        self, verdict: Verdict, result: DeliveryResult, rejections: dict[int, str] | None, plan: Plan
+    ) -> Verdict:
         """Carry *verdict* into *plan*."""
         start, end = plan.todo[0]
         status = result.status or 0
         match verdict:
             case Verdict.DELIVERED:
-                refused = parse_rejections(result.body, end - start)
-                if refused is None:  # "ok": false, and no word which: find out
-                    self._refuse(status, result.body)
+                if rejections is None:  # the answer does not say which events it rejects: find out
+                    self._refuse(result, result.body)
                     plan.halve(status)
                 else:
-                    if refused:
-                        self._refuse(status, next(iter(refused.values())).encode(errors="replace"))
-                    plan.finish(dict.fromkeys(refused, status))
+                    if rejections:
+                        self._refuse(result, next(iter(rejections.values())).encode(errors="replace"))
+                    plan.finish(dict.fromkeys(rejections, status))
             case Verdict.SPLIT | Verdict.BISECT:
-                self._refuse(status, result.body)
+                self._refuse(result, result.body)
                 plan.halve(status)
             case Verdict.REJECTED:
-                self._refuse(status, result.body)
+                self._refuse(result, result.body)
                 plan.finish(dict.fromkeys(range(end - start), status))
             case Verdict.RETRY | Verdict.UNAUTHORIZED:
                 return verdict
@@ -211,21 +268,22 @@ class _Delivery:
         self._answered = True
         return verdict
 
-    def _refuse(self, status: int, said: bytes) -> None:
+    def _refuse(self, result: DeliveryResult, said: bytes) -> None:
         """Keep what the data plane said, for the operator who looks at the failed job."""
-        text = "".join(c for c in said[:300].decode("utf-8", "replace") if c.isprintable()).strip()[:200]
-        self._status = status
+        text = "".join(c for c in said[:_QUOTED].decode("utf-8", "replace") if c.isprintable()).strip()[:200]
+        self._who, self._status = result.who, result.status
         self._said = f": {text}" if text else ""
 
 
 def _fail_part(
-    reason: str, error: str, left: list[int], plan: Plan, events: list[bytes], status: int | None
+    reason: str, error: str, left: list[int], events: list[bytes], cut: Cut | None, status: int | None
 ) -> Failure:
-    """Return the failure of the events at the positions *left*; the others were delivered and do not come back."""
-    if len(left) == plan.events:
-        return Failure(reason, error[:500], plan.events, status=status)
-    payload = seal([events[i] for i in left])
-    return Failure(reason, error[:500], len(left), payload, tuple(left), status)
+    """Return the failure of the *events* at the positions *left*. The others were delivered, and do not come back."""
+    if len(left) == len(events):
+        return _fail_all(reason, error, len(events), cut, status)
+    rest = (cut or Cut(b"h" * len(events))).keep(left, Cut.DONE)
+    payload = seal([events[i] for i in left], cut=rest)
+    return Failure(reason, error[:500], len(left), payload, rest.here, status, rest.purged)
 
 
 def _now() -> str:

@@ -2,11 +2,15 @@
 The circuit breaker between the queue and a data plane that is down. Pure: time and randomness come in as
 arguments.
 
-*Closed*, jobs flow. After ``threshold`` failures in a row, or one answer that says how long to stay away, or
-a refused write key, it *opens*: no job is claimed, so none burns an attempt. Then one **probe** at a time is
-let through, spaced by the same backoff options, on the job with the fewest attempts, which spreads the
-attempts of a long outage over all jobs and keeps one poisonous batch from looking like an outage. The first
-success closes it.
+While it is *closed*, jobs flow. After ``threshold`` failures in a row, one answer that says how long to stay away, or a
+refused write key, it *opens*: no job is claimed, so none burns an attempt. Then one **probe** at a time is let through,
+spaced by the same backoff options. The probe is the job with the fewest attempts, so that one poisonous batch does not look
+like an outage. The first success closes the breaker.
+
+It also says whether a failure *counts against its job*. A failure does not count where the job has failed ``threshold`` times
+already, in this process or another one, and the data plane is thought to be down: the breaker is open, or this process has
+heard no good answer of late. So an outage costs a job no more attempts than that, even if it is the only one to probe with.
+But only ``EXCUSED`` failures in a row are excused: a lone batch that makes the data plane fail is given up in the end.
 """
 
 from __future__ import annotations
@@ -15,7 +19,12 @@ import enum
 
 from eventspool._retry import backoff_bound
 
-__all__ = ["Breaker", "Permission"]
+__all__ = ["EXCUSED", "Breaker", "Permission"]
+
+EXCUSED = 100
+"""Failures in a row that count against no job: with default options, an outage of 50 minutes."""
+_PATIENT = 1.0
+"""Seconds that the largest pause has at least where failures are excused. An operator who sets less wants to know soon."""
 
 
 class Permission(enum.Enum):
@@ -28,7 +37,7 @@ class Permission(enum.Enum):
 
 class Breaker:
     """
-    One breaker per processor; not thread-safe, the processor's own thread uses it.
+    One breaker per processor. Only the dispatcher's thread uses it.
 
     Args:
         backoff_initial: Bound of the first pause, in seconds.
@@ -44,6 +53,8 @@ class Breaker:
         self._probes_failed = 0
         self._probing = False
         self._away_until = 0.0
+        self._excused = 0
+        self._well_until = float("-inf")  # until then, the last good answer says that the data plane works
         self.is_open = False
         self.opens_until = 0.0
         """While open: the monotonic time of the next probe."""
@@ -70,11 +81,13 @@ class Breaker:
 
         Args:
             now: Monotonic seconds.
-            probe: It was the probe. A request from before does not end the time that the data plane asked for.
+            probe: The request was the probe. An older request does not end the time that the data plane asked for.
         """
         if self.is_open and not probe and now < self._away_until:
             return
-        self._failures = self._probes_failed = 0
+        self._failures = self._probes_failed = self._excused = 0
+        # A job that has just failed waits, and fails again, before this is over.
+        self._well_until = now + 2 * self._maximum + 1.0
         self._probing = self.is_open = False
 
     def record_failure(
@@ -83,30 +96,38 @@ class Breaker:
         jitter: float,
         *,
         probe: bool,
+        attempts: int = 0,
         retry_after: float | None = None,
         unauthorized: bool = False,
-    ) -> None:
+    ) -> bool:
         """
-        Note a failed request.
+        Note a failed request. Return whether that counts against its job.
 
         Args:
             now: Monotonic seconds.
             jitter: A uniform draw from [0, 1).
-            probe: It was the probe.
+            probe: The request was the probe.
+            attempts: How often its job had failed before, in this process or others.
             retry_after: Seconds that the data plane asked for.
-            unauthorized: It refused the write key.
+            unauthorized: The data plane refused the write key.
         """
+        is_well = not self.is_open and not self._failures and now < self._well_until
+        is_down = attempts >= self._threshold and not is_well
+        counts = not is_down or self._excused >= (EXCUSED if self._maximum >= _PATIENT else 0)
+        self._excused += not (counts or unauthorized)
         self._failures += 1
         if retry_after:
             self._away_until = max(self._away_until, now + retry_after)
         if probe:
             self._probing = False
             self._probes_failed += 1
-        elif self.is_open:  # a request from before the breaker opened: it says nothing new
+        elif self.is_open:  # a request that began before the breaker opened says nothing new
             self.opens_until = max(self.opens_until, self._away_until)
-            return
-        if self.is_open or unauthorized or retry_after or self._failures >= self._threshold:
+            return counts
+        down = self.is_open or is_down or self._failures >= self._threshold
+        if down or unauthorized or retry_after:
             self.is_open = True
-            # Probes are spaced by the whole bound, a little stretched so that a fleet does not march in step.
+            # Probes are spaced by the whole bound, and a little more, so that many processes do not probe at once.
             pause = backoff_bound(self._probes_failed + 1, self._initial, self._maximum) * (1 + jitter / 4)
             self.opens_until = max(now + pause, self._away_until)
+        return counts

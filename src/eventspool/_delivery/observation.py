@@ -27,9 +27,9 @@ class Attempt:
         job_id: The job.
         number: 1 for the job's first attempt.
         events: Events of the job.
-        failed: Those of them that were given up.
+        failed: How many of them were given up.
         ended_as: ``delivered``, ``failed`` (at least in part), or ``retry``.
-        reason: Where it did not end as delivered: why it failed, or how its last request ended. A word to group by.
+        reason: A word to group by: why the job failed, or how its last request ended; "" where it was delivered.
         status: The last HTTP status, where there was one.
         requests: Requests that it took.
         began_at: Seconds since the epoch.
@@ -54,10 +54,10 @@ class Observer(Protocol):
     """An instrumentation of one client."""
 
     def origin(self) -> object | None:
-        """Return what ties an event to where it is being tracked. On the caller's thread, for every event."""
+        """Return what ties an event to where it is tracked. Called on the caller's thread, for every event."""
 
     def attempted(self, attempt: Attempt) -> object:
-        """Be told of an attempt. On the thread that sent it."""
+        """Be told of an attempt. Called on the thread that sent it."""
 
 
 def describe_attempt(
@@ -71,7 +71,9 @@ def describe_attempt(
     events, failed = count_events(job.payload or b""), 0
     if failure is not None:
         failed = failure.events if failure.payload is not None else events
-    elif not outcome.delivered and ending.startswith("2"):  # it stopped between two parts: the process ends
+    elif not outcome.delivered and ending.startswith(
+        "2"
+    ):  # it stopped between two parts, for the process ends
         ending = "stopped"
     return Attempt(
         job_id=job.id,

@@ -1,10 +1,10 @@
 """
 How one batch is delivered in parts. Pure.
 
-A batch that the data plane finds too large, or that holds a poison event, is halved, and halved again, until
-what can be delivered is and what cannot stands alone. All of it happens to one job under one lease: the job
-keeps its id, and what is done is kept as *progress*, a short text beside the job. So a crash costs duplicates
-at most, and whoever waits for the job's events has one id to ask for.
+A batch that the data plane finds too large, or that holds a poison event, is halved, and halved again, until all that
+can be delivered is delivered, and each event that cannot stands alone. It stays one job under one lease: the job keeps its id,
+and what is done is kept as *progress*, a short text beside the job. So a crash costs duplicates at most, and a process that
+waits for the job's events has one id to ask for.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plan:
 
     @classmethod
     def resume(cls, events: int, progress: str) -> Plan:
-        """Return the plan that *progress* describes; a fresh one where that is empty or makes no sense."""
+        """Return the plan that *progress* describes; a fresh one where *progress* is empty or makes no sense."""
         fresh = cls(events, [(0, events)] if events else [])
         if not progress:
             return fresh
@@ -41,7 +41,7 @@ class Plan:
             rejected = {int(i): int(s) for i, _, s in (m.partition(":") for m in marks.split(",") if m)}
         except ValueError:
             return fresh
-        if not bar or not todo:  # cut off, or nothing left to send: that is never saved
+        if not bar or not todo:  # cut off, or without anything left to send: neither is ever saved
             return fresh
         edge = 0
         for start, end in todo:
@@ -54,14 +54,14 @@ class Plan:
 
     @property
     def progress(self) -> str:
-        """The plan as text, "" while nothing was done yet."""
+        """The plan as text; "" where nothing was done yet."""
         if self.todo == [(0, self.events)] and not self.rejected:
             return ""
         ranges = ",".join(f"{a}-{b}" for a, b in self.todo)
         return f"{ranges}|" + ",".join(f"{i}:{s}" for i, s in self.rejected.items())
 
     def finish(self, rejected: dict[int, int] | None = None) -> None:
-        """Strike the first range off: delivered, but for *rejected* (positions within the range -> status)."""
+        """Strike the first range off: it was delivered, but for *rejected* (position within the range -> status)."""
         start, _ = self.todo.pop(0)
         for offset, status in (rejected or {}).items():
             self.rejected[start + offset] = status

@@ -1,47 +1,49 @@
 """
 HTTP to the data plane: one POST, one deadline, no redirects, connections kept and reused.
 
-Built on ``http.client`` so that a request is bounded as a whole: every read gets what is left of one
-deadline, which a per-read timeout does not give (a data plane that drips one byte a second would hold it for
-ever). The answer's body is read up to 256 KiB and never decompressed: ``Accept-Encoding: identity`` is sent.
-Proxies come from the environment (``HTTPS_PROXY``, ``HTTP_PROXY``, ``NO_PROXY``), certificate authorities
-from the system (or ``SSL_CERT_FILE``).
+A request is bounded as a whole. A timeout for each read would not do: a data plane that sends one byte a second would hold the
+request for ever. The answer to a batch that was taken is read up to 16 MiB, for it may name events that were not taken; of any
+other answer a little is quoted. ``Accept-Encoding: identity`` is sent; an answer that comes compressed all the same is
+inflated within the same bound.
+
+The options or the environment say which proxy is used (``_config.proxy``), and which certificates are believed
+(``_config.authorities``).
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import encodings.idna  # noqa: F401 - the first lookup of a name would import it, perhaps while another thread forks
-import functools
-import http.client
-import io
-import select
+import errno
+import os
 import socket
 import ssl
 import time
-import urllib.request
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult, unquote, urlsplit
+import zlib
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
+from eventspool._config.authorities import find_doubts, load_trust
+from eventspool._config.proxy import Proxy, bare_host, find_proxy, parse_proxy, place
+from eventspool._delivery.answer import Answer, AnswerError, CutError, LostError, NoHTTPError, ask
 from eventspool._delivery.verdict import DeliveryResult, parse_retry_after
+from eventspool._delivery.wire import Wire, dial, give_until
 from eventspool._version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from eventspool._config import ClientOpts
 
 __all__ = ["HTTPTransport", "Transport", "write_head"]
 
-_MAX_ANSWER_BYTES = 256 << 10
-_MAX_RAW_BYTES = 1 << 20
-"""Most that is read of one answer, with its headers and the framing of its chunks."""
-_CONNECTION_LOST = (
-    http.client.RemoteDisconnected,
-    ConnectionResetError,
-    ConnectionAbortedError,
-    BrokenPipeError,
-    ssl.SSLEOFError,
-)
+_MAX_ANSWER_BYTES = 16 << 20
+_MAX_REFUSAL_BYTES = 64 << 10
+"""Most that is read of an answer other than 2xx, for the sake of its connection."""
+_REFUSAL_SECONDS = 1.0
+"""Longest wait, in seconds, for the body of an answer other than 2xx: its status says enough."""
+_QUOTED_BYTES = 4 << 10
+_TOO_LONG = "with more than 16 MiB"
 
 
 class Transport(Protocol):
@@ -54,79 +56,12 @@ class Transport(Protocol):
         """Close idle connections."""
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Reads a socket until one fixed moment, however slowly the bytes trickle in."""
+class _OutageError(Exception):
+    """The way to the data plane is broken. Its text is for people."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._deadline = deadline
-        self._read = 0
-        self.ended = False
-        """The other side has closed the connection."""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        _limit(self._sock, self._deadline)
-        count = self._raw.readinto(buffer)
-        self.ended = count == 0
-        self._read += count or 0
-        if (
-            self._read > _MAX_RAW_BYTES
-        ):  # such as a chunk of a negative size, which http.client reads to its end
-            raise http.client.HTTPException
-        return count
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _Answer(http.client.HTTPResponse):
-    """An answer that is read against the deadline of its request."""
-
-    def __init__(self, sock: socket.socket, *args: Any, deadline: float, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self._reader = _DeadlineReader(self.fp.detach(), sock, deadline)
-        self.fp = io.BufferedReader(self._reader)
-
-    def begin(self) -> None:
-        super().begin()
-        if self._reader.ended:  # http.client takes headers that are cut off for complete
-            raise http.client.IncompleteRead(b"")
-
-
-def _dial(address: tuple[str, int], *_: object, deadline: float) -> socket.socket:
-    """
-    Return a connection to one of the addresses behind a name.
-
-    They share what is left of the time evenly: a dead one that says nothing must not use up that of the others.
-    """
-    failure = OSError()
-    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
-    for left, (family, kind, protocol, _name, target) in zip(range(len(found), 0, -1), found, strict=True):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            now = time.monotonic()
-            _limit(sock, now + (deadline - now) / left)
-            sock.connect(target)
-            _limit(sock, deadline)  # for the TLS handshake
-            return sock
-        except OSError as error:
-            sock.close()
-            failure = error
-    raise failure
-
-
-def _limit(sock: socket.socket, deadline: float) -> None:
-    """Let no call on *sock* last beyond *deadline*, to a hundredth of what is left: setting a timeout is a system call."""
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError
-    if not 0.99 * remaining <= (sock.gettimeout() or 0.0) <= 1.01 * remaining:
-        sock.settimeout(remaining)
+    def __init__(self, text: str, *, timed_out: bool = False) -> None:
+        super().__init__(text)
+        self.timed_out = timed_out
 
 
 class HTTPTransport:
@@ -134,187 +69,268 @@ class HTTPTransport:
     Sends batches to one data plane.
 
     Args:
-        opts: The client's options; used are ``write_key``, ``data_plane_url``, ``path`` and ``timeout``.
+        opts: The client's options; used are ``write_key``, ``data_plane_url``, ``path``, ``timeout``, ``proxy`` and
+            ``ca_file``.
     """
 
     def __init__(self, opts: ClientOpts) -> None:
         parts = urlsplit(opts.data_plane_url)
         self._tls = parts.scheme == "https"
-        self._host = parts.hostname or ""
+        self._host = bare_host(parts.hostname or "")
         self._port = parts.port or (443 if self._tls else 80)
         self._path = parts.path.rstrip("/") + opts.path
         self._timeout = opts.timeout
+        self._ca_file = opts.ca_file
+        self._origin = f"{parts.scheme}://{place(self._host, parts.port)}"
         host = _host_header(self._host, None if self._port == (443 if self._tls else 80) else self._port)
         self._headers = {
             "Host": host,
             "Accept-Encoding": "identity",
-            "Authorization": "Basic " + base64.b64encode(f"{opts.write_key}:".encode()).decode(),
+            "Authorization": _basic(f"{opts.write_key}:"),
             "Content-Type": "application/json",
             "User-Agent": f"eventspool/{__version__}",
         }
-        self._proxy: SplitResult | None = None
-        self._proxy_error = ""
+        self._proxy: Proxy | None = None
+        self._proxy_trouble = ""
         try:
-            self._proxy = _find_proxy(parts.scheme, self._host, self._port)
-            login = _proxy_headers(self._proxy) if self._proxy else {}
-        except ValueError:  # whose text may repeat a password
-            self._proxy_error = "the proxy that the environment names is no URL"
-        else:
-            if self._proxy and self._proxy.scheme != "http":
-                kind = self._proxy.scheme
-                self._proxy_error = f"a proxy of kind {kind!r} is not supported, only HTTP"
-            elif self._proxy and not self._tls:
-                self._path = f"http://{host}{self._path}"
-                self._headers.update(login)
+            if opts.proxy is None:
+                self._proxy = find_proxy(parts.scheme, self._host, self._port, os.environ)
+            elif opts.proxy:
+                self._proxy = parse_proxy(opts.proxy)
+        except (
+            ValueError
+        ) as error:  # not raised here, for the client makes its transport within an event method
+            self._proxy_trouble = str(error)
+        self._who = self._origin
+        if self._proxy and not self._tls:
+            self._path = f"http://{host}{self._path}"
+            self._headers.update(_login(self._proxy))
+            self._who = f"{self._origin} (through the proxy {self._proxy})"
         self._plain_head = write_head("POST", self._path, self._headers)
         self._gzip_head = write_head("POST", self._path, {**self._headers, "Content-Encoding": "gzip"})
-        self._tls_context: ssl.SSLContext | None = None
-        self._idle: list[http.client.HTTPConnection] = []
+        self._context: ssl.SSLContext | None = None
+        self._idle: list[Wire] = []
+        self._is_closed = False
 
     def send(self, body: bytes, *, gzip: bool) -> DeliveryResult:
         """POST *body* within the timeout and return the outcome. Never raises."""
         deadline = time.monotonic() + self._timeout
-        if self._proxy_error:
-            return DeliveryResult(error=self._proxy_error)
         # One piece, written at once: each write costs a handover of the interpreter to another thread and back.
         head = self._gzip_head if gzip else self._plain_head
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
         try:
-            while self._idle:
+            if wire := self._take_idle():
                 try:
-                    connection = self._idle.pop()
-                except IndexError:  # another thread was quicker
-                    break
-                if _was_dropped(connection):
-                    connection.close()
-                    continue
-                try:
-                    return self._exchange(connection, request, deadline)
-                except _CONNECTION_LOST:  # it was closed between our look and our request: once more, afresh
-                    break
-            return self._exchange(self._connect(), request, deadline)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            return DeliveryResult(error=_explain(error), timed_out=isinstance(error, TimeoutError))
+                    return self._exchange(wire, request, deadline)
+                except (
+                    LostError
+                ):  # it was closed between our look and our request: again, with a new connection
+                    pass
+            return self._exchange(self._connect(deadline), request, deadline)
+        except _OutageError as error:
+            return DeliveryResult(error=str(error), timed_out=error.timed_out)
+        except (OSError, AnswerError) as error:
+            text = _explain(error, self._who)
+            return DeliveryResult(error=text, timed_out=isinstance(error, TimeoutError))
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections. A connection that is in use is closed when its answer is there."""
+        self._is_closed = True
         while self._idle:
-            self._idle.pop().close()
+            with contextlib.suppress(IndexError):  # another thread was quicker
+                self._idle.pop().close()
 
-    def _exchange(
-        self, connection: http.client.HTTPConnection, request: bytes, deadline: float
-    ) -> DeliveryResult:
+    def _take_idle(self) -> Wire | None:
+        while self._idle:
+            try:
+                wire = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if wire.is_idle():
+                return wire
+            wire.close()
+        return None
+
+    def _exchange(self, wire: Wire, request: bytes, deadline: float) -> DeliveryResult:
+        kept = False
         try:
-            if connection.sock is None:
-                # A proxy's answer to CONNECT is an answer, too.
-                connection.response_class = functools.partial(_Answer, deadline=deadline)  # type: ignore[assignment]
-                connection._create_connection = functools.partial(_dial, deadline=deadline)  # type: ignore[attr-defined] # noqa: SLF001
-                connection.connect()
-            _limit(connection.sock, deadline)
-            with self._ask(connection.sock, request, deadline) as answer:
-                content = answer.read(_MAX_ANSWER_BYTES)
-                if answer.length and len(content) < _MAX_ANSWER_BYTES:
-                    # The missing half may name events that were rejected.
-                    raise http.client.IncompleteRead(b"")  # noqa: TRY301 - one place closes the connection
-                retry_after = parse_retry_after(answer.getheader("Retry-After"), time.time())
-                # Behind an interim answer (1xx) that we do not know comes the real one: it must not answer the next request.
-                reusable = answer.status >= 200 and answer.isclosed() and not answer.will_close
-        except BaseException:
-            connection.close()
-            raise
-        if reusable:
-            self._idle.append(connection)
-        else:
-            connection.close()
-        return DeliveryResult(answer.status, "", retry_after, content)
+            answer = self._ask(wire, request, deadline)
+            retry_after = parse_retry_after(answer.header("retry-after"), time.time())
+            status = answer.status
+            if 200 <= status < 300:
+                content, trouble, timed_out = _read_whole(answer, deadline)
+            else:
+                content, trouble, timed_out = _read_beginning(answer, deadline), "", False
+            if answer.is_reusable:
+                self._idle.append(wire)
+                kept = True
+                if self._is_closed:
+                    self.close()
+        finally:
+            if not kept:
+                wire.close()
+        error = f"{self._who} answered {status} {trouble}" if trouble else ""
+        who = f"the proxy {self._proxy}" if status == 407 and self._proxy else self._who
+        return DeliveryResult(status, error, retry_after, content, timed_out, who)
 
-    def _ask(
-        self, sock: socket.socket, request: bytes, deadline: float, method: str = "POST"
-    ) -> http.client.HTTPResponse:
-        """Return the answer to *request*, its body still unread."""
-        sock.sendall(request)
-        answer = _Answer(sock, method=method, deadline=deadline)
-        try:
-            answer.begin()
-        except BaseException:
-            answer.close()
-            raise
-        return answer
+    def _ask(self, wire: Wire, request: bytes, deadline: float, method: str = "POST") -> Answer:
+        """Return the answer to *request*, its body still unread. The doctor overrides this."""
+        return ask(wire, request, deadline, method)
 
-    def _connect(self) -> http.client.HTTPConnection:
+    def _connect(self, deadline: float) -> Wire:
+        """Return a new connection. Raises ``_OutageError``."""
+        if self._proxy_trouble:
+            raise _OutageError(self._proxy_trouble)
+        context = self._load_trust() if self._tls else None
         proxy = self._proxy
-        host, port = (proxy.hostname or "", proxy.port or 80) if proxy else (self._host, self._port)
-        if not self._tls:
-            return http.client.HTTPConnection(host, port)
-        if self._tls_context is None:
-            self._tls_context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(host, port, context=self._tls_context)
-        if proxy:
-            connection.set_tunnel(self._host, self._port, _proxy_headers(proxy))
-        return connection
+        with _told_of(f"the proxy {proxy}" if proxy else self._origin, "did not take the connection in time"):
+            sock = dial(*((proxy.host, proxy.port) if proxy else (self._host, self._port)), deadline)
+        try:
+            if context and proxy:
+                self._open_tunnel(Wire(sock), proxy, deadline)
+            if context:
+                with (
+                    _told_of(self._origin, "did not finish the TLS handshake in time"),
+                    self._told_of_trust(),
+                ):
+                    give_until(sock, deadline)
+                    sock = context.wrap_socket(sock, server_hostname=self._host.partition("%")[0])
+            return Wire(sock)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _open_tunnel(self, wire: Wire, proxy: Proxy, deadline: float) -> None:
+        target = _host_header(self._host, self._port)
+        request = write_head("CONNECT", target, {"Host": target, **_login(proxy)}) + b"\r\n"
+        with _told_of(f"the proxy {proxy}"):
+            answer = ask(wire, request, deadline, "CONNECT")
+            if wire.unread and answer.status < 300:  # in a tunnel our side speaks first
+                raise NoHTTPError
+        if not 200 <= answer.status < 300:
+            raise _OutageError(f"the proxy {proxy} answered {answer.status} to CONNECT")
+
+    @contextlib.contextmanager
+    def _told_of_trust(self) -> Iterator[None]:
+        try:
+            yield
+        except ssl.SSLCertVerificationError as error:
+            doubts = "" if self._ca_file else find_doubts(os.environ)
+            text = f"the certificate of {self._origin} was not accepted: {error.verify_message}{doubts}"
+            raise _OutageError(text) from None
+
+    def _load_trust(self) -> ssl.SSLContext:
+        """Return the context that knows which certificates to believe, made when first needed. Raises ``_OutageError``."""
+        if self._context is None:
+            try:
+                self._context = load_trust(self._ca_file, os.environ)
+            except ValueError as error:
+                raise _OutageError(f"ca_file: {error}") from None
+        return self._context
+
+
+def _read_whole(answer: Answer, deadline: float) -> tuple[bytes, str, bool]:
+    """
+    Return the body of a 2xx answer; what was wrong with it, as the end of a sentence; and whether it was late.
+
+    Where anything is wrong, it is not known which events were taken: the missing part may name some that were not.
+    """
+    if not answer.is_asked_in_full:
+        return b"", "before it had taken the whole batch in", False
+    pieces, size = [], 0
+    try:
+        for piece in answer.pieces(deadline):
+            pieces.append(piece)
+            size += len(piece)
+            if size > _MAX_ANSWER_BYTES:
+                return b"", _TOO_LONG, False
+    except TimeoutError:
+        return b"", "but not all of it in time", True
+    except (CutError, OSError):
+        return b"", "and broke the answer off", False
+    except AnswerError:
+        return b"", "with a body that is not framed as HTTP wants it", False
+    content = b"".join(pieces)
+    coding = answer.header("content-encoding").lower()
+    if not content or coding in ("", "identity"):
+        return content, "", False
+    return (*_inflate(content, coding), False)
+
+
+def _inflate(content: bytes, coding: str) -> tuple[bytes, str]:
+    """Return a body that was compressed although we did not ask for that, and what is wrong with it."""
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        return b"", "in a coding that was not asked for"
+    inflating = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    try:
+        inflated = inflating.decompress(content, _MAX_ANSWER_BYTES + 1)
+    except zlib.error:
+        return b"", "with a body that cannot be inflated"
+    if len(inflated) > _MAX_ANSWER_BYTES:
+        return b"", _TOO_LONG
+    if not inflating.eof or inflating.unused_data:
+        return b"", "with a body that cannot be inflated"
+    return inflated, ""
+
+
+def _read_beginning(answer: Answer, deadline: float) -> bytes:
+    """Return the beginning of a body that is only quoted. Errors amid it do not matter: the status is known."""
+    content = bytearray()
+    with contextlib.suppress(OSError, AnswerError):
+        for piece in answer.pieces(min(deadline, time.monotonic() + _REFUSAL_SECONDS)):
+            content += piece
+            if len(content) > _MAX_REFUSAL_BYTES:
+                break
+    return bytes(content[:_QUOTED_BYTES])
 
 
 def _host_header(host: str, port: int | None) -> str:
-    """Return what the ``Host`` header says (RFC 9110, section 7.2). *port*: unless it is the scheme's own."""
-    with contextlib.suppress(UnicodeError):  # a name that is none is met when it is looked up
+    """Return what the ``Host`` header says (RFC 9110, section 7.2). *port*: ``None`` where it is the scheme's own."""
+    host = host.partition("%")[0]  # the zone of an address has a meaning on this machine only
+    with contextlib.suppress(UnicodeError):  # an impossible name is met when it is looked up
         host = host.encode("idna").decode()
-    name = f"[{host}]" if ":" in host else host
-    return name if port is None else f"{name}:{port}"
+    return place(host, port)
 
 
-def write_head(method: str, path: str, headers: dict[str, str]) -> bytes:
-    """Return the head of a request, but for what may follow: further headers and the empty line."""
+def write_head(method: str, path: str, headers: Mapping[str, str]) -> bytes:
+    """Return the head of a request, without what may follow: further headers, and the empty line."""
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
     return "\r\n".join(lines).encode("ascii", "replace")
 
 
-def _was_dropped(connection: http.client.HTTPConnection) -> bool:
-    """Say whether the other side closed an idle connection (or, which is as bad, sent something unasked)."""
-    if connection.sock is None:
-        return True
-    if not hasattr(select, "poll"):  # Windows; eventlet removes it
-        return bool(select.select([connection.sock], [], [], 0)[0])
-    poll = select.poll()
-    poll.register(connection.sock, select.POLLIN)
-    return bool(poll.poll(0))
+def _basic(login: str) -> str:
+    return "Basic " + base64.b64encode(login.encode()).decode()
 
 
-def _find_proxy(scheme: str, host: str, port: int) -> SplitResult | None:
-    """Return the proxy on the way there. Raises ``ValueError`` where what the environment names is none."""
-    for name in (host, f"{host}:{port}"):  # NO_PROXY may name the port
-        if urllib.request.proxy_bypass_environment(name):  # type: ignore[attr-defined]
-            return None
-    url = urllib.request.getproxies_environment().get(scheme)
-    if not url:
-        return None
-    proxy = urlsplit(url if "://" in url else f"http://{url}")
-    _ = proxy.port
-    if not proxy.hostname:
-        raise ValueError
-    return proxy
+def _login(proxy: Proxy) -> dict[str, str]:
+    return {"Proxy-Authorization": _basic(proxy.login)} if proxy.login else {}
 
 
-def _proxy_headers(proxy: SplitResult) -> dict[str, str]:
-    if not proxy.username:
-        return {}
-    login = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": "Basic " + base64.b64encode(login.encode()).decode()}
+@contextlib.contextmanager
+def _told_of(who: str, late: str = "did not answer in time") -> Iterator[None]:
+    """Turn whatever fails within into an ``_OutageError`` that names *who*."""
+    try:
+        yield
+    except (OSError, AnswerError, UnicodeError) as error:
+        text = _explain(error, who, late)
+        raise _OutageError(text, timed_out=isinstance(error, TimeoutError)) from None
 
 
-def _explain(error: Exception) -> str:
-    """Return what went wrong in our own words: the driver's may repeat what was sent."""
+def _explain(error: Exception, who: str, late: str = "did not answer in time") -> str:
+    """Return what went wrong, in our own words: those of the driver may repeat what was sent."""
     if isinstance(error, TimeoutError):
-        return "the data plane did not answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the data plane's certificate was not accepted: {error.verify_message}"
-    if isinstance(error, socket.gaierror):
-        return "the data plane's name was not resolved"
+        return f"{who} {late}"
+    if isinstance(error, socket.gaierror | UnicodeError):
+        return f"{who} did not resolve"
     if isinstance(error, ConnectionRefusedError):
-        return "the data plane refused the connection"
-    if isinstance(error, (*_CONNECTION_LOST, http.client.IncompleteRead)):
-        return "the data plane broke the connection off"
+        return f"{who} refused the connection"
+    if isinstance(error, LostError | CutError | ConnectionError | ssl.SSLEOFError):
+        return f"{who} broke the connection off"
     if isinstance(error, ssl.SSLError):
-        return "TLS with the data plane failed"
-    if isinstance(error, http.client.HTTPException):
-        return "the data plane did not speak HTTP"
-    return f"the data plane was not reachable ({type(error).__name__})"
+        return f"TLS with {who} failed: {(error.reason or 'unknown').lower().replace('_', ' ')}"
+    if isinstance(error, AnswerError):
+        return f"{who} did not speak HTTP"
+    code = getattr(error, "errno", None) or 0
+    if code in (errno.EMFILE, errno.ENFILE):
+        return f"no file descriptor was left to reach {who}"
+    return f"{who} was not reachable ({errno.errorcode.get(code, type(error).__name__)})"

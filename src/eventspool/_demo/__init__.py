@@ -1,7 +1,7 @@
 """
 The demo: real purchases, a data plane that misbehaves, a process that is killed again and again, and the account of it.
 
-This package is the story without the terminal; ``eventspool._cli`` tells it.
+This package plays it and prints nothing; ``eventspool._cli`` shows it on the terminal.
 """
 
 from eventspool._demo.conductor import run_demo

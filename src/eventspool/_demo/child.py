@@ -1,9 +1,9 @@
 """
-The process that gets killed: tracks the purchases and delivers them, as any backend would.
+The process that is killed: it tracks the purchases and delivers them, as any program would.
 
 ``python -m eventspool._demo.child`` reads one line of JSON from its standard input and then goes to work. After each group of
 purchases it waits until they are stored and only then writes the new offset to its standard output. The word
-``finish`` ends it in good order; the end of its input means that the conductor is gone, and ends it at once.
+``finish`` has it end in good order. The end of its input means that the conductor is gone, and ends it at once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _obey(finish: threading.Event) -> None:
         if line.strip() == "finish":
             finish.set()
             return
-    os._exit(3)  # the conductor is gone: nobody may be left behind
+    os._exit(3)  # the conductor is gone: this process must not outlive it
 
 
 def _work(orders: Mapping[str, Any], finish: threading.Event) -> None:
@@ -60,7 +60,7 @@ def _work(orders: Mapping[str, Any], finish: threading.Event) -> None:
             job_opts=orders["job_opts"],
         ),
     )
-    client.flush(timeout=0.0)  # deliver what is there already
+    client.flush(timeout=0.0)  # starts the client, which delivers what the queue holds already
     rows = source.orders(offset)
     while batch := list(islice(rows, group)):
         for order in batch:

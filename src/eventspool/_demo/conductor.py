@@ -1,10 +1,10 @@
 """
-Plays the demo: starts the child, kills it, makes the weather, and keeps the account outside of both.
+Plays the demo: starts the child process, kills it, has the data plane fail, and keeps the account outside of both.
 
-The ledger is simple. The child says how many purchases are stored; the data plane, in this process, knows every id that
-came. Whatever was acknowledged as stored and never came is lost.
+The account is simple. The child says how many purchases are stored; the data plane, which runs in this process, knows every
+id that arrived. A purchase that was acknowledged as stored and never arrived is lost.
 
-Most kills come at random instants while the child tracks. The last one is the hardest: it waits for an outage in which
+Most kills come at random instants while the child tracks. The last one is the hardest: it waits for an outage during which
 the rest of the purchases is stored, so that these events exist in the queue and nowhere else.
 """
 
@@ -23,29 +23,29 @@ from eventspool._demo.purchases import find_source
 from eventspool._demo.result import DemoError, DemoResult, Incident, Progress
 from eventspool._demo.weather import CLEAR, OUTAGE, Spell, fault_name, forecast
 from eventspool._exceptions import QueueError
-from eventspool._queue import open_queue
+from eventspool._operate.queue import open_queue
 
 if TYPE_CHECKING:
     from eventspool._demo.purchases import Source
     from eventspool._demo.result import DemoOptions, Narrator
     from eventspool._job import QueueStats
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["run_demo"]
 
 _GROUPS = 500
-"""Into so many groups the purchases are cut, whichever file it is: one group is one batch."""
+"""The number of groups into which the purchases are cut, for either file. One group is one batch."""
 _LAST_STAND = 0.9
 """The share of purchases after which the outage of the last kill begins."""
 _JOB_OPTS = {
-    "retry_for": 3600.0,  # nothing is given up for a bad day
+    "retry_for": 3600.0,  # longer than a demo, so that no job is given up
     "backoff_initial": 0.1,
     "backoff_max": 1.0,
     "concurrency": 4,
     "visibility_timeout": 2.0,
 }
 _PACE = 0.008
-"""Seconds between two groups: customers do not come all at once, and the weather needs time to change."""
+"""Seconds between two groups. Without them the purchases would be stored before the weather could change."""
 _FAULTS_PER_SPELL = 3
 _LONGEST_SPELL = 1.5
 _TICK = 0.1
@@ -56,7 +56,7 @@ def run_demo(options: DemoOptions, narrator: Narrator) -> DemoResult:
     """
     Play the demo and return the account.
 
-    Nothing is left behind: no process, no temporary file, no key in the user's Redis.
+    It leaves nothing behind: no process, no temporary file, no job in the user's queue.
 
     Raises:
         DemoError: It could not be carried out.
@@ -115,7 +115,9 @@ class _Conductor:
         self._tell("start", f"{total:,} purchases, {self._options.kills} kills to come")
         self._start_child()
         for threshold in self._kill_marks(total):
-            self._run_until(max(threshold, self._stored + 1))  # a new life gets something done, too
+            self._run_until(
+                max(threshold, self._stored + 1)
+            )  # each new child stores something before it is killed
             self._linger(self._chance.uniform(0.0, 0.1))
             self._kill_child("at work")
             self._start_child()
@@ -136,7 +138,7 @@ class _Conductor:
         return self._account(elapsed)
 
     def end(self) -> None:
-        """Leave no process behind."""
+        """Kill the child where it still runs."""
         if self._child is not None:
             self._child.kill()
             self._child = None
@@ -157,14 +159,14 @@ class _Conductor:
             self._step(min(left, _TICK))
 
     def _is_settled(self) -> bool:
-        """Whether everything has arrived and the queue knows it."""
+        """Return whether everything has arrived and the queue knows it."""
         depth = self._depth
         if depth is None or self._stored < len(self._ids):
             return False
         return not (depth.waiting.jobs or depth.delayed.jobs or depth.leased.jobs)
 
     def _step(self, patience: float) -> None:
-        """Hear the child for at most *patience* seconds, and see to everything else."""
+        """Wait for the child's next message for at most *patience* seconds, then do all that is due."""
         assert self._child is not None  # noqa: S101
         message = self._child.hear(patience)
         if message is not None:
@@ -200,7 +202,7 @@ class _Conductor:
     def _kill_child(self, when: str) -> None:
         assert self._child is not None  # noqa: S101
         self._kills += self._child.kill()
-        while (message := self._child.hear(0.0)) is not None:  # acknowledged before it died
+        while (message := self._child.hear(0.0)) is not None:  # the child said so before it died
             self._stored = max(self._stored, message["stored"])
         self._show(is_down=True)
         standing = f"{self._queued:,} of {self._stored:,} stored events are in the queue"
@@ -227,7 +229,7 @@ class _Conductor:
             self._tell("weather", f"the data plane {spell.title}")
 
     def _has_rained(self) -> bool:
-        """Whether the present faults have really hit somebody. (An outage hits whoever comes.)"""
+        """Return whether the present faults have hit enough requests. (An outage hits every request.)"""
         rules = self._weather.rules
         hits = sum(self._plane.stats().faults.values())
         return not rules or rules == OUTAGE.rules or hits >= _FAULTS_PER_SPELL
@@ -285,7 +287,7 @@ class _Conductor:
         lost = sum(1 for order_id in self._ids[: self._stored] if order_id not in arrived)
         return DemoResult(
             source=self._source.title,
-            queue=self._place.kind,
+            queue=self._place.queue.kind.name,
             seed=self._options.seed,
             total=len(self._ids),
             accepted=self._stored,

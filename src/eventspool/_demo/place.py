@@ -1,24 +1,24 @@
-"""Where the demo's queue is: an embedded file, a private server, or the user's own, which is left as it was."""
+"""Where the demo's queue is: in an embedded file, on a private server, or in the user's own store, which is left as it was."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from eventspool._backends import create_backend
-from eventspool._config import QueueOpts, RedisOpts
+from eventspool._backends.stores import find_store
+from eventspool._config import QueueOpts
 from eventspool._demo.result import DemoError
 from eventspool._exceptions import QueueError
-from eventspool._job import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eventspool._backends.redis import RedisBackend
     from eventspool._demo.result import DemoOptions
 
 __all__ = ["Place", "open_place"]
@@ -26,19 +26,18 @@ __all__ = ["Place", "open_place"]
 _QUEUE_FILE = "queue.db"
 
 
+@dataclass(frozen=True, slots=True)
 class Place:
     """
     The demo's queue and folder.
 
     Args:
         queue: The queue's options.
-        folder: For files.
+        folder: Where the demo's files are.
     """
 
-    def __init__(self, queue: QueueOpts, folder: Path) -> None:
-        self.queue = queue
-        self.folder = folder
-        self.kind = "redis" if isinstance(queue.target, RedisOpts) else "sqlite"
+    queue: QueueOpts
+    folder: Path
 
 
 @contextlib.contextmanager
@@ -72,23 +71,11 @@ def open_place(options: DemoOptions) -> Iterator[Place]:
 
 
 def _clear(queue: QueueOpts) -> None:
-    """Take the demo's jobs, and in Redis every key of its queue, out of the user's storage."""
+    """Take what the demo's queue has left out of the user's storage."""
     with contextlib.suppress(QueueError):
-        backend: Any = create_backend(queue)
+        backend = create_backend(queue)
         try:
             backend.open()
-            if isinstance(queue.target, RedisOpts):
-                _drop(backend)
-                return
-            for state in (JobState.WAITING, JobState.DELAYED, JobState.FAILED):
-                while jobs := backend.jobs(state, limit=500):
-                    backend.purge(state, [job.id for job in jobs])
+            find_store(queue).clear(backend)
         finally:
             backend.close()
-
-
-def _drop(backend: RedisBackend) -> None:
-    from eventspool._backends import redis
-
-    keys = [backend._prefix + key for key in redis._KEYS]  # noqa: SLF001 - no user may drop a queue that easily
-    backend._connection.call(lambda client: client.delete(*keys))  # noqa: SLF001

@@ -23,14 +23,14 @@ _FINISH_SECONDS = 8.0
 
 class ChildProcess:
     """
-    One life of the child.
+    The child process, from its start to its end.
 
-    The child is a session of its own, so Ctrl-C in the terminal reaches the conductor alone, and it ends itself when its
-    standard input ends: nothing is left behind even when the conductor is killed.
+    It runs in a session of its own, so that Ctrl-C in the terminal reaches the conductor alone. It ends itself when its
+    standard input ends, so that no process is left behind even when the conductor is killed.
 
     Args:
-        orders: What the child reads first.
-        log: Where its standard error goes.
+        orders: What the child is to do: the first line that it reads.
+        log: The file that its standard error goes to.
     """
 
     def __init__(self, orders: Mapping[str, Any], log: Path) -> None:
@@ -57,7 +57,7 @@ class ChildProcess:
         return self._process.pid
 
     def hear(self, timeout: float) -> dict[str, Any] | None:
-        """Return its next message, or ``None`` after *timeout* seconds or where it has ended."""
+        """Return its next message, or ``None`` after *timeout* seconds or where the child has ended."""
         try:
             return self._messages.get(timeout=timeout) if timeout > 0 else self._messages.get_nowait()
         except queue.Empty:
@@ -65,18 +65,18 @@ class ChildProcess:
 
     @property
     def exit_status(self) -> int | None:
-        """Its exit status, negative for a signal; ``None`` while it lives."""
+        """Its exit status, negative for a signal; ``None`` while it runs."""
         return self._process.poll()
 
     def kill(self) -> bool:
-        """Kill it with SIGKILL. Return whether that is what ended it."""
+        """Kill it with SIGKILL. Return whether it was this that ended it."""
         self._process.kill()
         status = self._process.wait()
         self._end()
         return status == -signal.SIGKILL
 
     def finish(self) -> int:
-        """Ask it to end in good order, kill it where it does not. Return its exit status."""
+        """Ask it to end in good order, and kill it where it does not. Return its exit status."""
         self._say("finish")
         try:
             status = self._process.wait(_FINISH_SECONDS)
@@ -87,14 +87,14 @@ class ChildProcess:
         return status
 
     def _say(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # it is dead already; its exit status tells
+        with contextlib.suppress(OSError):  # the child is dead already, as its exit status tells
             self._input.write(line.encode() + b"\n")
             self._input.flush()
 
     def _read(self, stream: IO[bytes]) -> None:
         with stream:
             for line in stream:
-                with contextlib.suppress(ValueError):  # cut off by the kill
+                with contextlib.suppress(ValueError):  # the kill has cut the line off
                     self._messages.put(json.loads(line))
         self._messages.put(None)
 
@@ -105,5 +105,5 @@ class ChildProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, with the very import path that this process has."""
+    """Return the environment of this process, with its import path."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

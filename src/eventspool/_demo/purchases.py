@@ -1,8 +1,8 @@
 """
 The demo's input: what 23,570 customers bought at CDNOW from January 1997 to June 1998.
 
-The data set is Fader and Hardie's. The whole file lies in the repository's ``data`` folder, the published 1-in-10 sample
-in this package. Every line becomes one ``Order Completed`` event, always with the same id.
+The data set is Fader and Hardie's. The whole file lies in the repository's ``data`` folder, and the published 1-in-10 sample
+in this package. Every line becomes one ``Order Completed`` event, which has the same id in every demo.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Source:
 
     Args:
         path: The file, xz-compressed text.
-        title: Its name for people.
-        sample: It is the sample, whose lines hold the sample's own customer number besides.
+        title: Its name, as the demo shows it.
+        sample: It is the sample, whose lines hold a second customer number, the sample's own.
     """
 
     path: Path
@@ -87,7 +87,7 @@ class Source:
 
 
 def find_source(*, sample: bool = False) -> Source:
-    """Return the whole file where this is a checkout of the repository, else (or with *sample*) the packaged sample."""
+    """Return the whole file in a checkout of the repository; elsewhere, or with *sample*, the packaged sample."""
     if not sample and _WHOLE.is_file():
         return Source(_WHOLE, "CDNOW, all purchases", sample=False)
     return Source(_SAMPLE, "CDNOW, the 1-in-10 sample", sample=True)

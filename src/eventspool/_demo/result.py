@@ -1,4 +1,4 @@
-"""What goes into the demo, what it tells while it runs, and what comes out: plain frozen data."""
+"""What the demo is given, what it tells while it runs, and what it returns: plain frozen data."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class DemoOptions:
     What to play.
 
     Args:
-        queue: URL of the queue; ``None``: an embedded SQLite file in *folder*.
+        queue: URL of the queue to use; ``None``: an embedded SQLite file in *folder*.
         redis: Start a private Redis or Valkey server for the queue.
         kills: How often the process is killed (SIGKILL).
-        sample: Use the published 1-in-10 sample although the whole file is there.
-        seed: For the faults and the instants of the kills.
+        sample: Use the published 1-in-10 sample even where the whole file is there.
+        seed: What the faults and the instants of the kills are drawn from.
         folder: Where the queue's file and the child's log are kept; ``None``: a temporary folder, removed at the end.
         stall_timeout: Seconds without any progress after which the demo is given up.
     """
@@ -45,18 +45,18 @@ class DemoOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """
-    The state of affairs, several times a second.
+    How far the demo is: told several times a second.
 
     Args:
         total: Purchases in the input.
-        stored: Of these, acknowledged as stored in the queue.
-        delivered: Of these, received by the data plane.
+        stored: Purchases that were acknowledged as stored in the queue.
+        delivered: Purchases that the data plane has received.
         queued: Events in the queue now, as the queue itself counts them.
         duplicates: Events received again.
         kills: Kills so far.
-        kills_planned: ... of so many.
+        kills_planned: How many kills there will be.
         weather: What the data plane does at present.
-        is_down: The process is dead at this instant.
+        is_down: The child process is dead at this instant.
         elapsed: Seconds since the start.
     """
 
@@ -82,36 +82,36 @@ class Incident:
 
 
 class Narrator(Protocol):
-    """Who tells what happens. Called on the conductor's thread."""
+    """What shows the demo to its user. The conductor's thread calls it."""
 
     def progress(self, progress: Progress) -> None:
-        """Take note of the state of affairs."""
+        """Show how far the demo is."""
 
     def incident(self, incident: Incident) -> None:
-        """Take note of something that happened."""
+        """Show something that happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoResult:
     """
-    The account, drawn up outside the process that was killed.
+    The account, which a process has kept that was never killed.
 
     Args:
-        source: The input, for people.
-        queue: The kind of queue: ``sqlite`` or ``redis``.
+        source: The input's title.
+        queue: The name of the kind of store: ``sqlite`` or ``redis``.
         seed: The seed.
         total: Purchases in the input.
-        accepted: Of these, acknowledged as stored.
-        delivered: Of these, received by the data plane at least once.
-        lost: Acknowledged and never received.
+        accepted: Purchases that were acknowledged as stored.
+        delivered: Purchases that the data plane has received at least once.
+        lost: Purchases that were acknowledged and never received.
         duplicates: Events received again, by messageId.
-        changed: Of these, with other bytes than the first time.
+        changed: Duplicates with other bytes than the first time.
         failed: Events in the failed queue at the end.
         kills_planned: How often the process was to be killed.
         kills: How often it was.
         requests: Requests to the data plane.
-        statuses: Requests by status answered; ``none`` got no answer.
-        faults: How often each kind of fault really hit.
+        statuses: Requests by the status of their answer; ``none`` got no answer.
+        faults: How many requests each kind of fault hit.
         elapsed: Seconds from the first start to the last delivery.
         events_per_second: ``delivered / elapsed``.
     """

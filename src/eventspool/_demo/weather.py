@@ -1,4 +1,4 @@
-"""What the data plane does when: a seeded sequence of fair and foul weather. Pure."""
+"""When the data plane fails, and how: a sequence of fair and foul weather, drawn from a seed. Pure."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Spell:
     A stretch of time with the same faults.
 
     Args:
-        title: What happens, for people.
-        seconds: How long, more or less.
+        title: What the data plane does, as the demo shows it.
+        seconds: About how long it lasts.
         rules: The faults.
     """
 
@@ -59,7 +59,7 @@ def fault_name(rule: str) -> str:
 
 
 def forecast(seed: int) -> Iterator[Spell]:
-    """Yield the weather without end: all kinds of trouble in a random order, fair weather in between."""
+    """Yield the weather without end: every kind of trouble in a random order, with fair weather in between."""
     chance = random.Random(f"weather/{seed}")
     while True:
         for spell in chance.sample(_FOUL, len(_FOUL)):

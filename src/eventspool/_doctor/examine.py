@@ -1,4 +1,4 @@
-"""Gather the facts of one set-up, thinly, and put them before the checks."""
+"""Gathers the facts of one set-up, and puts them before the checks."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from eventspool._config import QueueOpts, RedisOpts, SQLiteOpts
+from eventspool._backends.stores import resolve
 from eventspool._doctor.finding import Finding, Severity, error
 from eventspool._doctor.plane_checks import check_plane
 from eventspool._doctor.queue_checks import QueueFacts, check_queue
-from eventspool._doctor.redis_checks import check_redis
-from eventspool._doctor.sqlite_checks import check_sqlite
 from eventspool._encryption import Keyring, parse_keys
 from eventspool._exceptions import ConfigError, QueueError
 
 if TYPE_CHECKING:
-    from eventspool._config import ClientOpts
+    from eventspool._config import ClientOpts, QueueOpts
     from eventspool._job import QueueStats
 
 __all__ = ["Examination", "examine"]
@@ -39,7 +37,7 @@ class Examination:
 
     @property
     def is_healthy(self) -> bool:
-        """Nobody needs to act."""
+        """The operator need not act."""
         return all(finding.severity is Severity.NOTE for finding in self.findings)
 
 
@@ -53,21 +51,21 @@ def examine(
     encryption_key: str | None = None,
 ) -> Examination:
     """
-    Look at a queue, at what keeps it, and at the way to the data plane. Changes nothing but the rights on a SQLite file.
+    Look at a queue, at the store that keeps it, and at the way to the data plane. Changes nothing but a SQLite file's mode.
 
     Args:
-        queue: The queue; ``None`` leaves it out.
-        plane: The data plane; ``None`` leaves it out.
-        has_key: *plane* holds a true write key.
+        queue: The queue; ``None``: no queue is looked at.
+        plane: The data plane; ``None``: no data plane is asked.
+        has_key: The write key in *plane* is a real one.
         interval: Seconds between two looks at the queue, to see whether failures grow.
-        max_age: Seconds that a job may be old.
+        max_age: Seconds. An older job is a finding.
         encryption_key: What EVENTSPOOL_ENCRYPTION_KEY holds.
     """
     began = time.monotonic()
     findings = [] if encryption_key is None else _examine_key(encryption_key)
     facts: QueueFacts | None = None
     if queue is not None:
-        found, usable = _examine_store(queue)
+        found, usable = resolve(queue.kind.doctor)(queue)
         findings += found
         facts = _look(queue, max_age) if usable else None
     looked = time.monotonic()
@@ -77,6 +75,7 @@ def examine(
         findings += check_plane(ask_plane(plane, has_key=has_key))
     if queue is not None and facts is not None:
         if not facts.problem:
+            # A rate needs two looks: the second one comes *interval* seconds after the first.
             time.sleep(max(0.0, looked + interval - time.monotonic()))
             again = _look(queue, max_age)
             facts = replace(again, before=facts.stats, interval=time.monotonic() - looked)
@@ -102,24 +101,8 @@ def _examine_key(text: str) -> list[Finding]:
     return []
 
 
-def _examine_store(queue: QueueOpts) -> tuple[list[Finding], bool]:
-    """Return what is wrong with what keeps the queue, and whether the queue itself can be asked."""
-    target = queue.target
-    if isinstance(target, SQLiteOpts):
-        from eventspool._doctor.sqlite_facts import look_at_sqlite
-
-        file = look_at_sqlite(target)
-        return list(check_sqlite(file)), file.exists and file.usable  # opening would make a missing one
-    assert isinstance(target, RedisOpts)  # noqa: S101 - there are two kinds
-    from eventspool._doctor.redis_facts import ask_redis
-
-    server = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name)
-    findings = list(check_redis(server))
-    return findings, not server.problem and not server.denied
-
-
 def _look(queue: QueueOpts, max_age: float) -> QueueFacts:
-    from eventspool._queue import open_queue
+    from eventspool._operate.queue import open_queue
 
     try:
         assert queue.url is not None  # noqa: S101 - the command line knows queues by their URLs

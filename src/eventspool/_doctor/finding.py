@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Finding", "Severity", "counted", "error", "note", "warning"]
+__all__ = ["Finding", "Severity", "error", "note", "warning"]
 
 
 class Severity(enum.StrEnum):
@@ -16,7 +16,7 @@ class Severity(enum.StrEnum):
     WARNING = "warning"
     """Events flow, but will not for long, or not after the next restart."""
     NOTE = "note"
-    """Something could not be checked. Nobody needs to act."""
+    """Something could not be checked. The operator need not act."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,21 +25,16 @@ class Finding:
     One thing that is not as it should be.
 
     Args:
-        check: What found it, as a word for programs: ``redis.eviction``.
+        check: The check that found it, as a word for programs: ``redis.eviction``.
         severity: How bad it is.
-        what: What is the case, one sentence. Never holds an event, a write key or a password.
-        action: What to do, one sentence.
+        what: What is the case, in one sentence. Never holds an event, a write key or a password.
+        action: What to do, in one sentence.
     """
 
     check: str
     severity: Severity
     what: str
     action: str
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 job``, ``2,345 jobs``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def error(check: str, what: str, action: str) -> Finding:

@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 __all__ = ["PlaneFacts", "check_plane"]
 
 EXPIRES_SOON = 14 * 86_400.0
-"""Seconds. Certificates that renew themselves do so a month before; at two weeks that has failed."""
+"""Seconds. Certificates are usually renewed automatically a month before they expire; at two weeks that has failed."""
 SLOW = 2.0
 """Seconds for an empty batch."""
 _EMPTY_IS_WRONG = (400, 422)
-"""Answers to a batch without events from a data plane that has looked into it, and so has let the key pass."""
+"""Statuses of a data plane that has read the batch without events, and so has accepted the key before."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlaneFacts:
     """
-    What the data plane answered to a batch without events (without a key: to a HEAD).
+    What the data plane answered to a batch without events, or, without a write key, to a ``HEAD``.
 
     Args:
         url: Where it is.
@@ -68,7 +68,7 @@ def check_plane(facts: PlaneFacts) -> Iterator[Finding]:
         yield warning(
             "plane.certificate",
             f"its certificate expires in {days:.1f} days; from then on no event is delivered",
-            "have whoever runs the data plane renew it",
+            "have the operator of the data plane renew it",
         )
     if facts.skew is not None and abs(facts.skew) > MAX_SKEW:
         side = "ahead of" if facts.skew > 0 else "behind"

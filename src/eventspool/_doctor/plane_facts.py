@@ -1,9 +1,9 @@
 """
-Ask a data plane whether it would take our events, with a batch that holds none.
+Asks a data plane whether it would take our events, with a batch that holds none.
 
-That is harmless: no event arrives anywhere, and yet the whole way is tried: name, proxy, TLS, path and write key. A data plane
-checks the key before it looks into the body, so an answer other than 401 and 403 means that the key was taken (some data
-planes accept every key and sort it out later; no client can see that).
+That is harmless, as no event arrives anywhere, and yet it tries the whole way: name, proxy, TLS, path and write key. A data
+plane checks the key before it reads the body, so that an answer other than 401 and 403 means that it accepts the key. (Some
+data planes accept every key and sort the events out later, which no client can see.)
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from eventspool._delivery.transport import HTTPTransport, write_head
 from eventspool._doctor.plane_checks import PlaneFacts
 
 if TYPE_CHECKING:
-    import http.client
-
     from eventspool._config import ClientOpts
+    from eventspool._delivery.answer import Answer
+    from eventspool._delivery.wire import Wire
 
 __all__ = ["ask_plane"]
 
@@ -55,7 +55,7 @@ def ask_plane(opts: ClientOpts, *, has_key: bool) -> PlaneFacts:
 
 
 class _Probe(HTTPTransport):
-    """The transport that events take, which also notes what only a doctor wants to know."""
+    """The transport that events take; it also notes what only doctor asks for."""
 
     def __init__(self, opts: ClientOpts, *, has_key: bool) -> None:
         super().__init__(opts)
@@ -63,18 +63,16 @@ class _Probe(HTTPTransport):
         self.skew: float | None = None
         self.expires_in: float | None = None
 
-    def _ask(
-        self, sock: socket.socket, request: bytes, deadline: float, method: str = "POST"
-    ) -> http.client.HTTPResponse:
-        if not self._has_key:  # nothing to be taken for a login that failed
+    def _ask(self, wire: Wire, request: bytes, deadline: float, method: str = "POST") -> Answer:
+        if not self._has_key:  # so that the data plane sees no failed login
             method, headers = "HEAD", {**self._headers}
             del headers["Authorization"], headers["Content-Type"]
             request = write_head(method, self._path, headers) + b"\r\n"
-        if isinstance(sock, ssl.SSLSocket):
-            self.expires_in = _expires_in(sock)
+        if isinstance(wire.sock, ssl.SSLSocket):
+            self.expires_in = _expires_in(wire.sock)
         before = time.time()
-        answer = super()._ask(sock, request, deadline, method)
-        self.skew = _skew(answer.getheader("Date"), (before + time.time()) / 2)
+        answer = super()._ask(wire, request, deadline, method)
+        self.skew = _skew(answer.header("date"), (before + time.time()) / 2)
         return answer
 
 
@@ -84,13 +82,13 @@ def _expires_in(sock: ssl.SSLSocket) -> float | None:
     return ssl.cert_time_to_seconds(until) - time.time() if isinstance(until, str) else None
 
 
-def _skew(date: str | None, now: float) -> float | None:
-    """Return how far a ``Date`` header, which has whole seconds, is ahead of *now*."""
+def _skew(date: str, now: float) -> float | None:
+    """Return by how many seconds a ``Date`` header, which has whole seconds only, is ahead of *now*."""
     try:
-        moment = email.utils.parsedate_to_datetime(date or "")
+        moment = email.utils.parsedate_to_datetime(date)
     except (ValueError, TypeError):
         return None
-    if moment.tzinfo is None:  # "-0000"; it is GMT, too
+    if moment.tzinfo is None:  # the zone "-0000", which means GMT here
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp() + 0.5 - now
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eventspool._age import format_age
-from eventspool._doctor.finding import Finding, counted, error, warning
+from eventspool._doctor.finding import Finding, error, warning
 from eventspool._job import QueueStats
+from eventspool._operate.figures import format_age, format_count
+from eventspool._reasons import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -18,13 +19,7 @@ __all__ = ["QueueFacts", "check_queue"]
 
 NEARLY_FULL = 0.8
 MANY_DELAYED = 20
-"""Jobs that wait for a retry: fewer are every data plane's daily life."""
-_UNREADABLE = {
-    "corrupt": "their bytes were damaged, or written by something else: export what can be read, then purge them",
-    "unsupported": "a newer eventspool wrote them: upgrade the workers, then `eventspool queue retry --reason unsupported`",
-    "encrypted": "give the workers the key (EVENTSPOOL_ENCRYPTION_KEY), then `eventspool queue retry --reason encrypted`",
-    "missing": "their payloads are gone: find out what deletes keys or rows (an evicting Redis, a clean-up), then purge them",
-}
+"""Jobs that wait for a retry. Fewer of them are normal with every data plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +32,11 @@ class QueueFacts:
         stats: How full it is.
         before: The same, *interval* seconds earlier.
         interval: Seconds between the two looks.
-        processors: Who works on it.
+        processors: The processors that work on it.
         reasons: Its failed jobs, by reason.
         max_jobs: Most jobs that its producers store in it.
         max_bytes: Most bytes.
-        max_age: Seconds that a job may be old before somebody should look.
+        max_age: Seconds. An older job is a finding.
     """
 
     problem: str = ""
@@ -73,13 +68,13 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
     if stats.paused:
         yield warning(
             "queue.paused",
-            f"the queue is paused, with {counted(unfinished, 'job')} in it",
+            f"the queue is paused, with {format_count(unfinished, 'job')} in it",
             "`eventspool queue resume`, once the reason is gone",
         )
     elif unfinished and not stats.processors:
         yield error(
             "queue.processors",
-            f"no processor is alive for {counted(unfinished, 'job')}",
+            f"no processor is alive for {format_count(unfinished, 'job')}",
             "start `eventspool worker`, or a client that processes",
         )
     if stats.oldest_age > facts.max_age:
@@ -111,27 +106,28 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
 
 
 def _check_failed(facts: QueueFacts) -> Iterator[Finding]:
-    rest = {
-        reason: depth for reason, depth in facts.reasons.items() if reason not in _UNREADABLE and depth.jobs
-    }
+    unreadable = {name: reason for name, reason in FAILED.items() if reason.is_unreadable}
+    rest = {name: depth for name, depth in facts.reasons.items() if name not in unreadable and depth.jobs}
     new = facts.stats.failed_events - facts.before.failed_events
     if new > 0:
         yield error(
             "queue.failing",
-            f"{counted(new, 'event')} failed within {facts.interval:.1f} s, and more will",
+            f"{format_count(new, 'event')} failed within {facts.interval:.1f} s, and more will",
             "`eventspool queue failed` says why; stop the cause first, then `eventspool queue retry`",
         )
     elif rest:
         events = sum(depth.events for depth in rest.values())
         yield warning(
             "queue.failed",
-            f"the failed queue holds {counted(events, 'event')} ({', '.join(sorted(rest))}) until somebody decides",
+            f"the failed queue holds {format_count(events, 'event')} ({', '.join(sorted(rest))}) until an operator decides",
             "`eventspool queue failed`, then `retry`, or `export --purge`",
         )
-    for reason, action in _UNREADABLE.items():
-        if (depth := facts.reasons.get(reason)) is not None and depth.jobs:
+    for name, reason in unreadable.items():
+        if (depth := facts.reasons.get(name)) is not None and depth.jobs:
             yield warning(
-                "queue.unreadable", f"{counted(depth.jobs, 'job')} could not be read ({reason})", action
+                "queue.unreadable",
+                f"{format_count(depth.jobs, 'job')} could not be read ({name})",
+                f"{reason.meaning} So {reason.advice}",
             )
 
 

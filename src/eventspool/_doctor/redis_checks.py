@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eventspool._backends.redis.commands import DISPENSABLE, name_refused
 from eventspool._doctor.finding import Finding, error, note, warning
 
 if TYPE_CHECKING:
@@ -14,9 +15,9 @@ __all__ = ["MAX_SKEW", "RedisFacts", "check_redis"]
 
 OLDEST = (6, 2)
 SLOW = 0.02
-"""Seconds of a PING's round trip. The queue needs some five for a batch, so 20 ms leave it 10 batches a second and thread."""
+"""Seconds that a PING takes. A batch costs about five such round trips: at 20 ms, a thread delivers 10 batches a second."""
 MAX_SKEW = 5.0
-"""Seconds between two clocks: ages, ``retry_for`` and the times that operators see are wrong by as much."""
+"""Seconds between two clocks. Ages, ``retry_for`` and the times that operators see are wrong by as much."""
 NEARLY_FULL = 0.8
 FULL = 0.95
 
@@ -24,14 +25,15 @@ FULL = 0.95
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
     """
-    What a server says about itself, and what it is like to talk to it.
+    What a server says about itself, and what the connection to it is like.
 
     Args:
         problem: Why it cannot be used, in our own words; "" where it can.
-        code: Redis' word for that, such as ``NOAUTH``.
-        info: ``INFO``, all default sections.
-        settings: ``CONFIG GET``, as far as the user may ask; ``None`` where it may not.
-        denied: Commands that a queue needs and the user may not call.
+        code: The code of Redis for that, such as ``NOAUTH``.
+        info: What ``INFO`` answers, all default sections.
+        settings: What ``CONFIG GET`` answers; ``None`` where this user may not ask.
+        refused: Commands that a queue uses and the server refuses, each with the reason: see ``_backends.redis.commands``.
+        keys: What the queue's keys begin with.
         round_trip: Median seconds of a ``PING``; ``None`` where none was answered.
         skew: Seconds that the server's clock is ahead of this host's.
         encrypted: The connection is a Unix socket or uses TLS.
@@ -43,7 +45,8 @@ class RedisFacts:
     code: str = ""
     info: Mapping[str, object] = field(default_factory=dict)
     settings: Mapping[str, str] | None = None
-    denied: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+    keys: str = ""
     round_trip: float | None = None
     skew: float = 0.0
     encrypted: bool = True
@@ -56,12 +59,7 @@ def check_redis(facts: RedisFacts) -> Iterator[Finding]:
     if facts.problem:
         yield error("redis.reachable", facts.problem, _REMEDIES.get(facts.code, _REMEDIES[""]))
     yield from _check_link(facts)
-    if facts.denied:
-        yield error(
-            "redis.acl",
-            f"the user may not call {', '.join(facts.denied)} on the queue's keys",
-            "grant what docs/security.md names: ACL SETUSER … ~PREFIX:* and these commands",
-        )
+    yield from _check_commands(facts)
     if facts.info:
         yield from _check_version(facts)
         yield from _check_role(facts)
@@ -83,6 +81,28 @@ def check_redis(facts: RedisFacts) -> Iterator[Finding]:
         )
 
 
+def _check_commands(facts: RedisFacts) -> Iterator[Finding]:
+    dispensable = {name: kind for name, kind in facts.refused.items() if name in DISPENSABLE}
+    needed = {name: kind for name, kind in facts.refused.items() if name not in DISPENSABLE}
+    if needed:
+        denied = "unknown" not in needed.values()
+        yield error(
+            "redis.acl" if denied else "redis.commands",
+            name_refused(needed, facts.keys),
+            "grant what docs/security.md names: ACL SETUSER … ~PREFIX:* and these commands"
+            if denied
+            else "take rename-command for them out of its configuration, or use a server that offers them",
+        )
+    if dispensable:
+        denied = "unknown" not in dispensable.values()
+        costs = dict.fromkeys(DISPENSABLE[name] for name in dispensable)
+        yield (warning if denied else note)(
+            "redis.acl" if denied and not needed else "redis.commands",
+            f"{name_refused(dispensable, facts.keys)}; {', '.join(costs)}",
+            "grant it, or leave it so",
+        )
+
+
 _REMEDIES = {
     "": "see that the server runs and that the URL, the network and the firewall lead to it",
     "NOAUTH": "put the password into the URL: redis://USER:PASSWORD@HOST:PORT/DB",
@@ -92,6 +112,8 @@ _REMEDIES = {
     "MISCONF": "see the server's log and its disk; it refuses writes until a save succeeds",
     "OOM": "raise maxmemory, or let workers drain the queue",
     "READONLY": "give the URL of the master",
+    "MOVED": "put the address of the node that holds the queue into the URL",
+    "ERR": "correct the URL: a server answers there, but cannot keep a queue in that way",
 }
 
 
@@ -107,7 +129,7 @@ def _check_link(facts: RedisFacts) -> Iterator[Finding]:
     if not facts.authenticated:
         yield error(
             "redis.auth",
-            "the server is on the network and asks nobody for a password: whoever reaches it can read and delete events",
+            "the server is on the network and asks for no password: all who reach it can read and delete events",
             "set requirepass or an ACL user (docs/security.md) and put it into the URL",
         )
 

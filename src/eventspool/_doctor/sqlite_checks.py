@@ -6,7 +6,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from eventspool._doctor.finding import Finding, counted, error, note, warning
+from eventspool._backends.sqlite.space import low_water
+from eventspool._doctor.finding import Finding, error, note, warning
+from eventspool._operate.figures import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,12 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["SQLiteFacts", "check_sqlite"]
 
 OLDEST = (3, 24, 0)
-"""The first with ``insert … on conflict do update``."""
+"""The first version with ``insert … on conflict do update``."""
 LOW_DISK_BYTES = 1 << 30
-FULL_DISK_BYTES = 16 << 20
-"""Below this the queue takes no new jobs, so that deliveries can be written down."""
 LONG_LOG_BYTES = 64 << 20
-"""Beyond this the queue takes no new jobs until the log could be checkpointed."""
+"""With a longer write-ahead log the queue takes no new jobs until SQLite could checkpoint it."""
 _NETWORK = {
     "nfs",
     "nfs4",
@@ -41,16 +41,19 @@ _VOLATILE = {"tmpfs", "ramfs"}
 @dataclass(frozen=True, slots=True)
 class SQLiteFacts:
     """
-    What the file and its place are like.
+    What the file, its folder and its disk are like.
 
     Args:
         path: The file, absolute.
-        exists: There is a file.
-        usable: We may write it, or make it where there is none.
+        exists: The file is there.
+        usable: This user may write the file, or make it where there is none.
         mode: Its permission bits.
         file_system: The kind of file system it is on, such as ``ext4``; "" where that is not known.
-        free_bytes: Room for us on its disk; ``None`` where that is not known.
+        free_bytes: What this user may still write on its disk; ``None`` where that is not known.
+        disk_bytes: Size of its disk.
         log_bytes: Size of its write-ahead log.
+        readers: Ids of the processes that are in a read transaction; empty where the system does not tell.
+        strangers: Names of the files beside it that its owner cannot write, as they belong to another user.
         has_log: The file says that it works with a write-ahead log; ``None`` where it is empty or not readable.
         set_aside: Names of damaged files that were set aside beside it.
         version: SQLite's version.
@@ -62,7 +65,10 @@ class SQLiteFacts:
     mode: int = 0o600
     file_system: str = ""
     free_bytes: int | None = None
+    disk_bytes: int = 1 << 40
     log_bytes: int = 0
+    readers: tuple[int, ...] = ()
+    strangers: tuple[str, ...] = ()
     has_log: bool | None = True
     set_aside: tuple[str, ...] = ()
     version: tuple[int, ...] = (3, 40, 0)
@@ -111,15 +117,26 @@ def _check_file(facts: SQLiteFacts) -> Iterator[Finding]:
     if facts.log_bytes > LONG_LOG_BYTES:
         yield error(
             "sqlite.log",
-            f"its write-ahead log has {facts.log_bytes >> 20} MiB: a reader keeps it from being checkpointed",
+            f"its write-ahead log has {facts.log_bytes >> 20} MiB: {_who_reads(facts)} keeps it from being checkpointed",
             "find who has the file open (lsof) and end a reader that stays, such as a shell or a backup",
+        )
+    if facts.strangers:
+        yield error(
+            "sqlite.owner",
+            f"{', '.join(facts.strangers)} belong to another user than {facts.path}, whose owner cannot use the queue so",
+            f"as root: chown --reference={facts.path} {facts.path}-*",
         )
     if facts.set_aside:
         yield warning(
             "sqlite.damaged",
-            f"{counted(len(facts.set_aside), 'damaged file')} set aside, whose jobs are not delivered: {facts.set_aside[-1]}",
+            f"{format_count(len(facts.set_aside), 'damaged file')} set aside, whose jobs are not delivered: "
+            f"{facts.set_aside[-1]}",
             "try `sqlite3 FILE .recover`, find out what damaged it (disk, copies of an open file), then move it away",
         )
+
+
+def _who_reads(facts: SQLiteFacts) -> str:
+    return f"process {', '.join(map(str, facts.readers))}" if facts.readers else "a reader"
 
 
 def _check_place(facts: SQLiteFacts) -> Iterator[Finding]:
@@ -138,10 +155,11 @@ def _check_place(facts: SQLiteFacts) -> Iterator[Finding]:
         )
     if facts.free_bytes is None:
         return
-    if facts.free_bytes < FULL_DISK_BYTES:
+    least = low_water(facts.disk_bytes)
+    if facts.free_bytes < least:
         yield error(
             "sqlite.disk",
-            f"its disk has {facts.free_bytes >> 20} MiB left: no new event is taken below 16",
+            f"its disk has {facts.free_bytes / (1 << 20):.1f} MiB left: no new event is taken below {least / (1 << 20):.1f}",
             "free some space, or let a worker drain the queue",
         )
     elif facts.free_bytes < LOW_DISK_BYTES:

@@ -11,6 +11,9 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from time import time_ns
 
+from eventspool._events.interruption import raise_interruption
+from eventspool._guest.process import in_child, was_forked_past_python
+
 __all__ = ["instant_text", "moment_of", "new_message_id", "now_text"]
 
 _MILLISECONDS = tuple(f"{i:03d}Z" for i in range(1000))
@@ -35,7 +38,7 @@ def now_text() -> str:
 
 
 def _millisecond_text(moment: int) -> str:
-    global _present_second  # noqa: PLW0603 - likewise: the part up to the second
+    global _present_second  # noqa: PLW0603 - a cache, too: of the part up to the second
     now, fraction = divmod(moment, 1000)
     second, prefix = _present_second
     if now != second:
@@ -64,7 +67,8 @@ def instant_text(moment: datetime) -> str:
         )
     try:
         utc = moment.astimezone(UTC)
-    except (OverflowError, ValueError, OSError):
+    except (OverflowError, ValueError, OSError) as error:
+        raise_interruption(error)
         utc = _at_the_edge(moment)
     return utc.isoformat(timespec="milliseconds")[:-6] + "Z"
 
@@ -76,7 +80,8 @@ def _at_the_edge(moment: datetime) -> datetime:
     naive = moment.replace(tzinfo=None)
     try:
         return (naive - offset).replace(tzinfo=UTC)
-    except OverflowError:
+    except OverflowError as error:
+        raise_interruption(error)
         return _FIRST if offset > timedelta(0) else _LAST
 
 
@@ -95,8 +100,8 @@ def moment_of(value: object) -> datetime | None:
             return datetime.fromisoformat(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        pass
+    except (ValueError, OverflowError, OSError) as error:
+        raise_interruption(error)
     return None
 
 
@@ -114,6 +119,14 @@ try:
     def new_message_id() -> str:
         """Return a fresh random UUID (version 4) as text."""
         return str(_uuid4())
+
+    def _begin_in_child() -> None:
+        # uuid_utils has a generator in each thread. After a fork it reseeds only those of threads that Python tells it of.
+        global _uuid4  # noqa: PLW0603 - there is one process
+        if was_forked_past_python():
+            _uuid4 = _new_message_id  # type: ignore[assignment]  # either reads as the id
+
+    in_child(_begin_in_child)
 
 except ImportError:
     new_message_id = _new_message_id

@@ -1,9 +1,8 @@
 """
-From a caller's values to JSON text: which values have one, and what it is (contract, section 1).
+From a caller's values to JSON text: which values have one, and what it is. docs/reference.md says it for users.
 
-There are two encoders with one meaning. ``dumps_fast`` is orjson; it raises for whatever it would write
-otherwise than the rules say. ``encode_exactly`` is plain Python, knows every rule, and names the path of a
-bad value.
+There are two encoders with one meaning. ``dumps_fast`` is orjson; it raises for every value that it would not write as the
+rules say. ``encode_exactly`` is plain Python, knows every rule, and names the path of a bad value.
 
 orjson gets no ``default`` hook: it walks the caller's dicts by borrowed pointers, and a hook (or another
 thread that it lets in) could change a dict under it.
@@ -13,11 +12,11 @@ Optional libraries are recognised by the names of their types and never imported
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -28,23 +27,28 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from eventspool._events.clock import instant_text
+from eventspool._events.interruption import raise_interruption
+from eventspool._events.mappings import is_mapping, items_of
+from eventspool._events.models import fields_of, secret_text
 from eventspool._exceptions import EventError
 
 try:
-    from orjson import OPT_PASSTHROUGH_DATACLASS, OPT_PASSTHROUGH_DATETIME, Fragment
+    from orjson import OPT_PASSTHROUGH_DATACLASS, OPT_PASSTHROUGH_DATETIME, OPT_PASSTHROUGH_SUBCLASS, Fragment
     from orjson import dumps as dumps_fast
 except ImportError:
     dumps_fast = Fragment = None  # type: ignore[assignment, misc]
     FAST_OPTIONS = 0
 else:
-    FAST_OPTIONS = OPT_PASSTHROUGH_DATETIME | OPT_PASSTHROUGH_DATACLASS
+    FAST_OPTIONS = OPT_PASSTHROUGH_DATETIME | OPT_PASSTHROUGH_DATACLASS | OPT_PASSTHROUGH_SUBCLASS
 
 __all__ = [
     "FAST_OPTIONS",
     "MAX_DEPTH",
+    "MOCKS",
     "Fragment",
     "dumps_fast",
     "encode_exactly",
+    "integer_text",
     "numpy_scalar",
     "type_name",
     "without_surrogates",
@@ -53,6 +57,10 @@ __all__ = [
 MAX_DEPTH = 254
 """Most containers inside each other, the event included. It is orjson's limit, so both encoders agree."""
 
+_SAFE_BITS = 2000
+"""Bits of the longest integers that Python always writes: ``sys.set_int_max_str_digits`` allows 640 digits at least."""
+_DEPTH_OF_ARGUMENTS = 2
+"""How deep the mappings stand that callers give: properties, traits, context."""
 _SEGMENT_CHARS = 50
 _PATH_SEGMENTS = 12
 _raw_type_name: Callable[[type], str] = type.__dict__[
@@ -71,12 +79,12 @@ class _Refusal(Exception):  # noqa: N818 - it never leaves this module
 
 
 class _NameRefusal(_Refusal):
-    """A key that is no string. The path ends at the container: the key itself is not shown."""
+    """A key without a form of its own. The path ends at the container: the key itself is not shown."""
 
 
 def encode_exactly(event: dict[str, Any], max_bytes: int) -> bytes:
     """
-    Return *event* as compact JSON. Work and memory stay in proportion to *max_bytes*, whatever it holds.
+    Return *event* as compact JSON. Work and memory stay in proportion to *max_bytes*, however much the event holds.
 
     Raises:
         EventError: A value has no JSON form (``unencodable``), or the event is too large (``too_large``).
@@ -91,7 +99,8 @@ def encode_exactly(event: dict[str, Any], max_bytes: int) -> bytes:
             _refuse_size(max_bytes)
     except _Refusal as refusal:
         path, message, reason = _path_text(refusal.path), refusal.message, refusal.reason
-    except Exception as error:  # noqa: BLE001 - the stack or the memory ran out while a refusal was built
+    except Exception as error:  # noqa: BLE001 - the stack ran out while a refusal was built
+        raise_interruption(error)
         path, message, reason = "event", f"encoding it raised {type_name(error)}", "unencodable"
     else:
         return encoded
@@ -147,7 +156,7 @@ def _object(items: list[tuple[Any, Any]], depth: int, max_bytes: int) -> str:
         _refuse_depth()
     if len(items) > max_bytes:
         _refuse_size(max_bytes)
-    members: list[str] = []
+    members: dict[str, str] = {}
     name: Any = None
     value: Any = None
     try:
@@ -163,15 +172,19 @@ def _object(items: list[tuple[Any, Any]], depth: int, max_bytes: int) -> str:
                 text = _array(tuple(value), depth + 1, max_bytes)
             else:
                 text = _other(value, kind, depth + 1, max_bytes)
-            members.append(f"{_quote(name if type(name) is str else _name(name))}:{text}")
-    except _NameRefusal:
-        raise _Refusal("keys must be strings") from None
+            key = _quote(name) if type(name) is str and name.isascii() else _key(name, depth, max_bytes)
+            if key in members:
+                raise _NameRefusal("two keys of it become the same text")  # noqa: TRY301 - one place reports
+            members[key] = text
+    except _NameRefusal as refusal:
+        raise _Refusal(refusal.message) from None
     except _Refusal as refusal:
         refusal.path.append(name)
         raise
     except Exception as error:  # noqa: BLE001
+        raise_interruption(error)
         raise _broken(value, error, name) from None
-    text = ",".join(members)
+    text = ",".join([f"{key}:{value}" for key, value in members.items()])
     if len(text) > max_bytes:
         _refuse_size(max_bytes)
     return "{" + text + "}"
@@ -202,33 +215,52 @@ def _elements(values: Sequence[Any], depth: int, max_bytes: int) -> list[str]:
         refusal.path.append(len(texts))
         raise
     except Exception as error:  # noqa: BLE001
+        raise_interruption(error)
         raise _broken(value, error, len(texts)) from None
     return texts
 
 
 def _broken(value: object, error: Exception, segment: object) -> _Refusal:
-    """The caller's code may raise anything, and its text may hold the payload."""
+    """Say which types are involved, and no more: the text of what the caller's code raises may hold the payload."""
     refusal = _Refusal(f"encoding a value of type {type_name(value)} raised {type_name(error)}")
     refusal.path.append(segment)
     return refusal
 
 
-def _name(name: object) -> str:
-    if not issubclass(type(name), str):
-        raise _NameRefusal("keys must be strings")
-    if issubclass(type(name), Enum):
+def _key(name: object, depth: int, max_bytes: int) -> str:
+    """
+    Return the JSON text of a key at *depth*, surrogates replaced, so that two keys that become the same are seen as such.
+
+    Further down, a key may be any value that is written as one number, date or text: that text is the key, as in every JSON
+    library.
+    """
+    kind = type(name)
+    if not issubclass(kind, str):
+        if depth <= _DEPTH_OF_ARGUMENTS:
+            raise _NameRefusal("keys must be strings")
+        if not issubclass(kind, bytes | bytearray | memoryview):
+            with suppress(_Refusal):  # at this depth every container is refused
+                text = _one(name, MAX_DEPTH + 1, max_bytes)
+                return text if text[0] == '"' else f'"{text}"'
+        raise _NameRefusal(f"a key of type {type_name(name)} cannot be encoded")
+    if issubclass(kind, Enum):
         name = name._value_  # type: ignore[attr-defined]
-    return str.__str__(name)
+    text = str.__str__(name)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = without_surrogates(text)
+    return _quote(text)
 
 
 # -- leaves ----------------------------------------------------------------------------------------
 
 
-def _integer(value: int) -> str:
-    try:
-        return int.__repr__(value)
-    except ValueError:  # Python's guard against slow conversions; Decimal's is fast
+def integer_text(value: int) -> str:
+    """Return *value* in digits, however many."""
+    if int.bit_length(value) > _SAFE_BITS:  # Python may refuse to write it; Decimal writes it, and fast
         return str(Decimal(value))
+    return int.__repr__(value)
 
 
 def _float(value: float) -> str:
@@ -251,7 +283,7 @@ def _bytes(value: bytes | bytearray | memoryview) -> str:
 _LEAVES: dict[type, Callable[[Any], str]] = {
     NoneType: lambda _: "null",
     bool: lambda value: "true" if value else "false",
-    int: _integer,
+    int: integer_text,
     float: _float,
     Decimal: _decimal,
     datetime: _datetime,  # before date, of which it is a kind
@@ -272,9 +304,17 @@ _NOT_PLAIN = {kind: write for kind, write in _LEAVES.items() if kind not in (Non
 
 _AS_TEXT = frozenset(
     {f"ipaddress.IPv{v}{kind}" for v in (4, 6) for kind in ("Address", "Interface", "Network")}
-    | {"uuid_utils.UUID", "pandas.Period", "django.Promise"}
+    | {"uuid_utils.UUID", "pandas.Period", "django.Promise", "collections.UserString", "zoneinfo.ZoneInfo"}
+    | {"fractions.Fraction", "yarl.URL", "httpx.URL", "starlette.URL"}
+    | {"pydantic._BaseUrl", "pydantic._BaseMultiHostUrl", "pydantic_core.Url", "pydantic_core.MultiHostUrl"}
+    | {"pydantic.NameEmail"}
 )
-_AS_LIST = frozenset({"numpy.ndarray", "pandas.Series", "pandas.Index"})
+_AS_LIST = frozenset({"numpy.ndarray", "pandas.Series", "pandas.Index", "pandas.ExtensionArray"})
+_SECRETS = frozenset(
+    {"pydantic._SecretBase", "pydantic._SecretField", "pydantic.SecretStr", "pydantic.SecretBytes"}
+)
+MOCKS = frozenset({"unittest.NonCallableMock", "mock.NonCallableMock"})
+"""A mock has every method, and would pass for a path."""
 
 
 def _other(value: Any, kind: type, depth: int, max_bytes: int) -> str:
@@ -284,7 +324,7 @@ def _other(value: Any, kind: type, depth: int, max_bytes: int) -> str:
     if issubclass(kind, str):
         return _one(str.__str__(value), depth, max_bytes)
     if issubclass(kind, dict):
-        return _object(list(dict.items(value)), depth, max_bytes)
+        return _object(items_of(value, kind, max_bytes), depth, max_bytes)
     if issubclass(kind, list | tuple):
         return _array(tuple(islice(value, max_bytes + 1)), depth, max_bytes)
     for base, write in _LEAVES.items():
@@ -303,16 +343,20 @@ def _other(value: Any, kind: type, depth: int, max_bytes: int) -> str:
         return "null"
     if not lineage.isdisjoint(_AS_TEXT):
         return _quote(str(value))
-    fields = _fields(value, kind, lineage)
+    if not lineage.isdisjoint(_SECRETS):
+        return _quote(secret_text(value))
+    if "re.Pattern" in lineage:
+        return _one(value.pattern, depth, max_bytes)
+    fields = fields_of(value, kind, lineage)
     if fields is not None:
         return _one(fields, depth, max_bytes)
-    if issubclass(kind, Mapping):
-        return _object([(k, v) for k, v in islice(value.items(), max_bytes + 1)], depth, max_bytes)
+    if is_mapping(kind):
+        return _object(items_of(value, kind, max_bytes), depth, max_bytes)
     if issubclass(kind, Sequence):
         return _array(tuple(islice(value, max_bytes + 1)), depth, max_bytes)
     if issubclass(kind, AbstractSet):
         return _set(value, depth, max_bytes)
-    if hasattr(kind, "__fspath__"):
+    if hasattr(kind, "__fspath__") and lineage.isdisjoint(MOCKS):
         return _quote(os.fsdecode(value))
     raise _Refusal(f"a value of type {type_name(value)} cannot be encoded")
 
@@ -339,21 +383,6 @@ def _set(value: Iterable[Any], depth: int, max_bytes: int) -> str:
     if kinds <= {str} or (kinds <= {int, float} and all(member == member for member in members)):
         return _array(sorted(members), depth, max_bytes)
     return "[" + ",".join(sorted(_elements(members, depth, max_bytes))) + "]"
-
-
-def _fields(value: Any, kind: type, lineage: set[str]) -> Any:
-    """Return a model's fields (a dict, or whatever a root model holds), ``None`` for what is no model."""
-    if "pydantic.BaseModel" in lineage:
-        return value.model_dump() if hasattr(kind, "model_dump") else value.dict()
-    if "msgspec.Struct" in lineage:
-        names = zip(value.__struct_encode_fields__, value.__struct_fields__, strict=True)
-        fields = {encoded: getattr(value, name) for encoded, name in names}
-        return {name: field for name, field in fields.items() if _raw_type_name(type(field)) != "UnsetType"}
-    if hasattr(kind, "__dataclass_fields__"):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
-    if hasattr(kind, "__attrs_attrs__"):
-        return {field.name: getattr(value, field.name) for field in kind.__attrs_attrs__}
-    return None
 
 
 def numpy_scalar(value: Any) -> Any:

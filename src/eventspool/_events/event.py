@@ -1,59 +1,42 @@
 """
-The six calls: rules, defaults and final bytes, all on the caller's thread.
+The six kinds of events, from the arguments of a call to the final bytes, all on the caller's thread.
 
-Encoding at once keeps the promise cheap: the bytes are the snapshot of the caller's objects, their size is
-known before the event is taken, and the same bytes go to the queue and onto the wire.
+An event is encoded at once. The bytes are a snapshot, so the caller may change the objects afterwards; their size is known
+before the event is taken; and the same bytes go to the queue and onto the wire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from decimal import Decimal
-from enum import Enum
-from functools import wraps
-from itertools import islice
-from typing import Any, ParamSpec, TypeVar
-from uuid import UUID
+from typing import TYPE_CHECKING, Any
 
-from eventspool._events.clock import instant_text, moment_of, new_message_id, now_text
+from eventspool._events.arguments import (
+    id_of,
+    mapping_of,
+    message_id_of,
+    moment_text,
+    required_id,
+    required_text,
+    text_of,
+)
+from eventspool._events.clock import new_message_id, now_text
 from eventspool._events.encoding import (
     FAST_OPTIONS,
     Fragment,
     dumps_fast,
     encode_exactly,
-    numpy_scalar,
-    type_name,
     with_leaves_encoded,
-    without_surrogates,
 )
+from eventspool._events.interruption import raise_interruption
 from eventspool._exceptions import EventError
 from eventspool._version import __version__
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
 __all__ = ["Event", "EventEncoder"]
 
-_MAX_MESSAGE_ID_CHARS = 255
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
 Event = tuple[bytes, str]
-"""An event in its final form, compact JSON without a raw newline, and its message id. A plain tuple is the cheapest."""
-
-
-def _no_other_error(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    """Turn what the caller's objects raise into ``EventError``. The first argument names the bad one."""
-
-    @wraps(function)
-    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        try:
-            return function(*args, **kwargs)
-        except EventError:
-            raise
-        except Exception as error:  # noqa: BLE001
-            kind = type_name(error)
-        raise EventError(f"{args[0]}: reading it raised {kind}")
-
-    return guarded
+"""An event in its final form, which is compact JSON without a raw newline, and its message id. A tuple costs least."""
 
 
 class EventEncoder:
@@ -97,8 +80,8 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None = None,
         message_id: object = None,
     ) -> Event:
-        """What somebody did: *event* is its name."""
-        if (  # the usual call goes the short way: the rules hold at a glance, and no other call is in between
+        """Encode what a user did; *event* is its name."""
+        if (  # the usual call takes a short way: these tests show that the rules hold, without any other call
             timestamp is None
             and anonymous_id is None
             and integrations is None
@@ -132,12 +115,12 @@ class EventEncoder:
                 )
                 if len(encoded) <= self._max_bytes and 10 not in encoded:
                     return encoded, identity
-            except Exception:  # noqa: BLE001, S110 - the long way knows better, or says what is wrong
-                pass
+            except Exception as error:  # noqa: BLE001 - the long way takes the value, or says what is wrong
+                raise_interruption(error)
         if type(event) is not str or not event:
-            event = _required_text("event", event)
+            event = required_text("event", event)
         if properties is None or type(properties) is not dict:
-            properties = _mapping("properties", properties)
+            properties = mapping_of("properties", properties)
         body: dict[str, Any] = {"type": "track", "event": event, "properties": properties}
         return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
@@ -151,9 +134,9 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None = None,
         message_id: object = None,
     ) -> Event:
-        """Who somebody is. The traits stand in ``context.traits`` as well, over the caller's own there."""
-        plain = _mapping("traits", traits)
-        merged = dict(_mapping("context", context))
+        """Encode who a user is. *traits* stand in ``context.traits``, too, and replace the caller's there."""
+        plain = mapping_of("traits", traits)
+        merged = dict(mapping_of("context", context))
         if traits is not None or "traits" not in merged:
             merged["traits"] = plain
         body: dict[str, Any] = {"type": "identify", "traits": plain}
@@ -171,7 +154,7 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None = None,
         message_id: object = None,
     ) -> Event:
-        """What page of a web site somebody saw."""
+        """Encode which page of a web site a user saw."""
         body = _view("page", category, name, properties)
         return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
@@ -187,7 +170,7 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None = None,
         message_id: object = None,
     ) -> Event:
-        """What screen of an app somebody saw."""
+        """Encode which screen of an app a user saw."""
         body = _view("screen", category, name, properties)
         return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
@@ -202,9 +185,9 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None = None,
         message_id: object = None,
     ) -> Event:
-        """What group (a company, a team) somebody belongs to; *traits* are the group's."""
-        group = _required_id("group_id", group_id)
-        body: dict[str, Any] = {"type": "group", "groupId": group, "traits": _mapping("traits", traits)}
+        """Encode which group (a company, a team) a user belongs to; *traits* are the group's."""
+        group = required_id("group_id", group_id)
+        body: dict[str, Any] = {"type": "group", "groupId": group, "traits": mapping_of("traits", traits)}
         return self._event(body, user_id, context, timestamp, anonymous_id, integrations, message_id)
 
     def alias(
@@ -216,9 +199,9 @@ class EventEncoder:
         integrations: Mapping[str, Any] | None = None,
         message_id: object = None,
     ) -> Event:
-        """Two ids are one person: what was known as *previous_id* is *user_id*."""
-        body: dict[str, Any] = {"type": "alias", "previousId": _required_id("previous_id", previous_id)}
-        user = _required_id("user_id", user_id)
+        """Encode that two ids are one user: *previous_id* is now known as *user_id*."""
+        body: dict[str, Any] = {"type": "alias", "previousId": required_id("previous_id", previous_id)}
+        user = required_id("user_id", user_id)
         return self._event(body, user, context, timestamp, None, integrations, message_id)
 
     def _event(
@@ -233,32 +216,32 @@ class EventEncoder:
     ) -> Event:
         """Add what all calls have to *event*, and encode it."""
         if user_id is not None and type(user_id) is not str:
-            user_id = _id("user_id", user_id)
+            user_id = id_of("user_id", user_id)
         if anonymous_id is not None:
-            anonymous_id = _id("anonymous_id", anonymous_id)
+            anonymous_id = id_of("anonymous_id", anonymous_id)
             if anonymous_id:
                 event["anonymousId"] = anonymous_id
         if user_id:
             event["userId"] = user_id
         elif not anonymous_id:
             raise EventError("user_id or anonymous_id must be given")
-        moment = now_text() if timestamp is None else _moment("timestamp", timestamp)
-        identity = new_message_id() if message_id is None else _message_id("message_id", message_id)
+        moment = now_text() if timestamp is None else moment_text("timestamp", timestamp)
+        identity = new_message_id() if message_id is None else message_id_of("message_id", message_id)
         event["messageId"] = identity
         event["timestamp"] = event["originalTimestamp"] = moment
         event["channel"] = "server"
         if context is None:
             event["context"] = self._plain_context
         else:
-            event["context"] = {**_mapping("context", context), "library": self._library}
+            event["context"] = {**mapping_of("context", context), "library": self._library}
         if integrations is not None:
-            event["integrations"] = _mapping("integrations", integrations)
+            event["integrations"] = mapping_of("integrations", integrations)
         encoded = None
         if self._dumps is not None:
-            try:  # noqa: SIM105 - a context manager costs as much as the encoding
+            try:
                 encoded = self._dumps(event, None, FAST_OPTIONS)
-            except Exception:  # noqa: BLE001, S110 - whatever it is, the exact encoder knows better
-                pass
+            except Exception as error:  # noqa: BLE001 - the exact encoder takes the value, or says what is wrong
+                raise_interruption(error)
         if encoded is None:
             encoded = self._once_more(event)
         if len(encoded) > self._max_bytes:
@@ -270,9 +253,9 @@ class EventEncoder:
 
     def _once_more(self, event: dict[str, Any]) -> bytes:
         """
-        Encode what the fast encoder gave up on.
+        Encode an event that the fast encoder did not take.
 
-        Dates and decimals right among the properties are common enough to try it again without them.
+        Dates and decimals right among the properties are common: they are encoded here, and the fast encoder gets the rest.
         """
         name = "traits" if "traits" in event else "properties"
         if self._dumps is not None and name in event:
@@ -283,101 +266,17 @@ class EventEncoder:
                 if type(context) is dict and context.get("traits") is event[name]:  # identify
                     changed["context"] = {**context, "traits": values}
                 return self._dumps(changed, None, FAST_OPTIONS)
-            except Exception:  # noqa: BLE001, S110 - then it is not as simple as that
-                pass
+            except Exception as error:  # noqa: BLE001 - the exact encoder takes the value, or says what is wrong
+                raise_interruption(error)
         if event["context"] is self._plain_context:
             event["context"] = {"library": self._library}
         return encode_exactly(event, self._max_bytes)
 
 
-def _mapping(name: str, value: object) -> dict[str, Any]:
-    if type(value) is dict:
-        return value
-    return {} if value is None else _mapping_of(name, value)
-
-
-@_no_other_error
-def _mapping_of(name: str, value: object) -> dict[str, Any]:
-    kind = type(value)
-    if issubclass(kind, dict):
-        return dict(dict.items(value))  # type: ignore[arg-type]
-    if issubclass(kind, Mapping):
-        return dict(islice(value.items(), 1_000_000))  # type: ignore[attr-defined]
-    raise EventError(f"{name}: must be a mapping, not {type_name(value)}")
-
-
-@_no_other_error
-def _id(name: str, value: object) -> str | None:
-    """Return an id as text, ``None`` where there is none."""
-    if isinstance(value, Enum):
-        value = value.value
-    item = getattr(value, "item", None)
-    if item is not None and type(value).__module__ == "numpy":
-        value = item()
-    if value is None or type(value).__name__ == "NAType":
-        return None
-    if isinstance(value, str):
-        return str.__str__(value)
-    if isinstance(value, float):
-        if value - value != 0:
-            raise EventError(f"{name}: must be a string or a finite number")
-        return int.__repr__(int(value)) if value == int(value) else float.__repr__(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return int.__repr__(value)
-    if isinstance(value, Decimal) and value.is_finite():
-        return Decimal.__str__(value)
-    if isinstance(value, UUID) or type(value).__module__ == "uuid_utils":
-        return str(value)
-    raise EventError(f"{name}: must be a string or a number, not {type_name(value)}")
-
-
-def _required_id(name: str, value: object) -> str:
-    text = value if type(value) is str else _id(name, value)
-    if not text:
-        raise EventError(f"{name} must be given")
-    return text
-
-
-@_no_other_error
-def _text(name: str, value: object) -> str:
-    if isinstance(value, Enum):
-        value = value.value
-    if not isinstance(value, str):
-        raise EventError(f"{name}: must be a string, not {type_name(value)}")
-    return str.__str__(value)
-
-
-def _required_text(name: str, value: object) -> str:
-    text = None if value is None else _text(name, value)
-    if not text:
-        raise EventError(f"{name} must be given")
-    return text
-
-
 def _view(kind: str, category: object, name: object, properties: Mapping[str, Any] | None) -> dict[str, Any]:
-    body: dict[str, Any] = {"type": kind, "properties": _mapping("properties", properties)}
-    if category is not None:
-        body["category"] = _text("category", category)
-    if name is not None:
-        body["name"] = _text("name", name)
+    body: dict[str, Any] = {"type": kind, "properties": mapping_of("properties", properties)}
+    for field, value in (("category", category), ("name", name)):
+        text = None if value is None else text_of(field, value)
+        if text is not None:
+            body[field] = text
     return body
-
-
-@_no_other_error
-def _moment(name: str, value: object) -> str:
-    if getattr(value, "item", None) is not None and type(value).__module__ == "numpy":
-        value = numpy_scalar(value)
-    moment = moment_of(value)
-    if not isinstance(moment, datetime):
-        raise EventError(
-            f"{name}: must be a datetime, ISO 8601 text or seconds since 1970, not {type_name(value)}"
-        )
-    return instant_text(moment)
-
-
-@_no_other_error
-def _message_id(name: str, value: object) -> str:
-    text = _id(name, value)
-    if not text or len(text) > _MAX_MESSAGE_ID_CHARS:
-        raise EventError(f"{name}: must be a string of 1 to {_MAX_MESSAGE_ID_CHARS} characters")
-    return without_surrogates(text)

@@ -1,4 +1,4 @@
-"""The six event methods, as programs call them: their signatures, and what a refusal tells of the call."""
+"""The six event methods, as programs call them: their signatures, and what a refused call shows to ``on_error``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from eventspool._exceptions import EventError
+from eventspool._guest.process import begin_in_child, here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,11 +22,11 @@ capture: Callable[[bytes], object] | None = None
 
 
 class EventMethods(ABC):
-    """The event methods of a client (contract, section 1). Positions are those of the Segment family."""
+    """The event methods of a client. Positions of the arguments are those of the Segment family."""
 
     _encoder: EventEncoder
     _put: Callable[[bytes], bool] | None
-    """The short way into the buffer, of events that nobody waits for; ``None`` until it is open."""
+    """Puts an event for which no caller waits straight into the buffer; ``None`` until there is one to put it into."""
 
     def identify(
         self,
@@ -39,22 +40,14 @@ class EventMethods(ABC):
         callback: Callback | None = None,
     ) -> str | None:
         """Say who a user is. Return the message id, or ``None`` when the event was refused."""
+        if not here[0]:  # a child whose fork Python was not told of; else even message ids would repeat
+            begin_in_child()
         try:
             encoded, message_id = self._encoder.identify(
                 user_id, traits, context, timestamp, anonymous_id, integrations, message_id
             )
         except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="identify",
-                userId=user_id,
-                traits=traits,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
+            return self._refuse_invalid(error, "identify", locals())
         return self._accept(encoded, message_id, callback)
 
     def track(
@@ -70,26 +63,17 @@ class EventMethods(ABC):
         callback: Callback | None = None,
     ) -> str | None:
         """Record what a user did. Return the message id, or ``None`` when the event was refused."""
+        if not here[0]:  # a child whose fork Python was not told of; else even message ids would repeat
+            begin_in_child()
         try:
             encoded, message_id = self._encoder.track(
                 user_id, event, properties, context, timestamp, anonymous_id, integrations, message_id
             )
         except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="track",
-                userId=user_id,
-                event=event,
-                properties=properties,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
+            return self._refuse_invalid(error, "track", locals())
         put = self._put
         if put is not None and callback is None and capture is None and put(encoded):
-            return message_id  # as `_accept` would, with one call less
+            return message_id  # what `_accept` would do, with one call less
         return self._accept(encoded, message_id, callback)
 
     def page(
@@ -106,6 +90,8 @@ class EventMethods(ABC):
         callback: Callback | None = None,
     ) -> str | None:
         """Record a page view. Return the message id, or ``None`` when the event was refused."""
+        if not here[0]:  # a child whose fork Python was not told of; else even message ids would repeat
+            begin_in_child()
         try:
             encoded, message_id = self._encoder.page(
                 user_id,
@@ -119,19 +105,7 @@ class EventMethods(ABC):
                 message_id,
             )
         except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="page",
-                userId=user_id,
-                category=category,
-                name=name,
-                properties=properties,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
+            return self._refuse_invalid(error, "page", locals())
         return self._accept(encoded, message_id, callback)
 
     def screen(
@@ -148,6 +122,8 @@ class EventMethods(ABC):
         callback: Callback | None = None,
     ) -> str | None:
         """Record a view of an app's screen. Return the message id, or ``None`` when the event was refused."""
+        if not here[0]:  # a child whose fork Python was not told of; else even message ids would repeat
+            begin_in_child()
         try:
             encoded, message_id = self._encoder.screen(
                 user_id,
@@ -161,19 +137,7 @@ class EventMethods(ABC):
                 message_id,
             )
         except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="screen",
-                userId=user_id,
-                category=category,
-                name=name,
-                properties=properties,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
+            return self._refuse_invalid(error, "screen", locals())
         return self._accept(encoded, message_id, callback)
 
     def group(
@@ -189,23 +153,14 @@ class EventMethods(ABC):
         callback: Callback | None = None,
     ) -> str | None:
         """Put a user into a group. Return the message id, or ``None`` when the event was refused."""
+        if not here[0]:  # a child whose fork Python was not told of; else even message ids would repeat
+            begin_in_child()
         try:
             encoded, message_id = self._encoder.group(
                 user_id, group_id, traits, context, timestamp, anonymous_id, integrations, message_id
             )
         except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="group",
-                userId=user_id,
-                groupId=group_id,
-                traits=traits,
-                context=context,
-                timestamp=timestamp,
-                anonymousId=anonymous_id,
-                integrations=integrations,
-                messageId=message_id,
-            )
+            return self._refuse_invalid(error, "group", locals())
         return self._accept(encoded, message_id, callback)
 
     def alias(
@@ -219,21 +174,14 @@ class EventMethods(ABC):
         callback: Callback | None = None,
     ) -> str | None:
         """Say that two ids are one user. Return the message id, or ``None`` when the event was refused."""
+        if not here[0]:  # a child whose fork Python was not told of; else even message ids would repeat
+            begin_in_child()
         try:
             encoded, message_id = self._encoder.alias(
                 previous_id, user_id, context, timestamp, integrations, message_id
             )
         except EventError as error:
-            return self._refuse_invalid(
-                error,
-                type="alias",
-                previousId=previous_id,
-                userId=user_id,
-                context=context,
-                timestamp=timestamp,
-                integrations=integrations,
-                messageId=message_id,
-            )
+            return self._refuse_invalid(error, "alias", locals())
         return self._accept(encoded, message_id, callback)
 
     @abstractmethod
@@ -241,5 +189,12 @@ class EventMethods(ABC):
         """Take an encoded event and return its message id, or ``None`` where it is refused."""
 
     @abstractmethod
-    def _refuse_invalid(self, error: EventError, **given: Any) -> str | None:
-        """Refuse a call that breaks the rules: raise *error* or return ``None``."""
+    def _refuse_invalid(self, error: EventError, kind: str, arguments: dict[str, Any]) -> str | None:
+        """
+        Refuse a call that breaks the rules: raise *error* or return ``None``.
+
+        Args:
+            error: What is wrong.
+            kind: The event's, as in ``KINDS``.
+            arguments: The method's local variables: its arguments by the names of its parameters, and others.
+        """

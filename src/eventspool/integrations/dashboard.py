@@ -3,7 +3,7 @@ The dashboard as an ASGI app, to be mounted in an application of yours. Needs ``
 
     app.mount("/events", create_app(eventspool.open_queue("redis://localhost"), token=None))
 
-``token=None`` is for where the application has already checked who asks.
+``token=None`` is for applications that have already checked who sends the request.
 """
 
 from eventspool._dashboard.app import create_app

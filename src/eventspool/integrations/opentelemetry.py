@@ -1,6 +1,6 @@
 """
-Metrics and traces for OpenTelemetry. Needs ``eventspool[opentelemetry]``: its API alone; what becomes of them is up to the
-SDK that the application has set up.
+Metrics and traces for OpenTelemetry. Needs ``eventspool[opentelemetry]``: only its API; the SDK that the application has set
+up decides what becomes of them.
 
     instrument(client)
 
@@ -10,7 +10,7 @@ its events were tracked, in the process that tracked them. Nothing of an event's
 docs/observability.md.
 """
 
-# ruff: noqa: SLF001 - how a client is observed is nothing for its users
+# ruff: noqa: SLF001 - a client's users have no need to observe it, so the way to do so is private
 from __future__ import annotations
 
 import time
@@ -24,7 +24,7 @@ from opentelemetry.metrics import Observation
 
 from eventspool._aio import AsyncClient
 from eventspool._exceptions import ConfigError
-from eventspool._metrics import METRICS, QueueReader, read_client
+from eventspool._operate.metrics import METRICS, QueueReader, read_client
 from eventspool._version import __version__
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from eventspool._client import Client
     from eventspool._delivery.observation import Attempt
-    from eventspool._metrics import Metric, Reading
-    from eventspool._queue import Queue
+    from eventspool._operate.metrics import Metric, Reading
+    from eventspool._operate.queue import Queue
 
 __all__ = ["Instrumentation", "instrument"]
 
@@ -74,7 +74,7 @@ def instrument(
         client: The client. Its forked children are instrumented, too, as far as the SDK works in them.
         meter_provider: Where metrics go; ``None``: the application's.
         tracer_provider: Where spans go; ``None``: the application's.
-        queue: A queue to export besides, or what returns it, such as ``lambda: client.queue``. It is counted for all of
+        queue: A queue to export, too, or a function that returns it: ``lambda: client.queue``. It is counted for all of
             its producers and processors: one process is enough.
         client_name: The client's name in the metrics.
         queue_name: The queue's name in the metrics.
@@ -83,7 +83,7 @@ def instrument(
         ConfigError: The client is instrumented already.
     """
     inner = client._client if isinstance(client, AsyncClient) else client
-    if inner._observer is not None:
+    if inner._beginning.observer is not None:
         raise ConfigError("this client is instrumented already: call uninstrument() first")
     meter = metrics.get_meter(_SCOPE, __version__, meter_provider)
     tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider)
@@ -106,7 +106,7 @@ class Instrumentation:
     ) -> None:
         self._client = weakref.ref(
             client
-        )  # an SDK keeps its instruments, and would keep the client, for ever
+        )  # an SDK keeps its instruments for ever, and would keep the client with them
         self._tracer = tracer
         self._client_name = client_name
         self._queue = None if queue is None else QueueReader(queue_name, queue)
@@ -151,11 +151,11 @@ class Instrumentation:
         create(metric.full_name, [observe], metric.unit, metric.description)
 
     def _read(self, metric: str) -> list[Reading]:
-        """Return readings that *metric* was not served from before: so a collection is one look, and the next another."""
+        """Return readings from which *metric* was not served yet: a collection reads once, and the next one reads anew."""
         client = self._client()
         if not self._is_on or client is None:
             return []
-        # Without a lock, which a forked child might inherit taken: collections that meet look once too often at worst.
+        # Without a lock: a forked child might inherit it taken. Two collections at a time read once too often at worst.
         readings, now = self._readings, time.monotonic()
         if metric in self._served or now - self._read_at > _FRESH:
             readings = list(read_client(self._client_name, client.stats()))
@@ -196,7 +196,7 @@ class Instrumentation:
             attributes["http.response.status_code"] = attempt.status
         span = self._tracer.start_span(
             f"send {self._fixed['messaging.destination.name']}",
-            context=Context(),  # of its own: a batch belongs to no single trace
+            context=Context(),  # a trace of its own: the events of a batch come from several
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
             links=_link(attempt.origins),

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from eventspool._metrics import METRICS, QueueReader, read_client
+from eventspool._operate.metrics import METRICS, QueueReader, read_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from eventspool._aio import AsyncClient
     from eventspool._client import Client
-    from eventspool._metrics import Metric, Reading
-    from eventspool._queue import Queue
+    from eventspool._operate.metrics import Metric, Reading
+    from eventspool._operate.queue import Queue
 
 __all__ = ["EventSpoolCollector"]
 

@@ -19,7 +19,7 @@ _VARIABLE = "_EVENTSPOOL_COMPLETE"
 @click.pass_context
 def command(ctx: click.Context, shell: str, *, as_json: bool) -> None:
     """
-    Print what lets SHELL complete commands and options.
+    Print the script with which SHELL completes commands and options.
 
     \b
     Examples:

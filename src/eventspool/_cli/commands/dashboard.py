@@ -8,17 +8,20 @@ import socket
 import sys
 import threading
 import webbrowser
+from dataclasses import asdict
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from eventspool._cli.options import encryption_key, json_option, queue_options, require_existing
 from eventspool._cli.output import console, json_line, say
-from eventspool._queue import open_queue
+from eventspool._cli.signals import handling
+from eventspool._operate.queue import open_queue
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.types import ASGIApp
+
+    from eventspool._cli.options import QueueAddress
 
 __all__ = ["command"]
 
@@ -48,7 +51,7 @@ __all__ = ["command"]
     metavar="TOKEN",
     envvar="EVENTSPOOL_DASHBOARD_TOKEN",
     show_envvar=True,
-    help="What a browser must show. Better given in the environment.  [default: a new one each time]",
+    help="The secret that a browser must show. Better given in the environment.  [default: a new one each time]",
 )
 @click.option(
     "--read-only",
@@ -64,21 +67,19 @@ __all__ = ["command"]
     multiple=True,
     envvar="EVENTSPOOL_DASHBOARD_ALLOW_HOST",
     show_envvar=True,
-    help="A name under which it is reached from elsewhere; may be repeated (in the environment: with spaces between).",
+    help="A host name under which other machines reach it; may be repeated (in the environment: with spaces between).",
 )
 @click.option(
     "--dataplane",
     metavar="URL",
     envvar="EVENTSPOOL_DASHBOARD_DATAPLANE",
     show_envvar=True,
-    help="Where `eventspool dataplane` listens: shows what arrives there, and has it fail on demand.",
+    help="The URL of an `eventspool dataplane` on this machine: the page shows what arrives there, and has it fail on demand.",
 )
 @click.option("--open/--no-open", "opens", default=False, show_default=True, help="Open the browser.")
 @json_option
 def command(
-    queue_url: str,
-    queue_name: str,
-    prefix: str,
+    address: QueueAddress,
     host: str,
     port: int,
     token: str | None,
@@ -92,8 +93,8 @@ def command(
     """
     See and steer the queue in a browser, until Ctrl-C.
 
-    The address printed holds the token that lets a browser in (--json: one line, with the address, url, and the token). Only
-    this machine can reach it, unless --host says otherwise: then put it behind something that speaks TLS.
+    It prints an address with the token that lets a browser in (--json: one line, with the address, url, and the token). Only
+    this machine can reach it, unless --host says otherwise: then put it behind a proxy that speaks TLS.
 
     \b
     Examples:
@@ -110,10 +111,15 @@ def command(
 
     token = security.new_token() if token is None else security.require_token(token)
     hosts = (*allowed_hosts, security.ANY_ADDRESS if host in ("", "0.0.0.0", "::") else host)  # noqa: S104
-    require_existing(queue_url)
-    with open_queue(queue_url, queue_name, prefix, encryption_key=encryption_key()) as queue:
+    require_existing(address.url)
+    with open_queue(**asdict(address), encryption_key=encryption_key()) as queue:
         app = create_app(
-            queue, token=token, read_only=read_only, allowed_hosts=hosts, name=queue_name, dataplane=dataplane
+            queue,
+            token=token,
+            read_only=read_only,
+            allowed_hosts=hosts,
+            name=address.queue_name,
+            dataplane=dataplane,
         )
         with _listen(host, port) as listener:
             shown = f"[{host}]" if ":" in host else host
@@ -131,7 +137,7 @@ def _introduce(url: str, host: str, *, opens: bool) -> None:
     from eventspool._dashboard.security import is_loopback
 
     if not is_loopback(host):
-        say("Other machines can reach this, unencrypted. Put it behind something that speaks TLS.")
+        say("Other machines can reach this, unencrypted. Put it behind a proxy that speaks TLS.")
     say("Ctrl-C ends it.")
     if opens:
         threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
@@ -162,13 +168,5 @@ def _serve(app: ASGIApp, listener: socket.socket) -> None:
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        _run(uvicorn.Server(config), listener)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _run(server: uvicorn.Server, listener: socket.socket) -> None:
-    with contextlib.suppress(TimeoutError):
-        server.run(sockets=[listener])  # which passes the signal on when all is closed
+    with handling(end, signal.SIGTERM), contextlib.suppress(TimeoutError):
+        uvicorn.Server(config).run(sockets=[listener])  # raises the signal again once all is closed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -23,6 +22,7 @@ from eventspool._cli.output import (
     on_terminal,
     print_json,
 )
+from eventspool._cli.signals import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ __all__ = ["command"]
     envvar="EVENTSPOOL_WRITE_KEY",
     default="dev",
     show_default=True,
-    help="The one accepted.",
+    help="The write key that it accepts.",
 )
 @click.option(
     "--fault",
@@ -54,7 +54,13 @@ __all__ = ["command"]
     multiple=True,
     help="A fault, such as 'status=503,p=0.2'; may be repeated.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="For the faults' dice.")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Seed of the random numbers that faults with a probability draw.",
+)
 @click.option(
     "--partial-failures", is_flag=True, help="Answer 200 and name the invalid events, instead of 400."
 )
@@ -110,25 +116,17 @@ def command(
 
 def _serve(plane: DataPlane, *, as_json: bool) -> int:
     """Serve until a signal comes; return its number."""
-    # Not an Event: its set() needs the lock that wait() holds now and then, also when the signal interrupts it.
-    received: SimpleQueue[int] = SimpleQueue()
-
-    def stop(number: int, frame: object) -> None:  # noqa: ARG001
-        received.put(number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        _introduce(plane, as_json=as_json)
-        with _live() as live:
-            while True:
-                with contextlib.suppress(Empty):
-                    return received.get(timeout=0.25)
-                if live is not None:
-                    live.update(_line(plane.stats()))
-    finally:
-        plane.stop()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    stop = Stop()
+    with stop.listening():
+        try:
+            _introduce(plane, as_json=as_json)
+            with _live() as live:
+                while not stop.wait(0.25):
+                    if live is not None:
+                        live.update(_line(plane.stats()))
+        finally:
+            plane.stop()
+    return stop.signal
 
 
 def _introduce(plane: DataPlane, *, as_json: bool) -> None:

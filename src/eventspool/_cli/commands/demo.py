@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 import click
 
 from eventspool._cli.demo_view import LiveNarrator, PlainNarrator, QuietNarrator, show_result
 from eventspool._cli.options import json_option
 from eventspool._cli.output import err_console, on_terminal, print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
+from eventspool._cli.signals import handling
 
 __all__ = ["command"]
 
@@ -40,13 +36,17 @@ __all__ = ["command"]
 )
 @click.option("--sample", is_flag=True, help="Use the 1-in-10 sample even where the whole file is there.")
 @click.option(
-    "--seed", type=int, default=1997, show_default=True, help="For the faults and the instants of the kills."
+    "--seed",
+    type=int,
+    default=1997,
+    show_default=True,
+    help="Seed of the random numbers for the faults and the moments of the kills.",
 )
 @click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Keep the queue's file, the process's log and the result there.",
+    help="Keep the queue's file, the process's log and the result in this folder.",
 )
 @json_option
 def command(
@@ -82,7 +82,7 @@ def command(
     narrator = QuietNarrator() if as_json else PlainNarrator(err_console())
     if on_terminal():
         narrator = LiveNarrator(err_console())
-    with _terminate_as_interrupt(), narrator:
+    with handling(_interrupt, signal.SIGTERM, signal.SIGHUP), narrator:
         result = run_demo(options, narrator)
     if keep is not None:
         (keep / "result.json").write_text(json.dumps(result.as_dict(), indent=2) + "\n", "utf-8")
@@ -93,16 +93,6 @@ def command(
     sys.exit(0 if result.ok else 1)
 
 
-@contextlib.contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def _interrupt(number: int, frame: object) -> NoReturn:  # noqa: ARG001
     """Clean up after SIGTERM and a closed terminal as after Ctrl-C."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    raise KeyboardInterrupt

@@ -14,6 +14,7 @@ from eventspool._cli.output import console, format_count, print_json, printable,
 from eventspool._config import ClientOpts, QueueOpts
 
 if TYPE_CHECKING:
+    from eventspool._cli.options import DataPlaneAddress, QueueAddress
     from eventspool._doctor import Examination
 
 __all__ = ["command"]
@@ -25,16 +26,20 @@ _NO_KEY = "no-write-key"
 @click.command(short_help="Find what is wrong with a set-up.")
 @data_plane_options(key_required=False)
 @queue_options(required=False)
-@click.option("--no-data-plane", is_flag=True, help="Leave the data plane alone.")
+@click.option("--no-data-plane", is_flag=True, help="Do not check the data plane.")
 @click.option(
     "--max-jobs",
     type=click.IntRange(1),
     default=1_000_000,
     show_default=True,
-    help="The producers' bound on jobs.",
+    help="How many jobs the producers let the queue hold.",
 )
 @click.option(
-    "--max-bytes", type=click.IntRange(1), default=1 << 30, show_default=True, help="Their bound on bytes."
+    "--max-bytes",
+    type=click.IntRange(1),
+    default=1 << 30,
+    show_default=True,
+    help="How many bytes the producers let it hold.",
 )
 @click.option(
     "--max-age",
@@ -50,16 +55,12 @@ _NO_KEY = "no-write-key"
     default=1.0,
     show_default=True,
     metavar="SECONDS",
-    help="Between two looks at the queue, to see whether failures grow.",
+    help="Time between two looks at the queue, which tell whether failures grow.",
 )
 @json_option
 def command(
-    write_key: str | None,
-    data_plane_url: str,
-    path: str,
-    queue_url: str | None,
-    queue_name: str,
-    prefix: str,
+    data_plane: DataPlaneAddress,
+    address: QueueAddress | None,
     max_jobs: int,
     max_bytes: int,
     max_age: float,
@@ -74,7 +75,7 @@ def command(
     Harmless anywhere, any time: no event is stored or sent. The data plane gets one batch without events; permissions in
     Redis are tried in a transaction that is never run.
 
-    The exit status is 0 when all is well, 1 when somebody should act, 2 for wrong usage.
+    The exit status is 0 when all is well, 1 when you should act, 2 for wrong usage.
 
     \b
     Examples:
@@ -83,22 +84,18 @@ def command(
     """
     from eventspool._doctor import examine
 
-    if no_data_plane and not queue_url:
+    if no_data_plane and address is None:
         raise click.UsageError("nothing is left to check: give --queue")
     queue = None
-    if queue_url:
-        queue = QueueOpts(
-            url=queue_url, queue_name=queue_name, prefix=prefix, max_jobs=max_jobs, max_bytes=max_bytes
-        )
-    plane = (
-        None
-        if no_data_plane
-        else ClientOpts(write_key=write_key or _NO_KEY, data_plane_url=data_plane_url, path=path)
-    )
+    if address is not None:
+        queue = QueueOpts(**asdict(address), max_jobs=max_jobs, max_bytes=max_bytes)
+    plane = None
+    if not no_data_plane:
+        plane = ClientOpts(**{**asdict(data_plane), "write_key": data_plane.write_key or _NO_KEY})
     found = examine(
         queue,
         plane,
-        has_key=bool(write_key),
+        has_key=bool(data_plane.write_key),
         interval=interval,
         max_age=max_age,
         encryption_key=encryption_key(),

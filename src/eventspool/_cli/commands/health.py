@@ -14,7 +14,7 @@ from eventspool._cli.output import print_json, say, say_error
 
 __all__ = ["command"]
 
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - one can listen there, but not everywhere connect to it
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a worker can listen on these, but not every system connects to them
 
 
 @click.command(short_help="Ask a worker whether it is live, or ready.")
@@ -32,7 +32,7 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - one can list
     default=DEFAULT_HOST,
     show_default=True,
     show_envvar=True,
-    help="Its --health-host.",
+    help="The worker's --health-host.",
 )
 @click.option("--live", "question", flag_value="live", help="Does the process work? If not, restart it.")
 @click.option("--ready", "question", flag_value="ready", default="ready", help="Do events flow?  [default]")
@@ -49,7 +49,7 @@ def command(port: int, host: str, question: str, timeout: float, *, as_json: boo
     """
     Ask a worker that runs with --health-port whether it is live, or ready.
 
-    The exit status is 0 for yes and 1 for no, or when nobody answers.
+    The exit status is 0 for yes, and 1 for no or when no worker answers.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""``eventspool send``: a file of events goes in, safely repeatable."""
+"""``eventspool send``: send the events of a file. To send a file twice does no harm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import stat
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -41,11 +41,15 @@ from eventspool._exceptions import EventError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eventspool._cli.options import DataPlaneAddress, QueueAddress
+
 __all__ = ["command"]
 
 _BUFFER_EVENTS = 20_000
 _CHECK_EVERY = 500
-"""Lines between two looks at how full the buffer is; so many events of room are always left."""
+"""Lines between two looks at how full the buffer is. Room for this number of events is always left in it."""
+_LARGEST_EVENT_BYTES = 460_000
+"""The largest event that fits into one request. An export may come from a client with a higher limit than the usual one."""
 _SHOWN_ERRORS = 20
 _KEPT_ERRORS = 1000
 _ENQUEUE_ONLY_KEY = "not-used"
@@ -90,24 +94,20 @@ class _StalledError(Exception):
 @click.option(
     "--enqueue-only", is_flag=True, help="Only store the events in the queue; a worker delivers them."
 )
-@multi_option
+@multi_option()
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="Give up when nothing was stored or delivered for so long.",
+    help="Give up when no event was stored or delivered for this long.",
 )
 @json_option
 def command(
     file: IO[bytes],
-    write_key: str | None,
-    data_plane_url: str,
-    path: str,
-    queue_url: str | None,
-    queue_name: str,
-    prefix: str,
+    data_plane: DataPlaneAddress,
+    address: QueueAddress | None,
     spill: str | None,
     timeout: float,
     *,
@@ -125,38 +125,31 @@ def command(
     sees the same ids again. A line without timestamp has the time of sending. Lines that are no events are
     reported and skipped; the exit status is then 1.
 
-    With --queue the events are stored first, and what is not delivered at the end stays there.
+    With --queue the events are first stored in the queue, and those that are not delivered at the end stay there.
 
     \b
     Examples:
       eventspool send events.jsonl
       zcat events.jsonl.gz | eventspool send - --queue redis://localhost:6379/0 --enqueue-only
     """
-    if enqueue_only and not queue_url:
+    if enqueue_only and address is None:
         raise click.UsageError("--enqueue-only needs --queue")
-    if spill and not queue_url:
+    if spill and address is None:
         raise click.UsageError("--spill needs --queue")
-    if not write_key and not enqueue_only:
+    if not data_plane.write_key and not enqueue_only:
         raise click.UsageError("--write-key is missing (or EVENTSPOOL_WRITE_KEY)")
     report = _Report()
     client = Client(
-        write_key or _ENQUEUE_ONLY_KEY,
-        data_plane_url=data_plane_url,
-        path=path,
+        **{**asdict(data_plane), "write_key": data_plane.write_key or _ENQUEUE_ONLY_KEY},
+        max_event_bytes=_LARGEST_EVENT_BYTES,
         flush_at=_CHECK_EVERY,
         flush_interval=1.0,
         max_internal_queue_size=_BUFFER_EVENTS,
         strict=True,
         process=not enqueue_only,
-        persistence=QueueOpts(
-            url=queue_url,
-            queue_name=queue_name,
-            prefix=prefix,
-            is_multi_processor=multi,
-            encryption_key=encryption_key(),
-        )
-        if queue_url
-        else None,
+        persistence=None
+        if address is None
+        else QueueOpts(**asdict(address), is_multi_processor=multi, encryption_key=encryption_key()),
         spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )
@@ -236,7 +229,7 @@ class _Patience:
 
 @contextlib.contextmanager
 def _progress(file: IO[bytes]) -> Iterator[Any]:
-    """Show a bar by bytes on a terminal; yield what advances it."""
+    """Show a bar by bytes on a terminal; yield the function that advances it."""
     if not on_terminal():
         yield lambda size: None  # noqa: ARG005
         return

@@ -11,16 +11,6 @@ const TABS = [
   ["waiting", "Waiting"],
   ["leased", "In flight"],
 ];
-const REASONS = {
-  rejected: "The data plane refused these events; sent unchanged, it will again.",
-  max_attempts: "Tried as often as was allowed. Retry once the data plane is well.",
-  stalled: "Whoever sent them died on the way, again and again.",
-  too_large: "A single event is larger than the data plane takes.",
-  corrupt: "The stored bytes are damaged.",
-  unsupported: "Stored by a newer version of eventspool.",
-  encrypted: "No key given to the processor opens these.",
-  missing: "The index knows the job, but its payload is gone.",
-};
 const EMPTY = {
   failed: ["Nothing failed", "Events that the data plane refuses, or that were tried too often, end up here. They stay until you retry, export or purge them."],
   delayed: ["Nothing is being retried", "A batch whose attempt failed waits here for its next one, a little longer each time."],
@@ -194,7 +184,7 @@ export function failuresPage({ refresh }) {
       const events = h("span", { class: "dim" });
       const pick = h("button", { class: "group-pick", onclick: () => pickReason(group.reason) },
         h("span", { class: "row between" }, h("span", { class: "group-name" }, group.title || "no reason"), number),
-        h("span", { class: "group-why" }, REASONS[group.reason] ?? "A reason of a version newer or older than this one."), events);
+        h("span", { class: "group-why" }, group.meaning), events);
       const actions = h("div", { class: "row" },
         h("button", { class: "small", onclick: () => retry({ reason: group.reason }) }, "Retry all"),
         h("a", { class: "button small", href: exportLink({ state: "failed", reason: group.reason }), download: true }, "Export"),

@@ -23,11 +23,11 @@ _HOMES = {
     "resume": "steer",
     "move": "move",
 }
-"""Where each command is, in the order in which one needs them."""
+"""The module of each command, in the order in which `--help` lists them."""
 
 
 class _Commands(Group):
-    """A group that imports a command when it is asked for: `status` must be quick."""
+    """A group that imports a command only when it is asked for, so that `status` is quick."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_HOMES)

@@ -1,21 +1,19 @@
-"""``queue purge --user-id``: one user's events, and what is still to be done until none are left."""
+"""``queue purge --user-id``: erase one user's events, and say what the operator must still do until none are left."""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-import click
-
-from eventspool._cli.commands.queue.opened import STATES, confirm, progress
+from eventspool._cli.commands.queue.opened import STATES, confirm, progress, require_all
 from eventspool._cli.output import console, format_count, print_json, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eventspool._cli.commands.queue.opened import Selection
-    from eventspool._erasure import Erasure
-    from eventspool._queue import Queue
+    from eventspool._operate.erasure import Erasure
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.selection import Selection
 
 __all__ = ["erase_user"]
 
@@ -30,22 +28,21 @@ _LEFT = {
         "ask again when a worker has delivered or failed the rest",
     ),
     "unreadable": (
-        "not readable, so nobody knows whose events {they} {have}",
+        "not readable, so it is not known whose events {they} {have}",
         "set EVENTSPOOL_ENCRYPTION_KEY where a key is missing; else `eventspool queue purge --id` them, in their state",
     ),
 }
 
 
 def erase_user(
-    queue: Queue, chosen: Selection, state: str | None, *, yes: bool, dry_run: bool, as_json: bool
+    queue: Queue, chosen: Selection, user_id: str, *, yes: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Erase the events of the chosen user (*state* ``None``: wherever they are), and end with 1 while any are left."""
-    user_id = chosen.user_id or ""
+    """Erase the events of *user_id* out of the chosen jobs, and end with 1 while any are left."""
     if not (yes or dry_run):
-        planned = _run(queue, chosen, state, "counting", dry_run=True)
+        planned = _run(queue, chosen, user_id, "counting", dry_run=True)
         if planned.events:
             confirm(f"Erase {_describe(planned, user_id)} for good?")
-    done = _run(queue, chosen, state, "counting" if dry_run else "erasing", dry_run=dry_run)
+    done = _run(queue, chosen, user_id, "counting" if dry_run else "erasing", dry_run=dry_run)
     if as_json:
         print_json(
             {
@@ -60,21 +57,21 @@ def erase_user(
         console().print(f"{'would have ' if dry_run else ''}erased {_describe(done, user_id)}", markup=False)
     for cause in _LEFT:
         _say_left(cause, getattr(done, cause))
-    missing = len(set(chosen.ids)) - done.looked_at
-    if missing > 0:
-        raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there")
+    require_all(chosen.ids, done.looked_at)
     if not (dry_run or done.is_complete):
         sys.exit(1)
 
 
-def _run(queue: Queue, chosen: Selection, state: str | None, doing: str, *, dry_run: bool) -> Erasure:
+def _run(queue: Queue, chosen: Selection, user_id: str, doing: str, *, dry_run: bool) -> Erasure:
+    # "all" means the leased jobs, too: the operator must know which of them still hold events of the user.
+    state = chosen.states[0] if len(chosen.states) == 1 else None
     stats = queue.stats()
-    total = len(chosen.ids) or sum(getattr(stats, each).jobs for each in ([state] if state else STATES))
+    total = len(chosen.ids or ()) or sum(getattr(stats, each).jobs for each in ([state] if state else STATES))
     with progress(doing, total) as advance:
         return queue.erase(
-            chosen.user_id or "",
+            user_id,
             state,
-            chosen.ids or None,
+            chosen.ids,
             chosen.reason,
             older_than=chosen.older_than,
             dry_run=dry_run,
@@ -83,7 +80,7 @@ def _run(queue: Queue, chosen: Selection, state: str | None, doing: str, *, dry_
 
 
 def _describe(found: Erasure, user_id: str) -> str:
-    """The same words for what would be done, is to be done and was done."""
+    """Return the same words for what would be done, is to be done and was done."""
     jobs = f"{format_count(found.rewritten, 'job')} rewritten, {found.removed:,} removed"
     return f"{format_count(found.events, 'event')} of the user {user_id!r} ({jobs})"
 

@@ -1,16 +1,16 @@
-"""``queue list``, ``show`` and ``failed``: what is in a queue."""
+"""``queue list``, ``show`` and ``failed``: look into a queue."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import asdict
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from eventspool._cli.commands.queue.opened import PAGE, STATES, opened, walk
+from eventspool._cli.commands.queue.opened import opened, state_option
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
@@ -25,37 +25,30 @@ from eventspool._cli.output import (
     table,
 )
 from eventspool._exceptions import QueueError
+from eventspool._job import JobState
+from eventspool._operate.selection import walk
+from eventspool._reasons import FAILED
 
 if TYPE_CHECKING:
+    from eventspool._cli.options import QueueAddress
     from eventspool._job import Job
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["failed", "list_jobs", "show"]
 
-_LOOKED_THROUGH = 20 * PAGE
-"""Jobs of one state in which `show` looks for the one asked for; its events are found in any case."""
-_SAMPLED = 2 * PAGE
-_ADVICE = {
-    "rejected": "the data plane refused the events: mend what makes them, then `eventspool queue export --purge FILE`",
-    "max_attempts": "it was down for longer than the attempts lasted: retry; give workers --retry-for",
-    "stalled": "a worker died on them again and again: look at one, then retry",
-    "too_large": "one event is larger than the data plane takes: `eventspool queue export --purge FILE`",
-    "corrupt": "their bytes were damaged: purge",
-    "unsupported": "a newer eventspool wrote them: upgrade the workers, then retry",
-    "encrypted": "the workers lack the key: set EVENTSPOOL_ENCRYPTION_KEY, then retry",
-    "missing": "their payloads are gone: find out what deletes keys, then purge",
-}
+_LOOKED_THROUGH = 20
+"""Pages of one state in which `show` looks for the job that was asked for. Its events are found in any case."""
+_SAMPLED = 2
+"""Pages of failed jobs in which `failed` looks for an example of each reason."""
 
 
 @click.command("list")
 @queue_options(required=True)
-@click.option("--state", type=click.Choice(STATES), default="failed", show_default=True, help="Which jobs.")
+@state_option()
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
-@click.option("--after", metavar="JOB", help="Go on behind this job: the last one of the page before.")
+@click.option("--after", metavar="JOB", help="Go on behind this job, the last one of the page before.")
 @json_option
-def list_jobs(
-    queue_url: str, queue_name: str, prefix: str, state: str, limit: int, after: str | None, *, as_json: bool
-) -> None:
+def list_jobs(address: QueueAddress, state: str, limit: int, after: str | None, *, as_json: bool) -> None:
     """
     List jobs, oldest first.
 
@@ -63,7 +56,7 @@ def list_jobs(
     Example:
       eventspool queue list --state delayed --limit 10
     """
-    with opened(queue_url, queue_name, prefix) as queue:
+    with opened(address) as queue:
         jobs = queue.jobs(state, limit, after)
     if as_json:
         print_json([asdict(job) for job in jobs])
@@ -102,7 +95,7 @@ def _due(job: Job, now: float) -> str:
 @queue_options(required=True)
 @click.argument("job_id", metavar="JOB")
 @json_option
-def show(queue_url: str, queue_name: str, prefix: str, job_id: str, *, as_json: bool) -> None:
+def show(address: QueueAddress, job_id: str, *, as_json: bool) -> None:
     """
     Show one job with its events.
 
@@ -112,7 +105,7 @@ def show(queue_url: str, queue_name: str, prefix: str, job_id: str, *, as_json: 
     """
     events: list[dict[str, Any]] | None = None
     problem = ""
-    with opened(queue_url, queue_name, prefix) as queue:
+    with opened(address) as queue:
         job = _find(queue, job_id)
         try:
             events = queue.events(job_id)
@@ -136,7 +129,7 @@ def show(queue_url: str, queue_name: str, prefix: str, job_id: str, *, as_json: 
 
 
 def _headline(number: int, event: dict[str, Any]) -> Text:
-    """Return one line that says what an event is: its kind, its name, whose it is and when."""
+    """Return one line about an event: its kind, its name, its user and its time."""
     name = event.get("event") or event.get("name") or event.get("groupId") or ""
     who = event.get("userId") or event.get("anonymousId") or "-"
     kind, when = event.get("type", "?"), event.get("timestamp", "")
@@ -165,8 +158,8 @@ def _show_job(job_id: str, job: Job | None) -> None:
 
 
 def _find(queue: Queue, job_id: str) -> Job | None:
-    for state in ("failed", "delayed", "leased", "waiting"):
-        for job in islice(walk(queue, state), _LOOKED_THROUGH):
+    for state in (JobState.FAILED, JobState.DELAYED, JobState.LEASED, JobState.WAITING):
+        for job in chain.from_iterable(islice(walk(queue, state), _LOOKED_THROUGH)):
             if job.id == job_id:
                 return job
     return None
@@ -175,7 +168,7 @@ def _find(queue: Queue, job_id: str) -> Job | None:
 @click.command()
 @queue_options(required=True)
 @json_option
-def failed(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> None:
+def failed(address: QueueAddress, *, as_json: bool) -> None:
     """
     Group what failed by reason, and say what to do about each.
 
@@ -183,10 +176,10 @@ def failed(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> No
     Example:
       eventspool queue failed --queue redis://localhost:6379/0
     """
-    with opened(queue_url, queue_name, prefix) as queue:
+    with opened(address) as queue:
         reasons = queue.failed_reasons()
         samples: dict[str, Job] = {}
-        for job in islice(walk(queue, "failed"), _SAMPLED if reasons else 0):
+        for job in chain.from_iterable(islice(walk(queue, JobState.FAILED), _SAMPLED if reasons else 0)):
             samples.setdefault(job.reason or "", job)
     ordered = sorted(reasons.items(), key=lambda item: -item[1].events)
     if as_json:
@@ -196,7 +189,7 @@ def failed(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> No
                     "reason": reason,
                     **asdict(depth),
                     "error": samples[reason].error if reason in samples else None,
-                    "advice": _ADVICE.get(reason),
+                    "advice": FAILED[reason].advice if reason in FAILED else None,
                 }
                 for reason, depth in ordered
             ]
@@ -217,7 +210,7 @@ def failed(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> No
         )
     console().print(shown)
     for reason, _ in ordered:
-        if reason in _ADVICE:
-            say(f"\n{reason}: {_ADVICE[reason]}")
+        if reason in FAILED:
+            say(f"\n{reason}: {FAILED[reason].meaning} What to do: {FAILED[reason].advice}.")
     count = sum(depth.jobs for _, depth in ordered)
     say(f"\n{format_count(count, 'job')}: `eventspool queue retry --reason …`, or `export` and `purge`.")

@@ -1,4 +1,4 @@
-"""``queue move``: take a queue somewhere else."""
+"""``queue move``: move a queue's jobs to another file or server."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from eventspool._cli.commands.queue.opened import dry_run_option, opened, progress
-from eventspool._cli.options import encryption_key, json_option, queue_options, require_existing
+from eventspool._cli.options import encryption_key, json_option, multi_option, queue_options
 from eventspool._cli.output import format_count, print_json, say
 from eventspool._cli.signals import Stop
-from eventspool._config import QueueOpts, RedisOpts
+from eventspool._config import QueueOpts
+from eventspool._config.stores import list_urls
 
 if TYPE_CHECKING:
-    from eventspool._move import Moved
+    from eventspool._cli.options import QueueAddress
+    from eventspool._operate.move import Moved
 
 __all__ = ["move"]
 
@@ -27,29 +29,23 @@ __all__ = ["move"]
     "to_url",
     metavar="URL",
     required=True,
-    help="Where to: redis://HOST:PORT/DB, unix://PATH or sqlite:///PATH.",
+    help=f"The queue to move to: {list_urls()}.",
 )
-@click.option("--to-name", metavar="NAME", help="The queue's name there.  [default: as here]")
-@click.option("--to-prefix", metavar="PREFIX", help="What its keys begin with there.  [default: as here]")
-@click.option(
-    "--multi/--single",
-    envvar="EVENTSPOOL_MULTI",
-    default=False,
-    show_envvar=True,
-    help="As the workers of both queues have it; a queue in Redis knows.  [default: single]",
-)
-@click.option("--follow", is_flag=True, help="Go on, until Ctrl-C, with what producers still store.")
+@click.option("--to-name", metavar="NAME", help="The name of that queue.  [default: the same]")
+@click.option("--to-prefix", metavar="PREFIX", help="What its keys begin with.  [default: the same]")
+@multi_option("As for the workers of both queues; a queue in Redis knows it by itself.")
+@click.option("--failed", is_flag=True, help="Move failed jobs, too; they stay failed in the other queue.")
+@click.option("--follow", is_flag=True, help="Go on until Ctrl-C, for jobs that producers still store here.")
 @dry_run_option
 @json_option
 def move(
-    queue_url: str,
-    queue_name: str,
-    prefix: str,
+    address: QueueAddress,
     to_url: str,
     to_name: str | None,
     to_prefix: str | None,
     *,
     multi: bool,
+    failed: bool,
     follow: bool,
     dry_run: bool,
     as_json: bool,
@@ -57,36 +53,35 @@ def move(
     """
     Move all unfinished jobs to another queue, while clients run.
 
-    Each job is leased here, stored there under the same id, and only then forgotten here: nothing is lost at any moment, and
-    if it is interrupted, run it again. Attempts start anew; failed jobs stay (retry them first). A producer that waits
-    for its events sees those moved as delivered.
+    Each job is leased here, stored there under the same id, and only then forgotten here. So nothing is lost at any moment,
+    and a move that was interrupted can be run again. A job keeps its count of attempts, and the record of the events in it
+    that were delivered. Failed jobs are moved only with --failed. A producer that waits for events of a moved job is told only
+    that they were moved.
 
     \b
     Example (the producers store in the new queue already, and workers run there):
       eventspool queue move --queue sqlite:///events.db --to redis://localhost:6379/0
     """
     key = encryption_key()
-    source = QueueOpts(
-        url=queue_url, queue_name=queue_name, prefix=prefix, is_multi_processor=multi, encryption_key=key
-    )
+    source = QueueOpts(**asdict(address), is_multi_processor=multi, encryption_key=key)
     target = QueueOpts(
         url=to_url,
-        queue_name=to_name or queue_name,
-        prefix=to_prefix or prefix,
+        queue_name=to_name or address.queue_name,
+        prefix=to_prefix or address.prefix,
         is_multi_processor=multi,
         encryption_key=key,
     )
-    require_existing(queue_url)
-    with opened(queue_url, queue_name, prefix) as queue:
+    with opened(address) as queue:
         stats = queue.stats()
-    unfinished = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs
+    chosen = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs + failed * stats.failed.jobs
+    failed_left = 0 if failed else stats.failed.jobs
     if dry_run:
         if as_json:
-            print_json({"moved": unfinished, "failed_left": stats.failed.jobs, "dry_run": True})
+            print_json({"moved": chosen, "failed_left": failed_left, "dry_run": True})
         else:
-            say(f"would move {format_count(unfinished, 'job')}; {stats.failed.jobs:,} failed ones would stay")
+            say(f"would move {format_count(chosen, 'job')}; {failed_left:,} failed ones would stay")
         return
-    moved = _move(source, target, unfinished, follow=follow)
+    moved = _move(source, target, chosen, failed=failed, follow=follow)
     if as_json:
         print_json(asdict(moved))
     else:
@@ -94,18 +89,20 @@ def move(
     sys.exit(0 if moved.is_complete or follow else 1)
 
 
-def _move(source: QueueOpts, target: QueueOpts, unfinished: int, *, follow: bool) -> Moved:
+def _move(source: QueueOpts, target: QueueOpts, jobs: int, *, failed: bool, follow: bool) -> Moved:
     from eventspool._backends import create_backend
-    from eventspool._move import move_jobs
+    from eventspool._operate.move import move_jobs
 
     stop = Stop()
-    here = create_backend(source, observe=isinstance(source.target, RedisOpts))
+    here = create_backend(source, observe=True)
     there = create_backend(target)
     try:
-        with stop.listening(), progress("moving", unfinished) as advance:
+        with stop.listening(), progress("moving", jobs) as advance:
             here.open()
             there.open()
-            return move_jobs(here, there, stopping=lambda: stop.asked, on_moved=advance, follow=follow)
+            return move_jobs(
+                here, there, stopping=lambda: stop.asked, on_moved=advance, failed=failed, follow=follow
+            )
     finally:
         here.close()
         there.close()
@@ -115,9 +112,15 @@ def _show(moved: Moved) -> None:
     say(f"moved {format_count(moved.jobs, 'job')}, {format_count(moved.events, 'event')}")
     if moved.known:
         say(f"{format_count(moved.known, 'job')} of them had been stored there before an interruption")
+    if moved.failed:
+        say(f"{format_count(moved.failed, 'job')} of them had failed, and are in the failed queue there")
+    if moved.too_large:
+        say(f"{format_count(moved.too_large, 'job')} can never fit there and are in the failed queue here")
     if moved.unreadable:
         say(f"{format_count(moved.unreadable, 'job')} had no payload any more and are in the failed queue")
     if moved.failed_left:
-        say(f"{format_count(moved.failed_left, 'failed job')} stayed: retry, export or purge them there")
+        say(
+            f"{format_count(moved.failed_left, 'failed job')} stayed here: add --failed, or retry, export or purge them"
+        )
     if not moved.is_complete:
         say("not all of it: run it again")

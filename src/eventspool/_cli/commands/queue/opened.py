@@ -1,132 +1,110 @@
-"""What the queue's commands share: the queue itself, and which of its jobs are meant."""
+"""What the commands about a queue share: the open queue, the options that select jobs, questions and progress bars."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eventspool._cli.options import encryption_key, require_existing
+from eventspool._cli.options import encryption_key, gathered, require_existing
 from eventspool._cli.output import err_console, format_count, on_terminal
 from eventspool._job import JobState
-from eventspool._queue import Queue, open_queue
+from eventspool._operate.queue import Queue, open_queue
+from eventspool._operate.selection import PURGEABLE as _PURGEABLE
+from eventspool._operate.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from eventspool._job import Job
+    from eventspool._cli.options import QueueAddress
 
 __all__ = [
-    "PAGE",
     "PURGEABLE",
     "STATES",
-    "Selection",
-    "age_option",
+    "Planned",
     "confirm",
+    "describe",
     "dry_run_option",
+    "interval_option",
     "opened",
-    "pages",
     "progress",
+    "require_all",
     "require_consent",
     "selection_options",
+    "state_option",
     "user_option",
-    "walk",
     "yes_option",
 ]
 
 _F = TypeVar("_F", bound="Callable[..., Any]")
 STATES = [state.value for state in JobState]
-PURGEABLE = ("failed", "delayed", "waiting")
-PAGE = 500
+PURGEABLE = [state.value for state in _PURGEABLE]
 _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
 @contextlib.contextmanager
-def opened(queue_url: str, queue_name: str, prefix: str) -> Iterator[Queue]:
+def opened(address: QueueAddress) -> Iterator[Queue]:
     """Open a queue that exists already."""
-    require_existing(queue_url)
-    with open_queue(queue_url, queue_name, prefix, encryption_key=encryption_key()) as queue:
+    require_existing(address.url)
+    with open_queue(**asdict(address), encryption_key=encryption_key()) as queue:
         yield queue
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
+class Planned:
     """
-    Which jobs are meant: those that meet every condition given.
+    The jobs that an operator is asked about. These are then changed, and not those that come while the operator thinks.
 
     Args:
-        states: In which states.
-        ids: Only these.
-        reason: Only those that failed for this reason.
-        older_than: Only those created more than so many seconds ago.
-        user_id: Only this user's events.
+        ids: The jobs' ids, by the state in which they were found. Nothing else is kept of a job, since there may be millions.
+        events: How many events they hold.
     """
 
-    states: tuple[str, ...]
-    ids: tuple[str, ...] = ()
-    reason: str | None = None
-    older_than: float | None = None
-    user_id: str | None = None
+    ids: Mapping[JobState, list[str]]
+    events: int
+
+    @classmethod
+    def of(cls, queue: Queue, chosen: Selection) -> Planned:
+        """Read the lists of the queue."""
+        ids: dict[JobState, list[str]] = {state: [] for state in chosen.states}
+        events = 0
+        for page in chosen.pages(queue):
+            for job in page:
+                ids[job.state].append(job.id)
+                events += job.events
+        return cls(ids, events)
 
     @property
-    def is_everything(self) -> bool:
-        """No condition but the state is given."""
-        return not self.ids and self.reason is None and self.older_than is None and self.user_id is None
-
-    def find(self, queue: Queue) -> dict[str, list[Job]]:
-        """Return the jobs by state, as the index has them (so whatever the user): all of them, before anything changes."""
-        before = None if self.older_than is None else time.time() - self.older_than
-        missing = set(self.ids)
-        found: dict[str, list[Job]] = {state: [] for state in self.states}
-        for state in self.states:
-            for job in walk(queue, state):
-                if self.ids:
-                    if job.id not in missing:
-                        continue
-                    missing.discard(job.id)
-                if (self.reason is None or job.reason == self.reason) and (
-                    before is None or 0 < job.created_at < before
-                ):
-                    found[state].append(job)
-                if self.ids and not missing:
-                    return found
-        return found
-
-    def describe(self, jobs: int, events: int) -> str:
-        """Return what is meant, for a question."""
-        which = " and ".join(self.states)
-        text = f"{'all ' if self.is_everything else ''}{format_count(jobs, 'job')} ({format_count(events, 'event')})"
-        text += f" that {'is' if jobs == 1 and not self.is_everything else 'are'} {which}"
-        if self.reason is not None:
-            text += f", with the reason {self.reason!r}"
-        return text
+    def jobs(self) -> int:
+        """How many jobs there are."""
+        return sum(map(len, self.ids.values()))
 
 
-def walk(queue: Queue, state: str) -> Iterator[Job]:
-    """Yield the jobs in *state*, in order."""
-    after = None
-    while page := queue.jobs(state, PAGE, after):
-        yield from page
-        after = page[-1].id
-        if len(page) < PAGE:
-            return
+def describe(chosen: Selection, planned: Planned) -> str:
+    """Return which jobs are meant, for a question."""
+    jobs, events = format_count(planned.jobs, "job"), format_count(planned.events, "event")
+    text = f"{'all ' if chosen.is_everything else ''}{jobs} ({events})"
+    text += f" that {'is' if planned.jobs == 1 and not chosen.is_everything else 'are'} {' and '.join(chosen.states)}"
+    if chosen.reason is not None:
+        text += f", with the reason {chosen.reason!r}"
+    return text
 
 
-def pages(jobs: Sequence[Job]) -> Iterator[list[str]]:
-    """Yield the ids of *jobs*, some at a time."""
-    for start in range(0, len(jobs), PAGE):
-        yield [job.id for job in jobs[start : start + PAGE]]
+def require_all(ids: Sequence[str] | None, found: int, more: str = "") -> None:
+    """Fail, and say *more*, where fewer jobs were *found* than were named."""
+    missing = len(set(ids or ())) - found
+    if missing > 0:
+        raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there{more}")
 
 
 @contextlib.contextmanager
-def progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show a bar on a terminal; yield what advances it."""
+def progress(doing: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar on a terminal, one without an end where *total* is not known; yield the function that advances it."""
     if not on_terminal():
         yield lambda count: None  # noqa: ARG005
         return
@@ -141,55 +119,82 @@ def progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def require_consent(what: str, *, yes: bool) -> None:
-    """Refuse *what*, which deletes, where nobody said --yes and nobody can be asked."""
+    """Refuse *what*, which deletes, without --yes where there is no terminal to ask the operator on."""
     if not yes and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(f"{what} deletes for good; confirm with --yes")
 
 
 def confirm(question: str) -> None:
-    """Ask *question*, and go on after a yes only."""
+    """Ask the operator *question*, and go on only after a yes."""
     if not click.confirm(question, err=True):
         raise click.ClickException("not confirmed; nothing was deleted")
 
 
-def selection_options(function: _F) -> _F:
-    """Add ``--id``, ``--reason`` and ``--all``."""
-    function = click.option("--all", "everything", is_flag=True, help="All of them (the default).")(function)
-    function = click.option("--reason", metavar="REASON", help="Those that failed for this reason.")(function)
-    return click.option("--id", "ids", metavar="JOB", multiple=True, help="This job; may be repeated.")(
-        function
+def state_option(states: Sequence[str] = STATES, about: str = "Which jobs.") -> Callable[[_F], _F]:
+    """Add ``--state``."""
+    return click.option("--state", type=click.Choice(states), default="failed", show_default=True, help=about)
+
+
+def interval_option(about: str) -> Callable[[_F], _F]:
+    """Add ``--interval``."""
+    return click.option(
+        "--interval",
+        type=click.FloatRange(0.1),
+        default=1.0,
+        show_default=True,
+        metavar="SECONDS",
+        help=about,
     )
 
 
-def age_option(function: _F) -> _F:
-    """Add ``--older-than``."""
-    return click.option(
-        "--older-than",
-        type=_Duration(),
-        metavar="AGE",
-        help="Those created longer ago: 90 (seconds), 30m, 12h, 7d.",
-    )(function)
+def selection_options(states: Sequence[str], about: str) -> Callable[[_F], _F]:
+    """
+    Add ``--id``, ``--reason``, ``--all``, ``--state`` and ``--older-than``; pass them on as *chosen*, a ``Selection``.
+
+    Args:
+        states: The states that may be asked for; where "all" is among them, it stands for the others.
+        about: What ``--help`` says of ``--state``.
+    """
+
+    def gather(
+        ids: tuple[str, ...],
+        reason: str | None,
+        everything: bool,  # noqa: FBT001 - click gives it by name
+        state: str,
+        older_than: float | None,
+    ) -> dict[str, Any]:
+        if everything and (ids or reason):
+            raise click.UsageError("--all goes neither with --id nor with --reason")
+        names = [name for name in states if name != "all"] if state == "all" else [state]
+        return {"chosen": Selection(tuple(map(JobState, names)), ids or None, reason, older_than)}
+
+    return gathered(
+        gather,
+        click.option("--id", "ids", metavar="JOB", multiple=True, help="This job; may be repeated."),
+        click.option("--reason", metavar="REASON", help="Only jobs that failed for this reason."),
+        click.option("--all", "everything", is_flag=True, help="All of them (the default)."),
+        state_option(states, about),
+        click.option(
+            "--older-than",
+            type=_Duration(),
+            metavar="AGE",
+            help="Only jobs that were created longer ago than this: 90 (seconds), 30m, 12h, 7d.",
+        ),
+    )
 
 
-def user_option(function: _F) -> _F:
-    """Add ``--user-id``."""
-    return click.option(
-        "--user-id",
-        metavar="ID",
-        help="Only the events whose userId, anonymousId or previousId this is, such as for a request for erasure.",
-    )(function)
-
-
-def yes_option(function: _F) -> _F:
-    """Add ``--yes``."""
-    return click.option(
-        "--yes", "-y", is_flag=True, help="Do not ask before deleting. Needed where nobody can answer."
-    )(function)
-
-
-def dry_run_option(function: _F) -> _F:
-    """Add ``--dry-run``."""
-    return click.option("--dry-run", is_flag=True, help="Only say what would be done.")(function)
+user_option = click.option(
+    "--user-id",
+    metavar="ID",
+    help="Only events whose userId, anonymousId or previousId this is, for example to answer a request for erasure.",
+)
+yes_option = click.option(
+    "--yes",
+    "-y",
+    is_flag=True,
+    help="Do not ask before deleting. Needed where there is no terminal to ask on.",
+)
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg] # generic only in the newest click

@@ -1,4 +1,4 @@
-"""``queue status``: how a queue is, once or live."""
+"""``queue status``: show the state of a queue, once or live."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from rich.console import Group
 from rich.text import Text
 
-from eventspool._cli.commands.queue.opened import STATES, opened
+from eventspool._cli.commands.queue.opened import STATES, interval_option, opened
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
@@ -27,6 +27,7 @@ from eventspool._cli.output import (
 )
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueUnavailable
+from eventspool._operate.answers import is_key_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,16 +35,16 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from eventspool._cli.options import QueueAddress
     from eventspool._job import Job, ProcessorInfo, QueueStats
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["Rates", "sparkline", "status"]
 
 _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY = 40
 _SCHEDULE = 200
-"""Delayed jobs looked at, the next ones due, for the retry schedule."""
-_KEY_REFUSED = ("401", "403")
+"""Delayed jobs that are read for the retry schedule: those that are due next."""
 _WITHIN = ((10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"))
 
 
@@ -69,7 +70,7 @@ def _look(queue: Queue) -> _Look:
 
 
 class Rates:
-    """Turns totals that only grow into events per second."""
+    """Turns totals, which only grow, into events per second."""
 
     def __init__(self) -> None:
         self._last: tuple[float, int, int, int] | None = None
@@ -78,19 +79,19 @@ class Rates:
         self.failed: deque[float] = deque(maxlen=_HISTORY)
 
     def add(self, at: float, stats: QueueStats) -> None:
-        """Take a look of the moment *at* (seconds)."""
+        """Take the totals of the moment *at*, in seconds."""
         now = (at, stats.accepted_events, stats.delivered_events, stats.failed_events)
         last, self._last = self._last, now
         if last is None or at <= last[0]:
             return
-        # A total that fell is another queue's: emptied, or moved to another server.
+        # A total that fell means another queue: this one was emptied, or moved to another server.
         rates = [max(new - old, 0) / (at - last[0]) for new, old in zip(now[1:], last[1:], strict=True)]
         for history, rate in zip((self.accepted, self.delivered, self.failed), rates, strict=True):
             history.append(rate)
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return *values* as bars, the largest one full; nothing is a gap of the lowest bar."""
+    """Return *values* as bars, the largest one full; 0 is the lowest bar."""
     most = max(values, default=0.0)
     if most <= 0:
         return _BARS[0] * len(values)
@@ -100,20 +101,11 @@ def sparkline(values: Sequence[float]) -> str:
 @click.command()
 @queue_options(required=True)
 @click.option("--watch", "-w", is_flag=True, help="Go on until Ctrl-C; with --json, one line each time.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.1),
-    default=1.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Between two looks.",
-)
+@interval_option("Time between two looks.")
 @json_option
-def status(
-    queue_url: str, queue_name: str, prefix: str, interval: float, *, watch: bool, as_json: bool
-) -> None:
+def status(address: QueueAddress, interval: float, *, watch: bool, as_json: bool) -> None:
     """
-    Count jobs, events and bytes by state; show who works on them, and how fast.
+    Count jobs, events and bytes by state; show the workers, and how fast they are.
 
     No event is read, so this is as quick for a million jobs as for one.
 
@@ -122,14 +114,14 @@ def status(
       eventspool queue status --queue redis://localhost:6379/0
       eventspool queue status --watch
     """
-    with opened(queue_url, queue_name, prefix) as queue:
+    with opened(address) as queue:
         if watch:
-            sys.exit(_watch(queue, queue_name, interval, as_json=as_json))
+            sys.exit(_watch(queue, address.queue_name, interval, as_json=as_json))
         look = _look(queue)
     if as_json:
-        print_json({"queue_name": queue_name, "prefix": prefix, **look.as_dict()})
+        print_json({"queue_name": address.queue_name, "prefix": address.prefix, **look.as_dict()})
     else:
-        console().print(_picture(look, queue_name, None))
+        console().print(_picture(look, address.queue_name, None))
 
 
 def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> int:
@@ -191,7 +183,7 @@ def _depths(stats: QueueStats) -> Table:
 
 
 def _state(look: _Look) -> tuple[str, str]:
-    """Return one word or two for what goes on, and their colour."""
+    """Return a few words for the state of the queue, and their colour."""
     stats = look.stats
     unfinished = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs
     if stats.paused:
@@ -205,15 +197,15 @@ def _state(look: _Look) -> tuple[str, str]:
 
 
 def _obstacle(halted: Sequence[ProcessorInfo]) -> str:
-    """Say why some only probe. A refused key comes first: waiting does not mend it."""
+    """Say why some workers only probe. A refused key comes first, because waiting does not mend it."""
     answers = [answer for each in halted for answer in _answers(each)]
-    if any(answer in _KEY_REFUSED for answer in answers):
+    if any(map(is_key_refused, answers)):
         return "write key refused"
     return "asked to slow down" if answers and set(answers) == {"429"} else "data plane down"
 
 
 def _answers(processor: ProcessorInfo) -> Iterable[str]:
-    """The status that its last trouble ends with; where that was another trouble, those of the last seconds."""
+    """Return the HTTP status that its last trouble ends with; where that has none, those of its last seconds."""
     status = processor.last_error.rpartition(" ")[2]
     return [status] if status.isdecimal() else processor.statuses
 
@@ -237,7 +229,9 @@ def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
                 bars = sparkline(history).rjust(_HISTORY)
                 facts.add_row(name, Text.assemble((bars, colour), f"  {_latest(history)}"))
     totals = f"{stats.accepted_events:,} accepted, {stats.delivered_events:,} delivered, {stats.failed_events:,} failed"
-    facts.add_row("ever", f"{totals}, {stats.purged_events:,} purged" if stats.purged_events else totals)
+    totals += f", {stats.purged_events:,} purged" if stats.purged_events else ""
+    totals += f", {stats.moved_events:,} moved" if stats.moved_events else ""
+    facts.add_row("ever", totals)
     return facts
 
 
@@ -246,7 +240,7 @@ def _latest(history: Sequence[float]) -> str:
 
 
 def _schedule(look: _Look) -> str:
-    """Say when the delayed jobs come due; of more than some, the next ones."""
+    """Say when the delayed jobs come due; where there are more than were read, the next ones."""
     waits = sorted(max((job.next_attempt_at or look.at) - look.at, 0.0) for job in look.delayed)
     parts = [f"next in {format_age(waits[0])}"]
     for seconds, name in _WITHIN:

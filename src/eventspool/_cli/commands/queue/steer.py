@@ -9,13 +9,13 @@ import click
 from eventspool._cli.commands.queue.erase import erase_user
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
-    Selection,
-    age_option,
+    Planned,
     confirm,
+    describe,
     dry_run_option,
     opened,
-    pages,
     progress,
+    require_all,
     require_consent,
     selection_options,
     user_option,
@@ -23,45 +23,24 @@ from eventspool._cli.commands.queue.opened import (
 )
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import console, format_count, print_json
+from eventspool._job import JobState
 
 if TYPE_CHECKING:
-    from eventspool._job import Job
-    from eventspool._queue import Queue
+    from collections.abc import Sequence
+
+    from eventspool._cli.options import QueueAddress
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.selection import Selection
 
 __all__ = ["pause", "purge", "resume", "retry"]
 
 
-def _check_selection(ids: tuple[str, ...], reason: str | None, *, everything: bool) -> None:
-    if everything and (ids or reason):
-        raise click.UsageError("--all goes neither with --id nor with --reason")
-
-
 @click.command()
 @queue_options(required=True)
-@selection_options
-@click.option(
-    "--state",
-    type=click.Choice(["failed", "delayed"]),
-    default="failed",
-    show_default=True,
-    help="Failed ones start anew; delayed ones come due at once.",
-)
-@age_option
+@selection_options(["failed", "delayed"], "Failed jobs start anew; delayed ones come due at once.")
 @dry_run_option
 @json_option
-def retry(
-    queue_url: str,
-    queue_name: str,
-    prefix: str,
-    ids: tuple[str, ...],
-    reason: str | None,
-    state: str,
-    older_than: float | None,
-    *,
-    everything: bool,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: bool) -> None:
     """
     Put failed jobs back into the queue, with no attempts counted.
 
@@ -71,49 +50,34 @@ def retry(
       eventspool queue retry --reason max_attempts --older-than 1h
       eventspool queue retry --state delayed
     """
-    _check_selection(ids, reason, everything=everything)
-    if reason and state == "delayed":
+    is_failed = chosen.states == (JobState.FAILED,)
+    if chosen.reason and not is_failed:
         raise click.UsageError("delayed jobs have not failed yet: they have no reason")
-    chosen = Selection((state,), ids, reason, older_than)
-    with opened(queue_url, queue_name, prefix) as queue:
-        [jobs] = chosen.find(queue).values()
-        count = len(jobs)
-        if not dry_run:
-            again = queue.retry_failed if state == "failed" else queue.retry_now
-            count = 0
-            with progress("retrying", len(jobs)) as advance:
-                for page in pages(jobs):
-                    count += again(page)
-                    advance(len(page))
-    _report("retried", count, ids, as_json=as_json, dry_run=dry_run)
+    with opened(address) as queue:
+        if dry_run:
+            count = sum(map(len, chosen.pages(queue)))
+        else:
+            with progress("retrying", _most(queue, chosen)) as advance:
+                ids, age = _stored_ids(queue, chosen), chosen.older_than
+                if is_failed:
+                    count = queue.retry_failed(ids, chosen.reason, older_than=age, on_job=advance)
+                else:
+                    count = queue.retry_now(ids, older_than=age, on_job=advance)
+    _report("retried", count, chosen.ids, as_json=as_json, dry_run=dry_run)
 
 
 @click.command()
 @queue_options(required=True)
-@selection_options
-@click.option(
-    "--state",
-    type=click.Choice([*PURGEABLE, "all"]),
-    default="failed",
-    show_default=True,
-    help="Which jobs. Leased ones are never deleted.",
-)
-@age_option
+@selection_options([*PURGEABLE, "all"], "Which jobs. Leased ones are never deleted.")
 @user_option
 @yes_option
 @dry_run_option
 @json_option
 def purge(
-    queue_url: str,
-    queue_name: str,
-    prefix: str,
-    ids: tuple[str, ...],
-    reason: str | None,
-    state: str,
-    older_than: float | None,
+    address: QueueAddress,
+    chosen: Selection,
     user_id: str | None,
     *,
-    everything: bool,
     yes: bool,
     dry_run: bool,
     as_json: bool,
@@ -121,8 +85,8 @@ def purge(
     """
     Delete jobs for good. Their events will not be delivered.
 
-    With --user-id only that user's events are deleted, out of batches that hold others', too. What is being sent, was sent in
-    part or cannot be read is left and named, and the exit status is 1: ask again until it is 0.
+    With --user-id only the events of that user are deleted; other events of the same batches stay. A batch that is being sent,
+    was sent in part or cannot be read is left and named, and the exit status is 1: run the command again until it is 0.
 
     \b
     Examples:
@@ -130,46 +94,63 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    _check_selection(ids, reason, everything=everything)
-    chosen = Selection(PURGEABLE if state == "all" else (state,), ids, reason, older_than, user_id)
-    with opened(queue_url, queue_name, prefix) as queue:
+    with opened(address) as queue:
         require_consent("purge", yes=yes or dry_run)
         if user_id is not None:
-            where = None if state == "all" else state
-            erase_user(queue, chosen, where, yes=yes, dry_run=dry_run, as_json=as_json)
+            erase_user(queue, chosen, user_id, yes=yes, dry_run=dry_run, as_json=as_json)
             return
-        found = chosen.find(queue)
-        everyone = [job for jobs in found.values() for job in jobs]
-        if not (yes or dry_run) and everyone:
-            confirm(f"Delete {chosen.describe(len(everyone), sum(job.events for job in everyone))} for good?")
-        count = len(everyone) if dry_run else _delete(queue, found)
-    _report("purged", count, ids, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            count = sum(map(len, chosen.pages(queue)))
+        else:
+            count = _delete(queue, chosen) if yes else _ask_and_delete(queue, chosen)
+    _report("purged", count, chosen.ids, as_json=as_json, dry_run=dry_run)
 
 
-def _delete(queue: Queue, found: dict[str, list[Job]]) -> int:
-    count = 0
-    with progress("deleting", sum(map(len, found.values()))) as advance:
-        for state, jobs in found.items():
-            for page in pages(jobs):
-                count += queue.purge(state, page)
-                advance(len(page))
-    return count
+def _delete(queue: Queue, chosen: Selection) -> int:
+    with progress("deleting", _most(queue, chosen)) as advance:
+        ids, age = _stored_ids(queue, chosen), chosen.older_than
+        return sum(
+            queue.purge(state, ids, chosen.reason, older_than=age, on_job=advance) for state in chosen.states
+        )
 
 
-def _report(verb: str, count: int, ids: tuple[str, ...], *, as_json: bool, dry_run: bool = False) -> None:
+def _ask_and_delete(queue: Queue, chosen: Selection) -> int:
+    planned = Planned.of(queue, chosen)
+    if planned.jobs:
+        confirm(f"Delete {describe(chosen, planned)} for good?")
+    with progress("deleting", planned.jobs) as advance:
+        return sum(queue.purge(state, ids, on_job=advance) for state, ids in planned.ids.items())
+
+
+def _stored_ids(queue: Queue, chosen: Selection) -> list[str] | None:
+    """Return those of the ids given that a list has. What was typed as an id may be text that no queue can look up."""
+    if chosen.ids is None:
+        return None
+    return [job.id for page in chosen.pages(queue) for job in page]
+
+
+def _most(queue: Queue, chosen: Selection) -> int | None:
+    """Return how many jobs are meant, as far as that is known without reading a list."""
+    if chosen.is_everything:
+        stats = queue.stats()
+        return sum(int(getattr(stats, state).jobs) for state in chosen.states)
+    return None if chosen.ids is None else len(chosen.ids) * len(chosen.states)
+
+
+def _report(
+    verb: str, count: int, ids: Sequence[str] | None, *, as_json: bool, dry_run: bool = False
+) -> None:
     if as_json:
         print_json({verb: count, "dry_run": True} if dry_run else {verb: count})
     else:
         console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(count, 'job')}")
-    missing = len(set(ids)) - count
-    if missing > 0:
-        raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there")
+    require_all(ids, count)
 
 
 @click.command()
 @queue_options(required=True)
 @json_option
-def pause(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> None:
+def pause(address: QueueAddress, *, as_json: bool) -> None:
     """
     Hand out no more jobs, to any worker, until `resume`. Events are accepted as before.
 
@@ -177,13 +158,13 @@ def pause(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> Non
     Example:
       eventspool queue pause --queue redis://localhost:6379/0
     """
-    _set_paused(queue_url, queue_name, prefix, paused=True, as_json=as_json)
+    _set_paused(address, paused=True, as_json=as_json)
 
 
 @click.command()
 @queue_options(required=True)
 @json_option
-def resume(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> None:
+def resume(address: QueueAddress, *, as_json: bool) -> None:
     """
     Hand out jobs again.
 
@@ -191,12 +172,12 @@ def resume(queue_url: str, queue_name: str, prefix: str, *, as_json: bool) -> No
     Example:
       eventspool queue resume --queue redis://localhost:6379/0
     """
-    _set_paused(queue_url, queue_name, prefix, paused=False, as_json=as_json)
+    _set_paused(address, paused=False, as_json=as_json)
 
 
-def _set_paused(queue_url: str, queue_name: str, prefix: str, *, paused: bool, as_json: bool) -> None:
-    with opened(queue_url, queue_name, prefix) as queue:
-        stats = queue.stats()  # before: a worker may be quick
+def _set_paused(address: QueueAddress, *, paused: bool, as_json: bool) -> None:
+    with opened(address) as queue:
+        stats = queue.stats()  # before the change, because a worker may take jobs at once
         (queue.pause if paused else queue.resume)()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:

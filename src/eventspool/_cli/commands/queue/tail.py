@@ -1,4 +1,4 @@
-"""``queue tail``: follow what comes into a state."""
+"""``queue tail``: follow the jobs that come into a state."""
 
 from __future__ import annotations
 
@@ -8,49 +8,46 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
-from eventspool._cli.commands.queue.opened import PAGE, STATES, opened
+from eventspool._cli.commands.queue.opened import interval_option, opened, state_option
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import console, format_bytes, format_count, json_line, printable, say_error
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._job import JobState
+from eventspool._operate.selection import PAGE, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from eventspool._cli.options import QueueAddress
     from eventspool._job import Job
-    from eventspool._queue import Queue
+    from eventspool._operate.queue import Queue
 
 __all__ = ["tail"]
 
 
 @click.command()
 @queue_options(required=True)
-@click.option("--state", type=click.Choice(STATES), default="failed", show_default=True, help="Which jobs.")
+@state_option()
 @click.option(
     "--lines",
     "-n",
     type=click.IntRange(0),
     default=10,
     show_default=True,
-    help="How many of those there already.",
+    help="How many of the jobs that are there already to show first.",
 )
 @click.option("--events", "with_events", is_flag=True, help="Show the events of each job, too.")
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.1),
-    default=1.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Between two looks. What comes and goes in between is not seen.",
-)
+@interval_option("Time between two looks. A job that comes and goes in between is not seen.")
 @json_option
 def tail(
-    queue_url: str,
-    queue_name: str,
-    prefix: str,
+    address: QueueAddress,
     state: str,
     lines: int,
     interval: float,
@@ -59,7 +56,7 @@ def tail(
     as_json: bool,
 ) -> None:
     """
-    Follow what fails (or waits), until Ctrl-C. With --json, one line a job.
+    Follow the jobs that fail (or wait), until Ctrl-C. With --json, one line a job.
 
     \b
     Examples:
@@ -67,7 +64,7 @@ def tail(
       eventspool queue tail --events --json | jq .reason
     """
     stop = Stop()
-    with opened(queue_url, queue_name, prefix) as queue, stop.listening():
+    with opened(address) as queue, stop.listening():
         follower = _Follower(queue, state)
         shown = deque(follower.news(), maxlen=lines)
         while True:
@@ -85,7 +82,7 @@ def tail(
 
 
 def _is_given_up() -> bool:
-    """Whether nobody reads our output any more: without news to write, we would never notice."""
+    """Whether the program that read our output is gone: without news to write, we would not notice it."""
     with contextlib.suppress(AttributeError, OSError, ValueError):  # Windows has no poll; no file, no pipe
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
@@ -97,41 +94,41 @@ class _Follower:
     """
     Reads a state's list on from where it was.
 
-    A job that was retried is news when it fails again, so it is known by its id and by what tells this time from the last.
+    A job that was retried is news when it fails again, so it is known by its id, its attempts and the moment when it failed.
     """
 
     def __init__(self, queue: Queue, state: str) -> None:
         self._queue = queue
-        self._state = state
+        self._state = JobState(state)
         self._seen: set[tuple[object, ...]] = set()
         self._most_seen = 0
         self._last: list[Job] = []
 
     def news(self) -> list[Job]:
-        """Return what has come since the last time."""
+        """Return the jobs that have come since the last call."""
         if len(self._last) == 2 and len(self._seen) <= self._most_seen:
             before, last = self._last
-            page = self._queue.jobs(self._state, PAGE, before.id)
-            if page and _key(page[0]) == _key(last):  # neither has moved: what is new stands behind them
-                found, here, end = self._read(page)
+            pages = walk(self._queue, self._state, after=before.id)
+            page = next(pages)
+            if page and _key(page[0]) == _key(last):  # neither has moved, so new jobs stand behind them
+                found, here, end = self._read(chain([page], pages))
                 self._seen |= here
                 self._last = [before, *end][-2:]
                 return found
-        # From the start; what has left the list is forgotten, at the latest when that may be half of what is known.
-        found, self._seen, self._last = self._read(self._queue.jobs(self._state, PAGE))
+        # Read from the start, and forget the jobs that have left the list: at the latest when they may be half of those known.
+        found, self._seen, self._last = self._read(walk(self._queue, self._state))
         self._most_seen = 2 * len(self._seen) + PAGE
         return found
 
-    def _read(self, page: list[Job]) -> tuple[list[Job], set[tuple[object, ...]], list[Job]]:
-        """Return what is new in *page* and the pages behind it, all that is in there, and the last two of it."""
+    def _read(self, pages: Iterable[list[Job]]) -> tuple[list[Job], set[tuple[object, ...]], list[Job]]:
+        """Return the new jobs in *pages*, the keys of all jobs in there, and the last two jobs."""
         found: list[Job] = []
         here: set[tuple[object, ...]] = set()
         end: list[Job] = []
-        while page:
+        for page in pages:
             found += [job for job in page if _key(job) not in self._seen]
             here.update(map(_key, page))
             end = [*end, *page][-2:]
-            page = self._queue.jobs(self._state, PAGE, page[-1].id) if len(page) == PAGE else []
         return found, here, end
 
 
@@ -142,7 +139,7 @@ def _key(job: Job) -> tuple[object, ...]:
 def _show(queue: Queue, job: Job, *, with_events: bool, as_json: bool) -> None:
     events = None
     if with_events:
-        with contextlib.suppress(QueueError):  # it has gone meanwhile, or cannot be read
+        with contextlib.suppress(QueueError):  # the job has gone meanwhile, or cannot be read
             events = queue.events(job.id)
     if as_json:
         line = {**asdict(job), "payload": events} if with_events else asdict(job)

@@ -1,0 +1,168 @@
+"""
+What every backend must do: one small Protocol, whose implementations pass one contract suite.
+
+The queue is a *visibility-timeout* queue. Every unfinished job stands in one order, by a time: when it is due, or when its
+lease ends. A claim moves that time into the future; the jobs of a process that died come due again by themselves. So there
+is no list of active jobs to scan, no step that promotes delayed jobs, and nothing that a crash could leave half done.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eventspool._job import (
+        Claim,
+        CommitResult,
+        Depth,
+        Failure,
+        Job,
+        JobState,
+        NewJob,
+        QueueStats,
+        Settlement,
+    )
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """
+    The storage of one queue.
+
+    Every method is one atomic step: after a crash at any instant it has happened or it has not. Methods are
+    safe to call from several threads. They raise ``QueueUnavailable`` for an outage (whether the step has happened is not
+    known: the caller repeats it with the same arguments) and ``QueueError`` for what waiting will not mend; no other
+    exception, and never with a driver's text in it. Times are seconds; a backend reads its own clock (Redis: the server's).
+    """
+
+    durable: bool
+    """A job that was committed survives this process."""
+    shared: bool
+    """Other processes may produce into and consume from the same queue."""
+
+    def open(self) -> None:
+        """Connect and make sure that the queue can be used. Called before anything else; safe to call again."""
+
+    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """
+        Store *jobs*, in order, due at once. A job whose id is stored already (also as failed) is left alone. A job that
+        comes out of another queue keeps its attempts and its progress, and stays failed where it has failed.
+
+        Jobs that do not fit into the queue's bounds (jobs or bytes) are rejected. In a first-in-first-out queue the jobs
+        behind a rejected one are rejected, too, so that none overtakes it. A job that would not fit into an empty queue
+        either is *impossible*: it is reported apart, and rejects no other.
+        """
+
+    def claim(
+        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+    ) -> Claim:
+        """
+        Lease up to *limit* due jobs, oldest first, to *token* for *visibility_timeout* seconds.
+
+        A job whose lease ran out counts one more attempt and comes with ``stalled=True``, as it may be what killed the
+        processor that held it; but not where that processor did not mean to send it (*sending* was false). With *probe*,
+        pick among the first 1,000 due jobs those with the fewest attempts. Of these take the first ones; but in a
+        first-in-first-out queue, where a job that is put off keeps its place, those that were never put off go first.
+
+        A first-in-first-out queue is leased as a whole: while another token holds it, nothing is returned, and *wait* says
+        when its lease ends. A job that waits for its retry holds up every job behind it, except for a probe.
+
+        While the queue is paused, nothing is handed out, not even to a probe, and *wait* is short.
+
+        After an outage, jobs may be leased to *token* whose claim was never answered; ``leave`` gives them back.
+        """
+
+    def ack(self, ids: Sequence[str]) -> int:
+        """Forget delivered jobs, even where another token holds them by now. Return how many were stored."""
+
+    def pass_on(self, ids: Sequence[str], *, remember: bool = True) -> int:
+        """
+        Forget jobs that another queue has taken, even where another token holds them. Return how many were stored.
+
+        With *remember*, ``lookup`` calls them ``MOVED`` for as long as it would remember a purge.
+        """
+
+    def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """End leases of jobs that are not delivered. False, and no change, for each job that *token* no longer holds."""
+
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
+        """
+        Extend leases, and count *token* among the live processors. Return the ids whose lease was lost.
+
+        *note* is what that processor says of itself, for ``processors``; it replaces the note before unless it is empty.
+        """
+
+    def leave(self, token: str) -> None:
+        """Give back every lease of *token* without counting an attempt, and take it from the live processors."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until there may be something to claim, or *timeout*. ``interrupt`` ends it early."""
+
+    def interrupt(self) -> None:
+        """End a ``wait`` that is under way in this process, from another thread."""
+
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
+        """
+        Say which of *ids* are still stored: ``None`` for an unfinished job, its failure for a failed one.
+
+        Of the jobs that are not stored any more, those that are remembered from ``purge`` are ``PURGED``, and those that
+        are remembered from ``pass_on`` are ``MOVED``. The others are ``LOST`` where *epoch*, which the commit that stored
+        them returned, is not that of the queue any more: whether they were delivered before cannot be known. Otherwise they
+        were delivered, and are left out of the answer; but where it is remembered that ``rewrite`` took events out of one,
+        that job is ``PURGED`` with the positions of these events as ``indices``. The positions in a failed job are its
+        failure's ``purged``.
+        """
+
+    def stats(self) -> QueueStats:
+        """Count, without reading payloads, in a time that does not grow with the number of jobs."""
+
+    def processors(self) -> list[tuple[str, float, str]]:
+        """
+        List the processors seen within the last half minute: token, when (seconds since the epoch), their last note.
+        """
+
+    def reasons(self) -> Mapping[str, Depth]:
+        """Count the failed jobs by reason, without reading payloads."""
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Stop or resume handing out jobs, to every processor. Leases under way end as usual."""
+
+    def expedite(self, ids: Sequence[str]) -> int:
+        """Make those of *ids* that are delayed due at once, and leave their attempts as they are. Return how many."""
+
+    def rewrite(
+        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
+    ) -> bool:
+        """
+        Put *payload*, of *events* events, in the place of *expected*. Remember for ``lookup`` that the events at the positions
+        *purged* of the batch as first committed are out of it.
+
+        False, and no change, where something else is stored, the job is leased, or a part of it was sent already.
+        """
+
+    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+        """List jobs in the order of their due (or failed) time, starting behind the id *after*."""
+
+    def payload(self, job_id: str) -> bytes | None:
+        """Return one job's envelope, or ``None``."""
+
+    def replay(self, ids: Sequence[str]) -> int:
+        """Move failed jobs back to waiting, with no attempts counted. Return how many were moved."""
+
+    def purge(self, state: JobState, ids: Sequence[str]) -> int:
+        """
+        Delete those of *ids* that are in *state* (never a leased job), and remember their ids for ``lookup``: the last
+        ``PURGED_KEPT`` of them, for ``PURGED_FOR`` seconds. Return how many.
+        """
+
+    def repair(self) -> int:
+        """Find payloads that no index knows and queue them again. Cheap when there are none."""
+
+    def close(self) -> None:
+        """Release connections. Safe to call twice."""
+
+    def abandon(self) -> None:
+        """In a forked child: forget every handle that the parent process owns, without closing it."""

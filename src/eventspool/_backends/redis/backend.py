@@ -1,0 +1,296 @@
+"""
+The queue in Redis or Valkey, from 6.2 on; shared by any number of processes and machines.
+
+All keys of a queue carry one hash tag, so that they live in one cluster slot: ``<prefix>:{<queue_name>:0}:<key>``. The
+second column is the name that the Lua scripts give to the key::
+
+    d  PAYLOADS       HASH    id -> payload (an envelope)
+    n  SIZES          HASH    id -> "events:bytes"
+    q  ORDER          ZSET    id -> microseconds: when it is due, or when its lease ends. It has every unfinished job at all
+                              times. FIFO: its place in the order, and nothing else
+    t  LEASES         HASH    id -> "until:token" of leased jobs, "until:token~" where their holder does not mean to send
+                              them. FIFO: "until:" of jobs that wait for their retry
+    o  TRIES          HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
+    f  FAILED         ZSET    id -> failed at, microseconds
+    i  CAUSES         HASH    id -> why it failed, as JSON
+    m  META           HASH    totals; the last place given out ("last"); the time last noted and how far it is ahead of the
+                              server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
+                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); and
+                              the "epoch": when its first job was committed. An operator who empties the server deletes it,
+                              too, by which producers know that their jobs are lost
+    w  WAKE           LIST    at most one wake token, for processors
+    s  STANDBY_WAKE   LIST    the same for FIFO stand-bys
+    l  LEGACY_HOLDER  STRING  "holder" of META again, with the lease as expiry, for processes of older versions. No other key
+                              expires, so this is the only one that a server may evict (volatile-…)
+    p  PROCESSORS     HASH    token -> last seen, microseconds
+    h  NOTES          HASH    token -> how that processor fares, as JSON
+    x  GONE           ZSET    id -> purged or moved at, microseconds: the last such jobs, for producers that look them up
+    y  FATES          HASH    id -> "moved", or the positions of the events that were erased, where the job was not purged
+                              as a whole
+
+A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
+Every other step is one script, so after a crash at any instant it has happened or it has not. Payloads stay out of Lua (half
+the cost). Claiming moves a job's time on, so the jobs of a processor that has died come due by themselves.
+
+Times are the server's, and go on where its clock is set back. For processes of older versions they do not go on: what such a
+process leases or puts off is handed out early, until none is left; their own order and fencing hold.
+
+A Redis that is full (``noeviction``) still drains: each script but the commit begins with a write that frees, not takes.
+
+ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +multi +exec +time +hset +hsetnx +hget +hmget
++hgetall +hvals +hdel +hlen +hstrlen +hexists +hscan +zadd +zrem +zcard +zscore +zrank +zcount +zrange +zrangebyscore +llen
++rpush +blpop +get +set +del +pttl``. ``CONFIG GET`` is tried at the start, for warnings and limits; it need not be allowed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
+
+from eventspool._backends.recent import RecentPayloads
+from eventspool._backends.redis.codec import (
+    MAX_IDS,
+    cut,
+    cut_commit,
+    decode_claimed,
+    decode_text,
+    encode_job,
+    encode_settlement,
+    micros,
+    queue_lease_ms,
+)
+from eventspool._backends.redis.commands import select_missing
+from eventspool._backends.redis.errors import TOO_BIG, error_code
+from eventspool._backends.redis.operated import OperatedQueue
+from eventspool._backends.redis.probe import find_refused
+from eventspool._backends.redis.risks import name_risks
+from eventspool._backends.redis.scripts import load_scripts
+from eventspool._backends.redis.settings import ask_info, ask_longest, ask_settings
+from eventspool._backends.rules import ORDER_RULES, PAUSE_POLL
+from eventspool._exceptions import QueueError
+from eventspool._guest.log import Log
+from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eventspool._config import Ordering, RedisOpts
+    from eventspool._job import NewJob, Settlement
+
+__all__ = ["RedisBackend"]
+
+_log = Log("eventspool.queue")
+
+_WHILE_PAUSED: Final = -2
+"""What the claiming scripts reply in the place of a time."""
+_RECENT_BYTES: Final = 4 << 20
+"""Most payload remembered after a commit."""
+
+
+class RedisBackend(OperatedQueue):
+    """
+    A queue in Redis (see the module and the ``Backend`` Protocol).
+
+    Args:
+        opts: Where Redis is.
+        queue_name: Name of the queue.
+        prefix: Put before every key.
+        ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
+        max_jobs: Most jobs stored, failed ones included.
+        max_bytes: Most payload bytes stored.
+    """
+
+    durable = True
+    shared = True
+
+    def __init__(
+        self,
+        opts: RedisOpts,
+        *,
+        queue_name: str,
+        prefix: str,
+        ordering: Ordering | None,
+        max_jobs: int,
+        max_bytes: int,
+    ) -> None:
+        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering)
+        self._bounds = (max_jobs, max_bytes)
+        self._recent = RecentPayloads(_RECENT_BYTES)
+        self._standby = False
+        self._examined = False
+        self._longest: float | None = float("inf")  # None: the server is to be asked
+
+    # Life
+
+    def open(self) -> None:
+        """
+        Connect and load the scripts. A process that stores is warned, once, where the server is set up to lose data.
+
+        Raises:
+            QueueError: The server refuses a process that stores and delivers a command for which there is no way round.
+        """
+        risks = self._connection.call(self._examine)
+        self._examined = True
+        for risk in risks:
+            _log.warning("The Redis server of %s %s", self._name, risk)
+
+    def _examine(self, client: Any) -> list[str]:
+        """Load the scripts. The first time, find out for a process that stores what the server takes and puts at risk."""
+        load_scripts(client)
+        # Where another node of a cluster has the queue's keys, the server says so to a command on one of them.
+        client.execute_command("HGET", self._prefix + "m", "epoch")
+        if self._examined or self._ordering is None:
+            return []
+        refused = select_missing(find_refused(client, self._payloads))
+        if refused:
+            raise self._connection.refuse(refused)
+        self._longest = ask_longest(client)
+        info = ask_info(client, "memory", "persistence")
+        return name_risks(info, ask_settings(client, "save", "appendfsync"))
+
+    def close(self) -> None:
+        """Release connections. Safe to call twice."""
+        self._connection.close()
+
+    def abandon(self) -> None:
+        """In a forked child: forget every handle that the parent owns, without closing it."""
+        self._recent = RecentPayloads(_RECENT_BYTES)
+        self._connection.abandon()
+
+    # Producing
+
+    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``."""
+        ordering = self._find_ordering()
+        accepted = duplicates = 0
+        rejected: list[str] = []
+        impossible: list[str] = []
+        epoch = ""
+        chunks = deque(cut_commit(jobs, self._find_longest()))
+        while chunks:
+            chunk = chunks.popleft()
+            if rejected and ORDER_RULES[ordering].rejects_followers and not self._is_too_long(chunk):
+                # Nothing may overtake a rejected job: those that are not stored already are rejected, too.
+                stored = self._find_stored(chunk)
+                duplicates += sum(job.id in stored for job in chunk)
+                rejected += [job.id for job in chunk if job.id not in stored]
+                continue
+            reply = self._commit_chunk(chunk, ordering)
+            if reply:
+                accepted += reply[0]
+                duplicates += reply[1]
+                epoch = epoch or decode_text(reply[2])
+                rejected += map(decode_text, reply[3:])
+                if reply[0] == len(chunk) and chunk[0].failure is None:
+                    self._recent.keep(chunk)
+            elif len(chunk) > 1:
+                chunks.extendleft([job] for job in reversed(chunk))
+            elif self.lookup([chunk[0].id]).get(chunk[0].id, PURGED) is not PURGED:
+                duplicates += 1  # It was stored when the server or the queue took longer ones.
+            else:
+                impossible.append(chunk[0].id)
+        return CommitResult(accepted, duplicates, tuple(rejected), tuple(impossible), epoch)
+
+    def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:
+        """Return the ids of those of *jobs* that the queue holds, unfinished or failed."""
+        gone = (PURGED.reason, MOVED.reason)
+        found = self.lookup([job.id for job in jobs]).items()
+        return {job_id for job_id, failure in found if failure is None or failure.reason not in gone}
+
+    def _commit_chunk(self, jobs: list[NewJob], ordering: Ordering) -> Any:
+        """Return the script's reply; an empty one where a job is longer than the server takes, or than the queue may be."""
+        try:
+            return self._connection.call(self._transact, jobs, ordering)
+        except QueueError:
+            # A server closes the connection over a command that is too long. Ask before the next commit what it takes.
+            self._longest = None
+            raise
+
+    def _transact(self, client: Any, jobs: list[NewJob], ordering: Ordering) -> Any:
+        """Store *jobs*, which are all failed or all unfinished, in one transaction; reply as ``_commit_chunk``."""
+        if self._longest is None or self._longest < max(len(job.payload) for job in jobs) <= self._bounds[1]:
+            self._longest = ask_longest(client)  # An operator may have raised it meanwhile.
+        if self._is_too_long(jobs):
+            return []
+        name = "commit" if jobs[0].failure is None else "commit_failed"
+        args = (ordering, *self._bounds, *chain.from_iterable(map(encode_job, jobs)))
+        # Where the server does not know the script, it stores the payloads without an index. Sending all of it again completes
+        # that. Should this process die in between, ``repair`` does.
+        payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
+        try:
+            return self._connection.run_on(client, name, args, before=payloads)
+        except Exception as error:
+            if error_code(error) != TOO_BIG:
+                raise
+            return []
+
+    def _is_too_long(self, jobs: Sequence[NewJob]) -> bool:
+        return max(len(job.payload) for job in jobs) > self._find_longest()
+
+    def _find_longest(self) -> float:
+        """Return the most bytes that one job may have, as far as that is known."""
+        return min(self._bounds[1], self._longest or float("inf"))
+
+    # Consuming
+
+    def claim(
+        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+    ) -> Claim:
+        """Lease up to *limit* (at most ``MAX_IDS``) due jobs; then fetch their payloads."""
+        limit = max(1, min(limit, MAX_IDS))
+        name = "claim_fifo" if ORDER_RULES[self._find_ordering()].one_holder else "claim"
+        leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
+        flags = (int(probe), int(not sending), int(self._standby))
+        wait, standby, *found = self._connection.run(name, token, limit, *leases, *flags)
+        self._note_role(standby=bool(standby))
+        if wait == _WHILE_PAUSED:
+            return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
+        seconds = None if wait < 0 else wait / 1e6
+        if not found:
+            return Claim(wait=seconds, obstacle=HELD if standby else "")
+        ids = [decode_text(job_id) for job_id in found[::5]]
+        sizes = found[4::5]
+        payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
+        return Claim(decode_claimed(ids, payloads, found), seconds)
+
+    def _note_role(self, *, standby: bool) -> None:
+        """Holder and stand-by wait for different tokens. A wait under way must not go on for the wrong one."""
+        if standby != self._standby:
+            self._standby = standby
+            self._connection.interrupt()
+
+    def ack(self, ids: Sequence[str]) -> int:
+        """Forget delivered jobs, whichever processor holds them."""
+        return self._run_in_chunks("ack", ids)
+
+    def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
+        """End leases otherwise, each where *token* still holds it."""
+        done: list[bool] = []
+        for chunk in cut(settlements):
+            endings = chain.from_iterable(map(encode_settlement, chunk))
+            replies = self._connection.run("settle", self._find_ordering(), token, *endings)
+            done += [reply == 1 for reply in replies]
+        return done
+
+    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
+        """Extend leases (FIFO: of the queue too), and count *token* among the live processors."""
+        lost: set[str] = set()
+        terms = (token, micros(visibility_timeout), queue_lease_ms(visibility_timeout), note)
+        for chunk in cut(ids) if ids else [ids]:
+            lost.update(
+                map(decode_text, self._connection.run("renew", self._find_ordering(), *terms, *chunk))
+            )
+        return lost
+
+    def leave(self, token: str) -> None:
+        """Give back every lease of *token*, and the queue where it is FIFO."""
+        self._connection.run("leave", self._find_ordering(), token)
+
+    def wait(self, timeout: float) -> bool:
+        """Block in Redis until something was queued, or *timeout*. A FIFO stand-by waits for the queue to be given back."""
+        return self._connection.wait(self._prefix + ("s" if self._standby else "w"), timeout)
+
+    def interrupt(self) -> None:
+        """End a ``wait`` that is under way in this process, from another thread."""
+        self._connection.interrupt()

@@ -1,0 +1,23 @@
+-- Lease jobs that are due; any number of processors do so at once. See claiming.lua for ARGV and the reply.
+local ids = call('ZRANGEBYSCORE', ORDER, '-inf', text(now), 'LIMIT', 0, probe and PROBE_DEPTH or limit + 1)
+if #ids > 0 then
+  local leases, tries = call('HMGET', LEASES, unpack(ids)), call('HMGET', TRIES, unpack(ids))
+  for i, id in ipairs(ids) do
+    local held_till, owner, was_idle = parse_lease(leases[i])
+    if held_till > now then -- A FIFO processor has leased it or put it off, and has left its place in the order.
+      call('ZADD', ORDER, text(held_till), id)
+      if owner == '' then call('HDEL', LEASES, id) end
+    else
+      offer(id, owner, was_idle, tries[i], 0)
+    end
+  end
+end
+
+local reply = lease_found(NO_TIME, false)
+if #found > limit then
+  if not probe then wake(WAKE) end -- More jobs are due: another processor may take them.
+else
+  local head = call('ZRANGE', ORDER, 0, 0, 'WITHSCORES')
+  if #head > 0 then reply[1] = math.max(tonumber(head[2]) - now, 0) end
+end
+return reply

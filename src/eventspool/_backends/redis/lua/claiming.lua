@@ -1,0 +1,46 @@
+-- What claim.lua and claim_fifo.lua share.
+-- ARGV of both: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby; claim.lua needs no queue_lease_ms
+-- Both reply {us until a job is due, standby, (id, attempts, progress, stalled, payload_bytes)...}
+local NO_TIME, WHILE_PAUSED = -1, -2 -- Replied in the place of a time.
+local token, limit, probe, idle = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1', ARGV[6] == '1'
+local found = {}
+
+begin(COARSE)
+call('HSET', PROCESSORS, token, text(now))
+if is_paused() then return {WHILE_PAUSED, tonumber(ARGV[7])} end
+
+-- Note that a job may be handed out. A lease of another token ended without a word: that costs an attempt.
+local function offer(id, owner, was_idle, tries, put_off)
+  local attempts, progress = parse_tries(tries)
+  local stalled = owner ~= '' and not was_idle
+  if stalled then attempts = attempts + 1 end
+  found[#found + 1] = {
+    id = id, attempts = attempts, progress = progress, stalled = stalled, put_off = put_off, place = #found,
+  }
+end
+
+-- Lease as many of the noted jobs as were asked for, and reply with them.
+-- A probe takes those first that were tried least; of these, those that were not put off; and of these, the first.
+local function lease_found(wait, fifo)
+  if probe then
+    table.sort(found, function(a, b)
+      if a.attempts ~= b.attempts then return a.attempts < b.attempts end
+      if a.put_off ~= b.put_off then return a.put_off < b.put_off end
+      return a.place < b.place
+    end)
+  end
+  local till = text(now + tonumber(ARGV[3]))
+  local reply = {wait, 0}
+  for i = 1, math.min(limit, #found) do
+    local job = found[i]
+    if not fifo then call('ZADD', ORDER, till, job.id) end
+    call('HSET', LEASES, job.id, lease(till, token, idle))
+    if job.stalled then call('HSET', TRIES, job.id, text(job.attempts) .. ':' .. job.progress) end
+    reply[#reply + 1] = job.id
+    reply[#reply + 1] = job.attempts
+    reply[#reply + 1] = job.progress
+    reply[#reply + 1] = job.stalled and 1 or 0
+    reply[#reply + 1] = call('HSTRLEN', PAYLOADS, job.id)
+  end
+  return reply
+end

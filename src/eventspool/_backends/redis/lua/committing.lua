@@ -1,0 +1,35 @@
+-- What commit.lua and commit_failed.lua share: which jobs the queue takes. The transaction has put their payloads into
+-- PAYLOADS.
+-- ARGV of both: ordering, max_jobs, max_bytes, ...   -> {accepted, duplicates, epoch, rejected id...}
+local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
+local jobs, bytes = call('ZCARD', ORDER) + call('ZCARD', FAILED), total('bytes')
+local accepted, duplicates, rejected, new_events, new_bytes = 0, 0, {}, 0, 0
+
+-- Return the size of the payload in bytes where the queue takes the job; nil where it has the job already, or rejects it.
+local function admit(id, events, keeps_order)
+  if call('ZSCORE', ORDER, id) or call('ZSCORE', FAILED, id) then
+    duplicates = duplicates + 1
+    return nil
+  end
+  local size = call('HSTRLEN', PAYLOADS, id)
+  local overtakes = keeps_order and #rejected > 0
+  -- A job that is named twice, and was rejected the first time, has no payload any more.
+  if overtakes or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
+    call('HDEL', PAYLOADS, id)
+    rejected[#rejected + 1] = id
+    return nil
+  end
+  jobs, accepted = jobs + 1, accepted + 1
+  new_events, new_bytes = new_events + number(events), new_bytes + size
+  call('HSET', SIZES, id, events .. ':' .. text(size))
+  return size
+end
+
+local function reply_to_commit()
+  local epoch = call('HGET', META, 'epoch')
+  if not epoch then
+    epoch = text(now)
+    call('HSET', META, 'epoch', epoch)
+  end
+  return {accepted, duplicates, epoch, unpack(rejected)}
+end

@@ -1,0 +1,49 @@
+-- How jobs leave the queue, and what it remembers of them.
+
+-- GONE has the jobs that were purged, as a whole or in part, or moved. FATES says what became of those that were not purged as
+-- a whole: "moved", or the positions of the events that were erased, as JSON.
+local function remember(id, fate)
+  call('ZADD', GONE, text(now), id)
+  if fate == '' then call('HDEL', FATES, id) else call('HSET', FATES, id, fate) end
+end
+
+local function forget_outdated()
+  local outdated = call('ZRANGEBYSCORE', GONE, '-inf', text(now - PURGED_FOR), 'LIMIT', 0, MAX_IDS)
+  local excess = call('ZCARD', GONE) - #outdated - PURGED_KEPT
+  if #outdated > 0 then
+    call('ZREM', GONE, unpack(outdated))
+    call('HDEL', FATES, unpack(outdated))
+  end
+  if excess > 0 then
+    local oldest = call('ZRANGE', GONE, 0, math.min(excess, MAX_IDS) - 1)
+    call('ZREM', GONE, unpack(oldest))
+    call('HDEL', FATES, unpack(oldest))
+  end
+end
+
+-- Delete jobs, failed ones too, whichever processor holds them. Their events count as `outcome` of all time. Where a `fate` is
+-- given it is remembered. Return how many of the jobs were stored.
+local function forget(ids, outcome, fate)
+  local events, bytes, failed_events, failed_bytes, stored = 0, 0, 0, 0, 0
+  for _, id in ipairs(ids) do
+    local unfinished = call('ZREM', ORDER, id) == 1
+    local failed = call('ZREM', FAILED, id) == 1
+    if unfinished or failed then
+      local e, b = size_of(id)
+      stored, events, bytes = stored + 1, events + e, bytes + b
+      if failed then
+        failed_events, failed_bytes = failed_events + e, failed_bytes + b
+        count_reason(call('HGET', CAUSES, id), -1, -e, -b)
+      end
+      if fate then remember(id, fate) end
+    end
+  end
+  if #ids > 0 then
+    for _, key in ipairs({PAYLOADS, SIZES, LEASES, TRIES, CAUSES}) do call('HDEL', key, unpack(ids)) end
+  end
+  if stored > 0 then
+    add_totals(-events, -bytes, -failed_events, -failed_bytes)
+    tally(outcome, events)
+  end
+  return stored
+end

@@ -1,0 +1,37 @@
+-- Extend leases, and note that the processor `token` is alive.
+-- ARGV: ordering, token, lease_us, queue_lease_ms, note, id...   -> the ids whose lease was lost
+begin(COARSE)
+local fifo, token, queue_lease_ms, note_of_token = is_fifo(ARGV[1]), ARGV[2], ARGV[4], ARGV[5]
+local till = text(now + tonumber(ARGV[3]))
+local lost, kept = {}, 0
+
+call('HSET', PROCESSORS, token, text(now))
+if note_of_token ~= '' then call('HSET', NOTES, token, note_of_token) end
+-- One processor sweeps for all of them: it looks at each.
+local SWEEP_EVERY, FORGET_AFTER = PROCESSOR_TTL, 10 * PROCESSOR_TTL
+if now - total('swept') > SWEEP_EVERY then
+  call('HSET', META, 'swept', text(now))
+  local seen = call('HGETALL', PROCESSORS)
+  for i = 1, #seen, 2 do
+    if now - number(seen[i + 1]) > FORGET_AFTER then call('HDEL', PROCESSORS, seen[i]) end
+  end
+  local notes = call('HGETALL', NOTES)
+  for i = 1, #notes, 2 do
+    if call('HEXISTS', PROCESSORS, notes[i]) == 0 then call('HDEL', NOTES, notes[i]) end
+  end
+end
+
+local holder, usurped = find_usurper(fifo, token)
+for i = 6, #ARGV do
+  local id = ARGV[i]
+  local _, owner, idle = lease_of(id)
+  if usurped or owner ~= token or not call('ZSCORE', ORDER, id) then
+    lost[#lost + 1] = id
+  else
+    kept = kept + 1
+    call('HSET', LEASES, id, lease(till, token, idle))
+    if not fifo then call('ZADD', ORDER, till, id) end
+  end
+end
+if fifo and not usurped and (holder or kept > 0) then hold(token, queue_lease_ms) end
+return lost

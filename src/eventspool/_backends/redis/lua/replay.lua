@@ -1,0 +1,20 @@
+-- Move failed jobs to the end of the queue, as if they were new.
+-- ARGV: ordering, id...   -> how many
+begin()
+local moved, events, bytes, last = 0, 0, 0, last_place(is_fifo(ARGV[1]))
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  if call('ZREM', FAILED, id) == 1 then
+    local e, b = size_of(id)
+    events, bytes, moved = events + e, bytes + b, moved + 1
+    count_reason(call('HGET', CAUSES, id), -1, -e, -b)
+    for _, key in ipairs({CAUSES, TRIES, LEASES}) do call('HDEL', key, id) end
+    last = append(id, last)
+  end
+end
+if moved > 0 then
+  call('HSET', META, 'last', text(last))
+  add_totals(0, 0, -events, -bytes)
+  wake(WAKE)
+end
+return moved

@@ -1,0 +1,64 @@
+-- Count by the indices.
+-- ARGV: ordering   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, server_us,
+--   paused; accepted, delivered, failed, purged and moved events of all time}
+local DELAYED_SAMPLE = MAX_IDS -- The events and bytes of more delayed jobs are estimated from so many.
+local ID_DIGITS, TIME_DIGITS = 28, 12 -- An id of ours begins with the milliseconds of its creation.
+local fifo = is_fifo(ARGV[1])
+local stored, failed_jobs = call('ZCARD', ORDER), call('ZCARD', FAILED)
+
+local leased, held_back, live = {}, {}, {}
+local leases = call('HGETALL', LEASES)
+for i = 1, #leases, 2 do
+  local till, owner = parse_lease(leases[i + 1])
+  if till > now then
+    live[leases[i]] = true
+    if owner ~= '' then leased[#leased + 1] = leases[i] else held_back[#held_back + 1] = leases[i] end
+  end
+end
+local leased_events, leased_bytes = add_up(leased)
+
+local delayed_jobs, delayed = #held_back, held_back
+if not fifo then
+  local later = '(' .. text(now)
+  delayed_jobs, delayed = call('ZCOUNT', ORDER, later, '+inf'), {}
+  for _, id in ipairs(call('ZRANGEBYSCORE', ORDER, later, '+inf', 'LIMIT', 0, DELAYED_SAMPLE + #leased)) do
+    if not live[id] then
+      if #delayed < DELAYED_SAMPLE then delayed[#delayed + 1] = id end
+    else
+      delayed_jobs = delayed_jobs - 1
+    end
+  end
+end
+local delayed_events, delayed_bytes = add_up(delayed)
+if delayed_jobs > #delayed and #delayed > 0 then
+  delayed_events = math.floor(delayed_events * delayed_jobs / #delayed)
+  delayed_bytes = math.floor(delayed_bytes * delayed_jobs / #delayed)
+end
+
+local oldest = -1
+for _, ids in ipairs({call('ZRANGE', ORDER, 0, AGE_DEPTH - 1), leased, delayed}) do
+  for _, id in ipairs(ids) do
+    if #id == ID_DIGITS and string.match(id, '^%x+$') then
+      local ms = tonumber(string.sub(id, 1, TIME_DIGITS), 16)
+      if oldest < 0 or ms < oldest then oldest = ms end
+    end
+  end
+end
+
+local processors = 0
+for _, seen in ipairs(call('HVALS', PROCESSORS)) do
+  if is_live(seen) then processors = processors + 1 end
+end
+
+local failed_events, failed_bytes = total('failed_events'), total('failed_bytes')
+return {
+  math.max(stored - delayed_jobs - #leased, 0),
+  math.max(total('events') - failed_events - delayed_events - leased_events, 0),
+  math.max(total('bytes') - failed_bytes - delayed_bytes - leased_bytes, 0),
+  delayed_jobs, delayed_events, delayed_bytes,
+  #leased, leased_events, leased_bytes,
+  failed_jobs, failed_events, failed_bytes,
+  oldest, processors, now - skew,
+  is_paused() and 1 or 0, total('accepted'), total('delivered'), total('buried'), total('purged'),
+  total('moved'),
+}

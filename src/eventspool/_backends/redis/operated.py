@@ -1,0 +1,212 @@
+"""
+The queue in Redis, as its operators see and steer it: counts, lists, pauses and mends.
+
+What producers and processors do with it is in ``backend``, and what each key holds, too.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import chain, count
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from eventspool._backends.redis.codec import (
+    MAX_IDS,
+    cut,
+    decode_depths,
+    decode_fate,
+    decode_job,
+    decode_stats,
+    decode_text,
+)
+from eventspool._backends.redis.connection import Connection
+from eventspool._config import Ordering
+from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
+from eventspool._guest.log import Log
+from eventspool._job import Depth, JobState, created_at_from_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from eventspool._config import RedisOpts
+    from eventspool._job import Failure, Job, QueueStats
+
+__all__ = ["OperatedQueue"]
+
+_log = Log("eventspool.queue")
+
+_KEYS: Final = "dnqtofimwslphxy"
+"""In the order of ``prelude.lua``, which names them."""
+_FETCH: Final = 64
+"""Payloads fetched in one reply."""
+
+
+class OperatedQueue:
+    """
+    A queue in Redis as its operators see and steer it (see ``Backend`` for what each method promises).
+
+    Args:
+        opts: Where Redis is.
+        queue_name: Name of the queue.
+        prefix: Put before every key.
+        ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
+    """
+
+    def __init__(self, opts: RedisOpts, *, queue_name: str, prefix: str, ordering: Ordering | None) -> None:
+        self._name = f"queue {queue_name!r}"
+        self._prefix = f"{prefix}:{{{queue_name}:0}}:"
+        self._payloads = f"{self._prefix}d"
+        self._ordering = ordering
+        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name)
+
+    def _find_ordering(self) -> Ordering:
+        """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""
+        if self._ordering is not None:
+            return self._ordering
+        is_fifo = self._connection.execute("HGET", self._prefix + "m", "fifo") == b"1"
+        return Ordering.FIFO if is_fifo else Ordering.NONE
+
+    # Watching
+
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
+        """Say which of *ids* are still stored."""
+        found: dict[str, Failure | None] = {}
+        for chunk in cut(ids):
+            for job_id, reply in zip(chunk, self._connection.run("lookup", epoch, *chunk), strict=True):
+                if reply == 1:
+                    found[job_id] = None
+                elif reply != 0:
+                    found[job_id] = decode_fate(reply)
+        return found
+
+    def stats(self) -> QueueStats:
+        """
+        Count by the index, in one step.
+
+        Jobs are exact. Events and bytes of *delayed* are exact up to 1,000 jobs and estimated from these beyond; *waiting*
+        is what remains. The oldest job is sought among the next 100, the leased, and 1,000 delayed ones.
+        """
+        return decode_stats(self._connection.run("stats", self._find_ordering()))
+
+    def processors(self) -> list[tuple[str, float, str]]:
+        """List the processors seen within the last half minute, with their notes."""
+        reply = self._connection.run("processors")
+        return [
+            (decode_text(token), int(seen) / 1e6, decode_text(note))
+            for token, seen, note in zip(reply[::3], reply[1::3], reply[2::3], strict=True)
+        ]
+
+    def reasons(self) -> Mapping[str, Depth]:
+        """
+        Count the failed jobs by reason.
+
+        The scripts keep these counts, but processes of older versions do not. Where the counts do not add up they are made
+        anew, a page at a time. That takes some seconds per million jobs, in which other processes can use the queue.
+        """
+        sound, *kept = self._connection.run("reasons")
+        if sound:
+            return decode_depths(kept)
+        found: dict[str, Depth] = {}
+        for start in count(0, MAX_IDS):
+            page = self._connection.run("reasons_page", start, MAX_IDS)
+            if not page:
+                break
+            for reason, more in decode_depths(page).items():
+                so_far = found.get(reason, Depth())
+                found[reason] = Depth(
+                    so_far.jobs + more.jobs, so_far.events + more.events, so_far.bytes + more.bytes
+                )
+        figures = [(reason, f"{d.jobs}:{d.events}:{d.bytes}") for reason, d in found.items()] or [("", "")]
+        self._connection.run("reasons", *chain.from_iterable(figures))
+        return found
+
+    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+        """
+        List jobs by their due (or failed) time, at most 1,000.
+
+        Where *after* has left that state meanwhile, the list goes on at the time of its creation: some jobs may be listed
+        again, but none is left out.
+        """
+        page = (max(0, min(limit, MAX_IDS)), after or "", int(created_at_from_id(after or "") * 1e6))
+        reply = self._connection.run("jobs", self._find_ordering(), state.value, *page)
+        return [decode_job(state, *reply[at : at + 5]) for at in range(0, len(reply), 5)]
+
+    def payload(self, job_id: str) -> bytes | None:
+        """Return one job's envelope, or ``None``."""
+        return self._fetch([job_id], [self._connection.execute("HSTRLEN", self._payloads, job_id)])[0]
+
+    def _fetch(
+        self, ids: Sequence[str], sizes: Sequence[int], known: Mapping[str, bytes] = MappingProxyType({})
+    ) -> list[bytes | None]:
+        """
+        Return the payloads of *ids*, ``None`` for those that are missing.
+
+        Those that are *known* already are not fetched. Nor is one that is larger than any batch of ours, which would fill
+        the memory of this process: ``OVERSIZED`` stands for it.
+        """
+        found: dict[str, bytes] = {**known}
+        stored = zip(ids, sizes, strict=True)
+        fetched = [i for i, size in stored if size <= MAX_PAYLOAD_BYTES and i not in known]
+        for chunk in cut(fetched, _FETCH):
+            found.update(zip(chunk, self._connection.execute("HMGET", self._payloads, *chunk), strict=True))
+        return [found.get(i, OVERSIZED) or None for i in ids]
+
+    # Steering
+
+    def replay(self, ids: Sequence[str]) -> int:
+        """Move failed jobs to the end of the queue, with no attempts counted."""
+        return self._run_in_chunks("replay", ids, self._find_ordering())
+
+    def purge(self, state: JobState, ids: Sequence[str]) -> int:
+        """Delete those of *ids* that are in *state*, never a leased job."""
+        if state is JobState.LEASED:
+            return 0
+        return self._run_in_chunks("purge", ids, self._find_ordering(), state.value)
+
+    def expedite(self, ids: Sequence[str]) -> int:
+        """Make delayed jobs due at once."""
+        return self._run_in_chunks("expedite", ids, self._find_ordering())
+
+    def pass_on(self, ids: Sequence[str], *, remember: bool = True) -> int:
+        """Forget jobs that another queue has taken."""
+        return self._run_in_chunks("pass_on", ids, int(remember))
+
+    def _run_in_chunks(self, name: str, ids: Sequence[str], *terms: object) -> int:
+        """Run the script *name* on as many of *ids* at a time as it takes. Return the sum of its counts."""
+        return sum(int(self._connection.run(name, *terms, *chunk)) for chunk in cut(ids))
+
+    def pause(self, paused: bool) -> None:  # noqa: FBT001
+        """Stop or resume handing out jobs."""
+        self._connection.run("pause", int(paused))
+
+    def rewrite(
+        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
+    ) -> bool:
+        """Put *payload* in the place of *expected*."""
+        positions = json.dumps(list(purged)) if purged else ""
+        return bool(self._connection.run("rewrite", job_id, expected, payload, events, positions))
+
+    def repair(self) -> int:
+        """Queue payloads again that no index knows, and set damaged sizes and totals right."""
+        complete, sane = self._connection.run("audit")
+        pages = () if complete else self._stored_events()
+        found = sum(int(self._connection.run("reindex", *chain.from_iterable(page))) for page in pages)
+        if not sane:
+            self._connection.run("recount")
+        if found:
+            _log.warning("Found %d jobs without an index in %s and queued them again.", found, self._name)
+        return found
+
+    def _stored_events(self) -> Iterator[Sequence[tuple[str, int]]]:
+        """Scan all payloads for their ids and numbers of events."""
+        cursor = 0
+        while True:
+            cursor, page = self._connection.execute("HSCAN", self._payloads, cursor, "COUNT", 100)
+            yield from cut([(decode_text(job_id), count_events(stored)) for job_id, stored in page.items()])
+            if not cursor:
+                return
+
+    def drop(self) -> None:
+        """Delete every key of the queue, and so all of its jobs, leased ones too. No user is offered this."""
+        self._connection.execute("DEL", *(self._prefix + key for key in _KEYS))

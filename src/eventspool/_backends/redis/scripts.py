@@ -1,0 +1,98 @@
+"""
+The Lua scripts: package data, read when a queue is first opened.
+
+Each is sent as one text: the limits that it shares with Python, ``lua/prelude.lua``, the files that only some scripts share,
+and the script's own file. A server runs all of that text in each call, so a script takes along only the files that it uses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from eventspool._backends.redis.codec import MAX_IDS, micros
+from eventspool._backends.redis.errors import find_refusal
+from eventspool._backends.rules import AGE_DEPTH, PROBE_DEPTH, PROCESSOR_TTL, QUEUE_LEASE
+from eventspool._job import PURGED_FOR, PURGED_KEPT
+
+__all__ = ["Script", "load_scripts", "script", "scripts"]
+
+_LIMITS: Final = {
+    "AGE_DEPTH": AGE_DEPTH,
+    "MAX_IDS": MAX_IDS,
+    "PROBE_DEPTH": PROBE_DEPTH,
+    "PROCESSOR_TTL": micros(PROCESSOR_TTL),
+    "PURGED_FOR": micros(PURGED_FOR),
+    "PURGED_KEPT": PURGED_KEPT,
+    "QUEUE_LEASE": micros(QUEUE_LEASE),
+}
+_SHARED: Final[dict[str, tuple[str, ...]]] = {
+    "ack": ("totals", "failure_counts", "forgetting"),
+    "audit": (),
+    "claim": ("claiming",),
+    "claim_fifo": ("queue_lease", "claiming"),
+    "commit": ("places", "totals", "committing"),
+    "commit_failed": ("totals", "failure_counts", "committing"),
+    "expedite": ("looking",),
+    "jobs": (),
+    "leave": ("places", "queue_lease"),
+    "lookup": (),
+    "pass_on": ("totals", "failure_counts", "forgetting"),
+    "pause": (),
+    "processors": ("looking",),
+    "purge": ("looking", "totals", "failure_counts", "forgetting"),
+    "reasons": ("failure_counts",),
+    "reasons_page": ("failure_counts",),
+    "recount": ("looking",),
+    "reindex": ("places", "totals"),
+    "renew": ("queue_lease",),
+    "replay": ("places", "totals", "failure_counts"),
+    "rewrite": ("totals", "failure_counts", "forgetting"),
+    "settle": ("places", "totals", "queue_lease", "failure_counts"),
+    "stats": ("looking",),
+}
+"""The scripts, and the files that each of them shares with others, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's whole text, and the digest by which the server knows it."""
+
+    source: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Return the script *name*."""
+    folder = files("eventspool._backends.redis").joinpath("lua")
+    source = "\n".join(
+        (
+            *(f"local {limit} = {value}" for limit, value in _LIMITS.items()),
+            *(
+                folder.joinpath(f"{part}.lua").read_text(encoding="utf-8")
+                for part in ("prelude", *_SHARED[name], name)
+            ),
+        )
+    )
+    return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def scripts() -> list[Script]:
+    """Return all of them."""
+    return [script(name) for name in _SHARED]
+
+
+def load_scripts(client: Any) -> None:
+    """Load the scripts into the server. Where it refuses that, each is sent along when it is needed."""
+    pipeline = client.pipeline(transaction=False)
+    for each in scripts():
+        pipeline.script_load(each.source)
+    try:
+        pipeline.execute()
+    except Exception as error:
+        if find_refusal(error) is None:
+            raise

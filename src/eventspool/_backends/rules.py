@@ -1,0 +1,56 @@
+"""
+What every store keeps to: its limits, and what an ordering asks of it. Pure.
+
+They stand here once, so that two processes on one queue, the processor and the contract suite mean the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from eventspool._config import Ordering
+
+__all__ = [
+    "AGE_DEPTH",
+    "ORDER_RULES",
+    "PAUSE_POLL",
+    "PROBE_DEPTH",
+    "PROCESSOR_TTL",
+    "QUEUE_LEASE",
+    "OrderRules",
+]
+
+QUEUE_LEASE: Final = 10.0
+"""Longest lease of a queue as a whole, in seconds: after it another processor takes over from a dead one."""
+PROBE_DEPTH: Final = 1000
+"""How many due jobs a probe looks at."""
+AGE_DEPTH: Final = 100
+"""Among how many of the next jobs the oldest is sought. Producers' clocks differ, but not by more jobs than these."""
+PROCESSOR_TTL: Final = 30.0
+"""Seconds after which a silent processor is no longer counted."""
+PAUSE_POLL: Final = 1.0
+"""Seconds after which a processor that met a paused queue looks again, in case the wake-up is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRules:
+    """
+    What an ordering asks of a store.
+
+    Args:
+        one_holder: One processor at a time leases the queue as a whole; the others get nothing.
+        keeps_places: A job keeps its place while it is leased or put off, and holds up what stands behind it.
+        rejects_followers: Behind a job that does not fit, the rest of the commit is rejected: nothing overtakes it.
+    """
+
+    one_holder: bool
+    keeps_places: bool
+    rejects_followers: bool
+
+
+ORDER_RULES: Final = {
+    Ordering.NONE: OrderRules(one_holder=False, keeps_places=False, rejects_followers=False),
+    Ordering.FIFO: OrderRules(one_holder=True, keeps_places=True, rejects_followers=True),
+}
+"""Every ordering has an entry. For one that is forgotten, a backend cannot be made."""

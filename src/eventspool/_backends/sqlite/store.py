@@ -1,0 +1,36 @@
+"""SQLite as a store of queues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._backends.stores import Store
+from eventspool._config import SQLiteOpts
+from eventspool._exceptions import QueueError
+
+if TYPE_CHECKING:
+    from eventspool._config import QueueOpts
+
+__all__ = ["SQLiteStore"]
+
+
+class SQLiteStore(Store[SQLiteOpts]):
+    """Queues in a file on this machine."""
+
+    def create_backend(self, target: SQLiteOpts, queue: QueueOpts, *, observe: bool) -> SQLiteBackend:  # noqa: ARG002
+        """Return the backend. The file does not know whether its queue is in order, so that it is as *queue* has it."""
+        return SQLiteBackend(
+            target,
+            queue_name=queue.queue_name,
+            prefix=queue.prefix,
+            ordering=queue.ordering,
+            max_jobs=queue.max_jobs,
+            max_bytes=queue.max_bytes,
+        )
+
+    def require_existing(self, target: SQLiteOpts) -> None:
+        """Raise ``QueueError`` where there is no file: opening it would make one."""
+        if not Path(target.path).is_file():
+            raise QueueError(f"there is no queue at {target.path}; check the path (sqlite:////… is absolute)")

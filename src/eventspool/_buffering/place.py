@@ -1,0 +1,141 @@
+"""Where batches go: into the queue or, while it is not available, into the spill file."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from eventspool._buffering.spill import is_spill_due
+from eventspool._exceptions import QueueError
+from eventspool._guest.log import Log
+from eventspool._guest.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eventspool._backends import Backend
+    from eventspool._buffering.buffer import Buffer
+    from eventspool._buffering.spill import Spill
+    from eventspool._job import CommitResult, NewJob
+
+__all__ = ["Place"]
+
+_log = Log("eventspool")
+
+_FILE_PAUSE = 1.0
+"""Seconds for which a file that could not be written is left alone."""
+
+
+class Place:
+    """
+    Chooses between queue and file.
+
+    Args:
+        backend: The queue.
+        spill: The file, or ``None``.
+        buffer: What memory holds decides when the file is due.
+        capacity: Events that memory may hold.
+    """
+
+    def __init__(self, backend: Backend, spill: Spill | None, buffer: Buffer, capacity: int) -> None:
+        self.backend = backend
+        self.spill = spill
+        self.is_leaving = False
+        """The client closes: from now on nothing waits in memory for the end of an outage."""
+        self._buffer = buffer
+        self._capacity = capacity
+        self._opened: Backend | None = None
+        self._away_since: float | None = (
+            None  # the queue has not answered since then, and no file took its place
+        )
+        self._file_retry_at = 0.0
+        self._throttle = Throttle(_log)
+
+    def switch(self, backend: Backend, spill: Spill | None) -> None:
+        """Go to this queue, and to this file, from now on."""
+        self.backend = backend
+        self.spill = spill
+
+    @property
+    def name(self) -> str:
+        """Where batches go now, in words."""
+        return "the spill file" if self.spill is not None and self.spill.is_active else "the queue"
+
+    @property
+    def may_spill(self) -> bool:
+        """An outage goes on, and there is a file for it."""
+        return self.spill is not None and self._away_since is not None
+
+    @property
+    def is_spill_due(self) -> bool:
+        """It is time for the file."""
+        now = time.monotonic()
+        if self.spill is None or self._away_since is None or now < self._file_retry_at:
+            return False
+        outage = now - self._away_since
+        return is_spill_due(outage, self._buffer.held, self._capacity, leaving=self.is_leaving)
+
+    def commit(self, jobs: list[NewJob]) -> tuple[CommitResult, bool]:
+        """Store *jobs*. Return the result, and whether it is the file's. Raises ``QueueError``."""
+        result = self._spill(jobs)
+        if result is not None:
+            return result, True
+        with self.noting_outages():
+            return self.backend.commit(jobs), False
+
+    def _spill(self, jobs: list[NewJob]) -> CommitResult | None:
+        """Store *jobs* in the file. Return ``None`` where they are for the queue."""
+        spill = self.spill
+        if spill is None or not (spill.is_active or self.is_spill_due):
+            return None
+        try:
+            result = spill.commit(jobs, begin=self.is_spill_due)
+        except QueueError as error:
+            if spill.is_active and not spill.is_broken:
+                raise  # the mover can read the file: nothing may overtake what is in there
+            self._file_retry_at = time.monotonic() + _FILE_PAUSE
+            self._warn(error)
+            return None
+        self._away_since = None
+        return result
+
+    def open(self) -> None:
+        """Open the queue once: commits do without, but it warns of what storage is like."""
+        if self._opened is not self.backend:
+            self._opened = self.backend
+            with contextlib.suppress(QueueError):
+                self.backend.open()
+
+    def look_into_file(self, now: float) -> None:
+        """Have what an earlier process left in the file moved."""
+        if self.spill is not None:
+            try:
+                self.spill.look(now)
+            except QueueError as error:
+                self._warn(error)
+
+    def rescue(self, jobs: list[NewJob], at_once: int) -> None:
+        """Put *jobs* into the file, whatever the queue does, *at_once* with each commit."""
+        if self.spill is None:
+            return
+        try:
+            for at in range(0, len(jobs), at_once):
+                self.spill.commit(jobs[at : at + at_once], begin=True)
+        except QueueError as error:
+            self._warn(error)
+
+    @contextlib.contextmanager
+    def noting_outages(self) -> Iterator[None]:
+        """Enter this around a call of the queue."""
+        began = time.monotonic()
+        try:
+            yield
+        except QueueError:
+            if self._away_since is None:
+                self._away_since = began
+            raise
+        self._away_since = None
+
+    def _warn(self, error: QueueError) -> None:
+        self._throttle.warning("the spill file cannot be used (%s)", error)

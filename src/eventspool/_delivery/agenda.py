@@ -1,0 +1,35 @@
+"""When the dispatcher has something to do next. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["NEVER", "Agenda"]
+
+NEVER = float("inf")
+
+
+@dataclass(slots=True)
+class Agenda:
+    """
+    The moments, of the monotonic clock, at which the dispatcher's next steps are due.
+
+    Args:
+        claim: Ask the queue for jobs.
+        record: Tell the queue which jobs were delivered; ``NEVER`` where none was.
+        renew: Renew the leases, and leave a heartbeat.
+        repair: With the renewal at or after this moment, have the queue look for jobs that stand in no index.
+        listen: Send the listener to wait for jobs of other processes.
+        resume: Ask the queue for anything at all: it has just failed.
+    """
+
+    claim: float = 0.0
+    record: float = NEVER
+    renew: float = 0.0
+    repair: float = 0.0
+    listen: float = NEVER
+    resume: float = 0.0
+
+    def earliest(self, claim_from: float) -> float:
+        """Return when the first step is due, where no claim may come before *claim_from*."""
+        return max(self.resume, min(self.record, self.renew, self.listen, max(self.claim, claim_from)))

@@ -1,0 +1,153 @@
+"""What the outcome of an attempt means: for the breaker, for the job, and for people who ask what is wrong."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from eventspool._delivery.attempt import fail_rest
+from eventspool._guest.log import Log
+from eventspool._guest.throttle import Throttle
+from eventspool._job import Settlement, SettlementKind
+from eventspool._retry import compute_backoff, is_exhausted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eventspool._config import JobOpts
+    from eventspool._delivery.attempt import Outcome
+    from eventspool._delivery.breaker import Breaker
+    from eventspool._exceptions import QueueError
+    from eventspool._heartbeat import Heartbeat
+    from eventspool._job import ClaimedJob
+
+__all__ = ["Assessor"]
+
+_log = Log("eventspool")
+
+
+class Assessor:
+    """
+    Assesses outcomes. One thread's own.
+
+    Args:
+        opts: How often and how patiently a job is tried.
+        breaker: Told of each outcome.
+        heartbeat: Where the last error is noted.
+        jitter: Draws from [0, 1).
+    """
+
+    def __init__(
+        self, opts: JobOpts, breaker: Breaker, heartbeat: Heartbeat, jitter: Callable[[], float]
+    ) -> None:
+        self._opts = opts
+        self._breaker = breaker
+        self._heartbeat = heartbeat
+        self._jitter = jitter
+        self._throttle = Throttle(_log)
+        self.trouble = ""
+        """What the data plane last answered, or what is wrong with the queue; "" where all is well."""
+        self._failures = 0  # of the queue, in a row
+        self.retried = 0
+        """Attempts that ended in a retry."""
+
+    def judge(self, outcome: Outcome, attempts: int, now: float, *, probe: bool) -> bool:
+        """
+        Tell the breaker what *outcome* says of the data plane, and the log where it is not well.
+
+        Args:
+            outcome: Of an attempt at a job.
+            attempts: Those that the job took before.
+            now: The moment, of the monotonic clock.
+            probe: Whether the attempt was the breaker's probe.
+
+        Returns:
+            Whether a failure counts against the job.
+        """
+        counts = outcome.counts
+        was_open = self._breaker.is_open
+        if outcome.answered or outcome.error:
+            self.trouble = outcome.error
+        if outcome.reason == "encrypted":
+            self._throttle.error("%s: check encryption_key. It is kept", outcome.error)
+        if outcome.interrupted:
+            if probe:
+                self._breaker.cancel_probe()
+        elif outcome.answered:
+            self._breaker.record_success(now, probe=probe)
+            if was_open and not self._breaker.is_open:
+                _log.info("the data plane works again")
+        else:
+            excused = not self._breaker.record_failure(
+                now,
+                self._jitter(),
+                probe=probe,
+                attempts=attempts,
+                retry_after=outcome.retry_after,
+                unauthorized=outcome.unauthorized,
+            )
+            counts = counts and not excused
+            self._warn(outcome)
+        return counts
+
+    def _warn(self, outcome: Outcome) -> None:
+        if outcome.unauthorized:
+            self._throttle.error(
+                "delivery is PAUSED: %s; check the write key. Every event is kept", outcome.error
+            )
+        elif self._breaker.is_open:
+            self._throttle.warning("delivery is held up: %s; probing until it works again", outcome.error)
+        elif outcome.error:
+            self._throttle.warning("a delivery failed: %s; it is tried again, nothing is lost", outcome.error)
+
+    def settle(self, job: ClaimedJob, outcome: Outcome, *, counts: bool) -> Settlement:
+        """Return how the lease of a job ends that was not delivered. *counts*: the failure costs the job an attempt."""
+        if outcome.failure is not None:
+            # The answer of the data plane may quote events, so it stays with the batch.
+            self._heartbeat.last_error = f"a batch failed: {outcome.failure.reason}"
+            return Settlement(job.id, SettlementKind.FAIL, failure=outcome.failure)
+        self._heartbeat.last_error = outcome.error or self._heartbeat.last_error
+        attempts = job.attempts + 1
+        if not outcome.counts:
+            return Settlement(job.id, SettlementKind.RELEASE, 0.0, outcome.progress)
+        if counts and self._is_exhausted(job, attempts):
+            return Settlement(job.id, SettlementKind.FAIL, failure=outcome.give_up(attempts))
+        self.retried += 1
+        delay = compute_backoff(
+            attempts,
+            self._opts.backoff_initial,
+            self._opts.backoff_max,
+            self._jitter(),
+            outcome.retry_after,
+        )
+        kind = SettlementKind.RETRY if counts else SettlementKind.RELEASE
+        return Settlement(job.id, kind, delay, outcome.progress)
+
+    def give_up_stalled(self, job: ClaimedJob) -> Settlement | None:
+        """Return how the lease of a job ends that no processor gave back, again and again: perhaps it kills them."""
+        if not (job.stalled and self._is_exhausted(job, job.attempts)):
+            return None
+        error = f"{job.attempts} attempts did not come back"
+        failure = fail_rest("stalled", error, job.payload, job.progress)
+        return Settlement(job.id, SettlementKind.FAIL, failure=failure)
+
+    @property
+    def is_queue_away(self) -> bool:
+        """The queue has failed, and not answered since."""
+        return self._failures > 0
+
+    def note_outage(self, error: QueueError) -> float:
+        """Note that the queue has failed. Return for how many seconds it is left alone."""
+        self._failures += 1
+        self.trouble = self._heartbeat.last_error = str(error)
+        self._throttle.warning("the queue is not available (%s); nothing is lost, trying again", error)
+        return compute_backoff(self._failures, 0.2, 5.0, 0.5 + self._jitter() / 2)
+
+    def note_queue_works(self) -> None:
+        """Note that the queue has answered."""
+        if self._failures:
+            self._failures, self.trouble = 0, ""
+
+    def _is_exhausted(self, job: ClaimedJob, attempts: int) -> bool:
+        age = time.time() - job.created_at
+        return is_exhausted(attempts, self._opts.max_attempts, age, self._opts.retry_for)

@@ -1,0 +1,365 @@
+"""
+The loop that empties the queue: claim, hand out, and end each lease by what the data plane said.
+
+It owns every decision, and all queue traffic but the commits; senders only POST.
+
+    backend --claim--> dispatcher --job--> sender --POST--> data plane
+       ^                   |  ^               |
+       +--ack, settle------+  +----outcome----+
+
+It is a plain object that knows no thread (``_guest.loop.Repeated``). A turn may be cut off at any line, by a ``MemoryError``
+say: it is then repeated, and what was leased and is with no sender is handed out again (``recover``).
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from eventspool._config import Ordering
+from eventspool._delivery.agenda import NEVER, Agenda
+from eventspool._delivery.assessor import Assessor
+from eventspool._delivery.breaker import Breaker, Permission
+from eventspool._delivery.endings import Endings
+from eventspool._delivery.leases import Leases
+from eventspool._delivery.pace import Pace
+from eventspool._exceptions import QueueError
+from eventspool._guest.log import Log
+from eventspool._heartbeat import Heartbeat
+from eventspool._job import Settlement, SettlementKind
+from eventspool._retry import system_random as random
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eventspool._backends import Backend
+    from eventspool._config import JobOpts
+    from eventspool._delivery.attempt import Outcome
+    from eventspool._delivery.exchange import Exchange
+    from eventspool._delivery.sender import Sender
+    from eventspool._job import ClaimedJob
+    from eventspool._settling.settler import JobEnd
+
+__all__ = ["Dispatcher"]
+
+_log = Log("eventspool")
+
+DEFAULT_CONCURRENCY = 8
+_REPAIR_INTERVAL = 60.0
+_LONGEST_IDLE = 5.0
+_ACK_PAUSE = 0.005
+"""Seconds that an acknowledgement waits for others while requests are under way; a crash meanwhile repeats their batches."""
+_LISTEN_PAUSE = 0.02
+"""Seconds without a job after which the listener is sent to wait for one: between two jobs it would only be in the way."""
+_OWN_PACE = 0.5
+"""Seconds after a wake-up by its own process in which the listener is not sent: under load the next wake-up comes sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    job: ClaimedJob
+    probe: bool
+
+
+class Dispatcher:
+    """
+    Hands out a queue's jobs, and records what becomes of them.
+
+    Args:
+        backend: The queue, opened or not: an outage is waited out.
+        exchange: The way to the senders and to the listener.
+        opts: How often and how patiently.
+        ordering: Whether order is kept: then one request is under way at a time.
+        on_settled: Called with how each job ended that was delivered or given up.
+        on_dispatched: Called with how many jobs are in flight: that many senders are wanted.
+        jitter: Draws from [0, 1).
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        exchange: Exchange,
+        opts: JobOpts,
+        *,
+        ordering: Ordering,
+        on_settled: Callable[[JobEnd], object],
+        on_dispatched: Callable[[int], object],
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.exchange = exchange
+        self.senders: list[Sender] = []
+        """What takes its jobs: as many as its owner could make of those that are wanted."""
+        self.concurrency = 1 if ordering is Ordering.FIFO else (opts.concurrency or DEFAULT_CONCURRENCY)
+        """Most requests under way at a time."""
+        self.sent = 0
+        """Jobs that were delivered, whichever process produced them."""
+        self._backend = backend
+        self._on_dispatched = on_dispatched
+        self._agenda = Agenda()
+        self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
+        self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
+        self._assessor = Assessor(opts, self._breaker, self._heartbeat, jitter)
+        self._leases = Leases(backend, opts.visibility_timeout, ordering)
+        self._pace = Pace(self.concurrency, fetches_ahead=ordering is not Ordering.FIFO)
+        self.token = self._leases.token
+        """The name under which jobs are leased."""
+        self._endings = Endings(backend, self.token, on_settled)
+        self._in_flight: dict[str, _Flight] = {}
+        self._heard: list[Outcome | None] = []  # what was taken out of the exchange, until it is dealt with
+        self._woken_at = -NEVER
+        self._leaves_at_once = False
+        self._obstacle = ""
+
+    # -- for any thread ------------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Say that this process has stored a job."""
+        self._woken_at = time.monotonic()
+        self.exchange.wake()
+
+    def end(self, *, at_once: bool = False) -> None:
+        """
+        Claim no more, and end when no request is under way.
+
+        Args:
+            at_once: Give the leases back in spite of requests under way: their outcomes are no longer heard.
+        """
+        self._leaves_at_once = self._leaves_at_once or at_once
+        self.exchange.stop()
+        self._backend.interrupt()
+
+    def deals_with(self, job_id: str) -> bool:
+        """Whether it holds this job, or has not told yet what became of it."""
+        return job_id in self._in_flight or self._endings.deal_with(job_id)
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that are leased to it."""
+        return len(self._in_flight)
+
+    @property
+    def retried(self) -> int:
+        """Attempts that ended in a retry."""
+        return self._assessor.retried
+
+    @property
+    def is_paused(self) -> bool:
+        """The data plane is down or refuses the write key; only probes are sent."""
+        return self._breaker.is_open
+
+    @property
+    def hindrance(self) -> str:
+        """What keeps jobs from being delivered, in one sentence; "" where nothing is known to."""
+        return self._obstacle or self._assessor.trouble
+
+    # -- what its loop repeats -----------------------------------------------------------------------------------------
+
+    def patience(self, now: float) -> float:
+        """Return how many seconds it has nothing to do, unless an outcome or a wake-up comes."""
+        if self._is_to_leave:
+            return 0.0
+        claim_from = NEVER
+        if len(self._in_flight) < self._pace.capacity and not self.exchange.is_stopping:
+            claim_from = self._breaker.opens_until if self._breaker.is_open else 0.0
+        return min(max(self._agenda.earliest(claim_from) - now, 0.0), _LONGEST_IDLE)
+
+    def wait(self, patience: float | None) -> bool:
+        """Wait for an outcome or a wake-up, and keep it for the turn. Return whether one came."""
+        outcomes = self.exchange.outcomes
+        try:
+            self._heard.append(outcomes.get(timeout=patience) if patience != 0 else outcomes.get_nowait())
+        except queue.Empty:
+            return False
+        return True
+
+    def turn(self, now: float) -> bool:
+        """Collect outcomes, record them, keep leases alive, claim more; at the end, leave."""
+        try:
+            self._step(now)
+        except QueueError as error:
+            self._wait_out(error)
+        if not self._is_to_leave:
+            return True
+        self._leave()
+        self.exchange.end(len(self.senders))
+        return False
+
+    def recover(self, error: BaseException) -> None:
+        """After a turn that was cut off, hand out again what is in flight and with no sender."""
+        _log.error("the processor met %s and goes on", type(error).__name__)
+        self._agenda.claim = 0.0
+        for _ in self.exchange.take_back():
+            pass
+        known = {sender.job.id for sender in list(self.senders) if sender.job is not None}
+        while self.wait(0.0):
+            pass
+        known.update(outcome.job_id for outcome in self._heard if outcome is not None)
+        for job_id, flight in self._in_flight.items():
+            if job_id not in known:
+                self.exchange.jobs.put(flight.job)
+        if not any(flight.probe for flight in self._in_flight.values()):
+            self._breaker.cancel_probe()  # the breaker would wait for ever for a probe that was begun and not sent
+
+    @property
+    def _is_to_leave(self) -> bool:
+        return self.exchange.is_stopping and (self._leaves_at_once or not self._in_flight)
+
+    def _step(self, now: float) -> None:
+        self._collect()
+        agenda, stopping = self._agenda, self.exchange.is_stopping
+        if now < agenda.resume:
+            return
+        claims = not stopping and now >= agenda.claim
+        if claims or not self._in_flight or self._endings.are_urgent or now >= agenda.record:
+            self._record()
+        if now >= agenda.renew:
+            self._renew(now)
+        if claims:
+            self._claim(now)
+        if now >= agenda.listen:
+            agenda.listen = NEVER
+            self.exchange.listening.set()
+
+    def _leave(self) -> None:
+        try:
+            self._collect()  # what was heard while the last step took its time
+            self._record()
+        except QueueError:
+            _log.warning("the queue could not be told of the last deliveries; they will be repeated")
+        self._leases.leave()
+
+    def _wait_out(self, error: QueueError) -> None:
+        pause = self._assessor.note_outage(error)
+        agenda, now = self._agenda, time.monotonic()
+        agenda.claim = agenda.renew = now + pause
+        if self._endings.acks or self._endings.settlements:
+            agenda.resume = now + min(pause, 0.5)
+
+    # -- jobs ------------------------------------------------------------------------------------------------------------
+
+    def _claim(self, now: float) -> None:
+        agenda = self._agenda
+        if self._leases.are_unheard:
+            if self._in_flight:  # the lease of what is under way would go, too: wait for the last of them
+                agenda.claim = now + _LONGEST_IDLE
+                return
+            self._leases.forget_unheard()
+            agenda.renew = now  # we are still here
+        permission = self._breaker.permission(now)
+        room = self._pace.capacity - len(self._in_flight)
+        if permission is Permission.HOLD:
+            # What is under way decides what comes next; where nothing is, time does.
+            agenda.claim = now + _LONGEST_IDLE if self._in_flight else self._breaker.opens_until
+            return
+        probe = permission is Permission.PROBE
+        if room <= 0:
+            return
+        if probe and self._in_flight:
+            agenda.claim = now + _LONGEST_IDLE  # the outcome of what is under way brings us back
+            return
+        claim = self._leases.claim(1 if probe else room, probe=probe)
+        self._assessor.note_queue_works()
+        self._obstacle = claim.obstacle
+        agenda.listen = NEVER
+        if claim.jobs:
+            self.exchange.listening.clear()
+            if probe:
+                self._breaker.begin_probe()
+            for job in claim.jobs:
+                self._dispatch(job, probe=probe)
+            self._leases.are_unheard = False
+            self._on_dispatched(len(self._in_flight))
+            if probe or len(claim.jobs) == room or claim.wait is None or self._endings.settlements:
+                agenda.claim = now  # there may be more, or something to record
+                return
+        self._leases.are_unheard = False
+        agenda.claim = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
+        if self._backend.shared:
+            agenda.listen = max(now + _LISTEN_PAUSE, self._woken_at + _OWN_PACE)
+
+    def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
+        if job.id in self._in_flight:  # its lease had run out under us, and we have just got it back
+            return
+        stalled = self._assessor.give_up_stalled(job)
+        if stalled is not None:
+            self._endings.add(stalled)
+            if probe:
+                self._breaker.cancel_probe()
+            return
+        self._in_flight[job.id] = _Flight(job, probe)
+        self.exchange.jobs.put(job)
+
+    def _take_back(self) -> None:
+        """Give back jobs that no sender has begun."""
+        for job in self.exchange.take_back():
+            flight = self._in_flight.pop(job.id)
+            if flight.probe:
+                self._breaker.cancel_probe()
+            self._endings.add(Settlement(job.id, SettlementKind.RELEASE, 0.0, job.progress))
+
+    # -- outcomes ----------------------------------------------------------------------------------------------------------
+
+    def _collect(self) -> None:
+        while self._heard or self.wait(0.0):
+            outcome = self._heard[0]
+            if outcome is not None:
+                self._take(outcome)
+            elif not self._assessor.is_queue_away:
+                self._agenda.claim = 0.0
+            del self._heard[0]
+
+    def _take(self, outcome: Outcome) -> None:
+        """Turn a sender's outcome into the end of a lease. The breaker learns of it, too. Bears repeating."""
+        flight = self._in_flight.get(outcome.job_id)
+        if flight is None:  # a sender that was cut off has sent the job again
+            self.exchange.go_on()  # the breaker learns nothing of this outcome, so nothing else would let the senders go on
+            return
+        now = time.monotonic()
+        self._heartbeat.add(outcome.requests)
+        self._pace.note(outcome.requests, now)
+        was_open = self._breaker.is_open
+        counts = self._assessor.judge(outcome, flight.job.attempts, now, probe=flight.probe)
+        if self._breaker.is_open:
+            self._take_back()  # else they would burn an attempt
+            self.exchange.go_on()  # what is handed out from now on is a probe
+        if was_open or self._breaker.is_open:
+            self._agenda.claim = 0.0
+        if outcome.delivered:
+            if not self._endings.acks:
+                self._agenda.record = now + _ACK_PAUSE
+            self._endings.add_delivery(outcome.job_id, outcome.purged)
+        else:
+            self._endings.add(self._assessor.settle(flight.job, outcome, counts=counts))
+        self._in_flight.pop(outcome.job_id, None)
+        self.sent += outcome.delivered
+        if self._leases.are_unheard and not self._in_flight:
+            self._agenda.claim = min(self._agenda.claim, now)
+
+    # -- queue traffic -------------------------------------------------------------------------------------------------------
+
+    def _record(self) -> None:
+        """Tell the queue how leases ended. What it cannot be told now is kept for the next turn."""
+        self._endings.acknowledge()
+        self._agenda.record = NEVER
+        if self._endings.settle():
+            self._agenda.claim = 0.0
+        self._endings.tell()
+
+    def _renew(self, now: float) -> None:
+        if self._pace.has_stalled(now):
+            self._take_back()
+        held, note = list(self._in_flight), ""
+        if self._backend.shared:
+            note = self._heartbeat.note(
+                in_flight=len(held), sent=self.sent, retried=self.retried, paused=self.is_paused
+            )
+        self._leases.renew(held, note)
+        self._assessor.note_queue_works()
+        self._agenda.renew = now + self._leases.interval
+        if now >= self._agenda.repair:
+            self._agenda.repair = now + _REPAIR_INTERVAL
+            self._leases.repair()

@@ -1,0 +1,100 @@
+"""
+The ends of leases that the queue has not recorded yet.
+
+What was delivered is never sent again by this process, even when the queue cannot be told: the acknowledgement is kept, and
+repeated until it is recorded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventspool._guest.log import Log
+from eventspool._guest.throttle import Throttle
+from eventspool._settling.settler import JobEnd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eventspool._backends import Backend
+    from eventspool._job import Settlement
+
+__all__ = ["Endings"]
+
+
+_log = Log("eventspool")
+
+
+class Endings:
+    """
+    Keeps how leases ended, and records it. One thread's own, but for ``deal_with``.
+
+    Args:
+        backend: The queue.
+        token: The processor's.
+        on_settled: Told how each job ended: of a delivery at once, of a failure when it is recorded.
+    """
+
+    def __init__(self, backend: Backend, token: str, on_settled: Callable[[JobEnd], object]) -> None:
+        self._backend = backend
+        self._token = token
+        self._on_settled = on_settled
+        self._throttle = Throttle(_log)
+        self.acks: list[str] = []
+        """Jobs that were delivered."""
+        self.settlements: dict[str, Settlement] = {}
+        """Jobs that were not, by id."""
+        self._untold: list[tuple[Settlement, bool]] = []
+        """What the queue has recorded, or refused to, and *on_settled* does not know yet."""
+
+    @property
+    def are_urgent(self) -> bool:
+        """Something else than deliveries is to be recorded, or told: that does not wait for more of the kind."""
+        return bool(self.settlements or self._untold)
+
+    def deal_with(self, job_id: str) -> bool:
+        """Return whether *on_settled* is yet to be told that this job failed. For any thread."""
+        return job_id in self.settlements or any(
+            settlement.job_id == job_id for settlement, _ in list(self._untold)
+        )
+
+    def add_delivery(self, job_id: str, purged: tuple[int, ...]) -> None:
+        """Note that a job was delivered, but for the events at *purged*. Bears repeating."""
+        if job_id not in self.acks:
+            self.acks.append(job_id)
+        self._on_settled(JobEnd(job_id, purged=purged, is_recorded=False))
+
+    def add(self, settlement: Settlement) -> None:
+        """Note how the lease of a job ends that was not delivered. Bears repeating."""
+        self.settlements[settlement.job_id] = settlement
+
+    def acknowledge(self) -> None:
+        """Tell the queue what was delivered. Raises ``QueueError``: then it is told again with the next call."""
+        if self.acks:
+            self._backend.ack(self.acks)
+            self.acks = []
+
+    def settle(self) -> bool:
+        """Tell the queue how the other leases ended. Return whether any did. Raises ``QueueError`` like ``acknowledge``."""
+        if not self.settlements:
+            return False
+        settlements = list(self.settlements.values())
+        self._untold += zip(settlements, self._backend.settle(self._token, settlements), strict=True)
+        self.settlements = {}
+        return True
+
+    def tell(self) -> None:
+        """Tell *on_settled* which jobs have failed for good."""
+        while self._untold:
+            self._tell(*self._untold[0])
+            del self._untold[0]
+
+    def _tell(self, settlement: Settlement, done: bool) -> None:  # noqa: FBT001
+        failure = settlement.failure
+        if failure is None:
+            return
+        if not done:  # another processor has the job, or we were cut off behind the step: the queue knows
+            done = self._backend.lookup([settlement.job_id]).get(settlement.job_id) is not None
+        if done:
+            self._on_settled(JobEnd(settlement.job_id, failure, failure.purged))
+            self._throttle.warning(f"%d events were given up ({failure.reason})", failure.events)

@@ -1,0 +1,54 @@
+"""
+Imports on first use, and forks: a child that is forked amid an import waits for ever for the module's lock, whose holder the
+child does not have.
+
+So a fork waits until no other thread imports, and a thread that is about to import waits until no other one forks. Both wait
+for a bounded time, for each may be waiting for the other through a lock that is not ours: a thread that configures ``logging``
+holds the lock of ``logging`` while it makes a handler, which may make a client; and Python's fork waits for that lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+from eventspool._guest.process import FORK_PATIENCE, await_forks, before_fork, in_child, is_forking
+
+__all__ = ["importing"]
+
+_POLL = 0.001
+"""Seconds between two looks whether the imports that a fork waits for are over."""
+
+
+class _Importing:
+    """``with importing:`` around imports. A nested one, such as in a signal handler, waits no second time."""
+
+    def __init__(self) -> None:
+        self._threads: list[int] = []
+        before_fork(self._await_imports)
+        in_child(self._threads.clear)
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        nested = me in self._threads
+        self._threads.append(me)  # first this, then the look: so a fork sees us, or we see the fork
+        while not nested and is_forking():
+            self._threads.remove(me)
+            ceased = await_forks()
+            self._threads.append(me)
+            if not ceased:
+                return
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ValueError):  # this is a child, forked amid our imports
+            self._threads.remove(threading.get_ident())
+
+    def _await_imports(self, deadline: float) -> None:
+        me = threading.get_ident()
+        deadline = min(deadline, time.monotonic() + FORK_PATIENCE)
+        while any(thread != me for thread in list(self._threads)) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+
+
+importing = _Importing()

@@ -1,0 +1,333 @@
+"""
+The queue as operators see it: they look into it, pause it, retry, purge and export.
+
+The command line, the dashboard and programs of our users call the same methods, so nothing here knows of terminals or of HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from eventspool._backends import create_backend, import_driver
+from eventspool._backends.apart import set_apart
+from eventspool._config import QueueOpts, require_number
+from eventspool._envelope import EnvelopeError, open_envelope
+from eventspool._events.decoding import decode_event
+from eventspool._exceptions import ConfigError, QueueError
+from eventspool._heartbeat import read_note
+from eventspool._job import JobState
+from eventspool._operate.erasure import concerns, erase_from
+from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from types import TracebackType
+
+    from eventspool._backends import Backend
+    from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
+    from eventspool._operate.erasure import Erasure
+
+__all__ = ["Queue", "open_queue"]
+
+
+class Queue:
+    """
+    One queue's jobs. Every method raises ``QueueUnavailable`` while the queue cannot be reached.
+
+    Args:
+        backend: Where the jobs are.
+        owns_backend: Close it together with this view of it.
+    """
+
+    def __init__(self, backend: Backend, *, owns_backend: bool = True) -> None:
+        self._backend = set_apart(backend)
+        self._owns_backend = owns_backend
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections, unless they belong to a client."""
+        if self._owns_backend:
+            self._backend.close()
+
+    def stats(self) -> QueueStats:
+        """Count jobs, events and bytes by state, without reading payloads. Cheap enough to ask every second."""
+        return self._backend.stats()
+
+    def processors(self) -> list[ProcessorInfo]:
+        """
+        List the processors that were seen within the last half minute, the oldest first. Each describes itself every 2 s.
+
+        Cheap enough to ask every second.
+        """
+        found = [read_note(*sighting) for sighting in self._backend.processors()]
+        return sorted(found, key=lambda each: (each.started_at, each.token))
+
+    def failed_reasons(self) -> dict[str, Depth]:
+        """Count the failed jobs by reason, without reading payloads."""
+        return dict(self._backend.reasons())
+
+    def pause(self) -> None:
+        """
+        Hand out no more jobs, to any processor, until ``resume``. Batches that are being sent are sent to the end.
+
+        The queue remembers the pause over restarts. Events are accepted as before. Processors of versions older than this
+        method do not obey.
+        """
+        self._backend.pause(True)
+
+    def resume(self) -> None:
+        """End a ``pause``; idle processors wake up."""
+        self._backend.pause(False)
+
+    def jobs(self, state: str = "failed", limit: int = 50, after: str | None = None) -> list[Job]:
+        """
+        List jobs, oldest first.
+
+        Args:
+            state: ``waiting``, ``delayed``, ``leased`` or ``failed``.
+            limit: How many at most.
+            after: The last id of the page before.
+        """
+        require_number("limit", limit, 1, integer=True)
+        return self._backend.jobs(state_of(state), limit=limit, after=after)
+
+    def events(self, job_id: str) -> list[dict[str, Any]]:
+        """
+        Return the decoded events of one job.
+
+        Raises:
+            QueueError: There is no such job, or its payload cannot be read.
+        """
+        try:
+            return [decode_event(event) for event in self._open(job_id)]
+        except QueueError:
+            raise
+        except ValueError:  # no encoder of ours wrote this
+            raise QueueError(
+                f"job {job_id!r} cannot be read: an event in it is no JSON object, or too deep"
+            ) from None
+
+    def retry_failed(
+        self,
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+    ) -> int:
+        """
+        Put failed jobs back into the queue with no attempts counted: all of them, or those that meet every condition given.
+
+        A job that fails again before this method returns stays failed. Return how many were put back.
+
+        Args:
+            ids: Only these jobs.
+            reason: Only those that failed for this reason.
+            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
+            on_job: Called, page by page, with the number of jobs that were tried.
+        """
+        return self._act(self._backend.replay, Selection((JobState.FAILED,), ids, reason, older_than), on_job)
+
+    def retry_now(
+        self,
+        ids: Sequence[str] | None = None,
+        *,
+        older_than: float | None = None,
+        on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+    ) -> int:
+        """
+        Make delayed jobs due at once, their attempts unchanged: all of them, or those that meet every condition given.
+
+        Return how many were delayed.
+
+        Args:
+            ids: Only these jobs.
+            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
+            on_job: Called, page by page, with the number of jobs that were tried.
+        """
+        done: set[str] = set()
+
+        def expedite(page: Sequence[str]) -> int:
+            # A job that has failed again meanwhile is delayed anew, and keeps its backoff.
+            fresh = [job_id for job_id in page if job_id not in done]
+            done.update(fresh)
+            return self._backend.expedite(fresh)
+
+        return self._act(expedite, Selection((JobState.DELAYED,), ids, None, older_than), on_job)
+
+    def purge(
+        self,
+        state: str = "failed",
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+    ) -> int:
+        """
+        Delete jobs for good, those that meet every condition given. Return how many. A leased job is never deleted.
+
+        Args:
+            state: ``waiting``, ``delayed`` or ``failed``.
+            ids: Only these jobs.
+            reason: Only those that failed for this reason.
+            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
+            on_job: Called, page by page, with the number of jobs that were tried.
+        """
+        only = state_of(state)
+        if only not in PURGEABLE:
+            raise ConfigError("leased jobs are being sent; they cannot be purged")
+        chosen = Selection((only,), ids, reason, older_than)
+        return self._act(lambda page: self._backend.purge(only, page), chosen, on_job)
+
+    def _act(
+        self, act: Callable[[Sequence[str]], int], chosen: Selection, on_job: Callable[[int], object]
+    ) -> int:
+        """
+        Call *act* with the ids of the chosen jobs, page by page, and add up its answers.
+
+        Only as many jobs are listed as there were at the beginning. Workers and producers that add to the list as fast as this
+        thread takes out of it would otherwise keep it here for ever.
+        """
+        if chosen.ids is None:
+            stats = self._backend.stats()
+            most = sum(getattr(stats, state.value).jobs for state in chosen.states)
+            chosen = replace(chosen, most=most)
+        count = 0
+        for page in chosen.pages_of_ids(self._backend):
+            count += act(page)
+            on_job(len(page))
+        return count
+
+    def erase(
+        self,
+        user_id: str,
+        state: str | None = None,
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        dry_run: bool = False,
+        on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+    ) -> Erasure:
+        """
+        Delete one user's events for good, out of the jobs that meet every condition given (as in ``purge``).
+
+        A batch that also holds events of others is stored anew without this user's. Batches that are being sent, were sent in
+        part or cannot be read are left and named: ask again until the answer ``is_complete``.
+
+        Args:
+            user_id: Only events whose ``userId``, ``anonymousId`` or ``previousId`` this is.
+            state: Only jobs in this state; ``None`` means every state.
+            ids: Only these jobs.
+            reason: Only those that failed for this reason.
+            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
+            dry_run: Change nothing, only count. A batch that was sent in part is then counted as one that can be changed.
+            on_job: Called with 1 for every job that was looked at.
+        """
+        # Forth and back, because a job may change its state while the other states are listed.
+        states = (state_of(state),) if state is not None else (*STATES, *reversed(STATES))
+        chosen = Selection(states, ids, reason, older_than)
+        found = {job.id: job for page in chosen.pages(self._backend) for job in page}
+        return erase_from(self._backend, found.values(), user_id, dry_run=dry_run, on_job=on_job)
+
+    def export(
+        self,
+        path: str | os.PathLike[str],
+        state: str = "failed",
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        older_than: float | None = None,
+        user_id: str | None = None,
+    ) -> int:
+        """
+        Write events to *path*, JSON lines, one event each: those of the jobs that meet every condition given (as in
+        ``purge``; also of leased jobs; of the jobs *ids* in any state). Return how many.
+
+        The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back
+        in. Jobs whose payload cannot be read are left out; they stay where they are.
+        """
+        import tempfile
+        from pathlib import Path
+
+        target = Path(path)
+        chosen = Selection((state_of(state),), ids, reason, older_than)
+        written = 0
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for page in chosen.pages_of_ids(self._backend):
+                    written += sum(self.write_events(file, page, user_id=user_id).values())
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        return written
+
+    def write_events(
+        self, file: IO[bytes], ids: Iterable[str], *, user_id: str | None = None
+    ) -> dict[str, int]:
+        """
+        Write the events of the jobs *ids*, or one user's of them, to an open *file*, JSON lines. Return how many by job.
+
+        A job that is gone or cannot be read is not in the answer, so the caller does not take it for saved.
+        """
+        written: dict[str, int] = {}
+        for job_id in ids:
+            try:
+                events = self._open(job_id)
+            except QueueError:
+                continue
+            if user_id is not None:
+                events = [event for event in events if concerns(event, user_id)]
+            file.writelines(event + b"\n" for event in events)
+            written[job_id] = len(events)
+        return written
+
+    def _open(self, job_id: str) -> list[bytes]:
+        payload = self._backend.payload(job_id)
+        if payload is None:
+            raise QueueError(f"there is no job {job_id!r} with a payload in this queue")
+        try:
+            return open_envelope(payload).split()
+        except EnvelopeError as error:
+            raise QueueError(f"job {job_id!r} cannot be read: {error}") from None
+
+
+def open_queue(
+    url: str,
+    queue_name: str = "hightouchEventsQueue",
+    prefix: str = "hightouch",
+    *,
+    encryption_key: str | Sequence[str] | None = None,
+) -> Queue:
+    """
+    Open a queue to look into it and to steer it.
+
+    Args:
+        url: ``redis://…``, ``rediss://…``, ``unix://…``, ``valkey://…`` or ``sqlite:///path``.
+        queue_name: The queue's name.
+        prefix: What its keys begin with.
+        encryption_key: The key that opens its payloads, as in ``QueueOpts``. Without it everything but the events can be seen.
+
+    Raises:
+        ConfigError: The URL, a name or the key is wrong, or a package is missing.
+        QueueUnavailable: The queue cannot be reached.
+    """
+    opts = QueueOpts(url=url, queue_name=queue_name, prefix=prefix, encryption_key=encryption_key)
+    import_driver(opts)
+    backend = create_backend(opts, observe=True)
+    backend.open()
+    return Queue(backend)

@@ -1,0 +1,191 @@
+"""What becomes of the call of an event method: accepted, refused or discarded, and counted once."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from eventspool._beginning import Beginning, Interrupted
+from eventspool._events import methods
+from eventspool._events.event import EventEncoder
+from eventspool._events.kinds import COMMON, KINDS
+from eventspool._events.methods import EventMethods
+from eventspool._exceptions import EventError, EventSpoolError, RefusedError
+from eventspool._guest.lifecycle import call_soon, is_exiting
+from eventspool._guest.log import Log
+from eventspool._guest.thread import NoThread, is_ours
+from eventspool._guest.throttle import Throttle
+from eventspool._settling.stats import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from eventspool._config import ClientOpts
+    from eventspool._events.methods import Callback
+    from eventspool._pipeline import Pipeline
+    from eventspool._settling.reporting import Reporter
+
+__all__ = ["Reception", "waits_in_vain"]
+
+_log = Log("eventspool")
+
+_MAX_PENDING_REPORTS = 1000
+_ALARM_INTERVAL = 0.5
+"""Seconds after which a durable call wakes the flusher once more: an exception may have cut another caller's wake-up off."""
+
+
+class Reception(EventMethods):
+    """
+    Takes events, or says why it does not. Never raises into the host, but for ``strict``.
+
+    Args:
+        opts: The client's options.
+        reporter: Tells the host's ``on_error`` of refusals.
+    """
+
+    _beginning: Beginning
+
+    def __init__(self, opts: ClientOpts, reporter: Reporter) -> None:
+        self._opts = opts
+        self._reporter = reporter
+        self._encoder = EventEncoder(max_event_bytes=opts.max_event_bytes)
+        self._put = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin to count, in this process or in a forked child."""
+        self._throttle = Throttle(_log)
+        self._refused = Tally()
+        self._unconfirmed = Tally()
+        self._discarded = Tally()
+
+    def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
+        if methods.capture is not None:
+            methods.capture(encoded)
+            return self._discard(message_id, callback)
+        put = self._put
+        if put is None or callback is not None:
+            return self._accept_slowly(encoded, message_id, callback)
+        return message_id if put(encoded) else self._refuse_full(encoded)
+
+    def _discard(self, message_id: str, callback: Callback | None) -> str:
+        self._discarded.add("discarded")
+        if callback is not None:
+            self._call_back(callback, None, message_id)
+        return message_id
+
+    def _call_back(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have *callback* called soon, also where this call has interrupted the making of what calls back."""
+        try:
+            callbacks = self._beginning.pipe().callbacks
+        except Interrupted:
+            call_soon(self._run_callback, callback, *args)
+        else:
+            callbacks.submit(callback, *args)
+
+    def _run_callback(self, callback: Callable[..., object], *args: Any) -> None:
+        self._reporter.finish(callback(*args))
+
+    def _accept_slowly(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
+        """Accept the first event of a process, one with a callback, or one that must be stored before we return."""
+        if not self._opts.enable:
+            return self._discard(message_id, callback)
+        try:
+            pipeline = self._beginning.ready or self._beginning.start()
+        except Interrupted as error:
+            return self._refuse(RefusedError(str(error), "starting"), encoded)
+        except NoThread as error:
+            return self._refuse(RefusedError(str(error), "closed" if is_exiting() else "starting"), encoded)
+        is_durable = self._opts.durability == "persisted"
+        if is_durable and not pipeline.backend.durable:
+            message = "durability='persisted' needs persistence=… or create_persistence_queue()"
+            return self._refuse(RefusedError(message, "no_queue"), encoded)
+        reply: queue.SimpleQueue[bool] | None = queue.SimpleQueue() if is_durable else None
+        if callback is not None or reply is not None:
+            encoded = pipeline.ledger.watch(
+                encoded, callback, message_id, reply.put if reply is not None else None
+            )
+        if not self._choose_put(pipeline)(encoded):
+            return self._refuse_full(encoded)
+        if reply is None or self._await_stored(pipeline, reply):
+            return message_id
+        self._unconfirmed.add("unconfirmed")
+        self._throttle.warning(
+            "storing events takes too long; calls return None, their events are kept in memory where they can be"
+        )
+        return None
+
+    def _await_stored(self, pipeline: Pipeline, reply: queue.SimpleQueue[bool]) -> bool:
+        """Wait for the commit that stores one event. Return whether it came to that."""
+        if waits_in_vain():
+            return False
+        deadline = time.monotonic() + self._opts.timeout
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                return reply.get(timeout=min(left, _ALARM_INTERVAL))
+            pipeline.buffer.alarm()
+        return False
+
+    # -- refusals ----------------------------------------------------------------------------------------------------------
+
+    def _refuse_invalid(self, error: EventError, kind: str, arguments: dict[str, Any]) -> str | None:
+        # Before Python 3.13 the caller's frame holds this dictionary. With the error in it, whose traceback holds the frame,
+        # all of it, the client too, would wait for the garbage collector.
+        arguments.pop("error", None)
+        if self._opts.strict:
+            raise error
+        fields = {**KINDS[kind].fields, **COMMON}
+        given = {field: arguments.get(name) for field, name in fields.items()}
+        told = {field: value for field, value in given.items() if value is not None}
+        return self._refuse(error, {"type": kind, **told})
+
+    def _refuse_full(self, encoded: bytes) -> str | None:
+        if self._beginning.is_closed:
+            return self._refuse(RefusedError("the client is closed", "closed"), encoded)
+        size = self._opts.max_internal_queue_size
+        return self._refuse(RefusedError(f"{size} events wait in memory already", "buffer_full"), encoded)
+
+    def _refuse(self, error: EventError | RefusedError, event: bytes | dict[str, Any]) -> str | None:
+        """Count a refusal, log it, and tell the host. Never raises, returns ``None`` for the event method to return."""
+        self._refused.add(error.reason)
+        self._throttle.warning(f"refused an event ({error.reason}): %s", error)
+        is_told = self._reporter.on_error is not None and not self._reporter.is_reporting
+        if is_told and not sys.is_finalizing():
+            with contextlib.suppress(Interrupted):
+                callbacks = self._beginning.pipe().callbacks
+                if callbacks.backlog < _MAX_PENDING_REPORTS:
+                    callbacks.submit(_report_refusal, self._reporter, error, event)
+        return None
+
+    def _take_pipeline(self, pipeline: Pipeline | None) -> None:
+        """Have events go straight into *pipeline*, unless their callers wait until each is stored."""
+        if pipeline is None or self._opts.durability == "persisted":
+            self._put = None
+        else:
+            self._put = self._choose_put(pipeline)
+
+    def _choose_put(self, pipeline: Pipeline) -> Callable[[bytes], bool]:
+        """Return what puts an event into the buffer. Without an observer an event pays nothing for there being such."""
+        put, mark, observer = pipeline.buffer.put, pipeline.ledger.mark, self._beginning.observer
+        if observer is None:
+            return put
+        return lambda encoded: put(mark(encoded, observer.origin()))
+
+
+def waits_in_vain() -> bool:
+    """
+    Whether nothing comes of waiting here for what our threads do.
+
+    A destructor may have called us on one of them, which must not wait for itself, or while the interpreter is taken down,
+    when no thread but the last one runs.
+    """
+    return is_ours() or sys.is_finalizing()
+
+
+def _report_refusal(reporter: Reporter, error: EventSpoolError, event: bytes | dict[str, Any]) -> None:
+    from eventspool._events.decoding import decode_event
+
+    reporter.report(error, [decode_event(event) if isinstance(event, bytes) else event])

@@ -1,0 +1,132 @@
+"""
+What hangs on single events: a callback, a durable call that waits for the commit, the request that the event came from.
+
+Such an event travels as a ``WatchedEvent`` through the buffer. When it becomes part of a job, what hangs on it is kept here
+by the event's number or by the job's id, until the ledger settles the job. The ledger's lock guards all of it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from operator import call
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from eventspool._exceptions import DeliveryError
+
+__all__ = ["WatchedEvent", "Watchers"]
+
+MAX_ORIGINS = 10_000
+"""Origins kept for open jobs: in a long outage there would be one for every request."""
+
+
+class WatchedEvent(bytes):
+    """An encoded event that carries something along to the ledger. In every other respect it is its bytes."""
+
+    callback: Callable[..., object] | None = None
+    message_id: str = ""
+    origin: object | None = None
+    stored: Callable[[bool], object] | None = None
+
+
+class Watchers:
+    """What hangs on the events of open jobs."""
+
+    def __init__(self) -> None:
+        self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}  # by event number
+        self._stored_calls: dict[str, list[Callable[[bool], object]]] = {}  # by job: durable calls that wait
+        self._origins: dict[str, tuple[object, ...]] = {}  # by job
+        self._is_used = False  # events that carry something are looked for only where there ever was one
+
+    # -- on the caller's thread, without the lock ----------------------------------------------------------------------
+
+    def watch(
+        self,
+        encoded: bytes,
+        callback: Callable[..., object] | None,
+        message_id: str,
+        stored: Callable[[bool], object] | None = None,
+    ) -> bytes:
+        """
+        Return *encoded* as an event whose end is told to ``callback(error, message_id)``.
+
+        Once the event is in the queue ``stored(True)`` is called, perhaps again and again; ``stored(False)`` where it is lost.
+        """
+        self._is_used = True
+        event = WatchedEvent(encoded)
+        event.callback, event.message_id, event.stored = callback, message_id, stored
+        return event
+
+    def mark(self, encoded: bytes, origin: object | None) -> bytes:
+        """Return *encoded* as an event whose job remembers *origin*."""
+        if origin is None:
+            return encoded
+        self._is_used = True
+        event = encoded if type(encoded) is WatchedEvent else WatchedEvent(encoded)
+        event.origin = origin
+        return event
+
+    # -- under the ledger's lock ---------------------------------------------------------------------------------------
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether a callback waits for the end of an event."""
+        return bool(self._callbacks)
+
+    def note_job(self, job_id: str, first: int, events: Sequence[bytes]) -> None:
+        """Keep what hangs on *events*, the first of which has the number *first*. May be repeated."""
+        if not self._is_used:
+            return
+        origins: dict[int, object] = {}  # by identity: a request's events share theirs
+        waiting: list[Callable[[bool], object]] = []
+        for number, event in enumerate(events, first):
+            if type(event) is WatchedEvent:
+                if event.callback is not None:
+                    self._callbacks[number] = (event.callback, event.message_id)
+                if event.origin is not None:
+                    origins[id(event.origin)] = event.origin
+                if event.stored is not None:
+                    waiting.append(event.stored)
+        if waiting:
+            self._stored_calls[job_id] = waiting
+        if origins and sum(map(len, self._origins.values())) + len(origins) <= MAX_ORIGINS:
+            self._origins[job_id] = tuple(origins.values())
+
+    def origins(self, job_id: str) -> tuple[object, ...]:
+        """Return what the events of an open job were marked with, each origin once; nothing where there were too many."""
+        return self._origins.get(job_id, ())
+
+    def find_calls(
+        self, numbers: range, errors: Mapping[int, DeliveryError]
+    ) -> Iterator[Callable[[], object]] | None:
+        """Return the callbacks of the events with these *numbers*, ready to be called; *errors* are by position."""
+        calls: list[Callable[[], object]] = []
+        if self._callbacks:
+            for position, number in enumerate(numbers):
+                if (entry := self._callbacks.get(number)) is not None:
+                    # By way of operator.call, since a host may have passed something that cannot be called.
+                    calls.append(partial(call, entry[0], errors.get(position), entry[1]))
+        return iter(calls) if calls else None
+
+    def has_callback(self, numbers: range) -> bool:
+        """Say whether a callback waits for one of the events with these *numbers*."""
+        return bool(self._callbacks) and any(map(self._callbacks.__contains__, numbers))
+
+    def say_stored(self, job_id: str, stored: bool) -> None:  # noqa: FBT001
+        """Tell the durable calls that wait for a job. May be repeated."""
+        for reply in self._stored_calls.get(job_id, ()):
+            reply(stored)
+        self._stored_calls.pop(job_id, None)
+
+    def end_stored_calls(self) -> None:
+        """Tell every durable call that waits that its event will not be stored any more."""
+        for job_id in list(self._stored_calls):
+            self.say_stored(job_id, False)
+
+    def forget(self, job_id: str, numbers: range) -> None:
+        """Forget what hung on a job, and the callbacks of the events with these *numbers*. May be repeated."""
+        self._origins.pop(job_id, None)
+        for number in numbers:
+            self._callbacks.pop(number, None)
