@@ -13,6 +13,8 @@ from conservation import every_event_is_somewhere
 
 __all__ = ["every_event_is_somewhere"]
 
+pytest_plugins = ["shares"]
+
 # The same examples in every run, and no deadline: how long one takes on a busy machine says nothing about the code.
 settings.load_profile("ci")  # Hypothesis' own; `--hypothesis-profile=default` looks for new examples
 

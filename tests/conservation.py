@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from eventspool._client import Client
-from eventspool._stats import Tally, find_imbalances
+from eventspool._settling.stats import Tally, find_imbalances
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,39 +37,32 @@ def find_lies(client: Client, patience: float = _PATIENCE) -> list[str]:
 
 def _look(client: Client) -> list[str]:
     returned = client._returned.counts()
-    if client._pipeline is None and not returned:
+    if client._beginning.pipeline is None and not returned:
         return []
     stats = client.stats()
     lies = find_imbalances(stats, calls=sum(returned.values()))
     if returned.get("id", 0) != stats.accepted + stats.discarded - stats.unconfirmed:
         lies.append(f"{returned} were returned, but {stats}")
-    return lies + _recount(client)
+    return lies if client._beginning.pipeline is None else lies + _recount(client)
 
 
 def _recount(client: Client) -> list[str]:
-    pipeline = client._pipeline
-    buffer, ledger = pipeline.buffer, pipeline.ledger
-    if not pipeline._flusher._taking.acquire(timeout=_PATIENCE):
+    pipeline = client._beginning.pipeline
+    found = pipeline.flusher.audit(_PATIENCE)
+    if found is None:
         return ["the flusher does not let go of the buffer"]
-    try:  # nothing is on its way from the buffer to the ledger
-        with ledger._lock:
-            counts, opened = ledger.counts(), ledger._batched
-            jobs = {job_id: job.events for job_id, job in ledger._open.items()}
-            stored = sum(events for job_id, events in jobs.items() if job_id not in ledger._unstored)
-            spilled = sum(jobs[job_id] for job_id in ledger._spilled)
-        taken, held, waiting = buffer.taken, buffer.held, buffer.waiting
-    finally:
-        pipeline._flusher._taking.release()
-    known = sum(jobs.values()) + counts.delivered + counts.failed + counts.lost
+    audit, taken, held, waiting = found
+    counts = audit.counts
+    known = audit.open + counts.delivered + counts.failed + counts.lost + counts.unfollowed
     claims = {
-        "taken from the buffer": (opened, taken),
+        "taken from the buffer": (audit.batched, taken),
         "in a job or settled": (known, taken),
-        "stored": (stored, counts.stored),
-        "in the spill file": (spilled, counts.spilled),
+        "stored": (audit.stored + counts.unfollowed, counts.stored),
+        "in the spill file": (audit.spilled, counts.spilled),
     }
-    if not client._closed:
-        elsewhere = stored if pipeline.backend.durable else 0
-        claims["in memory"] = (waiting + sum(jobs.values()) - elsewhere, held)
+    if not client._beginning.is_closed:
+        elsewhere = audit.stored if pipeline.backend.durable else 0
+        claims["in memory"] = (waiting + audit.open - elsewhere, held)
     return [
         f"{was} events are {what}, counted are {count}"
         for what, (was, count) in claims.items()

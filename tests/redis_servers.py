@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from eventspool._backends import redis as redis_backend
-from eventspool._backends.redis import RedisBackend
-from eventspool._config import RedisOpts
+from eventspool._backends.redis import backend as redis_backend
+from eventspool._backends.redis.backend import RedisBackend
+from eventspool._config import Ordering, RedisOpts
 from eventspool._redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ for _, name in ipairs({'t', 'p'}) do
     redis.call('HSET', key .. name, found[i], moved(time) .. rest)
   end
 end
-for _, field in ipairs({'last', 'clock', 'swept'}) do
+for _, field in ipairs({'last', 'clock', 'swept', 'holder'}) do
   local time, rest = string.match(redis.call('HGET', key .. 'm', field) or '', '^(%d+)(.*)$')
   if time then redis.call('HSET', key .. 'm', field, moved(time) .. rest) end
 end
@@ -84,17 +84,23 @@ def make_backend(
     redis_opts = options.pop("opts", None) or RedisOpts(
         url=url, socket_timeout=options.pop("socket_timeout", 5.0)
     )
-    defaults = {"prefix": "test", "fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
+    defaults = {"prefix": "test", "ordering": Ordering.NONE, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
     return RedisBackend(redis_opts, queue_name=queue_name or f"q{next(_numbers)}", **{**defaults, **options})
 
 
 def move_clock(client: redis.Redis, prefix: str, seconds: float) -> None:
     """
-    Have it look to a queue as if its server's clock had been moved on by *seconds*, or set back where they are negative.
+    Make it look to a queue as if its server's clock had been moved on by *seconds*, or set back where they are negative.
 
     The clock of a server cannot be moved, so all times that the queue has noted are moved the other way.
     """
     client.eval(_SHIFT, 1, prefix, round(seconds * 1e6))
+
+
+def drop_queue_lease(client: redis.Redis, prefix: str) -> None:
+    """Make it look to a queue in strict order as if the lease of the processor that has it had run out."""
+    client.delete(prefix + "l")
+    client.hdel(prefix + "m", "holder")
 
 
 def documented_acl() -> list[str]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ast
+import copy
+import dataclasses
 import importlib.metadata
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_type_hints
 
 import pytest
 
@@ -92,6 +95,68 @@ def test_the_exported_names_are_the_documented_ones():
     assert sorted(eventspool.__all__) == sorted(documented.split())
 
 
+PUBLIC = [getattr(eventspool, name) for name in eventspool.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("thing", PUBLIC, ids=lambda thing: thing.__name__)
+def test_a_public_name_says_eventspool_and_is_found_there(thing):
+    """Tracebacks, ``help`` and pickles name no module that may move."""
+    assert f"{thing.__module__}.{thing.__qualname__}" == f"eventspool.{thing.__name__}"
+    assert pickle.loads(pickle.dumps(thing)) is thing
+
+
+@pytest.mark.parametrize(
+    "kind", [thing for thing in PUBLIC if dataclasses.is_dataclass(thing)], ids=lambda kind: kind.__name__
+)
+def test_the_types_of_public_values_can_be_looked_up(kind):
+    """By tools that look for names in the module that ``__module__`` names, and find fewer in eventspool."""
+    assert set(get_type_hints(kind)) == {field.name for field in dataclasses.fields(kind)}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        eventspool.JobOpts(max_attempts=3),
+        eventspool.QueueOpts(redis_opts={"host": "redis"}),
+        eventspool.ClientStats(accepted=1),
+        eventspool.FlushResult(delivered=1),
+        eventspool.QueueStats(waiting=eventspool.Depth(1, 2, 3)),
+        eventspool.ProcessorInfo("token"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_public_values_are_copied_and_pickled(value):
+    assert pickle.loads(pickle.dumps(value)) == copy.copy(value) == value
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        eventspool.ConfigError("wrong"),
+        eventspool.EventError("wrong", "too_large"),
+        eventspool.RefusedError("full", "buffer_full"),
+        eventspool.DeliveryError("refused", "rejected", 400),
+        eventspool.QueueUnavailable("away"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_come_out_of_another_process_whole(error):
+    again = pickle.loads(pickle.dumps(error))
+
+    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
+
+
+def test_the_loggers_are_named_after_the_package():
+    """Hosts set up ``eventspool``, and nothing is named after a module, which may move."""
+    names = set()
+    for path in (ROOT / "src/eventspool").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Log", "logging.getLogger"):
+                names.update(ast.unparse(argument) for argument in node.args)
+
+    assert names - {"name", "log_format"} <= {"'eventspool'", "'eventspool.queue'", "'eventspool.worker'"}
+
+
 def test_nothing_else_looks_public():
     """Every module is private but for those that the documentation names."""
     public = {path.stem for path in (ROOT / "src/eventspool").iterdir() if not path.name.startswith("_")}
@@ -120,7 +185,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 def test_the_wheel_is_small(wheel):
     """The sample of the CDNOW purchases travels with the package, the whole file stays in the repository."""
-    assert wheel.stat().st_size < 500_000
+    assert wheel.stat().st_size < 600_000
 
 
 def test_the_version_is_the_installed_one():
@@ -151,29 +216,6 @@ def test_the_locked_requirements_are_hashed_and_name_no_host():
         pins = re.findall(r"^\S+==", text, re.MULTILINE)
         hashed = re.findall(r"^\S+==.* \\\n    --hash=sha256:", text, re.MULTILINE)
         assert len(pins) == len(hashed) > 0, path.name
-
-
-def test_the_bill_of_materials_names_every_pinned_package_and_is_the_same_every_time():
-    """CycloneDX, from the lock of a full installation; it needs neither a network nor a clock."""
-    command = [sys.executable, "tools/sbom.py"]
-    first, second = (
-        subprocess.run(
-            command, check=True, capture_output=True, cwd=ROOT, env={**os.environ, "PYTHONHASHSEED": seed}
-        )
-        for seed in ("1", "2")
-    )
-    bill = json.loads(first.stdout)
-    pins = re.findall(r"^([\w.-]+)==([^\s;]+)", (ROOT / "requirements/demo.txt").read_text(), re.MULTILINE)
-
-    assert first.stdout == second.stdout
-    assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")
-    assert bill["metadata"]["component"]["purl"] == f"pkg:pypi/eventspool@{eventspool.__version__}"
-    assert sorted((part["name"], part["version"]) for part in bill["components"]) == sorted(pins)
-    for part in bill["components"]:
-        assert part["purl"] == f"pkg:pypi/{part['name']}@{part['version']}"
-        hashes = [h for file in part["externalReferences"] for h in file["hashes"]]
-        assert hashes
-        assert all(h["alg"] == "SHA-256" and len(h["content"]) == 64 for h in hashes)
 
 
 def test_every_module_says_what_it_is_for():

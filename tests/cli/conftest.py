@@ -114,7 +114,7 @@ def queue(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def enqueue(queue: dict[str, str]) -> Callable[..., None]:
-    """Store a job of one event per name, for nobody to deliver yet."""
+    """Store a job of one event per name. No processor runs that would deliver it."""
     opts = QueueOpts(url=queue["EVENTSPOOL_QUEUE"], queue_name=queue["EVENTSPOOL_QUEUE_NAME"])
 
     def enqueue(*names: str) -> None:

@@ -126,7 +126,7 @@ def test_looking_at_a_queue_that_is_not_there_does_not_create_it(run, tmp_path):
 
 def test_a_bug_is_reported_without_a_traceback():
     code = (
-        "import sys; from eventspool import _queue; from eventspool.__main__ import main\n"
+        "import sys; from eventspool.__main__ import main\n"
         "import eventspool._cli.commands.queue.opened as q\n"
         "def broken(*a, **k): raise KeyError('secret')\n"
         "q.open_queue = broken; sys.argv[1:] = ['queue', 'status', '-q', 'redis://x']; main()"

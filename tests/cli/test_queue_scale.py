@@ -23,7 +23,12 @@ LIMIT = 0.2
 NAME = "million"
 
 
-@pytest.fixture(scope="module", params=["sqlite", "redis"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=pytest.mark.rotating("a million jobs", kind)) for kind in ("sqlite", "redis")
+    ],
+)
 def million(request, tmp_path_factory):
     """A queue of a million jobs, some of them delayed, leased and failed, with a worker; and its URL."""
     with RedisServer() as server:
@@ -78,6 +83,7 @@ def test_status_of_a_million_jobs_takes_less_than_200_ms(million, run):
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # as the other one is, so that they share a queue
 @pytest.mark.timeout(600)
 def test_status_reads_no_payload(million, run, payload_reads):
     done = run("queue", "status", "-q", million, "--queue-name", NAME)

@@ -7,15 +7,18 @@ import json
 import signal
 import subprocess
 import tempfile
+from pathlib import Path
 
 import pytest
 
 from eventspool import Job, ProcessorInfo, QueueOpts, QueueStats
 from eventspool._backends import create_backend
-from eventspool._cli.commands.queue.opened import PAGE
 from eventspool._cli.commands.queue.status import Rates, _obstacle, sparkline
 from eventspool._cli.commands.queue.tail import _Follower
 from eventspool._job import JobState, NewJob, new_job_id
+from eventspool._operate.selection import PAGE
+
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 
 
 def ids(run, queue, state="failed"):
@@ -197,8 +200,9 @@ def test_failed_groups_by_reason_and_says_what_to_do(run, failed):
 
     assert (group["reason"], group["jobs"], group["events"]) == ("rejected", 2, 2)
     assert "404" in group["error"]
-    assert "refused" in shown.err
     assert "rejected" in shown.out
+    [advice] = [line for line in shown.err.splitlines() if line.startswith("rejected: ")]
+    assert advice in OPERATIONS.read_text("utf-8").splitlines(), "the page shows an example"
     run("queue", "retry", **failed)
     assert run("queue", "failed", "--json", **failed).json == []
     assert "Nothing failed" in run("queue", "failed", **failed).err

@@ -122,6 +122,7 @@ def count(url):
         return json.loads(answer.read())["unique"]
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_the_story_of_an_outage_and_a_failed_event(terminal, redis_server, tmp_path, kind):

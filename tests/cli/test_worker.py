@@ -134,7 +134,7 @@ def test_a_second_signal_ends_it_at_once_and_gives_the_lease_back(start, plane, 
 
 
 def test_once_fails_where_it_cannot_be_ended_in_good_order(run, target, queue, monkeypatch):
-    """1, as for any failure: 128 and more is for signals, and nobody sent one."""
+    """1, as for any failure: 128 and more is for signals, and none was sent."""
 
     def leave(status):
         raise SystemExit(status)
@@ -359,3 +359,28 @@ def test_a_paused_queue_is_said(start, target, queue, enqueue):
     out, _ = process.communicate(timeout=30)
 
     assert json.loads(out).items() >= {"queue_paused": True, "waiting": 1, "batches": 0}.items()
+
+
+@pytest.mark.parametrize("command", [("worker", "--once"), ("send", "-"), ("doctor",)])
+def test_a_proxy_and_authorities_are_options_of_all_that_go_to_the_data_plane(
+    run, target, queue, command, tmp_path
+):
+    """They are read from the environment, too, and a wrong one is wrong usage; a password in it is not repeated."""
+    (tmp_path / "no.pem").write_text("no certificate")
+    for name, value in (("proxy", "socks5://user:canary@p"), ("ca-file", str(tmp_path / "no.pem"))):
+        variable = f"EVENTSPOOL_{name.upper().replace('-', '_')}"
+        for done in (
+            run(*command, f"--{name}", value, **target, **queue),
+            run(*command, **target, **queue, **{variable: value}),
+        ):
+            assert (done.status, "canary" in done.err) == (2, False)
+            assert name.replace("-", "_") in done.err
+
+
+def test_a_worker_goes_through_the_proxy_it_is_told(run, target, queue, enqueue):
+    """One that refuses connections shows that it was asked; "" goes past that of the environment."""
+    enqueue("a")
+    at = "http://127.0.0.1:9"
+    done = run("doctor", "--proxy", at, **target, **queue)
+    assert f"the proxy {at} refused the connection" in done.out
+    assert run("worker", "--once", "--proxy", "", "--json", **target, **queue, HTTP_PROXY=at).status == 0

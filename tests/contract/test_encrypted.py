@@ -1,12 +1,14 @@
-"""A backend that encrypts keeps the contract of the one that it stands before."""
+"""An encrypting backend keeps the contract of its inner backend."""
 
 from __future__ import annotations
 
 import os
+import runpy
 from dataclasses import replace
 
 import pytest
 
+from eventspool._backends import Backend, encrypted
 from eventspool._backends.encrypted import EncryptedBackend
 from eventspool._backends.memory import MemoryBackend
 from eventspool._contract.suite import QueueContract
@@ -18,7 +20,7 @@ OVERHEAD_BYTES = len(encrypt(b"", KEYS))
 
 
 class Shrunk(MemoryBackend):
-    """Counts a payload as large as it was before it was encrypted, which is what the contract's tests know."""
+    """Counts payloads by their size before encryption, which is the size that the contract's tests expect."""
 
     def commit(self, jobs):
         self._max_bytes += OVERHEAD_BYTES * len(jobs)
@@ -50,3 +52,11 @@ class TestEncrypted(QueueContract):
             return backend
 
         return make
+
+
+def test_a_method_that_is_new_in_the_protocol_has_to_be_decided_on(monkeypatch):
+    """If it were passed on unseen, it might store in the clear what is to be encrypted."""
+    runpy.run_path(encrypted.__file__)
+    monkeypatch.setattr(Backend, "peek", lambda _self: b"", raising=False)
+    with pytest.raises(TypeError, match="peek"):
+        runpy.run_path(encrypted.__file__)

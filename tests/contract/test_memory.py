@@ -28,7 +28,7 @@ def test_stale_order_entries_do_not_pile_up():
     for _ in range(5000):
         backend.claim("t", limit=1, visibility_timeout=60)
         backend.settle("t", [release(job.id)])
-    assert len(backend._due) < 1100
+    assert len(backend._entries.due) < 1100
 
 
 def test_purged_jobs_are_forgotten_after_a_day():
@@ -38,6 +38,6 @@ def test_purged_jobs_are_forgotten_after_a_day():
     backend.commit(jobs)
     backend.purge(JobState.WAITING, ids[:1])
     now += 86_400.0
-    assert backend.lookup(ids[:1]) == {ids[0]: PURGED}, "nobody needs the room yet"
+    assert backend.lookup(ids[:1]) == {ids[0]: PURGED}, "it is forgotten by the next purge, and not before"
     backend.purge(JobState.WAITING, ids[1:])
     assert backend.lookup(ids) == {ids[1]: PURGED}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eventspool._backends.sqlite import SQLiteBackend
-from eventspool._config import SQLiteOpts
+from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._config import Ordering, SQLiteOpts
 from eventspool._contract.suite import QueueContract
 
 
@@ -14,12 +14,12 @@ class TestSQLite(QueueContract):
     def backend_factory(self, tmp_path):
         opened = []
 
-        def make(*, fifo=False, max_jobs=1_000_000, max_bytes=1 << 30):
+        def make(*, ordering=Ordering.NONE, max_jobs=1_000_000, max_bytes=1 << 30):
             backend = SQLiteBackend(
                 SQLiteOpts(path=str(tmp_path / "queue.db")),
                 queue_name="q",
                 prefix="p",
-                fifo=fifo,
+                ordering=ordering,
                 max_jobs=max_jobs,
                 max_bytes=max_bytes,
             )
@@ -32,6 +32,6 @@ class TestSQLite(QueueContract):
             backend.close()
 
     def test_it_outlives_its_handle_and_is_shared(self, backend):
-        """Else much of the contract would not be asked."""
+        """Otherwise many tests of the contract would check nothing."""
         assert backend.durable
         assert backend.shared

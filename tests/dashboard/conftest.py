@@ -76,7 +76,7 @@ def queue(opts: QueueOpts):
 
 @pytest.fixture
 def enqueue(opts: QueueOpts) -> Callable[..., None]:
-    """Store one job for each list of (event, properties), for nobody to deliver yet."""
+    """Store one job for each list of (event, properties). No processor runs that would deliver it."""
 
     def enqueue(*batches: list[tuple[str, dict[str, Any]]]) -> None:
         for batch in batches:

@@ -59,6 +59,8 @@ def test_the_commonest_bad_answers_are_named():
     [
         ({"503": 1, "timeout": 1}, "They are retried."),
         ({"400": 1, "200": 3}, "Events that it refuses end up in Failures."),
+        ({"404": 1, "413": 3}, "Events that it refuses end up in Failures."),
+        ({"401": 1, "9" * 5000: 3}, "They are retried."),
         ({"400": 1, "503": 3}, "They are retried; events that it refuses end up in Failures."),
     ],
 )

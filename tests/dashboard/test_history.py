@@ -1,4 +1,4 @@
-"""The samples behind the charts: one a second at most, and only while somebody looks."""
+"""The samples behind the charts: one a second at most, and only while a page is open."""
 
 from __future__ import annotations
 

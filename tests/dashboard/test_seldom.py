@@ -1,4 +1,4 @@
-"""What costs the queue much is asked seldom, whoever asks."""
+"""A question that costs the queue much is asked seldom, however many pages ask it."""
 
 from __future__ import annotations
 

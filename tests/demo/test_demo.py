@@ -50,6 +50,7 @@ def wait_until(condition, timeout: float = 20.0):
     return value
 
 
+@pytest.mark.rotating("whole demos")
 def test_on_sqlite_nothing_is_lost(tmp_path):
     result = check(start("--json", folder=tmp_path), kills=5)
 
@@ -58,11 +59,13 @@ def test_on_sqlite_nothing_is_lost(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.rotating("whole demos")
 def test_on_a_private_redis_nothing_is_lost(tmp_path):
     assert check(start("--redis", "--kills", "2", "--json", folder=tmp_path), kills=2)["queue"] == "redis"
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.rotating("whole demos")
 def test_the_users_redis_is_left_as_it_was(tmp_path):
     with RedisServer() as server, redis.Redis.from_url(server.url) as client:
         client.set("mine", 1)
@@ -71,6 +74,7 @@ def test_the_users_redis_is_left_as_it_was(tmp_path):
         assert client.keys() == [b"mine"]
 
 
+@pytest.mark.rotating("whole demos")
 def test_without_kills_and_for_people(tmp_path):
     process = start("--kills", "0", folder=tmp_path)
     out, err = process.communicate(timeout=90)
@@ -81,6 +85,7 @@ def test_without_kills_and_for_people(tmp_path):
     assert "\x1b" not in out + err
 
 
+@pytest.mark.rotating("whole demos")
 def test_keep_keeps_the_queue_the_log_and_the_result(tmp_path):
     check(start("--kills", "0", "--json", "--keep", str(tmp_path / "kept"), folder=tmp_path), kills=0)
 

@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eventspool import Client, open_queue
-from eventspool._stats import find_imbalances
+from eventspool._settling.stats import find_imbalances
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,17 +149,18 @@ def unmeasured_environment() -> dict[str, str]:
 
 
 def run_python(
-    code: str, *args: str, timeout: float = 30.0, check: bool = True, measured: bool = True
+    code: str | Path, *args: str, timeout: float = 30.0, check: bool = True, measured: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """
-    Run *code* in a fresh interpreter, warnings being errors, and return what it printed.
+    Run *code*, or the file of that path, in a fresh interpreter, warnings being errors, and return what it printed.
 
     Not *measured*, without coverage: it has a lock that a child forked beside other threads may inherit locked, and that a
     signal handler may interrupt the holder of.
     """
     env = dict(os.environ) if measured else unmeasured_environment()
+    program = [str(code)] if isinstance(code, Path) else ["-c", code]
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, *args],
+        [sys.executable, "-W", "error", *program, *args],
         env=env,
         capture_output=True,
         text=True,
@@ -168,3 +170,12 @@ def run_python(
     if check:
         assert result.returncode == 0, f"exit status {result.returncode}\n{result.stdout}\n{result.stderr}"
     return result
+
+
+_SAID = "keeps no append-only file", "create_persistence_queue was called again"
+"""What programs are told rightly: of the test's own Redis, and of a call that comes a second time."""
+
+
+def unexpected_lines(errors: str) -> list[str]:
+    """Return the lines that a program had no reason to write to its standard error."""
+    return [line for line in errors.splitlines() if not any(map(line.count, _SAID))]

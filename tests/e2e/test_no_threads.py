@@ -45,6 +45,7 @@ def test_an_event_is_refused_while_a_thread_is_missing_and_the_next_one_starts_i
     assert [event["event"] for event in plane.events] == ["E"]
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("name", [*THREADS, "listener"])
 def test_a_client_that_could_not_start_closes_at_once_and_leaves_no_thread(clients, refused, store, name):
     before = set(threading.enumerate())
@@ -57,7 +58,7 @@ def test_a_client_that_could_not_start_closes_at_once_and_leaves_no_thread(clien
     eventually(lambda: set(threading.enumerate()) <= before, "its threads end")
 
 
-@pytest.mark.parametrize("name", ["sender-0", "processor", "handover"])
+@pytest.mark.parametrize("name", ["sender-0", "processor"])
 @pytest.mark.parametrize("end", ["event", "call", "close"])
 def test_a_queue_that_comes_without_its_threads_gets_them_later(clients, plane, refused, store, name, end):
     """Told as an error that the queue is not available now; what memory holds is delivered all the same, once."""
@@ -93,15 +94,31 @@ def test_a_missing_thread_is_handed_to_the_callback_of_the_queue(clients, refuse
     assert_delivered(client, 1)
 
 
-def test_a_flush_raises_nothing_and_its_callback_hears_that_nobody_waits(clients, plane, refused, store):
+def test_a_flush_raises_nothing_and_its_callback_is_called_without_a_thread_of_its_own(
+    clients, plane, refused, store
+):
     client = clients(persistence=store.opts(), flush_interval=3600.0)
-    refused.update([*THREADS, "flush"])
+    refused.update([*THREADS, "executor", "callbacks"])
     assert client.flush().pending == 0
-    refused.discard("flusher")
-    refused.difference_update(THREADS)
+    refused.clear()
     client.track("u1", "E")
+    refused.add("executor")
     client.flush(callback := Calls())
     [(error, result)] = callback.await_calls(1)
-    assert isinstance(error, QueueError)
-    assert result.delivered + result.pending == 1
-    assert plane.wait_for(1, timeout=PATIENCE), "it was hastened all the same"
+    assert (error, result.delivered) == (None, 1)
+
+
+def test_without_any_more_threads_every_call_still_does_its_work(clients, plane, refused, store):
+    """The caller's own thread does it; callbacks run at the latest when the client closes."""
+    client = clients(persistence=store.opts(), flush_interval=3600.0)
+    client.track("u1", "E")
+    assert_delivered(client, 1)
+    eventually(lambda: "eventspool-executor" not in {thread.name for thread in threading.enumerate()})
+    refused.update(["executor", "callbacks"])
+    called = Calls()
+    assert client.track("u1", "E", callback=called)
+    assert_delivered(client, 2)
+    assert client.stats().delivered == 2
+    assert client.queue.stats().waiting.jobs == 0
+    client.close(timeout=PATIENCE)
+    assert [error for error, _ in called.await_calls(1)] == [None]

@@ -93,8 +93,8 @@ def test_poison_is_parked_with_a_reason_and_delivery_goes_on(clients, plane, sto
     assert_delivered(client, 1)
     eventually(lambda: plane.received("stored-1"), "the good batch among the poison arrives")
     eventually(lambda: client.queue.stats().failed.jobs == len(POISON) + 2, "all poison is parked")
-    assert set(plane.unique_ids()) == {"stored-1", message_id}
     assert callback.await_calls(1) == [(None, message_id)]
+    assert set(plane.unique_ids()) == {"stored-1", message_id}
 
     failed = {job.id: job for job in client.queue.jobs("failed", limit=100)}
     for job_id, name in named.items():

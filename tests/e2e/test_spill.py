@@ -78,9 +78,16 @@ def test_events_of_an_outage_arrive_in_order_and_once(clients, plane, redis_serv
     assert plane.stats().duplicates == 0
     callback.await_calls(len(ids))
     assert set(callback.outcomes().values()) == {None}
-    assert client.stats().spilled == spilled_events(spill, durable) == 0
-    lines = [(r.levelname, r.getMessage()) for r in caplog.records if "spill file" in r.getMessage()]
-    assert [level for level, _ in lines] == ["WARNING", "INFO"], lines
+    eventually(
+        lambda: spilled_events(spill, durable) == 0, "what was moved leaves the file after it was delivered"
+    )
+    assert client.stats().spilled == 0
+
+    def lines():
+        return [(r.levelname, r.getMessage()) for r in caplog.records if "spill file" in r.getMessage()]
+
+    eventually(lambda: len(lines()) >= 2, "it says that the file is empty")
+    assert [level for level, _ in lines()] == ["WARNING", "INFO"], lines()
 
 
 def test_a_durable_call_is_acknowledged_while_redis_is_away(clients, plane, redis_server, durable, spill):
@@ -245,15 +252,17 @@ def test_a_process_that_is_killed_leaves_its_events_to_the_next(plane, clients, 
     assert set(plane.unique_ids()) <= set(account.issued)
 
 
+@pytest.mark.rotating
 @pytest.mark.slow
 @pytest.mark.timeout(200)
+@pytest.mark.parametrize("seed", [11, 12, 13])
 def test_kills_while_events_go_into_the_file_and_out_of_it_lose_nothing(
-    plane, clients, redis_server, durable, spill
+    plane, clients, redis_server, durable, spill, seed
 ):
-    """Two processes share the file; one after the other is killed at random, as is Redis."""
-    dice, account = random.Random(11), Account()
+    """Two processes share the file; one after the other is killed at random, as is Redis. Twelve kills in all."""
+    dice, account = random.Random(seed), Account()
     children = [Child(plane, durable, account, "persisted", f"s{n}", spill=spill, **SHARED) for n in range(2)]
-    for number in range(2, 14):
+    for number in range(2, 6):
         for child in children:
             child.listen(0.05)
         redis_server.kill()
@@ -268,7 +277,7 @@ def test_kills_while_events_go_into_the_file_and_out_of_it_lose_nothing(
     clients(persistence=durable.opts(is_multi_processor=True), spill=spill).flush()
     eventually(lambda: not spilled_events(spill, durable), "the file empties", timeout=30.0)
     drain(plane, durable, account, **SHARED)
-    assert len(account.acked) > 500
+    assert len(account.acked) > 170
     assert account.acked <= set(plane.unique_ids()) <= set(account.issued)
 
 
@@ -341,3 +350,16 @@ def test_a_client_for_a_queue_in_a_file_refuses_a_spill_file(tmp_path, spill):
 
     with pytest.raises(ConfigError, match="spill"):
         Client("key", persistence=f"sqlite:///{tmp_path}/queue.db", spill=spill)
+
+
+@pytest.mark.parametrize("timeout", [0.0, 0.05])
+def test_the_shortest_close_puts_into_the_file_what_redis_refuses(clients, tmp_path, timeout):
+    """The close is over before the turn that would have done so."""
+    for number in range(8):
+        spill = f"sqlite:///{tmp_path}/{number}.db"
+        client = clients(persistence=f"unix://{tmp_path}/nobody", spill=spill, flush_interval=3600.0)
+        for _ in range(5):
+            client.track("u1", "E")
+        client.close(timeout=timeout)
+        assert client.stats().lost == 0
+        assert client.stats().spilled == 5

@@ -1,8 +1,11 @@
-"""The rules of the six calls, and their wire format (contract, section 1)."""
+"""The rules of the six calls, and their wire format."""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import textwrap
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, StrEnum
@@ -284,7 +287,7 @@ def test_a_local_time_that_the_spring_skips_is_one_of_its_neighbours(encoder, de
     [
         *("", "junk", "2026-13-01", "2026-02-30T00:00Z", "1764000000", "\ud800", b"2026-01-01"),
         *(1764000000000, 10**400, float("nan"), float("inf"), Decimal(1), True),
-        *([], object(), pd.NaT, np.datetime64("NaT")),
+        *([], object(), pd.NaT, np.datetime64("NaT", "ns")),
     ],
 )
 def test_junk_is_no_timestamp(encoder, given):
@@ -361,3 +364,20 @@ def test_the_size_limit_is_exact_and_in_bytes(fast, text):
         short.track, "u", "e", {"v": text * 100}, timestamp=AT, message_id="m", reason="too_large"
     )
     assert f"max_event_bytes ({size - 1})" in message
+
+
+def test_a_refused_call_leaves_nothing_to_the_collector():
+    """Neither the host's arguments nor the client, for as long as the collector does not come."""
+    program = """
+    import gc, weakref
+    from eventspool import Client
+    class Held(dict): pass
+    client, held = Client("key"), Held()
+    gc.disable()
+    assert client.track("", "E", held) is None
+    known = weakref.ref(held)
+    del held
+    print(known())
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True)
+    assert done.stdout == "None\n", done.stderr

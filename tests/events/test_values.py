@@ -6,15 +6,19 @@ import array
 import collections
 import dataclasses
 import enum
+import fractions
 import ipaddress
 import itertools
 import math
 import pathlib
+import re
 import types
 import typing
 import uuid
+import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from unittest import mock
 
 import attrs
 import msgspec
@@ -23,6 +27,7 @@ import pandas as pd
 import pydantic
 import pydantic.v1
 import pytest
+import starlette.datastructures
 import uuid_utils
 
 from eventspool._events.encoding import MAX_DEPTH, without_surrogates
@@ -128,7 +133,7 @@ class Path:
 
 NOT_A_NUMBER = [math.nan, math.inf, -math.inf, Decimal("NaN"), Decimal("sNaN"), Decimal("-Infinity")]
 NOT_A_NUMBER += [np.float32("nan"), np.float64("inf"), np.longdouble("nan"), Float("nan")]
-NOTHING = [None, pd.NA, pd.NaT, np.datetime64("NaT"), np.ma.masked]
+NOTHING = [None, pd.NA, pd.NaT, np.datetime64("NaT", "ns"), np.ma.masked]
 
 
 @pytest.mark.parametrize("given", NOT_A_NUMBER + NOTHING, ids=map(str, itertools.count()))
@@ -221,6 +226,21 @@ def test_no_number_and_nothing_are_null(value, given):
         (ipaddress.ip_network("fe80::/10"), "fe80::/10"),
         (ipaddress.ip_interface("10.0.0.1/8"), "10.0.0.1/8"),
         (pd.Period("2026-01"), "2026-01"),
+        (pd.Categorical(["a", None]), ["a", None]),
+        (pd.array([1, None], dtype="Int64"), [1, None]),
+        (collections.UserString("text"), "text"),
+        (collections.UserList([AT]), [UTC_TEXT]),
+        (collections.UserDict(a=AT), {"a": UTC_TEXT}),
+        (fractions.Fraction(-1, 3), "-1/3"),
+        (re.compile(r"\d+"), r"\d+"),
+        (zoneinfo.ZoneInfo("Europe/Berlin"), "Europe/Berlin"),
+        (pydantic.HttpUrl("https://shop.example/a"), "https://shop.example/a"),
+        (pydantic.PostgresDsn("postgres://a.example,b.example/x"), "postgres://a.example,b.example/x"),
+        (pydantic.SecretStr("hush"), "**********"),
+        (pydantic.SecretBytes(b"hush"), "**********"),
+        (pydantic.v1.SecretStr("hush"), "**********"),
+        (pydantic.v1.SecretBytes(b"hush"), "**********"),
+        (starlette.datastructures.URL("https://shop.example/?a=1"), "https://shop.example/?a=1"),
     ],
     ids=map(str, itertools.count()),
 )
@@ -282,7 +302,9 @@ def test_what_utf8_cannot_hold_is_replaced(encoder, decode, value, given, expect
         (Model, "ModelMetaclass"),
         (Exception("x"), "Exception"),
         (Ellipsis, "ellipsis"),
-        (pydantic.SecretStr("x"), "SecretStr"),
+        (mock.MagicMock(), "MagicMock"),
+        (mock.Mock(spec=Item), "Mock"),
+        (types.SimpleNamespace(a=1), "SimpleNamespace"),
         (pd.DataFrame({"a": [1]}), "DataFrame"),
     ],
     ids=map(str, itertools.count()),
@@ -310,24 +332,104 @@ def test_an_iterator_is_refused_unread(encoder):
 @pytest.mark.parametrize(
     "key", [1, None, True, 1.5, ("a",), b"a", uuid.UUID(int=1), AT, Color.RED, Level.HIGH]
 )
-def test_keys_that_are_no_strings_are_refused_by_the_path_of_their_container(encoder, key):
+def test_keys_of_an_argument_that_are_no_strings_are_refused(encoder, key):
     bad = {"ok": 1, key: 2}
     for call, path in (
         (lambda: encoder.track("u", "e", bad), "properties"),
-        (
-            lambda: encoder.track("u", "e", {"products": [0, 1, {"price": bad}]}),
-            "properties.products[2].price",
-        ),
-        (lambda: encoder.track("u", "e", {}, {"device": bad}), "context.device"),
+        (lambda: encoder.track("u", "e", types.MappingProxyType(bad)), "properties"),
         (lambda: encoder.track("u", "e", {}, bad), "context"),
-        (lambda: encoder.track("u", "e", integrations={"All": bad}), "integrations.All"),
+        (lambda: encoder.track("u", "e", integrations=bad), "integrations"),
         (lambda: encoder.identify("u", bad), "traits"),
-        (lambda: encoder.group("u", "g", {"a": types.MappingProxyType(bad)}), "traits.a"),
+        (lambda: encoder.group("u", "g", bad), "traits"),
     ):
         with pytest.raises(EventError) as caught:
             call()
         assert str(caught.value) == f"{path}: keys must be strings"
         assert caught.value.reason == "unencodable"
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        (1, "1"),
+        (-(10**30), "-1" + 30 * "0"),
+        (None, "null"),
+        (True, "true"),
+        (1.5, "1.5"),
+        (math.nan, "null"),
+        (Decimal("1.10"), "1.10"),
+        (uuid.UUID(int=1), str(uuid.UUID(int=1))),
+        (AT, UTC_TEXT),
+        (date(2026, 11, 23), "2026-11-23"),
+        (Color.RED, "red"),
+        (Color.WHEN, UTC_TEXT),
+        (Level.HIGH, "3"),
+        (Int(5), "5"),
+        (np.int64(7), "7"),
+        (ipaddress.ip_address("::1"), "::1"),
+        (pathlib.PurePosixPath("/a"), "/a"),
+        (pydantic.HttpUrl("https://shop.example/"), "https://shop.example/"),
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_keys_further_down_are_written_as_the_same_value_would_be(encoder, decode, value, key, expected):
+    assert value({key: 2, "ok": {key: [{key: 3}]}}) == {expected: 2, "ok": {expected: [{expected: 3}]}}
+    assert decode(encoder.track("u", "e", {}, {"device": {key: 1}}))["context"]["device"] == {expected: 1}
+    assert decode(encoder.track("u", "e", integrations={"A": {key: 1}}))["integrations"] == {
+        "A": {expected: 1}
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (("a",), "tuple"),
+        (b"a", "bytes"),
+        (frozenset({"a"}), "frozenset"),
+        (object(), "object"),
+        (1j, "complex"),
+    ],
+)
+def test_keys_without_a_form_are_refused_by_the_path_of_their_container(encoder, key, name):
+    for properties, path in (
+        ({"products": [0, 1, {"price": {"ok": 1, key: 2}}]}, "properties.products[2].price"),
+        ({"a": types.MappingProxyType({key: 2})}, "properties.a"),
+    ):
+        with pytest.raises(EventError) as caught:
+            encoder.track("u", "e", properties)
+        assert str(caught.value) == f"{path}: a key of type {name} cannot be encoded"
+        assert caught.value.reason == "unencodable"
+
+
+class Alike(str):
+    """Text that is never equal to another."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {1: "a", "1": "b"},
+        {None: 1, "null": 2},
+        dict.fromkeys(("\ud800", "\udfff"), 1),
+        {"\ud83d\ude00": 1, "\U0001f600": 2},
+        {Color.RED: 1, "red": 2},
+        {Alike("k"): 1, Alike("k"): 2},
+    ],
+    ids=map(str, itertools.count()),
+)
+def test_two_keys_that_become_the_same_are_refused_and_neither_is_lost(encoder, given):
+    with pytest.raises(EventError) as caught:
+        encoder.track("u", "e", {"a": [given]})
+    assert str(caught.value) == "properties.a[0]: two keys of it become the same text"
+    if all(isinstance(key, str) for key in given):
+        with pytest.raises(EventError, match="properties: two keys of it become the same text"):
+            encoder.track("u", "e", given)
 
 
 def test_a_path_shows_keys_cut_and_printable(encoder):

@@ -7,12 +7,14 @@ import sys
 
 from celery import Celery
 
+from eventspool.integrations import celery as eventspool_celery
 from guest import journal
 
 app = Celery("guest", broker=os.environ["GUEST_BROKER"])
 app.conf.update(
     task_ignore_result=True, broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1
 )
+eventspool_celery.install()
 
 
 @app.task(name="guest.track")

@@ -42,7 +42,8 @@ def new_client(kind: Any = None, **options: Any) -> Any:
         from eventspool import Client as kind  # noqa: N813
     store = json.loads(os.environ["GUEST_STORE"])
     url, key = os.environ["GUEST_URL"], os.environ["GUEST_KEY"]
-    return kind(key, data_plane_url=url, persistence=store, flush_at=7, flush_interval=3600.0, **options)
+    options = {"flush_at": 7, "flush_interval": 3600.0, **options}
+    return kind(key, data_plane_url=url, persistence=store, **options)
 
 
 def track(client: Client, event: str) -> None:

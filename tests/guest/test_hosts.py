@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 PATIENCE = 60.0
 
 
-@pytest.fixture(params=["memory", "sqlite", "redis"])
+@pytest.fixture(
+    params=[pytest.param(kind, marks=pytest.mark.rotating) for kind in ("memory", "sqlite", "redis")]
+)
 def store(request, tmp_path):
     """The ``persistence`` of a host's clients."""
     if request.param == "memory":
@@ -163,7 +165,7 @@ def test_gunicorns_workers_deliver_what_they_accepted(plane, store, log, book, l
         assert stop(process, log) == 0, log.read_text()
     assert f"Using worker: {worker}\n" in log.read_text()
     assert len(set(journal.read(book).values())) == (3 if preload else 2)
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()
     journal.assert_once(plane, book)
 
 
@@ -175,7 +177,7 @@ def test_uvicorns_workers_deliver_what_they_accepted(plane, store, log, book, li
     with running("uvicorn", *args, env=env, log=log) as process, load(listen, book, 60):
         stop(process, log)
     assert len(set(journal.read(book).values())) == 2
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()
     journal.assert_once(plane, book)
 
 
@@ -191,5 +193,5 @@ def test_celerys_prefork_workers_deliver_what_they_accepted(plane, store, log, b
             journal.await_accepted(book, 46)
             assert stop(process, log) == 0, log.read_text()
     assert len(set(journal.read(book).values())) >= 4, "the parent, two workers, and their successors"
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()
     journal.assert_once(plane, book)

@@ -13,7 +13,7 @@ from unittest import mock
 import redis
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._config import SQLiteOpts
 from eventspool._exceptions import QueueUnavailable
 from redis_servers import make_backend, move_clock, new_queue_name
@@ -44,7 +44,7 @@ class MemoryQueue:
         """It lives as long as its process."""
 
     def overwrite(self, job_id: str, payload: bytes) -> None:
-        entry = self.backend._jobs.get(job_id) or self.backend._failed[job_id]
+        entry = self.backend._entries.find(job_id)
         entry.payload = payload
 
     remove = unheard = None
@@ -152,6 +152,6 @@ class RedisQueue(MemoryQueue):
         self.backend = self._make()
 
     def end(self) -> None:
+        self.backend.drop()
         self.backend.close()
-        self._raw.delete(*(self._key + key for key in "dnqtofimwslphx"))
         self._raw.close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from eventspool._backends.memory import QUEUE_LEASE
+from eventspool._backends.rules import QUEUE_LEASE
+from eventspool._config import Ordering
 from eventspool._job import JobState, SettlementKind
 
 
@@ -24,16 +25,18 @@ class Entry(NamedTuple):
     token: str = ""
     progress: str = ""
     failed: bool = False
+    idle: bool = False  # its holder does not mean to send it
+    put_off: float = 0.0  # until when, where it was last put back with a delay
     void: bool = (
         False  # strict order: its holder has lost the whole queue, so this lease ends uncounted as yet
     )
 
 
 class Model:
-    """A queue of at most *max_jobs* jobs and *max_bytes* bytes, in strict order where *fifo*."""
+    """A queue of at most *max_jobs* jobs and *max_bytes* bytes, in the order of *ordering*."""
 
-    def __init__(self, *, fifo: bool, max_jobs: int = 1 << 30, max_bytes: int = 1 << 30) -> None:
-        self.fifo, self.max_jobs, self.max_bytes = fifo, max_jobs, max_bytes
+    def __init__(self, *, ordering: Ordering, max_jobs: int = 1 << 30, max_bytes: int = 1 << 30) -> None:
+        self.fifo, self.max_jobs, self.max_bytes = ordering is Ordering.FIFO, max_jobs, max_bytes
         self.now, self.places = 0.0, 0
         self.jobs: dict[str, Entry] = {}
         self.holder, self.holder_until = "", 0.0
@@ -50,16 +53,18 @@ class Model:
 
     def commit(self, jobs):
         """Store (id, events, size) of each new job that fits. Return what a CommitResult holds."""
-        known, rejected = 0, []
+        known, rejected, impossible = 0, [], []
         for job_id, events, size in jobs:
             fits = len(self.jobs) < self.max_jobs and self._bytes() + size <= self.max_bytes
             if job_id in self.jobs:
                 known += 1
+            elif size > self.max_bytes:
+                impossible.append(job_id)
             elif fits and not (self.fifo and rejected):
                 self._enter(job_id, Entry(0, self.now, events, size))
             else:
                 rejected.append(job_id)
-        return len(jobs) - known - len(rejected), known, tuple(rejected)
+        return len(jobs) - known - len(rejected) - len(impossible), known, tuple(rejected), tuple(impossible)
 
     def _bytes(self):
         return sum(job.size for job in self.jobs.values())
@@ -75,11 +80,16 @@ class Model:
         live = {i: job for i, job in self.jobs.items() if not job.failed}
         ready = sorted((i for i in live if self.fifo or live[i].due <= self.now), key=self.rank)
         if probe:
-            return sorted(ready, key=lambda i: live[i].attempts + bool(live[i].token))[:limit]
+            return sorted(ready, key=self.probe_rank)[:limit]
         if self.fifo:  # nothing passes a job that waits for its retry
             held = [n for n, i in enumerate(ready) if self.state(i) is JobState.DELAYED]
             ready = ready[: held[0]] if held else ready
         return ready[:limit]
+
+    def probe_rank(self, job_id):
+        """The order in which a probe tries them; what ties is tried by ``rank``."""
+        job = self.jobs[job_id]
+        return job.attempts + (bool(job.token) and not job.idle), job.put_off if self.fifo else 0.0
 
     def rank(self, job_id):
         """The order in which jobs are handed out."""
@@ -95,15 +105,16 @@ class Model:
         self.holder, self.holder_until = token, self.now + min(seconds, QUEUE_LEASE)
         return not any(job.token and job.due > self.now for job in self.jobs.values())
 
-    def lease(self, token, ids, seconds):
+    def lease(self, token, ids, seconds, *, sending=True):
         """Lease *ids*. Return (attempts, progress, stalled) of each."""
         handed = []
         for job_id in ids:
             job = self.jobs[job_id]
-            stalled = bool(job.token)  # nobody ended the lease before: it ran out, which costs an attempt
-            job = job._replace(
-                due=self.now + seconds, token=token, attempts=job.attempts + stalled, void=False
-            )
+            # Where nobody ended the lease before, it ran out: that costs an attempt, unless it was not to be sent.
+            stalled = bool(job.token) and not job.idle
+            attempts = job.attempts + stalled
+            job = job._replace(due=self.now + seconds, token=token, attempts=attempts, void=False)
+            job = job._replace(idle=not sending, put_off=0.0)
             self.jobs[job_id] = job
             handed.append((job.attempts, job.progress, stalled))
         return handed
@@ -124,6 +135,7 @@ class Model:
         job = self.jobs[job_id]
         attempts = job.attempts + (kind is not SettlementKind.RELEASE)
         job = job._replace(due=self.now + delay, token="", attempts=attempts, progress=progress)
+        job = job._replace(put_off=job.due if delay else 0.0)
         if kind is SettlementKind.FAIL:
             job = job._replace(due=self.now, failed=True, progress="")
             job = job if size is None else job._replace(events=events, size=size)

@@ -38,7 +38,7 @@ def replay(seed: int) -> None:
 
     def tell_request(process, events, moment):
         result, seconds = send(process, events, moment)
-        say("request of", process.processor._token, events, "->", result.describe(), f"after {seconds:.3f} s")
+        say("request of", process.dispatcher.token, events, "->", result.describe(), f"after {seconds:.3f} s")
         return result, seconds
 
     plane.send = tell_request

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from eventspool._buffering.ledger import WatchedEvent
-from eventspool._config import ClientOpts, JobOpts
+from eventspool._config import ClientOpts, JobOpts, Ordering
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._retry import backoff_bound
+from eventspool._settling.watched import WatchedEvent
 
 from .plane import SILENT, Outage, Plane
 from .simulator import Broken, Process, SimulatedBackend, Simulation
@@ -44,6 +44,7 @@ class Scenario:
         chance, pick = dice.random, dice.choice
         self.durable = chance() < 0.75
         self.fifo = self.durable and chance() < 0.4
+        self.ordering = Ordering.FIFO if self.fifo else Ordering.NONE
         self.client = ClientOpts(
             write_key="k",
             gzip=False,
@@ -68,7 +69,7 @@ class Scenario:
             simulation,
             durable=self.durable,
             away=away,
-            fifo=self.fifo,
+            ordering=self.ordering,
             max_jobs=4 if self._never_fails() and self.durable else 1_000,
         )
         self.plane = Plane(
@@ -119,7 +120,9 @@ class Scenario:
 
     def _start(self, end: str, ends_at: float) -> None:
         simulation, dice = self.simulation, self.simulation.dice
-        process = Process(simulation, self.backend, self.plane, self.client, self.jobs, fifo=self.fifo)
+        process = Process(
+            simulation, self.backend, self.plane, self.client, self.jobs, ordering=self.ordering
+        )
         life = Life(process, simulation.now)
         self.lives.append(life)
         last = ends_at if end == "close" else FAULTS_END
@@ -142,7 +145,7 @@ class Scenario:
             if dice.random() < self._poison_share:
                 self._poison.add(event)
             if self._callbacks and number % 3 == 0:
-                event = process.ledger.watch(event, print, str(number))
+                event = process.ledger.watch(event, process.call_back, str(number))
             if process.track(event):
                 life.events[number] = event
             else:
@@ -160,7 +163,7 @@ class Scenario:
             simulation.run(FAULTS_END + 5.5)  # and whoever was closing has closed
             if not any(life.process.alive for life in self.lives) and self.backend.unfinished:
                 process = Process(
-                    simulation, self.backend, self.plane, self.client, self.jobs, fifo=self.fifo
+                    simulation, self.backend, self.plane, self.client, self.jobs, ordering=self.ordering
                 )
                 self.lives.append(Life(process, simulation.now))
             if not self._is_drained() and not simulation.run(FAULTS_END + self._patience(), self._is_drained):
@@ -211,7 +214,7 @@ class Scenario:
     def _failed(self) -> dict[bytes, object]:
         """Return the failed events, each with its job."""
         failed: dict[bytes, object] = {}
-        for entry in self.backend._failed.values():
+        for entry in self.backend._entries.failed.values():
             for event in _events_of(entry.payload):
                 failed[event] = entry
         return failed
@@ -227,16 +230,17 @@ class Scenario:
         if life.crashed:
             return lost
         stored = sum(job.events for job in ledger._open.values())
-        if ledger.delivered + ledger.failed + ledger.lost + stored != len(life.events):
+        counts = ledger.counts()
+        if counts.delivered + counts.failed + counts.lost + stored != len(life.events):
             raise Broken(
                 f"{len(life.events)} events were accepted, but {ledger.counts()} and {stored} are known of"
             )
-        if process.alive and (lost or stored or ledger.lost):
+        if process.alive and (lost or stored or counts.lost):
             raise Broken(
-                f"{len(lost)} events were lost, {stored} forgotten, {ledger.lost} called lost by a process that lives"
+                f"{len(lost)} events were lost, {stored} forgotten, {counts.lost} called lost by a process that lives"
             )
-        if not len(lost) <= ledger.lost or (self.durable and not self.shaky and ledger.lost != len(lost)):
-            raise Broken(f"{len(lost)} events were lost, {ledger.lost} called so")
+        if not len(lost) <= counts.lost or (self.durable and not self.shaky and counts.lost != len(lost)):
+            raise Broken(f"{len(lost)} events were lost, {counts.lost} called so")
         self._check_callbacks(life, failed)
         return lost
 

@@ -16,6 +16,8 @@ from .reference import Model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from eventspool._config import Ordering
+
 JOBS = ("x", "y")
 MAX_ATTEMPTS = 3
 LEASE = 1.0
@@ -57,21 +59,21 @@ class Search:
     Explores the protocol.
 
     Args:
-        fifo: The queue keeps its order.
+        ordering: What the queue keeps.
         faults: Crashes, stops, refusals and lost answers, in all.
         model: The queue: the reference, or one with a planted fault.
         ack_first: A planted fault of the workers: acknowledge, then send.
     """
 
     def __init__(
-        self, *, fifo: bool, faults: int, model: type[Model] = Model, ack_first: bool = False
+        self, *, ordering: Ordering, faults: int, model: type[Model] = Model, ack_first: bool = False
     ) -> None:
-        self._fifo, self._faults, self._make, self._ack_first = fifo, faults, model, ack_first
+        self._ordering, self._faults, self._make, self._ack_first = ordering, faults, model, ack_first
         self._index = {job_id: n for n, job_id in enumerate(JOBS)}
 
     def run(self) -> tuple[int, int]:
         """Return the numbers of states and of ends. Raises ``BrokenInvariantError``."""
-        model = self._make(fifo=self._fifo)
+        model = self._make(ordering=self._ordering)
         model.commit([(job_id, 1, 1) for job_id in JOBS])
         workers = (Worker("a"), Worker("b"))
         first = self._freeze(model, workers, (Seen(),) * len(JOBS), self._faults)
@@ -246,7 +248,7 @@ class Search:
     # -- models, frozen ------------------------------------------------------------------------------------------------
 
     def _thaw(self, state: State) -> Model:
-        model = self._make(fifo=self._fifo)
+        model = self._make(ordering=self._ordering)
         model.jobs = dict(state.jobs)
         model.holder, model.holder_until = state.holder
         return model

@@ -9,14 +9,23 @@ come. Nothing here decides anything that the library decides.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventspool._backends.memory import MemoryBackend
 from eventspool._buffering.buffer import Buffer
 from eventspool._buffering.flusher import Flusher
-from eventspool._buffering.ledger import Ledger
-from eventspool._delivery.processor import DEFAULT_CONCURRENCY, Processor
+from eventspool._delivery.dispatcher import Dispatcher
+from eventspool._delivery.exchange import Exchange
+from eventspool._delivery.sender import Sender
 from eventspool._exceptions import DeliveryError, QueueUnavailable
+from eventspool._settling.ledger import Ledger
+from eventspool._settling.reporting import Reporter
+from eventspool._settling.settler import JobEnd, Settler
 
-from .virtual import Broken, Line, OneTurn, Simulation, Switch
+from .virtual import Broken, Simulation
+
+if TYPE_CHECKING:
+    from eventspool._config import Ordering
 
 _TICK = 1e-6
 
@@ -54,7 +63,7 @@ class SimulatedBackend(MemoryBackend):
                 setattr(self, name, self._shaky(getattr(self, name)))
 
     def _rung(self) -> None:
-        listeners = [process for process in self.processes if process.processor._idle.is_set()]
+        listeners = [process for process in self.processes if process.exchange.listening.is_set()]
         for process in self.processes:
             process.missed = process not in listeners  # its listener hears of it when it listens again
         if len(listeners) > 1:
@@ -76,12 +85,12 @@ class SimulatedBackend(MemoryBackend):
 
     def commit(self, jobs):
         result = super().commit(jobs)
-        self.stored.update((job.id, job.payload) for job in jobs if job.id in self._jobs)
+        self.stored.update((job.id, job.payload) for job in jobs if job.id in self._entries.jobs)
         return result
 
     @property
     def unfinished(self) -> int:
-        return len(self._jobs)
+        return len(self._entries.jobs)
 
 
 class Process:
@@ -94,49 +103,53 @@ class Process:
         plane: Answers requests: ``plane.send(process, events, moment)`` returns a result and the seconds it took.
         client: ``ClientOpts``.
         jobs: ``JobOpts``.
-        fifo: The queue keeps its order.
+        ordering: What the queue keeps.
     """
 
     def __init__(
-        self, simulation: Simulation, backend: SimulatedBackend, plane, client, jobs, *, fifo: bool
+        self, simulation: Simulation, backend: SimulatedBackend, plane, client, jobs, *, ordering: Ordering
     ) -> None:
-        self._simulation, self.backend, self._plane = simulation, backend, plane
+        self._simulation = self.simulation = simulation
+        self.backend, self._plane = backend, plane
         self.alive = True
         self.missed = False
         self.dies_at = float("inf")
-        self.concurrency = 1 if fifo else (jobs.concurrency or DEFAULT_CONCURRENCY)
         self.told: dict[str, DeliveryError | None] = {}
         self.called: dict[str, object] = {}
-        self.buffer = Buffer(client.max_internal_queue_size)
-        self.buffer._wakeups = Line(lambda _: self._soon("flusher"))
+        self.buffer = Buffer(client.max_internal_queue_size, self._count_outside)
         self.ledger = Ledger(self._call_back)
+        self.settler = Settler(self.ledger, Reporter(None, None), None)
         self.flusher = Flusher(
-            self.buffer, self.ledger, backend, client, on_stored=self._wake, on_lookup=self._learn
+            self.buffer,
+            self.ledger,
+            backend,
+            client,
+            on_stored=lambda: self.dispatcher.wake(),
+            on_lookup=self.settler.learn,
         )
-        self.flusher._closing = OneTurn()
-        self.processor = processor = Processor(
-            backend, self, jobs, fifo=fifo, gzip=client.gzip, on_settled=self._settle,
-            jitter=simulation.dice.random,
+        self.exchange = _Exchange(self)
+        self.dispatcher = Dispatcher(
+            backend, self.exchange, jobs, ordering=ordering, on_settled=self._settle,
+            on_dispatched=self._want_senders, jitter=simulation.dice.random,
         )  # fmt: skip
-        processor._spawn = lambda *_: None
-        processor._inbox = Line(self._heard)
-        processor._outbox = Line(None)
-        processor._outbox.put = processor._outbox.append
-        processor._held_up = _Later(self)
-        processor._stopping = Switch(simulation)
-        self._inbox, self._outbox, self._stopping = processor._inbox, processor._outbox, processor._stopping
+        self.concurrency = self.dispatcher.concurrency
+        self.stops_at = float("inf")
+        self._repeated = {"flusher": self.flusher, "dispatcher": self.dispatcher}
+        self._gzip = client.gzip
         self._busy = 0
         self._due: dict[str, float] = {}
         self._waiter = None
-        processor.start()
+        self._want_senders(1)
         backend.processes.append(self)
-        self._soon("processor")
+        self._soon("dispatcher")
 
     # -- as seen from outside ------------------------------------------------------------------------------------------
 
     def track(self, event: bytes) -> bool:
         """Return whether *event* was accepted."""
-        return self.alive and self.buffer.put(event)
+        accepted = self.alive and self.buffer.put(event)
+        self._look_for_wakeups()
+        return accepted
 
     def crash(self) -> None:
         self.alive, self.dies_at = False, self._simulation.now
@@ -150,25 +163,28 @@ class Process:
         self.buffer.close()
         self.flusher.hasten(self.buffer.accepted)
         self._waiter = self.ledger.open_waiter(self.buffer.accepted)
-        self._stopping.on_at = simulation.now + timeout - 0.3
-        simulation.at(simulation.now + timeout - 0.3, self._stop)
+        self.stops_at = simulation.now + timeout - 0.3
+        simulation.at(self.stops_at, self._stop)
         simulation.at(simulation.now + timeout, self._exit)
         self._stop_when_done()
+        self._look_for_wakeups()
 
     def _stop_when_done(self) -> None:
-        if self._waiter is not None and self._waiter.done.is_set():
+        if self._waiter is not None and self._waiter.is_over:
             self._stop()
 
     def _stop(self) -> None:
-        if self.alive and not self._stopping.is_set():
+        if self.alive and not self.exchange.is_stopping:
             self.flusher.stop()
-            self.processor.stop(0.0)
+            self.dispatcher.end()
+            self._look_for_wakeups()
 
     def _exit(self) -> None:
         if not self.alive:
             return
-        if self.processor.in_flight or not self.processor._stopped.is_set():
-            self.processor.give_back()
+        if not self.exchange.ended.is_set():
+            self.dispatcher.end(at_once=True)
+            self.dispatcher.turn(self._simulation.now)
         self.crash()
         self.flusher.abandon_buffer()
         self.ledger.lose(stored_too=not self.backend.durable, error=DeliveryError("closed", "lost"))
@@ -186,84 +202,61 @@ class Process:
             self._due[who] = moment
             self._simulation.at(moment, self._turn, who, moment)
 
+    def _look_for_wakeups(self) -> None:
+        """Have what was woken take a turn now, as its loop would."""
+        for who, repeated in self._repeated.items():
+            if repeated.wait(0.0):
+                self._soon(who)
+
     def _turn(self, who: str, moment: float) -> None:
-        if not self.alive or self._due.get(who) != moment:
+        if not self.alive or who not in self._repeated or self._due.get(who) != moment:
             return
         del self._due[who]
-        now = self._simulation.now
-        if who == "flusher":
-            if self.flusher._closing.ended:
-                return
-            self.flusher._run()
-            patience = self.flusher._patience()
-            if self.buffer._wakeups:
-                patience = 0.0
+        now, repeated = self._simulation.now, self._repeated[who]
+        if repeated.turn(now):
+            self._soon(who, now + max(repeated.patience(now), _TICK))
         else:
-            if self.processor._stopped.is_set():
-                return
-            if now < self._stopping.asleep_until:
-                self._soon(who, self._stopping.asleep_until)
-                return
-            processor = self.processor
-            processor._turn()
-            if self.missed and processor._idle.is_set():
-                self.missed = False
-                self.hear()
-            self._send()
-            self._stop_when_done()
-            if self._stopping._on and not processor._in_flight:
-                processor._leave()
-                processor._stopped.set()
-                if self._waiter is not None:
-                    self._simulation.at(now, self._exit)
-                return
-            patience = 0.0 if self._inbox else processor._patience(now)
-        if patience is not None:
-            self._soon(who, now + max(patience, _TICK))
+            del self._repeated[who]
+            if who == "dispatcher" and self._waiter is not None:
+                self._simulation.at(now, self._exit)
+        if self.missed and self.exchange.listening.is_set():
+            self.missed = False
+            self.hear()
+        self._send()
+        self._stop_when_done()
+        self._look_for_wakeups()
 
-    def _heard(self, outcome) -> None:
-        simulation = self._simulation
-        if simulation.sending:
-            simulation.at(simulation.now + simulation.elapsed, self._answered, outcome)
-        else:
-            self._inbox.append(outcome)
-            self._soon("processor")
-
-    def _answered(self, outcome) -> None:
-        if self.alive and not self.processor._stopped.is_set():
+    def answered(self, outcome) -> None:
+        """Let the dispatcher hear of *outcome*: the answers have come by now."""
+        if self.alive and not self.exchange.ended.is_set():
             if outcome.error.startswith("sending met"):
                 raise Broken(outcome.error)
             self._busy -= 1
-            self._inbox.append(outcome)
-            self._soon("processor")
+            self.exchange.report_now(outcome)
             self._send()
+            self._look_for_wakeups()
 
     def hear(self) -> None:
-        """Somebody produced: the listener says so to its processor, which idles."""
-        self.processor._idle.clear()
-        self._heard(None)
+        """Another process has stored a job: the listener says so to the dispatcher, which idles."""
+        self.exchange.rouse()
+        self._look_for_wakeups()
 
-    def _wake(self) -> None:
-        self.processor.wake()
+    def _want_senders(self, senders: int) -> None:
+        for _ in range(min(senders, self.dispatcher.concurrency) - len(self.dispatcher.senders)):
+            self.dispatcher.senders.append(Sender(self.exchange, self, gzip=self._gzip))
 
     def _send(self) -> None:
-        """Let the senders that are free take what is there."""
-        simulation, processor, outbox = self._simulation, self.processor, self._outbox
-        while outbox and self._busy < processor._senders:
-            job = outbox.popleft()
-            rest = list(outbox)
-            outbox.clear()
-            outbox.extend((job, None))  # the loop takes one and ends
+        """Let the senders that are free take what is there. None keeps anything between two jobs, so any is like another."""
+        simulation, senders = self._simulation, self.dispatcher.senders
+        while self._busy < len(senders) and (sender := senders[self._busy]).wait(0.0):
             self._busy += 1
             simulation.sending, simulation.elapsed = True, 0.0
             try:
-                processor._send()
+                sender.turn(simulation.now)
             except Died:
                 return
             finally:
                 simulation.sending = False
-                outbox.clear()
-                outbox.extend(rest)
 
     # -- the transport -----------------------------------------------------------------------------------------------------
 
@@ -280,44 +273,46 @@ class Process:
 
     # -- the account -------------------------------------------------------------------------------------------------------
 
-    def _settle(self, job_id, error, indices, payload) -> None:
+    def _settle(self, end: JobEnd) -> None:
         # A commit whose reply was lost may be repeated when the job was delivered already: then it is delivered again.
-        if job_id in self.told and not self.backend.away:
-            raise Broken(f"{job_id} was told of twice")
-        self.told[job_id] = error
-        settled = self.ledger.settle(job_id, error, indices)
-        if not self.backend.durable:
-            self.buffer.release(settled)
+        if end.job_id in self.told and not self.backend.away:
+            raise Broken(f"{end.job_id} was told of twice")
+        self.told[end.job_id] = end.error
+        self.settler.settle(end)
+        self.buffer.refresh()
 
-    def _learn(self, ids, standing) -> None:
-        for job_id in ids:
-            failure = standing.get(job_id)
-            if job_id not in standing:
-                self.ledger.settle(job_id)
-            elif failure is not None:
-                error = DeliveryError(failure.error, failure.reason, failure.status)
-                self.ledger.settle(job_id, error, failure.indices)
+    def _count_outside(self) -> int:
+        return self.flusher.count_held() if self.backend.durable else self.ledger.open_events
 
-    def _call_back(self, callback, error, message_id) -> None:
+    def _call_back(self, calls) -> None:
+        for call in calls:
+            call()
+
+    def call_back(self, error, message_id) -> None:
         if message_id in self.called:
             raise Broken(f"the callback of {message_id} was called twice")
         self.called[message_id] = error
 
 
-class _Later:
-    """The senders' word that they were told to stay away: it is heard with the answer that says so."""
+class _Exchange(Exchange):
+    """What a sender says is heard when the answers that it got would have come."""
 
     def __init__(self, process: Process) -> None:
-        self._process = process
-        self._on = False
-        self.clear = lambda: setattr(self, "_on", False)
+        super().__init__()
+        self._process, self._simulation = process, process.simulation
 
-    def set(self) -> None:
-        simulation = self._process._simulation
-        simulation.at(simulation.now + simulation.elapsed, setattr, self, "_on", True)
+    @property
+    def is_stopping(self) -> bool:
+        simulation = self._simulation
+        amid = simulation.sending and simulation.now + simulation.elapsed >= self._process.stops_at
+        return amid or super().is_stopping
 
-    def is_set(self) -> bool:
-        return self._on
+    def report(self, outcome) -> None:
+        simulation = self._simulation
+        simulation.at(simulation.now + simulation.elapsed, self._process.answered, outcome)
+
+    def report_now(self, outcome) -> None:
+        super().report(outcome)
 
 
 __all__ = ["Broken", "Process", "SimulatedBackend", "Simulation"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from eventspool._config import ClientOpts, JobOpts
+from eventspool._config import ClientOpts, JobOpts, Ordering
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import seal
 from eventspool._job import NewJob
@@ -29,7 +29,7 @@ class World:
 
     outage: float
     processors: int = 1
-    fifo: bool = False
+    ordering: Ordering = Ordering.NONE
     jobs: JobOpts = field(default_factory=JobOpts)
     answer: DeliveryResult = DOWN
     plane_type: type[Plane] = Plane
@@ -37,7 +37,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.simulation = simulation = Simulation("endurance")
-        self.backend = SimulatedBackend(simulation, durable=True, fifo=self.fifo)
+        self.backend = SimulatedBackend(simulation, durable=True, ordering=self.ordering)
         seconds = 10.0 if self.answer is SILENT else 0.05
         outages = [Outage(0.0, self.outage, self.answer, seconds)]
         self.plane = self.plane_type(simulation, outages, latency=self.latency)
@@ -51,6 +51,11 @@ class World:
             job = NewJob(self.simulation.new_job_id(), seal(names, compress=False), events)
             assert self.backend.commit([job]).accepted
 
+    def store_one(self, name: bytes) -> None:
+        """Put a job of one event into the queue."""
+        job = NewJob(self.simulation.new_job_id(), seal([name], compress=False), 1)
+        assert self.backend.commit([job]).accepted
+
     def begin(self) -> None:
         """Start the processors, within a second."""
         for _ in range(self.processors):
@@ -58,7 +63,7 @@ class World:
 
     def _begin_one(self) -> None:
         args = (self.simulation, self.backend, self.plane, self.client, self.jobs)
-        self.processes.append(Process(*args, fifo=self.fifo))
+        self.processes.append(Process(*args, ordering=self.ordering))
 
     def drain(self, within: float) -> float:
         """Return how many seconds after the outage nothing is left; fail after *within*."""
@@ -83,20 +88,59 @@ def _endure(world: World, jobs: int) -> None:
         for process, requests in world.requests_in_outage().items():
             assert requests <= most_requests(world.outage, world.jobs, process.concurrency)
         world.drain(within=120.0)
-    assert not world.backend._failed
+    assert not world.backend._entries.failed
     assert len(world.plane.taken) == jobs
 
 
 @pytest.mark.parametrize("answer", [DOWN, SILENT], ids=["errors", "silence"])
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
 @pytest.mark.parametrize("processors", [1, 3, 8])
-def test_ten_minutes_give_up_nothing_with_default_options(processors, fifo, answer):
-    _endure(World(outage=600.0, processors=processors, fifo=fifo, answer=answer), jobs=200)
+def test_ten_minutes_give_up_nothing_with_default_options(processors, ordering, answer):
+    _endure(World(outage=600.0, processors=processors, ordering=ordering, answer=answer), jobs=200)
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_eighty_four_hours_give_up_nothing_with_a_week_of_patience(fifo):
-    _endure(World(outage=84 * HOUR, fifo=fifo, jobs=JobOpts(retry_for=7 * 24 * HOUR)), jobs=200)
+@pytest.mark.parametrize("answer", [DOWN, SILENT], ids=["errors", "silence"])
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+@pytest.mark.parametrize("processors", [1, 3, 8])
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_ten_minutes_give_up_no_lone_batch_either(jobs, processors, ordering, answer):
+    """However many processes try it: none of the others could share what the outage costs."""
+    _endure(World(outage=600.0, processors=processors, ordering=ordering, answer=answer), jobs=jobs)
+
+
+class _PoisonousPlane(Plane):
+    """Fails for as long as it is sent one event, and for no other."""
+
+    def send(self, process, events, moment):
+        if b"0" in events:
+            self.requests.append((moment, 0.05, process, True))
+            return DOWN, 0.05
+        return super().send(process, events, moment)
+
+
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+@pytest.mark.parametrize("processors", [1, 3])
+@pytest.mark.parametrize(("jobs", "within"), [(1, 2 * HOUR), (200, 1_000.0)])
+def test_a_batch_that_alone_makes_the_data_plane_fail_is_given_up(jobs, within, processors, ordering):
+    """Within the hour where nothing else shows that the data plane works, and within minutes where something does."""
+    world = World(outage=0.0, processors=processors, ordering=ordering, plane_type=_PoisonousPlane)
+    with world.simulation.in_charge():
+        world.store(jobs)
+        world.begin()
+        if jobs > 1:  # something is stored now and then
+            for moment in range(20, int(within), 20):
+                world.simulation.at(moment, world.store_one, b"%d" % (1_000_000 + moment))
+        assert world.simulation.run(within, lambda: bool(world.backend._entries.failed)), (
+            world.backend.stats()
+        )
+    [failed] = world.backend._entries.failed.values()
+    assert (failed.failure.reason, failed.attempts) == ("max_attempts", world.jobs.max_attempts)
+
+
+@pytest.mark.rotating
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_eighty_four_hours_give_up_nothing_with_a_week_of_patience(ordering):
+    _endure(World(outage=84 * HOUR, ordering=ordering, jobs=JobOpts(retry_for=7 * 24 * HOUR)), jobs=200)
 
 
 def test_probes_of_a_long_outage_come_once_per_backoff_cap():
@@ -130,11 +174,13 @@ class _TimedPlane(Plane):
 
 
 @pytest.mark.parametrize(
-    ("processors", "fifo"), [(1, False), (4, False), (1, True)], ids=["one", "four", "fifo"]
+    ("processors", "ordering"),
+    [(1, Ordering.NONE), (4, Ordering.NONE), (1, Ordering.FIFO)],
+    ids=["one", "four", "fifo"],
 )
-def test_a_million_events_drain_and_new_ones_follow_at_once(processors, fifo, capsys):
+def test_a_million_events_drain_and_new_ones_follow_at_once(processors, ordering, capsys):
     """First come, first served: what comes while the backlog drains waits for its end, and for nothing else."""
-    world = World(outage=600.0, processors=processors, fifo=fifo, plane_type=_TimedPlane)
+    world = World(outage=600.0, processors=processors, ordering=ordering, plane_type=_TimedPlane)
     simulation, plane = world.simulation, world.plane
     tracked: dict[int, float] = {}
 
@@ -156,7 +202,7 @@ def test_a_million_events_drain_and_new_ones_follow_at_once(processors, fifo, ca
         simulation.run(world.outage + 220.0)
     assert not world.backend.unfinished
     assert plane.seen == b"\x01" * len(plane.seen), "all of them, and none twice"
-    assert not world.backend._failed
+    assert not world.backend._entries.failed
     assert plane.came.keys() == tracked.keys()
 
     amid = [plane.came[number] - moment for number, moment in tracked.items() if moment < drained]
@@ -164,7 +210,7 @@ def test_a_million_events_drain_and_new_ones_follow_at_once(processors, fifo, ca
     after = [plane.came[number] - moment for number, moment in tracked.items() if moment > drained + late]
     with capsys.disabled():
         print(
-            f"\n{processors} {'in order' if fifo else 'shared'}: a million drained {drained - world.outage:.1f} s after"
+            f"\n{processors}, order {ordering}: a million drained {drained - world.outage:.1f} s after"
             f" the outage; {len(amid)} new events came meanwhile, waited {sorted(amid)[len(amid) // 2]:.1f} s (median)"
             f" and {max(amid):.1f} s (most), the last had gone {late:.1f} s later; of {len(after)} after that none"
             f" waited longer than {max(after):.2f} s",
@@ -172,7 +218,7 @@ def test_a_million_events_drain_and_new_ones_follow_at_once(processors, fifo, ca
         )
     assert min(len(amid), len(after)) > 100
     # In order, the new batches go one by one, too: one for each second that the others took.
-    assert late < 2.0 + (plane.latency[1] * (drained - world.outage) if fifo else 0.0)
+    assert late < 2.0 + (plane.latency[1] * (drained - world.outage) if ordering is Ordering.FIFO else 0.0)
     assert max(after) < 2.0
 
 

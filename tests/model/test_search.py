@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from eventspool._config import Ordering
+
 from .reference import Model
 from .search import BrokenInvariantError, Search
 
@@ -40,9 +42,10 @@ class NeverReturnsLeases(Model):
         return [i for i in super().offer(token, limit, seconds, probe=probe) if not self.jobs[i].token]
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_no_order_of_steps_loses_a_job_or_leases_it_twice(fifo, capsys):
-    states, ends = Search(fifo=fifo, faults=3).run()
+@pytest.mark.rotating
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_no_order_of_steps_loses_a_job_or_leases_it_twice(ordering, capsys):
+    states, ends = Search(ordering=ordering, faults=3).run()
     with capsys.disabled():
         print(f"\n{states:,} states, {ends:,} of them ends", end=" ")
     assert states > 5_000
@@ -61,5 +64,5 @@ def test_no_order_of_steps_loses_a_job_or_leases_it_twice(fifo, capsys):
 )
 def test_a_planted_fault_is_found(planted, finding):
     with pytest.raises(BrokenInvariantError, match=finding) as found:
-        Search(fifo=False, faults=2, **planted).run()
+        Search(ordering=Ordering.NONE, faults=2, **planted).run()
     assert " > " in str(found.value), "with the way to it"

@@ -7,7 +7,8 @@ from collections import Counter
 import pytest
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._delivery import processor as processor_module
+from eventspool._backends.memory.entries import Entries, PlacedEntries
+from eventspool._delivery import assessor
 from eventspool._delivery.attempt import Outcome
 from eventspool._delivery.breaker import Breaker
 from eventspool._delivery.verdict import Verdict
@@ -36,7 +37,7 @@ def _faults(scenario):
     """Name what happened in *scenario*."""
     lives, plane, backend = scenario.lives, scenario.plane, scenario.backend
     yield from {f"met {outage.answer.status}" for outage in plane.outages}
-    yield from {f"failed as {entry.failure.reason}" for entry in backend._failed.values()}
+    yield from {f"failed as {entry.failure.reason}" for entry in backend._entries.failed.values()}
     for name, happened in {
         "in strict order": scenario.fifo,
         "in memory": not scenario.durable,
@@ -48,13 +49,14 @@ def _faults(scenario):
         "delivered twice": any(times > 1 for times in plane.taken.values()),
         "cut": plane.answered[TOO_LARGE] or plane.answered[POISON],
         "called back": any(life.process.called for life in lives),
-        "lost with its process": any(life.process.ledger.lost for life in lives),
+        "lost with its process": any(life.process.ledger.counts().lost for life in lives),
         "ill": any(ill for *_, ill in plane.requests),
     }.items():
         if happened:
             yield name
 
 
+@pytest.mark.rotating
 @pytest.mark.parametrize("first", range(0, SEEDS, SHARE))
 def test_nothing_accepted_is_lost_and_all_drains(first):
     met = Counter()
@@ -113,7 +115,7 @@ def _go_on_after_many_failures(patch):
 
 
 def _give_up_too_early(patch):
-    patch.setattr(processor_module, "is_exhausted", lambda *args: True)
+    patch.setattr(assessor, "is_exhausted", lambda *args: True)
 
 
 def _call_refusals_final(patch):
@@ -123,8 +125,11 @@ def _call_refusals_final(patch):
 
 
 def _never_end_a_lease(patch):
-    pop = MemoryBackend._pop_due
-    patch.setattr(MemoryBackend, "_pop_due", lambda self, *args: [e for e in pop(self, *args) if not e.token])
+    for kind in (Entries, PlacedEntries):
+        take = kind.take
+        patch.setattr(
+            kind, "take", lambda self, *args, take=take: [e for e in take(self, *args) if not e.token]
+        )
 
 
 _REJECT = {OK.status: Verdict.DELIVERED}

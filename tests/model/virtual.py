@@ -1,16 +1,14 @@
-"""Virtual time: an agenda of what happens when, and what stands in for whatever would block a thread."""
+"""Virtual time: an agenda of what happens when."""
 
 from __future__ import annotations
 
 import contextlib
 import heapq
-import queue
 import random
-from collections import deque
 from itertools import count
 from unittest import mock
 
-__all__ = ["Broken", "Line", "OneTurn", "Simulation", "Switch"]
+__all__ = ["Broken", "Simulation"]
 
 EPOCH = 1_750_000_000.0
 _MOST_TURNS_AT_ONCE = 5_000
@@ -74,12 +72,17 @@ class Simulation:
     def in_charge(self):
         """Put virtual time, and the dice, in the place of the real ones."""
         modules = {
-            "_delivery.processor": {"time": self, "_log": _Log(), "new_token": self.new_token},
+            "_delivery.dispatcher": {"time": self, "_log": _Log()},
+            "_delivery.leases": {"_log": _Log(), "new_token": self.new_token},
+            "_delivery.assessor": {"time": self, "_log": _Log()},
+            "_delivery.endings": {"_log": _Log()},
+            "_delivery.sender": {"time": self},
             "_buffering.flusher": {
                 "time": self, "_log": _Log(), "random": self.dice, "new_job_id": self.new_job_id,
             },
-            "_buffering.ledger": {"time": self},
-            "_throttle": {"time": self},
+            "_buffering.place": {"time": self, "_log": _Log()},
+            "_settling.ledger": {"time": self},
+            "_guest.throttle": {"time": self},
         }  # fmt: skip
         with contextlib.ExitStack() as stack:
             for name, names in modules.items():
@@ -97,57 +100,3 @@ class _Log:
 
     def error(self, message: str, *args: object) -> None:
         raise Broken(message % args)
-
-
-class Line(deque):
-    """A queue between threads that never blocks: who comes, comes in time. *heard* is told of each put."""
-
-    def __init__(self, heard) -> None:
-        super().__init__()
-        self.put = heard
-
-    def get_nowait(self):
-        try:
-            return self.popleft()
-        except IndexError:
-            raise queue.Empty from None
-
-    def get(self, timeout: float | None = None):
-        return self.get_nowait()
-
-
-class Switch:
-    """An event whose ``wait`` only notes until when its caller sleeps."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-        self._on = False
-        self.asleep_until = 0.0
-        self.on_at = float("inf")
-
-    def set(self) -> None:
-        self._on, self.asleep_until = True, 0.0
-
-    def is_set(self) -> bool:
-        simulation = self._simulation
-        return self._on or (simulation.sending and simulation.now + simulation.elapsed >= self.on_at)
-
-    def wait(self, timeout: float) -> bool:
-        if not self._on:
-            self.asleep_until = self._simulation.now + timeout
-        return self._on
-
-
-class OneTurn:
-    """Lets a thread's loop turn once at a time."""
-
-    def __init__(self) -> None:
-        self.ended = False
-        self._turn = False
-
-    def set(self) -> None:
-        self.ended = True
-
-    def is_set(self) -> bool:
-        self._turn = not self._turn
-        return self.ended or not self._turn

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from eventspool import QueueUnavailable
-from eventspool._metrics import METRICS, QueueReader, metrics_text
+from eventspool._operate.metrics import METRICS, QueueReader, metrics_text
 from eventspool.integrations.prometheus import EventSpoolCollector
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,10 +9,11 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.harness import eventually
-from eventspool import ClientStats, Queue, QueueUnavailable, _metrics
+from eventspool import ClientStats, Queue, QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
-from eventspool._metrics import METRICS, QueueReader, metrics_text, read_client
+from eventspool._operate import metrics as _metrics
+from eventspool._operate.metrics import METRICS, QueueReader, metrics_text, read_client
 from eventspool.integrations.prometheus import EventSpoolCollector
 
 NOTE = {
@@ -64,15 +65,19 @@ def test_a_queue_is_read_in_full(backend):
     erased = NewJob(new_job_id(), b"payload", 2)
     backend.commit([erased])
     backend.purge(JobState.WAITING, [erased.id])
+    moved = NewJob(new_job_id(), b"payload", 4)
+    backend.commit([moved])
+    backend.pass_on([moved.id])
     readings = read(QueueReader("orders", Queue(backend)))
 
     assert readings["queue.up",] == 1
     assert readings["queue.jobs", "waiting"] == 1
     assert readings["queue.events", "waiting"] == 5
     assert readings["queue.stored", "failed"] == 3 * len(b"payload")
-    assert readings["queue.accepted.events",] == 10
+    assert readings["queue.accepted.events",] == 14
     assert readings["queue.failed.events",] == 3
     assert readings["queue.purged.events",] == 2
+    assert readings["queue.moved.events",] == 4
     assert (readings["queue.failed.jobs", "rejected"], readings["queue.failed.jobs", "stalled"]) == (2, 1)
     assert readings["queue.processors",] == 1
     assert readings["processor.sent.jobs", "web-1:7"] == 30

@@ -180,7 +180,7 @@ def test_links_are_forgotten_when_the_events_are_settled(sdk, clients):
         client.track("user", "event")
     eventually(lambda: client.stats().delivered)
 
-    assert client._pipe().ledger._origins == {}
+    assert client._pipe().ledger._watchers._origins == {}
 
 
 def test_another_process_delivers_without_links(sdk, clients, tmp_path):
@@ -222,7 +222,7 @@ def test_a_client_that_is_at_work_already_can_be_instrumented(sdk, clients):
 def test_what_a_forked_child_begins_with_is_instrumented(sdk, clients):
     client = clients()
     sdk.instrument(client)
-    client._begin()  # as in a child
+    client.begin_in_child()
     with sdk.request() as request:
         client.track("user", "event")
 

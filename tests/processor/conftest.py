@@ -12,7 +12,7 @@ import time
 import pytest
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._config import JobOpts
+from eventspool._config import JobOpts, Ordering
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import open_envelope, seal
@@ -91,13 +91,13 @@ class Clock:
 class Rig:
     """A queue, a data plane, and the processor between them."""
 
-    def __init__(self, answer=OK, *, fifo=False, backend=None, jitter=None, plane=None, **opts):
+    def __init__(self, answer=OK, *, ordering=Ordering.NONE, backend=None, jitter=None, plane=None, **opts):
         self.clock = Clock()
-        self.backend = backend or MemoryBackend(fifo=fifo, clock=self.clock)
+        self.backend = backend or MemoryBackend(ordering=ordering, clock=self.clock)
         self.plane = plane or Plane(answer)
         self.settled = []
         self.opts = JobOpts(**{**FAST, **opts})
-        self.fifo = fifo
+        self.ordering = ordering
         self._jitter = jitter
         self.processor = self._make()
         self.ids = []
@@ -108,9 +108,9 @@ class Rig:
             self.backend,
             self.plane,
             self.opts,
-            fifo=self.fifo,
+            ordering=self.ordering,
             gzip=True,
-            on_settled=lambda *settled: self.settled.append(settled),
+            on_settled=self.settled.append,
             **more,
         )
 
@@ -134,6 +134,12 @@ class Rig:
         """Wait until nothing is unfinished."""
         until(lambda: self.unfinished == 0)
         return self
+
+    def await_settled(self, count):
+        """Return whom the processor has told of what; fail unless there are *count*. The queue has recorded each before."""
+        until(lambda: len(self.settled) >= count)
+        assert len(self.settled) == count
+        return self.settled
 
     @property
     def unfinished(self):

@@ -11,6 +11,7 @@ import pytest
 
 from eventspool import QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
+from eventspool._config import Ordering
 from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import OK, Clock, make_job, names_of, until
@@ -65,13 +66,13 @@ class Moody:
             return DeliveryResult(200, body=json.dumps({"errors": named}).encode()) if named else OK
 
 
-@pytest.mark.parametrize("fifo", [True, False])
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
 @pytest.mark.parametrize("seed", range(6))
-def test_every_event_is_delivered_once_or_in_the_failed_queue(rig, monkeypatch, fifo, seed):
-    monkeypatch.setattr("eventspool._delivery.processor.compute_backoff", lambda *args: 0.001)
+def test_every_event_is_delivered_once_or_in_the_failed_queue(rig, monkeypatch, ordering, seed):
+    monkeypatch.setattr("eventspool._delivery.assessor.compute_backoff", lambda *args: 0.001)
     chance, mood, clock = random.Random(seed), Moody(seed), Clock()
-    backend = Shaky(seed, fifo=fifo, clock=clock)
-    rig = rig(mood, fifo=fifo, backend=backend, max_attempts=10_000)
+    backend = Shaky(seed, ordering=ordering, clock=clock)
+    rig = rig(mood, ordering=ordering, backend=backend, max_attempts=10_000)
     kinds = ["good"] * 8 + ["bad", "named"]
     jobs = [
         make_job(*[f"{chance.choice(kinds)}-{j}-{k}" for k in range(chance.randint(1, 12))])
@@ -88,7 +89,7 @@ def test_every_event_is_delivered_once_or_in_the_failed_queue(rig, monkeypatch, 
     failed = [name for job in rig.failed for name in names_of(backend.payload(job.id))]
     assert sorted(mood.taken) == sorted(name for name in wanted if name.startswith("good"))
     assert sorted(failed) == sorted(name for name in wanted if not name.startswith("good"))
-    assert len({job_id for job_id, *_ in rig.settled}) == len(rig.settled), "told of once"
+    assert len({end.job_id for end in rig.settled}) == len(rig.settled), "told of once"
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._delivery import processor as _processor
+from eventspool._config import Ordering
+from eventspool._delivery import dispatcher as _dispatcher
 from eventspool._delivery.attempt import Outcome
-from eventspool._job import JobState
+from eventspool._job import JobState, Settlement, SettlementKind
+from eventspool._settling.settler import JobEnd
 
-from .conftest import DOWN, OK, make_job, until
+from .conftest import DOWN, OK, make_job, names_of, until
 
 
 class Held:
@@ -36,9 +39,9 @@ def held():
     held.release.set()
 
 
-@pytest.mark.parametrize("fifo", [True, False])
-def test_a_request_that_outlasts_the_visibility_timeout_keeps_its_lease(rig, held, fifo):
-    rig = rig(held, fifo=fifo, visibility_timeout=0.2).start()
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
+def test_a_request_that_outlasts_the_visibility_timeout_keeps_its_lease(rig, held, ordering):
+    rig = rig(held, ordering=ordering, visibility_timeout=0.2).start()
     rig.commit(make_job("slow"))
     assert held.began.wait(5.0)
     deadline = time.monotonic() + 0.7
@@ -60,7 +63,7 @@ def test_a_job_whose_lease_was_lost_is_acknowledged_when_it_was_delivered(rig, h
     assert (stolen.id, stolen.stalled, stolen.attempts) == (job.id, True, 1)
     held.release.set()
     rig.empty()
-    assert rig.settled == [(job.id, None, None, None)]
+    assert rig.settled == [JobEnd(job.id, is_recorded=False)]
 
 
 def test_a_job_whose_lease_was_lost_is_its_new_holders_when_the_request_failed(rig):
@@ -105,6 +108,29 @@ def test_our_own_job_that_comes_back_to_us_is_not_sent_a_second_time(rig, held):
     assert rig.plane.sent == [["slow"]]
 
 
+def test_a_clock_that_jumps_forward_ends_waits_and_leases_and_nothing_else(rig, held):
+    """A day, while one batch is being sent and another waits for its retry: nothing is lost, given up or sent twice."""
+    rig = rig(held, max_attempts=3, concurrency=1)
+    sent, waiting = rig.commit(make_job("sent"), make_job("waiting"))
+    rig.backend.claim("w", limit=2, visibility_timeout=60.0)
+    rig.backend.settle(
+        "w",
+        [
+            Settlement(sent.id, SettlementKind.RELEASE),
+            Settlement(waiting.id, SettlementKind.RETRY, delay=3_600.0),
+        ],
+    )
+    rig.start()
+    assert held.began.wait(5.0)
+    rig.clock.ahead = 86_400.0
+    rig.processor.wake()
+    held.release.set()
+    rig.empty()
+    assert (rig.plane.count("sent"), rig.plane.count("waiting")) == (1, 1)
+    assert rig.failed == []
+    assert rig.backend.stats().oldest_age == 0.0
+
+
 def _stall(rig, times):
     for _ in range(times):
         assert rig.backend.claim("dead", limit=10, visibility_timeout=60.0).jobs
@@ -121,8 +147,8 @@ def test_a_job_that_never_comes_back_is_parked_as_stalled(rig):
     [failed] = rig.failed
     assert (failed.reason, failed.events) == ("stalled", 2)
     assert rig.backend.payload(job.id) == job.payload
-    [(job_id, error, indices, _)] = rig.settled
-    assert (job_id, error.reason, indices) == (job.id, "stalled", None)
+    [end] = rig.await_settled(1)
+    assert (end.job_id, end.failure.reason, end.failure.indices) == (job.id, "stalled", None)
 
 
 def test_a_job_that_stalled_less_often_is_sent(rig):
@@ -140,7 +166,7 @@ def test_stop_returns_within_its_timeout_while_a_request_hangs(rig, held):
     began = time.monotonic()
     rig.processor.stop(0.1)
     assert 0.09 < time.monotonic() - began < 1.0
-    rig.processor.give_back()
+    rig.processor.stop(5.0, at_once=True)
     [again] = rig.backend.claim("other", limit=10, visibility_timeout=60.0).jobs
     assert (again.attempts, again.stalled) == (0, False)
 
@@ -150,7 +176,6 @@ def test_what_a_hanging_request_delivered_after_stop_is_still_acknowledged(rig, 
     rig.commit(make_job("slow"))
     assert held.began.wait(5.0)
     rig.processor.stop(0.0)
-    rig.processor.give_back()
     held.release.set()
     rig.empty()
 
@@ -169,7 +194,7 @@ def test_stop_gives_back_what_was_not_begun_without_an_attempt(rig, held):
 @pytest.fixture
 def stepped(rig, monkeypatch):
     """A rig without threads, whose acknowledgements wait long."""
-    monkeypatch.setattr(_processor, "_ACK_PAUSE", 60.0)
+    monkeypatch.setattr(_dispatcher, "_ACK_PAUSE", 60.0)
     rig = rig()
     monkeypatch.setattr(rig.processor, "_add_sender", lambda: None)
     return rig
@@ -178,8 +203,8 @@ def stepped(rig, monkeypatch):
 def _deliver(processor, count):
     """Play the senders: say of the next *count* jobs that they were delivered."""
     for _ in range(count):
-        job = processor._outbox.get_nowait()
-        processor._inbox.put(Outcome(job.id, delivered=True, answered=True))
+        job = processor.exchange.jobs.get_nowait()
+        processor.exchange.report(Outcome(job.id, delivered=True, answered=True))
 
 
 def test_acknowledgements_wait_for_those_of_requests_under_way_and_go_together(stepped, monkeypatch):
@@ -187,13 +212,13 @@ def test_acknowledgements_wait_for_those_of_requests_under_way_and_go_together(s
     jobs = rig.commit(*[make_job(f"j{i}") for i in range(4)])
     acknowledged = []
     monkeypatch.setattr(rig.backend, "ack", acknowledged.append)
-    rig.processor._step()
+    rig.processor.turn(time.monotonic())
     for delivered in (1, 2):
         _deliver(rig.processor, delivered)
-        rig.processor._step()
+        rig.processor.turn(time.monotonic())
         assert acknowledged == []
     _deliver(rig.processor, 1)
-    rig.processor._step()
+    rig.processor.turn(time.monotonic())
     assert acknowledged == [[job.id for job in jobs]]
 
 
@@ -201,7 +226,7 @@ def test_a_claim_comes_after_every_acknowledgement(stepped, monkeypatch):
     """Else it could fetch a job again that was delivered under a lease that has just run out."""
     rig = stepped
     [done, _] = rig.commit(make_job("done"), make_job("under way"))
-    rig.processor._step()
+    rig.processor.turn(time.monotonic())
     _deliver(rig.processor, 1)
     rig.commit(make_job("new"))
     acknowledged, claim = [], rig.backend.claim
@@ -212,7 +237,7 @@ def test_a_claim_comes_after_every_acknowledgement(stepped, monkeypatch):
 
     monkeypatch.setattr(rig.backend, "ack", acknowledged.append)
     monkeypatch.setattr(rig.backend, "claim", after_them)
-    rig.processor._step()
+    rig.processor.turn(time.monotonic())
     assert rig.processor.in_flight == 2
 
 
@@ -220,18 +245,17 @@ def test_a_slow_request_holds_up_no_other_acknowledgement(rig, held):
     rig = rig([held, OK], concurrency=2).start()
     rig.commit(make_job("a"), make_job("b"))
     assert held.began.wait(5.0)
-    until(lambda: rig.unfinished == 1)
-    assert rig.processor.in_flight == 1
+    until(lambda: (rig.unfinished, rig.processor.in_flight) == (1, 1))
 
 
 def _count_turns(processor):
-    turns, step = [], processor._step
+    turns, turn = [], processor.turn
 
-    def counted():
+    def counted(now):
         turns.append(None)
-        step()
+        return turn(now)
 
-    processor._step = counted
+    processor.turn = counted
     return turns
 
 
@@ -265,35 +289,35 @@ def test_a_probe_that_is_due_while_an_old_request_hangs_takes_no_turns(rig, held
 @pytest.mark.parametrize("pause", ["_LISTEN_PAUSE", "_OWN_PACE"])
 def test_between_two_jobs_nobody_listens_for_a_third(rig, monkeypatch, pause):
     """Where jobs come one after the other, a listener would only take time from those who produce them."""
-    monkeypatch.setattr(_processor, pause, 60.0)
+    monkeypatch.setattr(_dispatcher, pause, 60.0)
     backend = MemoryBackend()
     monkeypatch.setattr(backend, "shared", True, raising=False)
     rig = rig(backend=backend).start()
     for i in range(3):
         rig.commit(make_job(f"j{i}"))
         rig.empty()
-        assert not rig.processor._idle.is_set()
+        assert not rig.processor.exchange.listening.is_set()
 
 
 def test_where_others_produce_a_job_is_listened_for_at_once(rig, monkeypatch):
-    monkeypatch.setattr(_processor, "_OWN_PACE", 60.0)
+    monkeypatch.setattr(_dispatcher, "_OWN_PACE", 60.0)
     backend = MemoryBackend()
     monkeypatch.setattr(backend, "shared", True, raising=False)
     rig = rig(backend=backend)
     rig.backend.commit([make_job("foreign")])
     rig.start()
-    until(rig.processor._idle.is_set, timeout=1.0)
+    until(rig.processor.exchange.listening.is_set, timeout=1.0)
     assert rig.plane.sent == [["foreign"]]
 
 
-@pytest.mark.parametrize("fifo", [True, False])
-def test_an_idle_processor_takes_no_turns_and_wakes_for_a_foreign_producer(rig, fifo):
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
+def test_an_idle_processor_takes_no_turns_and_wakes_for_a_foreign_producer(rig, ordering):
     """A queue that other processes fill has a listener; it must neither sleep through a job nor spin."""
 
     class Shared(MemoryBackend):
         shared = True
 
-    rig = rig(fifo=fifo, backend=Shared(fifo=fifo))
+    rig = rig(ordering=ordering, backend=Shared(ordering=ordering))
     turns = _count_turns(rig.processor)
     rig.start()
     for i in range(3):
@@ -303,3 +327,14 @@ def test_an_idle_processor_takes_no_turns_and_wakes_for_a_foreign_producer(rig, 
     before = len(turns)
     time.sleep(0.3)
     assert len(turns) - before < 20
+
+
+def test_a_half_delivered_batch_that_stalled_keeps_only_the_rest(rig):
+    rig = rig(max_attempts=2)
+    [job] = rig.commit(replace(make_job("a", "b", "c", "d"), progress="2-4|"))
+    _stall(rig, 2)
+    rig.start().empty()
+    failure = rig.failure(job.id)
+    assert (failure.reason, failure.indices) == ("stalled", (2, 3))
+    assert names_of(rig.backend.payload(job.id)) == ["c", "d"]
+    assert rig.plane.sent == []

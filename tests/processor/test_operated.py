@@ -10,6 +10,7 @@ import pytest
 
 from eventspool import Queue
 from eventspool._backends.memory import MemoryBackend
+from eventspool._config import Ordering
 from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import DOWN, OK, make_job, until
@@ -25,16 +26,16 @@ class Shared(MemoryBackend):
 def shared(rig):
     """A rig on a shared queue, and the operator's view of that queue."""
 
-    def make(*answer, fifo=False, **opts):
-        made = rig(*answer, fifo=fifo, backend=Shared(fifo=fifo), **opts)
+    def make(*answer, ordering=Ordering.NONE, **opts):
+        made = rig(*answer, ordering=ordering, backend=Shared(ordering=ordering), **opts)
         return made, Queue(made.backend)
 
     return make
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_pause_is_obeyed_and_a_resume_wakes_up(shared, fifo):
-    rig, queue = shared(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_a_pause_is_obeyed_and_a_resume_wakes_up(shared, ordering):
+    rig, queue = shared(ordering=ordering)
     rig.start()
     rig.commit(make_job("before"))
     rig.empty()
@@ -70,7 +71,7 @@ def test_a_pause_holds_for_probes_and_costs_no_attempts(shared):
     rig.commit(*[make_job(f"j{i}") for i in range(10)])
     until(lambda: rig.processor.is_paused)
     queue.pause()
-    until(lambda: rig.processor.in_flight == 0)
+    until(lambda: (rig.processor.in_flight, rig.backend.stats().leased.jobs) == (0, 0))
     sent, attempts = len(rig.plane.sent), rig.attempts
     time.sleep(0.2)  # a probe would come after some milliseconds
     assert (len(rig.plane.sent), rig.attempts) == (sent, attempts)
@@ -80,7 +81,7 @@ def test_a_pause_holds_for_probes_and_costs_no_attempts(shared):
 
 
 def test_a_processor_says_who_it_is_and_how_its_requests_end(shared, monkeypatch):
-    monkeypatch.setattr("eventspool._delivery.processor.HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr("eventspool._delivery.leases.HEARTBEAT_INTERVAL", 0.02)
     answers = [DeliveryResult(None, "the data plane did not answer in time", timed_out=True), DOWN]
     rig, queue = shared([*answers, *[OK] * 20], concurrency=1)
     rig.start()
@@ -101,7 +102,7 @@ def test_a_processor_says_who_it_is_and_how_its_requests_end(shared, monkeypatch
 
 
 def test_a_processor_tells_of_an_outage(shared, monkeypatch):
-    monkeypatch.setattr("eventspool._delivery.processor.HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr("eventspool._delivery.leases.HEARTBEAT_INTERVAL", 0.02)
     rig, queue = shared(DeliveryResult(401))
     rig.start()
     rig.commit(make_job("j"))
@@ -109,7 +110,7 @@ def test_a_processor_tells_of_an_outage(shared, monkeypatch):
 
 
 def test_what_the_data_plane_said_of_events_stands_in_no_note(shared, monkeypatch):
-    monkeypatch.setattr("eventspool._delivery.processor.HEARTBEAT_INTERVAL", 0.02)
+    monkeypatch.setattr("eventspool._delivery.leases.HEARTBEAT_INTERVAL", 0.02)
     rig, queue = shared(DeliveryResult(404, body=b"no such canary"))
     rig.start()
     rig.commit(make_job("canary"))

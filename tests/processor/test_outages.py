@@ -9,6 +9,8 @@ import pytest
 
 from eventspool import QueueError, QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
+from eventspool._config import Ordering
+from eventspool._delivery.attempt import Outcome
 from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import DOWN, OK, Clock, make_job, until
@@ -48,9 +50,9 @@ class Flaky(MemoryBackend):
 
 @pytest.fixture
 def flaky(rig):
-    def make(*args, fifo=False, **opts):
+    def make(*args, ordering=Ordering.NONE, **opts):
         clock = Clock()
-        made = rig(*args, fifo=fifo, backend=Flaky(fifo=fifo, clock=clock), **opts)
+        made = rig(*args, ordering=ordering, backend=Flaky(ordering=ordering, clock=clock), **opts)
         made.clock = clock
         return made
 
@@ -61,10 +63,10 @@ def _refused(rig, name, times=1):
     until(lambda: rig.backend.refused.count(name) >= times)
 
 
-@pytest.mark.parametrize("fifo", [True, False])
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
 @pytest.mark.parametrize("late", [True, False])
-def test_what_was_delivered_is_not_sent_again_while_the_ack_fails(flaky, fifo, late):
-    rig = flaky(fifo=fifo)
+def test_what_was_delivered_is_not_sent_again_while_the_ack_fails(flaky, ordering, late):
+    rig = flaky(ordering=ordering)
     rig.backend.down, rig.backend.late = {"ack"}, late
     rig.start()
     rig.commit(*[make_job(f"j{i}") for i in range(5)])
@@ -132,7 +134,8 @@ def test_a_job_that_is_given_up_is_told_of_when_the_queue_has_recorded_it(flaky)
     assert rig.settled == []
     rig.backend.down = set()
     rig.empty()
-    assert [(job_id, error.reason) for job_id, error, _, _ in rig.settled] == [(job.id, "rejected")]
+    [end] = rig.await_settled(1)
+    assert (end.job_id, end.failure.reason) == (job.id, "rejected")
 
 
 def test_a_queue_that_is_away_from_the_start_is_waited_for(flaky, caplog):
@@ -160,10 +163,10 @@ def test_an_outage_is_waited_out_not_hammered(flaky):
     assert len(rig.backend.refused) < 20
 
 
-@pytest.mark.parametrize("fifo", [True, False])
-def test_what_an_unheard_claim_has_leased_is_sent_at_once_and_costs_no_attempt(flaky, fifo):
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
+def test_what_an_unheard_claim_has_leased_is_sent_at_once_and_costs_no_attempt(flaky, ordering):
     """The answer was lost, or the payloads could not be read: nobody else would get the jobs for a visibility timeout."""
-    rig = flaky(DOWN, fifo=fifo, backoff_initial=60.0, backoff_max=60.0)
+    rig = flaky(DOWN, ordering=ordering, backoff_initial=60.0, backoff_max=60.0)
     rig.backend.down, rig.backend.late = {"claim"}, True
     [job] = rig.commit(make_job("a"))
     rig.start()
@@ -171,8 +174,8 @@ def test_what_an_unheard_claim_has_leased_is_sent_at_once_and_costs_no_attempt(f
     assert rig.plane.sent == []
     rig.backend.down = set()
     until(lambda: rig.plane.sent)
-    until(lambda: not rig.processor.in_flight)
-    assert rig.attempts == {job.id: 1}
+    until(lambda: rig.attempts == {job.id: 1})  # recorded after its request has ended
+    assert not rig.processor.in_flight
 
 
 def test_what_an_unheard_claim_has_leased_is_given_back_once_nothing_is_under_way(flaky):
@@ -192,7 +195,7 @@ def test_what_an_unheard_claim_has_leased_is_given_back_once_nothing_is_under_wa
     _refused(rig, "claim")
     rig.backend.down = set()
     time.sleep(0.5)  # longer than the outage is waited out
-    assert rig.backend.renew(rig.processor._token, [first.id], visibility_timeout=60.0) == set()
+    assert rig.backend.renew(rig.processor.token, [first.id], visibility_timeout=60.0) == set()
     release.set()
     rig.empty()
     assert rig.plane.sent == [["a"], ["b"]]
@@ -209,9 +212,9 @@ def test_after_an_error_that_may_be_a_jobs_own_its_attempt_counts(flaky):
     assert rig.backend.stats().leased.jobs == 1
 
 
-@pytest.mark.parametrize("fifo", [True, False])
-def test_stop_ends_within_its_timeout_while_the_queue_is_away(flaky, fifo):
-    rig = flaky(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
+def test_stop_ends_within_its_timeout_while_the_queue_is_away(flaky, ordering):
+    rig = flaky(ordering=ordering)
     rig.backend.down = {"ack", "settle", "leave"}
     rig.start()
     rig.commit(make_job("a"))
@@ -219,7 +222,7 @@ def test_stop_ends_within_its_timeout_while_the_queue_is_away(flaky, fifo):
     began = time.monotonic()
     rig.processor.stop(2.0)
     assert time.monotonic() - began < 2.0, "it did not use the time up"
-    assert rig.processor._stopped.is_set()
+    assert rig.processor.has_ended
 
 
 def test_what_stop_could_not_record_is_delivered_again_by_the_next_one(flaky):
@@ -247,3 +250,26 @@ def test_a_bug_in_the_queue_does_not_end_the_processor(flaky, caplog, method):
     rig.empty()
     assert rig.plane.sent == [["a"]]
     assert "secret" not in caplog.text
+
+
+def test_the_answer_to_a_job_that_was_sent_twice_holds_up_no_other(rig):
+    """A sender that was cut off behind its answer sends again; who is asked for patience then is asked of nobody else."""
+    rig = rig().start()
+    rig.commit(make_job("a"))
+    rig.empty()
+    rig.processor.exchange.report(Outcome(rig.ids[0], retry_after=60.0, error="429"))
+    rig.commit(make_job("b"))
+    rig.empty()
+    assert rig.plane.accepted == [["a"], ["b"]]
+
+
+def test_what_an_instrumentation_raises_sends_nothing_again(rig):
+    def stop(*_):
+        raise SystemExit
+
+    rig = rig()
+    rig.processor.on_attempt = stop
+    rig.start()
+    rig.commit(make_job("a"))
+    rig.empty()
+    assert rig.plane.sent == [["a"]]

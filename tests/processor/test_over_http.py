@@ -92,7 +92,7 @@ def test_through_every_fault_every_event_arrives_unchanged(rig, plane, sender, f
     stats = plane.stats()
     assert (stats.unique, stats.changed) == (120, 0)
     assert rig.failed == []
-    assert sum(error is None for _, error, _, _ in rig.settled) == 12
+    assert sum(end.failure is None for end in rig.settled) == 12
     if not any("record" in fault or "half" in fault for fault in faults):
         assert stats.duplicates == 0
 

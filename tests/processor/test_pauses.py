@@ -7,7 +7,10 @@ import time
 
 import pytest
 
+from eventspool._config import Ordering
+from eventspool._delivery.breaker import Permission
 from eventspool._delivery.verdict import DeliveryResult
+from eventspool._guest.log import drain_log
 
 from .conftest import DOWN, OK, make_job, until
 
@@ -116,6 +119,7 @@ def test_after_an_outage_everything_is_delivered(rig, caplog):
     rig.plane.answer = OK
     rig.empty()
     assert sorted(names[0] for names in rig.plane.accepted) == sorted(f"j{i}" for i in range(40))
+    drain_log(10.0)
     assert "the data plane works again" in caplog.messages
 
 
@@ -148,7 +152,7 @@ def test_in_order_means_in_order_also_when_every_head_fails_twice(rig):
         seen[names[0]] = seen.get(names[0], 0) + 1
         return OK if seen[names[0]] == 3 else DOWN
 
-    rig = rig(answer, fifo=True).start()
+    rig = rig(answer, ordering=Ordering.FIFO).start()
     names = [f"j{i}" for i in range(15)]
     rig.commit(*[make_job(name) for name in names])
     rig.empty()
@@ -158,7 +162,7 @@ def test_in_order_means_in_order_also_when_every_head_fails_twice(rig):
 
 def test_in_order_one_batch_may_pass_others_at_the_end_of_an_outage(rig):
     """The probe that found the data plane alive again; all the others keep their order."""
-    rig = rig(DOWN, fifo=True, max_attempts=1_000).start()
+    rig = rig(DOWN, ordering=Ordering.FIFO, max_attempts=1_000).start()
     names = [f"j{i}" for i in range(6)]
     rig.commit(*[make_job(name) for name in names])
     until(lambda: {sent[0] for sent in rig.plane.sent} == set(names))
@@ -170,17 +174,26 @@ def test_in_order_one_batch_may_pass_others_at_the_end_of_an_outage(rig):
 
 
 def test_in_order_a_poisonous_head_goes_to_the_failed_queue_and_the_rest_follows(rig):
-    rig = rig(lambda names: DeliveryResult(400) if "bad" in names else OK, fifo=True).start()
+    rig = rig(lambda names: DeliveryResult(400) if "bad" in names else OK, ordering=Ordering.FIFO).start()
     rig.commit(make_job("a", "bad", "b"), make_job("c"), make_job("d"))
     rig.empty()
     assert [name for names in rig.plane.accepted for name in names] == ["a", "b", "c", "d"]
 
 
 def test_in_order_a_refused_write_key_changes_no_order(rig):
-    rig = rig(DeliveryResult(401), fifo=True).start()
+    rig = rig(DeliveryResult(401), ordering=Ordering.FIFO).start()
     names = [f"j{i}" for i in range(6)]
     rig.commit(*[make_job(name) for name in names])
     until(lambda: len(rig.plane.sent) >= 8)
     rig.plane.answer = OK
     rig.empty()
     assert [accepted[0] for accepted in rig.plane.accepted] == names
+
+
+def test_a_probe_that_was_begun_and_cut_off_is_waited_for_by_nobody(rig):
+    """A ``MemoryError`` between the claim and the sender: the breaker would hold everything back for ever."""
+    processor = rig().processor
+    processor._breaker.record_failure(time.monotonic(), 0.5, probe=False, attempts=0, unauthorized=True)
+    processor._breaker.begin_probe()
+    processor.recover(MemoryError())
+    assert processor._breaker.permission(time.monotonic() + 1e6) is Permission.PROBE

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import seal
 from eventspool._job import NewJob, new_job_id
+from eventspool._settling.settler import JobEnd
 
 from .conftest import DOWN, OK, make_job, names_of, until
 
@@ -29,7 +32,7 @@ def test_a_delivered_job_is_gone_and_told_of_once(rig):
     [job] = rig.commit(make_job(*TEN))
     rig.empty()
     assert rig.plane.sent == [TEN]
-    assert rig.settled == [(job.id, None, None, None)]
+    assert rig.settled == [JobEnd(job.id, is_recorded=False)]
     assert rig.backend.lookup([job.id]) == {}
     assert rig.processor.sent == 1
 
@@ -47,9 +50,15 @@ def test_poison_events_are_found_and_all_others_delivered(rig, status, poison):
     assert (failed.reason, failed.events, failure.status) == ("rejected", len(bad), status)
     assert names_of(rig.backend.payload(job.id)) == bad
     assert failure.indices == (None if len(poison) == 10 else tuple(poison))
-    [(job_id, error, indices, payload)] = rig.settled
-    assert (job_id, error.reason, error.status, indices) == (job.id, "rejected", status, failure.indices)
-    assert payload is None or names_of(payload) == bad
+    [end] = rig.await_settled(1)
+    told = end.failure
+    assert (end.job_id, told.reason, told.status, told.indices) == (
+        job.id,
+        "rejected",
+        status,
+        failure.indices,
+    )
+    assert told.payload is None or names_of(told.payload) == bad
     assert rig.processor.retried == 0
 
 
@@ -79,7 +88,7 @@ def test_any_other_4xx_fails_the_batch_as_it_is(rig, status):
     assert len(rig.plane.sent) == 1
     assert [(j.reason, j.events) for j in rig.failed] == [("rejected", 10)]
     assert rig.backend.payload(job.id) == job.payload
-    assert rig.settled[0][1].status == status
+    assert rig.await_settled(1)[0].failure.status == status
 
 
 def test_events_that_a_2xx_answer_names_fail_and_the_others_are_delivered(rig):
@@ -122,6 +131,34 @@ def test_no_message_of_the_data_plane_has_delivered_events_sent_again(rig, said)
 
 
 @pytest.mark.parametrize(
+    "answer",
+    [
+        DeliveryResult(200, "https://x.example answered 200 with more than 16 MiB"),
+        DeliveryResult(200, "https://x.example answered 200 but not all of it in time", timed_out=True),
+        DeliveryResult(200, body=b'{"ok": true, "errors": [{"index": 1}', who="https://x.example"),
+    ],
+)
+def test_of_what_an_unclear_answer_took_nobody_is_told_that_it_was_delivered(rig, answer):
+    """It is tried again, costs an attempt each time, and is kept in the failed queue at last."""
+    rig = rig(answer, max_attempts=2).start()
+    [job] = rig.commit(make_job("e1", "e2"))
+    rig.empty()
+    [failed] = rig.failed
+    assert (failed.reason, failed.attempts, failed.events) == ("max_attempts", 2, 2)
+    assert failed.error.startswith("given up after 2 attempts: https://x.example answered 200 ")
+    assert rig.plane.sent == [["e1", "e2"]] * 2
+    assert rig.failure(job.id).status == 200
+
+
+def test_an_unclear_answer_is_followed_by_one_that_is_understood(rig):
+    torn = DeliveryResult(200, body=b'{"errors": [{"index": 1}')
+    rig = rig([torn, DeliveryResult(200, body=b'{"errors": [{"index": 1}]}')]).start()
+    [job] = rig.commit(make_job("e1", "e2", "e3"))
+    rig.empty()
+    assert rig.failure(job.id).indices == (1,)
+
+
+@pytest.mark.parametrize(
     "result", [DOWN, DeliveryResult(408), DeliveryResult(302), DeliveryResult(error="no route")]
 )
 def test_what_may_pass_is_tried_again_and_then_given_up(rig, result):
@@ -135,7 +172,7 @@ def test_what_may_pass_is_tried_again_and_then_given_up(rig, result):
     assert "4 attempts" in failed.error
     assert result.describe() in failed.error
     assert rig.backend.payload(job.id) == job.payload
-    assert rig.settled[0][1].status == result.status
+    assert rig.await_settled(1)[0].failure.status == result.status
 
 
 def test_a_job_that_succeeds_at_its_last_attempt_is_delivered(rig):
@@ -143,7 +180,7 @@ def test_a_job_that_succeeds_at_its_last_attempt_is_delivered(rig):
     rig.commit(make_job(*TEN))
     rig.empty()
     assert rig.failed == []
-    assert rig.settled[0][1] is None
+    assert rig.settled[0].failure is None
 
 
 def test_retry_for_keeps_a_young_job_alive_beyond_its_attempts(rig):
@@ -242,29 +279,29 @@ def _junk_events():
     return NewJob(new_job_id(), seal([b"{}"])[:20], 1)
 
 
-@pytest.mark.parametrize("fifo", [True, False])
+@pytest.mark.parametrize("ordering", [Ordering.FIFO, Ordering.NONE])
 @pytest.mark.parametrize(
     ("make", "reason"), [(_corrupt, "corrupt"), (_newer, "unsupported"), (_junk_events, "corrupt")]
 )
-def test_a_payload_that_cannot_be_read_is_parked_and_the_next_job_proceeds(rig, make, reason, fifo):
-    rig = rig(fifo=fifo)
+def test_a_payload_that_cannot_be_read_is_parked_and_the_next_job_proceeds(rig, make, reason, ordering):
+    rig = rig(ordering=ordering)
     rig.commit(make(), make_job("good"), make(), make_job("better"))
     rig.start().empty()
     assert rig.plane.sent in ([["good"], ["better"]], [["better"], ["good"]])
     assert [job.reason for job in rig.failed] == [reason, reason]
-    assert [error.reason for _, error, _, _ in rig.settled if error] == [reason, reason]
+    assert [end.failure.reason for end in rig.await_settled(4) if end.failure] == [reason, reason]
 
 
 def test_a_job_without_its_payload_is_parked_as_missing(rig):
     rig = rig()
     rig.commit(make_job("gone"), make_job("good"))
-    rig.backend._jobs[rig.ids[0]].payload = b""
+    rig.backend._entries.jobs[rig.ids[0]].payload = b""
     claim = rig.backend._lease
 
-    def lease(entry, token, due):
+    def lease(entry, *terms):
         from dataclasses import replace
 
-        claimed = claim(entry, token, due)
+        claimed = claim(entry, *terms)
         return claimed if claimed.payload else replace(claimed, payload=None)
 
     rig.backend._lease = lease
@@ -288,3 +325,31 @@ def test_a_bug_on_this_side_costs_attempts_not_the_sender(rig):
     rig.plane.answer = OK
     rig.commit(make_job("e"))
     rig.empty()
+
+
+def test_a_half_delivered_batch_that_is_given_up_without_another_answer_keeps_only_the_rest(rig):
+    """What came up on our side says nothing of what the attempt before had delivered."""
+    rig = rig([RuntimeError("ours")] * 9, max_attempts=3).start()
+    [job] = rig.commit(replace(make_job("a", "b", "c", "d"), progress="2-4|", attempts=1))
+    rig.empty()
+    failure = rig.failure(job.id)
+    assert (failure.reason, failure.indices, failure.events) == ("max_attempts", (2, 3), 2)
+    assert names_of(rig.backend.payload(job.id)) == ["c", "d"]
+    assert [end.failure.indices for end in rig.await_settled(1)] == [(2, 3)]
+
+
+def test_what_comes_amid_a_request_does_not_undo_the_answers_before_it(rig):
+    rig = rig([DeliveryResult(400), OK, RuntimeError("ours"), *[OK] * 9], max_attempts=9).start()
+    rig.commit(make_job("a", "b", "c", "d"))
+    rig.empty()
+    assert rig.plane.sent.count(["a", "b"]) == 1
+
+
+def test_what_an_attempt_before_was_refused_with_is_said_at_the_end(rig):
+    down_once = [DeliveryResult(400), DeliveryResult(400), DOWN, OK]
+    rig = rig(down_once, max_attempts=9).start()
+    [job] = rig.commit(make_job("a", "b"))
+    rig.empty()
+    failure = rig.failure(job.id)
+    assert (failure.reason, failure.indices, failure.status) == ("rejected", (0,), 400)
+    assert "400" in failure.error

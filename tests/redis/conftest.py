@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
 import redis
 
-from redis_servers import available_servers, make_backend, new_queue_name, running
+from redis_servers import NEWEST, available_servers, make_backend, new_queue_name, running
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """
+    Have the tests on older servers rotate by commit (see ``shares``).
+
+    With ``EVENTSPOOL_TEST_SERVERS=newest`` leave out all but the newest Redis: an older driver meets each command there.
+    """
+    servers = {item: _servers_of(item) for item in items}
+    for item in items:
+        if servers[item] and not servers[item] & set(NEWEST):
+            item.add_marker(pytest.mark.rotating("older servers"))
+    if os.environ.get("EVENTSPOOL_TEST_SERVERS") == "newest":
+        left_out = [item for item in items if servers[item] and NEWEST[0] not in servers[item]]
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
+    given = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return {value for value in given if isinstance(value, str)} & set(available_servers())
 
 
 @pytest.fixture(scope="session", params=list(available_servers()))

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, SOON, claim_soon, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._job import JobState
 from redis_servers import move_clock
@@ -26,9 +27,9 @@ def claim(backend, token="t"):
     return backend.claim(token, limit=9, visibility_timeout=LONG)
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_what_was_stored_before_the_clock_was_set_back_can_be_claimed_at_once(make, set_back, fifo):
-    backend = make(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_what_was_stored_before_the_clock_was_set_back_can_be_claimed_at_once(make, set_back, ordering):
+    backend = make(ordering=ordering)
     jobs = new_jobs(3)
     backend.commit(jobs[:2])
     set_back()
@@ -37,14 +38,14 @@ def test_what_was_stored_before_the_clock_was_set_back_can_be_claimed_at_once(ma
     assert ids_of(claim(backend).jobs) == ids_of(jobs), "and in their order"
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_retry_comes_due_in_its_time_although_the_clock_is_set_back(make, set_back, fifo):
-    backend = make(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_a_retry_comes_due_in_its_time_although_the_clock_is_set_back(make, set_back, ordering):
+    backend = make(ordering=ordering)
     jobs = new_jobs(2)
     backend.commit(jobs)
     claim_soon(backend, "t")
     backend.settle("t", [retry(jobs[0].id, delay=MOMENT)])
-    if not fifo:
+    if ordering is not Ordering.FIFO:
         claim_soon(backend, "other")
     set_back()
     early = claim(backend)
@@ -63,7 +64,7 @@ def test_a_lease_runs_out_in_its_time_although_the_clock_is_set_back(make, set_b
 
 
 def test_a_stand_by_takes_over_from_a_dead_holder_although_the_clock_is_set_back(make, set_back):
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     holder.commit([job])
     claim_soon(holder, "dead", visibility_timeout=MOMENT)
@@ -76,7 +77,7 @@ def test_a_stand_by_takes_over_from_a_dead_holder_although_the_clock_is_set_back
 
 
 def test_a_holder_that_lives_keeps_the_queue_although_the_clock_is_set_back(make, set_back):
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     holder.commit([job])
     claim_soon(holder, "t", visibility_timeout=MOMENT)
@@ -89,7 +90,7 @@ def test_a_holder_that_lives_keeps_the_queue_although_the_clock_is_set_back(make
 
 
 def test_a_queue_lease_that_ran_out_untaken_hinders_nobody_while_the_server_still_keeps_it(make, set_back):
-    holder, successor = make(fifo=True), make(fifo=True)
+    holder, successor = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     holder.commit([job])
     claim_soon(holder, "first", visibility_timeout=0.05)

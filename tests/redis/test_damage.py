@@ -6,7 +6,9 @@ import time
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, bury, claim_soon, drain, fail, ids_of, new_job, new_jobs, retry
+from eventspool._guest.log import drain_log
 from eventspool._job import Depth, JobState, NewJob, Settlement, SettlementKind, new_job_id
 
 FIGURES = ("events", "bytes", "failed_events", "failed_bytes")
@@ -52,6 +54,7 @@ def test_a_payload_without_an_index_is_queued_again(make, raw, caplog):
     assert backend.lookup([whole.id]) == {}
     assert backend.repair() == 2
     assert backend.repair() == 0
+    drain_log(10.0)
     assert "2 jobs without an index" in caplog.text
     assert backend.stats().waiting.events == 2 + 5
     assert backend.stats().waiting.bytes == sum(len(j.payload) for j in (*stored, whole)) + len(
@@ -61,9 +64,9 @@ def test_a_payload_without_an_index_is_queued_again(make, raw, caplog):
     assert backend.lookup([failed])[failed] is not None
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_job_whose_id_is_no_text_is_parked_like_any_other(make, raw, fifo):
-    backend = make(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_a_job_whose_id_is_no_text_is_parked_like_any_other(make, raw, ordering):
+    backend = make(ordering=ordering)
     raw.zadd(make.prefix + "q", {b"\xff\xfe": 1})
     [job] = claim_soon(backend, "t", limit=1)
     assert backend.settle("t", [fail(job.id)]) == [True]
@@ -143,9 +146,9 @@ def test_a_job_whose_payload_is_gone_can_be_parked_and_purged(make, raw):
 
 
 @pytest.mark.parametrize("junk", JUNK, ids=repr)
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_junk_in_any_field_fails_no_call(make, raw, junk, fifo):
-    backend = make(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_junk_in_any_field_fails_no_call(make, raw, junk, ordering):
+    backend = make(ordering=ordering)
     jobs = new_jobs(4)
     backend.commit(jobs)
     [head, *_] = claim_soon(backend, "t", limit=2)
@@ -224,11 +227,11 @@ def test_what_does_not_fit_is_not_stored(make, raw):
 
 
 def test_in_order_nothing_overtakes_a_rejected_job(make):
-    backend = make(fifo=True, max_bytes=1000)
+    backend = make(ordering=Ordering.FIFO, max_bytes=1000)
     jobs = [NewJob(new_job_id(), bytes(size), 1) for size in (600, 600, 10)]
     assert backend.commit(jobs).rejected == tuple(ids_of(jobs[1:]))
     backend.ack(ids_of(jobs))
-    many = [NewJob(new_job_id(), bytes(2000 if n == 50 else 1), 1) for n in range(1100)]
+    many = [NewJob(new_job_id(), bytes(999 if n == 50 else 1), 1) for n in range(1100)]
     assert backend.commit(many).rejected == tuple(ids_of(many[50:])), "nor in the next transaction"
 
 
@@ -261,10 +264,10 @@ def test_a_list_goes_on_when_its_cursor_has_gone(backend):
 
 @pytest.mark.parametrize("noted", [False, True], ids=["older-alone", "beside-older"])
 @pytest.mark.parametrize("ahead", [0.5, 3600.0])
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_last_place_ahead_of_the_clock_does_not_hold_up_new_jobs(make, raw, fifo, ahead, noted):
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_a_last_place_ahead_of_the_clock_does_not_hold_up_new_jobs(make, raw, ordering, ahead, noted):
     """An older process gave it out before the clock was set back."""
-    backend = make(fifo=fifo)
+    backend = make(ordering=ordering)
     if noted:
         backend.pause(False)
     raw.hset(make.prefix + "m", "last", round((time.time() + ahead) * 1e6))

@@ -1,4 +1,4 @@
-"""What a look-up says after somebody emptied or purged the queue, or the server came back without its data."""
+"""What a look-up says after an operator emptied or purged the queue, or the server came back without its data."""
 
 from __future__ import annotations
 

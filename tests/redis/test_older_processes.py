@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import bury, claim_soon, fail, new_job, new_jobs
 from eventspool._job import JobState
 from redis_servers import move_clock
@@ -81,7 +82,7 @@ def test_reasons_that_older_processes_did_not_count_are_counted_anew(make, raw):
 
 def test_the_queue_lease_of_an_older_process_is_heeded_and_runs_out(make, raw):
     """It writes its token alone, and leaves the time to the server."""
-    backend = make(fifo=True)
+    backend = make(ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     backend.commit([job])
     raw.set(make.prefix + "l", "older", px=500)
@@ -94,12 +95,34 @@ def test_the_queue_lease_of_an_older_process_is_heeded_and_runs_out(make, raw):
 
 def test_an_older_process_sees_that_somebody_else_has_the_queue_and_for_how_long(make, raw):
     """It compares what stands there with its own token, and asks the server for the rest of the lease."""
-    backend = make(fifo=True)
+    backend = make(ordering=Ordering.FIFO)
     backend.claim("t", limit=1, visibility_timeout=LONG)
     for _ in range(2):
         assert raw.get(make.prefix + "l") not in (None, b"older")
         assert 9_000 < raw.pttl(make.prefix + "l") <= 10_000
         backend.renew("t", [], visibility_timeout=LONG)
+
+
+def test_an_older_process_that_took_the_queue_over_has_it(make, raw):
+    """It knows of one key alone, and found that gone: expired, or evicted."""
+    backend = make(ordering=Ordering.FIFO)
+    [job] = new_jobs(1)
+    backend.commit([job])
+    claim_soon(backend, "t")
+    seconds, micros = raw.time()
+    raw.set(make.prefix + "l", f"{seconds * 1_000_000 + micros + 5_000_000}:older", px=5000)
+    assert backend.renew("t", [job.id], visibility_timeout=LONG) == {job.id}
+    assert backend.settle("t", [fail(job.id)]) == [False]
+    assert backend.claim("u", limit=1, visibility_timeout=LONG).wait > 1
+    backend.leave("t")
+    assert raw.get(make.prefix + "l").endswith(b":older"), "its lease is its own to end"
+
+
+def test_an_older_process_gets_the_queue_when_its_holder_leaves(make, raw):
+    backend = make(ordering=Ordering.FIFO)
+    backend.claim("t", limit=1, visibility_timeout=LONG)
+    backend.leave("t")
+    assert raw.get(make.prefix + "l") is None
 
 
 def commit_as_older(prefix, raw):

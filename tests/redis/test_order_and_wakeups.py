@@ -4,30 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, SOON, bury, claim_soon, ids_of, new_jobs, release, retry
 from eventspool._job import JobState
+from redis_servers import drop_queue_lease
 
-PRODUCER = textwrap.dedent("""
-    import sys
-    from eventspool._backends.redis import RedisBackend
-    from eventspool._config import RedisOpts
-    from eventspool._job import NewJob, new_job_id
-    url, queue = sys.argv[1:]
-    backend = RedisBackend(
-        RedisOpts(url=url), queue_name=queue, prefix="test", fifo=False, max_jobs=9, max_bytes=999
-    )
-    backend.open()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    backend.commit([NewJob(new_job_id(), b"x", 1)])
-    backend.close()
-""")
+PRODUCER = Path(__file__).parent / "programs/producer.py"
 
 
 def waited(backend, timeout=30.0):
@@ -48,7 +36,7 @@ def commands_used(raw):
 
 def test_a_commit_of_another_process_wakes_at_once(make, server, backend):
     queue = make.prefix.split("{")[1].split(":")[0]
-    command = [sys.executable, "-c", PRODUCER, server.url, queue]
+    command = [sys.executable, str(PRODUCER), server.url, queue]
     with (
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as producer,
         ThreadPoolExecutor(1) as pool,
@@ -132,7 +120,7 @@ def test_a_job_put_back_wakes_another_processor(make):
 
 
 def test_a_standby_does_not_take_the_holders_wakeups(make):
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.claim("t", limit=1, visibility_timeout=LONG)
     assert standby.claim("u", limit=1, visibility_timeout=LONG).wait, "until the holder's lease ends"
     hush(standby)
@@ -148,7 +136,7 @@ def test_a_standby_does_not_take_the_holders_wakeups(make):
 
 
 def test_a_newcomer_gives_back_the_wakeup_it_took(make):
-    holder, newcomer = make(fifo=True), make(fifo=True)
+    holder, newcomer = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.claim("t", limit=1, visibility_timeout=LONG)
     holder.commit(new_jobs(1))
     assert newcomer.wait(30.0) is True, "it does not know yet that it stands by"
@@ -158,7 +146,7 @@ def test_a_newcomer_gives_back_the_wakeup_it_took(make):
 
 def test_a_standby_that_asks_again_wakes_nobody(make):
     """Else the two would keep each other busy."""
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.commit(new_jobs(3))
     claim_soon(holder, "t")
     for expected in (True, False):
@@ -167,7 +155,7 @@ def test_a_standby_that_asks_again_wakes_nobody(make):
 
 
 def test_a_standby_is_woken_when_the_queue_is_given_back(make):
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.commit(new_jobs(1))
     claim_soon(holder, "t")
     standby.claim("u", limit=1, visibility_timeout=LONG)
@@ -182,20 +170,20 @@ def test_a_standby_is_woken_when_the_queue_is_given_back(make):
 
 
 def test_a_standby_that_becomes_the_holder_waits_for_jobs_from_then_on(make, raw):
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.claim("t", limit=1, visibility_timeout=LONG)
     standby.claim("u", limit=1, visibility_timeout=LONG)
     hush(standby)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(waited, standby, 2 * SOON)
         time.sleep(0.1)
-        raw.delete(make.prefix + "l")
+        drop_queue_lease(raw, make.prefix)
         assert standby.claim("u", limit=1, visibility_timeout=LONG).wait is None, "it holds an empty queue"
         assert waiting.result()[1] < SOON, "it must not go on waiting as a stand-by"
 
 
 def test_in_order_a_job_in_flight_holds_up_those_before_it_too(make):
-    backend = make(fifo=True)
+    backend = make(ordering=Ordering.FIFO)
     jobs = new_jobs(3)
     backend.commit(jobs)
     claim_soon(backend, "t", limit=2)
@@ -208,11 +196,11 @@ def test_in_order_a_job_in_flight_holds_up_those_before_it_too(make):
 
 def test_a_holder_that_loses_the_queue_can_neither_settle_nor_renew(make, raw):
     """Also on those of its jobs that its successor has not reached."""
-    holder, successor = make(fifo=True), make(fifo=True)
+    holder, successor = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     jobs = new_jobs(3)
     holder.commit(jobs)
     claim_soon(holder, "t", limit=3)
-    raw.delete(make.prefix + "l")  # as if its lease had run out
+    drop_queue_lease(raw, make.prefix)  # as if its lease had run out
     [taken] = successor.claim("u", limit=1, visibility_timeout=LONG).jobs
     assert (taken.id, taken.attempts, taken.stalled) == (jobs[0].id, 1, True)
     assert holder.settle("t", [retry(job.id) for job in jobs]) == [False] * 3
@@ -221,17 +209,17 @@ def test_a_holder_that_loses_the_queue_can_neither_settle_nor_renew(make, raw):
 
 
 def test_a_holder_whose_lease_ran_out_untaken_keeps_the_queue(make, raw):
-    holder, standby = make(fifo=True), make(fifo=True)
+    holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.commit(new_jobs(1))
     [job] = claim_soon(holder, "t")
-    raw.delete(make.prefix + "l")
+    drop_queue_lease(raw, make.prefix)
     assert holder.renew("t", [job.id], visibility_timeout=LONG) == set()
     assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
 
 
 def test_strict_order_over_retries_releases_and_takeovers(make, raw):
     """Delivered in exactly the order committed, whatever happens on the way."""
-    handles = {token: make(fifo=True) for token in "abc"}
+    handles = {token: make(ordering=Ordering.FIFO) for token in "abc"}
     jobs = new_jobs(40)
     handles["a"].commit(jobs)
     delivered, turn = [], 0
@@ -245,16 +233,16 @@ def test_strict_order_over_retries_releases_and_takeovers(make, raw):
         delivered += done
         rest = claimed[len(done) :]
         if turn % 5 == 0:
-            raw.delete(make.prefix + "l")  # it dies
+            drop_queue_lease(raw, make.prefix)  # it dies
         else:
             handle.settle(token, [(retry if turn % 2 else release)(i) for i in rest])
             handle.leave(token)
     assert delivered == ids_of(jobs)
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_replayed_jobs_come_in_the_order_given_behind_all_others(make, fifo):
-    backend = make(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+def test_replayed_jobs_come_in_the_order_given_behind_all_others(make, ordering):
+    backend = make(ordering=ordering)
     buried = bury(backend, 3)[::-1]
     jobs = new_jobs(3)
     backend.commit(jobs)
@@ -262,10 +250,14 @@ def test_replayed_jobs_come_in_the_order_given_behind_all_others(make, fifo):
     assert ids_of(claim_soon(backend, "t", limit=9)) == [*ids_of(jobs), *buried]
 
 
-@pytest.mark.parametrize("fifo", [True, False], ids=["shared-joins-fifo", "fifo-joins-shared"])
-def test_a_change_of_mode_loses_nothing(make, fifo):
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(Ordering.FIFO, Ordering.NONE), (Ordering.NONE, Ordering.FIFO)],
+    ids=["shared-joins-fifo", "fifo-joins-shared"],
+)
+def test_a_change_of_mode_loses_nothing(make, before, after):
     """A deployment that changes is_multi_processor meets jobs of the other mode."""
-    old, new = make(fifo=fifo), make(fifo=not fifo)
+    old, new = make(ordering=before), make(ordering=after)
     jobs = new_jobs(4)
     old.commit(jobs)
     leased = ids_of(claim_soon(old, "old", limit=2))
@@ -285,7 +277,7 @@ def test_a_change_of_mode_loses_nothing(make, fifo):
 
 def test_a_claim_that_meets_only_jobs_of_the_other_mode_is_repeated_at_once(make):
     """They lie before what is due, and are moved out of the way."""
-    fifo, shared = make(fifo=True), make()
+    fifo, shared = make(ordering=Ordering.FIFO), make()
     jobs = new_jobs(3)
     fifo.commit(jobs)
     claim_soon(fifo, "t", limit=2)
@@ -296,7 +288,7 @@ def test_a_claim_that_meets_only_jobs_of_the_other_mode_is_repeated_at_once(make
 
 def test_delayed_events_are_estimated_from_a_single_job_where_the_other_mode_hides_the_rest(make):
     """Only the first thousand are looked at."""
-    shared, fifo = make(), make(fifo=True)
+    shared, fifo = make(), make(ordering=Ordering.FIFO)
     hidden, plain = new_jobs(999), new_jobs(3)
     shared.commit([*hidden, *plain])
     shared.claim("t", limit=1000, visibility_timeout=LONG)
@@ -307,14 +299,14 @@ def test_delayed_events_are_estimated_from_a_single_job_where_the_other_mode_hid
     assert delayed.events == delayed.jobs >= len(plain)
 
 
-@pytest.mark.parametrize("fifo", [False, True])
-def test_an_observer_sees_the_queue_as_its_producers_have_it(make, fifo):
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO])
+def test_an_observer_sees_the_queue_as_its_producers_have_it(make, ordering):
     """Where a job waits for its retry is kept differently in the two modes; `open_queue` is not told which."""
-    producer = make(fifo=fifo)
+    producer = make(ordering=ordering)
     producer.commit(new_jobs(2))
     [job] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
     producer.settle("t", [retry(job.id, delay=LONG)])
-    observer = make(fifo=None)
+    observer = make(ordering=None)
 
     stats = observer.stats()
 
@@ -324,8 +316,8 @@ def test_an_observer_sees_the_queue_as_its_producers_have_it(make, fifo):
 
 def test_an_observer_that_was_there_before_the_producers_keeps_their_order(make):
     """Such as a dashboard: a job that it hurries would move to the end."""
-    observer = make(fifo=None)
-    producer = make(fifo=True)
+    observer = make(ordering=None)
+    producer = make(ordering=Ordering.FIFO)
     jobs = new_jobs(3)
     producer.commit(jobs)
     [head] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
@@ -338,9 +330,9 @@ def test_an_observer_that_was_there_before_the_producers_keeps_their_order(make)
 
 
 def test_an_observer_follows_producers_that_change_the_mode(make):
-    observer = make(fifo=None)
-    for fifo in (False, True):
-        producer = make(fifo=fifo)
+    observer = make(ordering=None)
+    for ordering in Ordering:
+        producer = make(ordering=ordering)
         producer.commit(new_jobs(1))
         [job] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
         producer.settle("t", [retry(job.id, delay=LONG)])

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from eventspool import QueueError
-from eventspool._config import RedisOpts
+from eventspool._config import Ordering, RedisOpts
 from eventspool._contract.tools import (
     bury,
     claim_soon,
@@ -119,7 +119,7 @@ def test_a_full_server_takes_no_jobs_but_drains(broken):
 
 
 def test_a_full_server_drains_in_order(broken):
-    fifo = make_backend(broken.server, fifo=True)
+    fifo = make_backend(broken.server, ordering=Ordering.FIFO)
     jobs = new_jobs(3)
     fifo.commit(jobs)
     broken.raw.config_set("maxmemory", "1")
@@ -255,6 +255,9 @@ def test_a_refused_password_is_named_loudly_and_never_repeated(broken, password,
     with pytest.raises(QueueUnavailable, match=r"[A-Z ]{12}.*\(" + code) as caught:
         refused.open()
     assert_clean(caught.value)
+    for call in (refused.stats, lambda: refused.commit([new_job()])):  # longer ones are not even read
+        with pytest.raises(QueueUnavailable, match=r"[A-Z ]{12}.*\(" + code):
+            call()
     refused.close()
     accepted = make_backend(f"unix://:right-{CANARY}@{path}")
     accepted.open()
@@ -296,7 +299,7 @@ def test_foreign_data_under_our_keys_is_an_error_that_says_what_to_do(broken):
 
 def test_codes_are_looked_for_in_the_servers_words_only():
     """redis-py puts the command before them, and a payload may hold anything."""
-    from eventspool._backends._redis_errors import translate
+    from eventspool._backends.redis.errors import translate
 
     payload = "Command # 1 (HSETNX k id OOM READONLY) of pipeline caused error: "
     assert "(WRONGTYPE)" in str(translate(redis.ResponseError(payload + "WRONGTYPE Operation"), "q"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eventspool._backends.redis import _depths
+from eventspool._backends.redis.codec import decode_depths
+from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, fail, ids_of
 from eventspool._envelope import seal
 from eventspool._job import Depth, JobState, NewJob, new_job_id
@@ -47,7 +48,7 @@ def test_reasons_stay_counted_whatever_becomes_of_the_jobs(backend):
     def kept():
         sound, *figures = backend._connection.run("reasons")
         assert sound
-        return _depths(figures)
+        return decode_depths(figures)
 
     for count, job_id in enumerate(ids, 1):
         backend.settle("t", [fail(job_id, reason="a", events=count)])
@@ -102,7 +103,7 @@ def test_all_pages_are_counted_again_after_damage(make, backend, raw, jobs, fail
 
 def test_a_list_goes_on_behind_a_page_of_other_jobs(make, jobs):
     """In strict order, leased jobs stay where they are."""
-    backend = make(fifo=True)
+    backend = make(ordering=Ordering.FIFO)
     assert len(backend.claim("t", limit=1000, visibility_timeout=LONG).jobs) == 1000
     assert ids_of(backend.jobs(JobState.WAITING, limit=1000)) == ids_of(jobs[1000:2000])
 

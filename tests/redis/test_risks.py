@@ -1,4 +1,4 @@
-"""Whoever stores events in a server that is set up to lose them is told so, once, when the queue is opened."""
+"""A process that stores events in a server that is set up to lose them is told so, once, when it opens the queue."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from eventspool.testing import DataPlane
 from redis_servers import NEWEST, OLDEST, available_servers, documented_acl, make_backend, running
 
 SAFE = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec", "save": ""}
+VOLATILE = [f"volatile-{by}" for by in ("lru", "lfu", "ttl", "random")]
 NONE_KEPT = "it takes no snapshots either, so a restart loses the whole queue"
 SNAPSHOTS = "a crash loses what came after its last snapshot."
 
@@ -44,11 +45,13 @@ def warnings(own, caplog):
     ("settings", "said"),
     [
         ({"maxmemory-policy": "allkeys-lru"}, "maxmemory-policy allkeys-lru"),
+        ({"maxmemory-policy": "allkeys-random"}, "the whole queue would be lost"),
+        *(({"maxmemory-policy": policy}, f"maxmemory-policy {policy}") for policy in VOLATILE),
         ({"appendonly": "no"}, NONE_KEPT),
         ({"appendonly": "no", "save": "3600 1"}, SNAPSHOTS),
         ({"appendfsync": "no"}, "appendfsync no"),
     ],
-    ids=["evicting", "keeping nothing", "snapshots only", "unsynced"],
+    ids=["evicting", "by chance", *VOLATILE, "keeping nothing", "snapshots only", "unsynced"],
 )
 def test_a_setting_that_loses_events_is_warned_of_once(warnings, settings, said):
     [warning] = warnings(settings, queue_name="precious")
@@ -58,11 +61,10 @@ def test_a_setting_that_loses_events_is_warned_of_once(warnings, settings, said)
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"appendfsync": "always"}, {"save": "3600 1"}, {"maxmemory-policy": "volatile-lru"}],
-    ids=["everysec", "always", "snapshots too", "evicting what expires"],
+    [{}, {"appendfsync": "always"}, {"save": "3600 1"}],
+    ids=["everysec", "always", "snapshots too"],
 )
 def test_a_server_that_keeps_what_it_takes_is_not_warned_of(warnings, settings):
-    """Only the lease on a queue in strict order expires, which loses nothing."""
     assert warnings(settings) == []
 
 
@@ -71,7 +73,7 @@ def test_all_risks_are_named(warnings):
 
 
 def test_who_only_looks_is_not_warned(warnings):
-    assert warnings({"maxmemory-policy": "allkeys-lru", "appendonly": "no"}, fifo=None) == []
+    assert warnings({"maxmemory-policy": "allkeys-lru", "appendonly": "no"}, ordering=None) == []
 
 
 @pytest.mark.parametrize(

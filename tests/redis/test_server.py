@@ -54,7 +54,9 @@ def test_a_killed_parent_takes_its_server_along(name):
         parent.send_signal(signal.SIGKILL)
         parent.wait()
     assert eventually(lambda: not is_running(int(pid)), timeout=2.0)
-    shutil.rmtree(Path(url.removeprefix("unix://").partition("?")[0]).parent)  # nobody was left to do it
+    shutil.rmtree(
+        Path(url.removeprefix("unix://").partition("?")[0]).parent
+    )  # its parent was killed before it could
 
 
 def test_a_server_listens_on_a_private_socket_only():

@@ -8,19 +8,20 @@ import textwrap
 
 import pytest
 
-from eventspool._backends.sqlite import SQLiteBackend
-from eventspool._config import SQLiteOpts
+from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._config import Ordering, SQLiteOpts
 
 PRELUDE = """
 import os, sys, time
-from eventspool._backends.sqlite import SQLiteBackend
-from eventspool._config import SQLiteOpts
+from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._config import *
 from eventspool._contract.tools import *
 from eventspool._exceptions import *
 from eventspool._job import *
 
-def make(path, fifo=False):
-    backend = SQLiteBackend(SQLiteOpts(path=path), queue_name="q", prefix="p", fifo=fifo, max_jobs=10**9, max_bytes=10**12)
+def make(path, ordering=Ordering.NONE):
+    options = {"queue_name": "q", "prefix": "p", "ordering": ordering, "max_jobs": 10**9, "max_bytes": 10**12}
+    backend = SQLiteBackend(SQLiteOpts(path=path), **options)
     backend.open()
     return backend
 
@@ -54,7 +55,7 @@ def make(path):
     made = []
 
     def factory(*, queue_name="q", synchronous="full", opened=True, **options):
-        defaults = {"fifo": False, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
+        defaults = {"ordering": Ordering.NONE, "max_jobs": 1_000_000, "max_bytes": 1 << 30}
         opts = SQLiteOpts(path=str(path), synchronous=synchronous)
         backend = SQLiteBackend(opts, queue_name=queue_name, prefix="p", **{**defaults, **options})
         made.append(backend)

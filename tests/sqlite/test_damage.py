@@ -1,4 +1,4 @@
-"""A damaged file is set aside, never deleted; a foreign one is never touched; rubbish in a row harms nobody."""
+"""A damaged file is set aside, never deleted; another application's file is never touched; rubbish in a row stops no queue."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sqlite3
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
     claim_soon,
@@ -20,6 +21,7 @@ from eventspool._contract.tools import (
     release,
 )
 from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._guest.log import drain_log
 from eventspool._job import LOST, Depth, JobState
 
 PAGE = 4096
@@ -54,6 +56,7 @@ def test_garbage_is_set_aside_and_a_new_file_begun(path, make, caplog, content):
     path.write_bytes(content)
     with caplog.at_level(logging.ERROR, "eventspool"):
         backend = make()
+        drain_log(10.0)
     assert backend.commit(new_jobs(1)).accepted == 1
     [kept] = set_aside(path)
     assert kept.read_bytes() == content
@@ -83,7 +86,7 @@ def test_flipped_pages_are_found_when_the_file_is_opened(path, make, seed):
 
 
 def test_damage_found_in_use_is_set_aside_and_the_call_succeeds(path, make, monkeypatch):
-    monkeypatch.setattr("eventspool._backends._sqlite_file._CHECKED_BYTES", 0)
+    monkeypatch.setattr("eventspool._backends.sqlite.schema._CHECKED_BYTES", 0)
     fill(make)
     backend, other = make(), make()
     other.stats()
@@ -97,11 +100,11 @@ def test_damage_found_in_use_is_set_aside_and_the_call_succeeds(path, make, monk
 
 
 def test_a_file_set_aside_by_one_handle_is_left_by_the_others(path, make):
-    """... and their log is not mixed into the new file."""
+    """The log of the damaged file is not mixed into the new file either."""
     backend, other = make(), make()
     lost, kept = new_jobs(2)
     other.commit([lost])
-    backend._file._set_aside()
+    backend._file._handle.set_aside()
     backend.commit([kept])
     assert other.lookup([lost.id, kept.id]) == {kept.id: None}
     other.close()
@@ -129,7 +132,7 @@ def test_jobs_are_lost_with_their_file(path, make, how):
     if how == "deleted":
         path.unlink()
     else:
-        other._file._set_aside()
+        other._file._handle.set_aside()
     assert backend.lookup([lost.id], epoch=epoch) == {lost.id: LOST}
     second = other.commit([kept]).epoch
     assert second not in ("", epoch)
@@ -191,9 +194,9 @@ def test_another_applications_database_is_refused_and_left_alone(path, make):
         "update jobs set id = 17",
     ],
 )
-@pytest.mark.parametrize("fifo", [False, True])
-def test_a_row_of_rubbish_is_handed_out_and_can_be_settled(path, make, edit, fifo):
-    backend = make(fifo=fifo)
+@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO])
+def test_a_row_of_rubbish_is_handed_out_and_can_be_settled(path, make, edit, ordering):
+    backend = make(ordering=ordering)
     backend.commit(new_jobs(1))
     with sqlite3.connect(path) as db:
         db.execute(edit)
@@ -211,7 +214,7 @@ def test_a_row_of_rubbish_is_handed_out_and_can_be_settled(path, make, edit, fif
 
 @pytest.mark.parametrize("failed", [False, True], ids=["unfinished", "failed"])
 def test_a_job_whose_payload_is_gone_shares_nothing_with_the_next(path, make, failed):
-    """The next one must not get its number: it could not be stored, or would lose its payload with the other."""
+    """The next job must not get the same number: it could not be stored, or would lose its payload with the other job."""
     backend = make()
     hurt, sound = new_jobs(2)
     backend.commit([hurt])

@@ -41,7 +41,7 @@ def test_an_empty_file_that_was_there_is_made_private(path, make):
 
 
 def test_a_queue_that_others_could_read_is_made_private(path, make):
-    """As after a restored backup or a copy: all of its files, and what is in them stays."""
+    """A backup was restored, or a folder copied: all of its files are made private, and keep their content."""
     make().commit(new_jobs(1))
     for file in path.parent.glob("queue.db*"):
         file.chmod(0o644)
@@ -58,7 +58,7 @@ def test_a_queue_that_was_shared_with_a_group_stays_so_and_is_kept_from_everybod
     assert _modes(path) == dict.fromkeys(SUFFIXES, 0o660)
 
 
-def test_a_file_of_somebody_elses_is_used_as_it_is(path, make, monkeypatch):
+def test_a_file_of_another_user_is_used_as_it_is(path, make, monkeypatch):
     def refuse(*_):
         raise PermissionError
 
@@ -80,7 +80,7 @@ def test_a_missing_folder_is_made_for_the_owner_alone(path, make, monkeypatch):
 
 @pytest.mark.parametrize(("synchronous", "committing"), [("full", 2), ("normal", 1)])
 def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous, committing):
-    """A lost lease or ack is a duplicate at worst; a lost commit would be a loss. What an operator did, stays done."""
+    """Losing a lease or an ack costs a duplicate at worst; losing a commit loses events. What an operator did stays done."""
     backend = make(synchronous=synchronous)
     levels = []
     run = backend._file.run
@@ -111,8 +111,8 @@ def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous,
 
 FULL = """
 import resource
-from eventspool._backends import _sqlite_file
-_sqlite_file._WAL_BYTES = 6 << 20  # a small disk wants a small log
+from eventspool._backends.sqlite import handle
+handle._LONG_LOG_BYTES = 6 << 20  # a small disk wants a small log
 resource.setrlimit(resource.RLIMIT_FSIZE, (12 << 20, 12 << 20))
 backend, stored, error = make(path), [], ""
 for _ in range(5000):
@@ -145,7 +145,7 @@ def test_new_jobs_leave_the_last_of_the_disk_to_deliveries(make, monkeypatch):
     backend = make()
     jobs = new_jobs(2)
     backend.commit(jobs)
-    monkeypatch.setattr("eventspool._backends._sqlite_file._RESERVED_BYTES", 1 << 62)
+    monkeypatch.setattr("eventspool._backends.sqlite.space.low_water", lambda _total: 1 << 62)
     with pytest.raises(QueueUnavailable, match="disk is full"):
         backend.commit(new_jobs(1))
     claimed = backend.claim("t", limit=9, visibility_timeout=LONG).jobs
@@ -174,7 +174,7 @@ def test_a_file_that_cannot_be_opened_is_an_outage_without_details(path, make):
 
 
 def test_a_million_jobs_can_be_counted_without_looking_at_each(make):
-    """The plan is checked, not the clock: totals, and an index of the leased and delayed alone."""
+    """This checks the query plan and not the clock: only totals, and an index of the leased and delayed jobs, are read."""
     backend = make()
     backend.commit(new_jobs(3))
     statements = (

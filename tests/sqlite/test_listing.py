@@ -1,4 +1,4 @@
-"""Pages of a queue that is being emptied meanwhile."""
+"""Pages of a queue that a processor empties meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eventspool._job import JobState
 
 
 def test_a_list_goes_on_where_it_was_though_that_job_is_gone(make):
-    """From the beginning again, a list of a busy queue would come to no end."""
+    """If it began from the start again, the list of a busy queue would never end."""
     backend = make()
     jobs = []
     for _ in range(5):

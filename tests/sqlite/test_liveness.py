@@ -1,4 +1,4 @@
-"""How long a processor that says nothing is thought alive, and when the file forgets it."""
+"""How long a silent processor counts as live, and when the file forgets it."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_a_processor_counts_for_half_a_minute_after_it_was_last_seen(make, clock
         assert backend.processors() == [("t", seen, "{}")] * live
 
 
-def test_whoever_comes_next_has_the_dead_forgotten(make, clock, path):
-    """With what they said of themselves, and nobody else with them."""
+def test_the_next_processor_has_the_dead_ones_forgotten(make, clock, path):
+    """Their notes go with them, and no other processor does."""
     backend = make(clock=clock)
     for token in ("dead", "quiet"):
         backend.renew(token, [], visibility_timeout=LONG, note="{}")

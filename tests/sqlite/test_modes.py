@@ -1,16 +1,17 @@
-"""The operators' view does not know whether several processors share a queue: what it does holds for both modes."""
+"""Operators' tools do not know the ordering of a queue: what they do holds for every ordering."""
 
 from __future__ import annotations
 
 import pytest
 
 from eventspool import open_queue
+from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, claim_soon, ids_of, new_jobs, retry
 
 
-@pytest.mark.parametrize("fifo", [True, False])
-def test_a_job_that_is_retried_now_is_claimed_now(make, path, fifo):
-    backend = make(queue_name="q", fifo=fifo)
+@pytest.mark.parametrize("ordering", Ordering)
+def test_a_job_that_is_retried_now_is_claimed_now(make, path, ordering):
+    backend = make(queue_name="q", ordering=ordering)
     jobs = new_jobs(2)
     backend.commit(jobs)
     claim_soon(backend, "t", limit=2)
@@ -21,12 +22,12 @@ def test_a_job_that_is_retried_now_is_claimed_now(make, path, fifo):
     assert ids_of(claim_soon(backend, "t", limit=9)) == ids_of(jobs)
 
 
-def test_what_a_successor_in_order_does_not_reach_is_due_for_the_other_mode(make):
-    """It takes over all leases, and the queue from its dead holder."""
-    multi, fifo = make(), make(fifo=True)
+def test_what_a_successor_in_order_does_not_reach_is_due_without_ordering(make):
+    """The successor takes over all leases, and takes the queue over from its dead holder."""
+    unordered, fifo = make(), make(ordering=Ordering.FIFO)
     jobs = new_jobs(3)
-    multi.commit(jobs)
-    claim_soon(multi, "dead", limit=3)
+    unordered.commit(jobs)
+    claim_soon(unordered, "dead", limit=3)
     claim_soon(fifo, "t", limit=1)
     fifo.leave("t")
-    assert len(multi.claim("u", limit=9, visibility_timeout=LONG).jobs) == 3
+    assert len(unordered.claim("u", limit=9, visibility_timeout=LONG).jobs) == 3

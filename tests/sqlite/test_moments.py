@@ -1,9 +1,10 @@
-"""The very moment at which a lease or a delay ends, and clocks that are set back: with a clock that stands still."""
+"""The very moment at which a lease or a delay ends, and clocks that are set back. The clock of these tests stands still."""
 
 from __future__ import annotations
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import bury, fail, ids_of, new_job, new_jobs, retry
 from eventspool._job import PURGED, JobState
 
@@ -18,9 +19,9 @@ def states(backend, job_id):
     return [state for state in JobState if job_id in ids_of(backend.jobs(state, limit=9))]
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_lease_lasts_until_its_moment_and_has_ended_then(make, clock, fifo):
-    backend = make(clock=clock, fifo=fifo)
+@pytest.mark.parametrize("ordering", Ordering)
+def test_a_lease_lasts_until_its_moment_and_has_ended_then(make, clock, ordering):
+    backend = make(clock=clock, ordering=ordering)
     [job] = new_jobs(1)
     backend.commit([job])
     claim(backend)
@@ -37,9 +38,9 @@ def test_a_lease_lasts_until_its_moment_and_has_ended_then(make, clock, fifo):
     assert (again.id, again.attempts, again.stalled) == (job.id, 1, True)
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_delay_lasts_until_its_moment_and_has_ended_then(make, clock, fifo):
-    backend = make(clock=clock, fifo=fifo)
+@pytest.mark.parametrize("ordering", Ordering)
+def test_a_delay_lasts_until_its_moment_and_has_ended_then(make, clock, ordering):
+    backend = make(clock=clock, ordering=ordering)
     [job] = new_jobs(1)
     backend.commit([job])
     claim(backend)
@@ -57,7 +58,7 @@ def test_a_delay_lasts_until_its_moment_and_has_ended_then(make, clock, fifo):
 
 
 def test_a_strict_queue_passes_on_at_the_moment_its_lease_ends(make, clock):
-    backend = make(clock=clock, fifo=True)
+    backend = make(clock=clock, ordering=Ordering.FIFO)
     claim(backend, "dead")
     job = new_job()
     backend.commit([job])
@@ -70,7 +71,7 @@ def test_a_strict_queue_passes_on_at_the_moment_its_lease_ends(make, clock):
 
 
 def test_a_successor_waits_for_the_dead_holders_queue_and_not_for_its_jobs(make, clock):
-    backend = make(clock=clock, fifo=True)
+    backend = make(clock=clock, ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     backend.commit([job])
     backend.claim("dead", limit=1, visibility_timeout=60.0)
@@ -80,7 +81,7 @@ def test_a_successor_waits_for_the_dead_holders_queue_and_not_for_its_jobs(make,
 
 
 def test_a_retry_under_way_says_when_it_ends(make, clock):
-    backend = make(clock=clock, fifo=True)
+    backend = make(clock=clock, ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     backend.commit([job])
     claim(backend)
@@ -103,7 +104,7 @@ def test_a_claim_in_vain_says_when_a_job_of_its_own_queue_is_due(make, clock):
 
 @pytest.mark.parametrize("step", ["commit", "settle", "replay", "expedite"])
 def test_what_became_due_stays_due_where_the_clock_is_set_back(make, clock, step):
-    """Also to another process, which never saw the later time."""
+    """That holds for another process, too, which never saw the later time."""
     backend, other = make(clock=clock), make(clock=clock)
     [failed] = bury(backend, 1)
     [delayed] = new_jobs(1)
@@ -128,9 +129,9 @@ def test_what_became_due_stays_due_where_the_clock_is_set_back(make, clock, step
     assert ids_of(claim(other).jobs) == [due]
 
 
-@pytest.mark.parametrize("fifo", [False, True], ids=["shared", "fifo"])
-def test_a_lease_is_no_longer_where_the_clock_is_set_back(make, clock, fifo):
-    backend, other = make(clock=clock, fifo=fifo), make(clock=clock, fifo=fifo)
+@pytest.mark.parametrize("ordering", Ordering)
+def test_a_lease_is_no_longer_where_the_clock_is_set_back(make, clock, ordering):
+    backend, other = make(clock=clock, ordering=ordering), make(clock=clock, ordering=ordering)
     [job] = new_jobs(1)
     backend.commit([job])
     clock.now += 30.0
@@ -170,4 +171,6 @@ def test_purged_jobs_are_forgotten_after_a_day(make, clock):
     clock.now += 1.0
     backend.purge(JobState.WAITING, ids[2:])
     assert backend.lookup(ids) == {ids[1]: PURGED, ids[2]: PURGED}
-    assert elsewhere.lookup(ids) == {ids[0]: PURGED, ids[1]: None, ids[2]: None}, "each queue has its own"
+    assert elsewhere.lookup(ids) == {ids[0]: PURGED, ids[1]: None, ids[2]: None}, (
+        "each queue remembers its own jobs"
+    )

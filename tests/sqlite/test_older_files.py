@@ -1,4 +1,4 @@
-"""Files that an older release wrote, and goes on using beside this one."""
+"""Files that an older release wrote, and goes on using beside this release."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from eventspool._backends._sqlite_schema import ADDITIONS, TABLES
+from eventspool._backends.sqlite.schema import ADDITIONS, TABLES
 from eventspool._contract.tools import claim_soon, drain, fail, ids_of, new_job
 from eventspool._job import PURGED, Depth, JobState
 
@@ -74,7 +74,7 @@ def test_an_older_file_keeps_its_jobs_and_learns_what_is_new(old, make):
     assert epoch
     backend.close()
     assert make().commit([new_job()]).epoch == epoch
-    assert make().stats().delivered_events == 4, "what was added is added once"
+    assert make().stats().delivered_events == 4, "the additions are made only once"
 
 
 @pytest.mark.parametrize("known", range(len(ADDITIONS) + 1))
@@ -95,7 +95,7 @@ def test_an_older_release_works_on_beside_this_one(old, make):
     backend = make()
     with closing(old.connect()) as db:
         [version] = db.execute("pragma user_version").fetchone()
-        assert version == 1, "it would refuse a newer file"
+        assert version == 1, "the older release would refuse a newer file"
         job = new_job()
         old.sight(db)
         old.insert(db, job)
@@ -103,7 +103,7 @@ def test_an_older_release_works_on_beside_this_one(old, make):
         old.insert(db, new_job())
         old.insert(db, purged := new_job())
         db.execute("delete from jobs where id = ?", (purged.id,))
-    assert backend.lookup([purged.id]) == {}, "it remembers no purge"
+    assert backend.lookup([purged.id]) == {}, "the older release remembers no purge"
     assert backend.stats().failed.jobs == 2
     assert backend.reasons()["stalled"].jobs == 2
     claim_soon(backend, "t")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import sqlite3
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
     SOON,
@@ -23,6 +26,8 @@ from eventspool._contract.tools import (
     new_jobs,
 )
 from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._guest import process as _process
+from eventspool._guest.process import before_fork
 from eventspool._job import JobState
 
 COMMITTER = """
@@ -50,7 +55,7 @@ def test_four_committing_processes_do_not_stall_each_other(path, make, spawn, si
     processes = [spawn(COMMITTER, 2.0, size) for _ in range(4)]
     latencies = [json.loads(p.communicate()[0].splitlines()[-1]) for p in processes]
     assert max(max(each) for each in latencies) < 1.0
-    # Who shares a CPU with others gets less of it, and so less of the lock.
+    # A process that shares a CPU with others gets less of it, and so less of the lock.
     assert min(map(len, latencies)) * 4 > max(map(len, latencies)), (
         "one of them got less than a quarter of another's share"
     )
@@ -116,7 +121,7 @@ def test_a_stopped_holder_is_an_outage_and_not_a_hang(make, spawn, monkeypatch):
     )
     assert process.stdout.readline() == "held\n"
     process.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr("eventspool._backends._sqlite_lock.TIMEOUT", 0.3)
+    monkeypatch.setattr("eventspool._backends.sqlite.lock.TIMEOUT", 0.3)
     backend = make(opened=False)
     with pytest.raises(QueueUnavailable, match="another process"):
         backend.open()
@@ -126,9 +131,13 @@ def test_a_stopped_holder_is_an_outage_and_not_a_hang(make, spawn, monkeypatch):
     assert backend.commit(new_jobs(1)).accepted == 1
 
 
-def fork(child):
+past_python = ctypes.PyDLL(None).fork  # as a server does that is written in C, without Python's hooks
+forks = pytest.mark.parametrize("how", [os.fork, past_python], ids=["os.fork", "past Python"])
+
+
+def fork(child, how=os.fork):
     """Run *child* in a forked process and return its exit code."""
-    pid = os.fork()
+    pid = how()
     if pid == 0:
         code = 1
         try:
@@ -148,22 +157,18 @@ def fork(child):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-@pytest.mark.parametrize("hooks", [True, False])
-def test_parent_and_child_both_use_the_queue_after_a_fork(path, make, monkeypatch, hooks):
-    """With the interpreter's hooks, and in a server that forks without telling the interpreter."""
+@forks
+def test_parent_and_child_both_use_the_queue_after_a_fork(path, make, how):
     backend = make()
     before, from_parent, from_child = new_jobs(3)
     backend.commit([before])
-    if not hooks:
-        monkeypatch.setattr("eventspool._backends._sqlite_file._files", set())
 
     def child():
-        backend.abandon()
         backend.commit([from_child])
         assert backend.lookup([before.id]) == {before.id: None}
         backend.close()
 
-    assert fork(child) == 0
+    assert fork(child, how) == 0
     backend.commit([from_parent])
     everything = ids_of([before, from_parent, from_child])
     assert backend.lookup(everything) == dict.fromkeys(everything)
@@ -182,17 +187,16 @@ def test_closing_ends_a_wait(backend):
         assert time.monotonic() - started < SOON
 
 
-def test_a_child_goes_on_when_its_parent_closes(path, make, monkeypatch):
-    """SQLite would let the parent, seemingly the last, delete the log that the child writes to."""
+@forks
+def test_a_child_goes_on_when_its_parent_closes(path, make, how):
+    """SQLite would take the parent for the last one, and let it delete the log that the child writes to."""
     backend = make()
     jobs = new_jobs(3)
     backend.commit(jobs[:1])
-    monkeypatch.setattr("eventspool._backends._sqlite_file._files", set())
     to_parent, to_child = os.pipe(), os.pipe()
-    pid = os.fork()
+    pid = how()
     if pid == 0:
         try:
-            backend.abandon()
             backend.commit(jobs[1:2])
             os.write(to_parent[1], b".")
             os.read(to_child[0], 1)
@@ -210,16 +214,58 @@ def test_a_child_goes_on_when_its_parent_closes(path, make, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_child_forked_amid_a_step_refuses_rather_than_lose_jobs(make, monkeypatch):
+def test_a_child_forked_amid_a_step_refuses_rather_than_lose_jobs(make):
     backend = make()
-    monkeypatch.setattr("eventspool._backends._sqlite_file._files", set())
 
     def child():
-        backend.abandon()
         with pytest.raises(QueueError, match="forked amid a step"):
             backend.commit(new_jobs(1))
 
-    backend._file.run(lambda _db: fork(child) == 0 or pytest.fail("the child"), durable=False)
+    backend._file.run(lambda _db: fork(child, past_python) == 0 or pytest.fail("the child"), durable=False)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_fork_waits_for_a_step_and_the_next_step_for_the_fork(make):
+    """No lock is held meanwhile: what Python does before it forks may need another lock, and its holder may call us."""
+    backend = make()
+    stepping, go_on = threading.Event(), threading.Event()
+
+    def step(_db):
+        stepping.set()
+        assert go_on.wait(SOON)
+        time.sleep(0.05)
+        steps.append("first")
+
+    steps = []
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(backend._file.run, step, durable=False)
+        assert stepping.wait(SOON)
+        before_fork(lambda _deadline: steps.append("hooks"))
+        try:
+            go_on.set()
+            assert fork(lambda: backend.commit(new_jobs(1)) and None) == 0
+        finally:
+            _process._before.pop()
+        first.result()
+    assert steps == ["first", "hooks"]
+    assert backend.stats().waiting.jobs == 1
+
+
+def test_a_step_goes_ahead_where_a_fork_waits_for_it(make, monkeypatch):
+    """The thread that steps may hold the lock of ``logging``, for which Python waits before it forks."""
+    backend = make()
+    backend.commit(new_jobs(1))
+    stopped = threading.Event()
+    thread = threading.Thread(
+        target=lambda: (_process._before_fork(), stopped.wait(SOON), _process._after_fork())
+    )
+    thread.start()
+    eventually(lambda: _process.is_forking())
+    began = time.monotonic()
+    assert backend.stats().waiting.jobs == 1
+    assert 0.5 < time.monotonic() - began < 3.0
+    stopped.set()
+    thread.join()
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -229,10 +275,10 @@ def test_no_connection_is_open_while_the_process_forks(make):
     backend.commit(new_jobs(1))
 
     def child():
-        assert backend._file._connection is None
+        assert backend._file._handle.connection is None
 
     assert fork(child) == 0
-    assert backend._file._connection is None
+    assert backend._file._handle.connection is None
     assert backend.stats().waiting.jobs == 1
 
 
@@ -292,17 +338,17 @@ def test_two_processes_deliver_each_job_once(make, spawn):
 
 def test_a_first_in_first_out_queue_passes_to_another_process(make, spawn):
     jobs = new_jobs(3)
-    make(fifo=True).commit(jobs)
+    make(ordering=Ordering.FIFO).commit(jobs)
     process = spawn(
         """
-        backend = make(path, fifo=True)
+        backend = make(path, ordering=Ordering.FIFO)
         print(*ids_of(backend.claim("dead", limit=2, visibility_timeout=0.5).jobs), flush=True)
         time.sleep(600)
         """
     )
     assert process.stdout.readline().split() == ids_of(jobs[:2])
     process.kill()
-    claimed = claim_soon(make(fifo=True), "heir", limit=9, visibility_timeout=LONG)
+    claimed = claim_soon(make(ordering=Ordering.FIFO), "heir", limit=9, visibility_timeout=LONG)
     assert [(j.id, j.stalled) for j in claimed] == [
         (jobs[0].id, True),
         (jobs[1].id, True),

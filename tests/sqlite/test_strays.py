@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from eventspool._backends import _sqlite_rows
+from eventspool._backends.sqlite import rows
 from eventspool._contract.tools import bury, claim_soon, ids_of, new_jobs
 from eventspool._envelope import OVERSIZED
 from eventspool._job import JobState
@@ -14,7 +14,7 @@ from eventspool._job import JobState
 
 @pytest.fixture
 def execute(path):
-    """Change the file as a foreign hand would."""
+    """Change the file as another program would."""
 
     def change(statement, *parameters):
         with sqlite3.connect(path) as db:
@@ -39,7 +39,7 @@ def test_a_payload_without_its_job_keeps_its_number_to_itself(make, execute):
 
 
 def test_a_failed_job_without_its_payload_can_be_replayed(make, execute):
-    """The processor parks it again, and says what is missing."""
+    """The processor then fails it again, and says what is missing."""
     backend = make()
     [failed] = bury(backend, 1)
     execute("delete from payloads where seq = (select seq from failed where id = ?)", failed)
@@ -59,7 +59,7 @@ def test_a_list_goes_on_behind_a_job_that_has_lost_its_place(make, execute):
 def test_a_payload_larger_than_any_batch_is_not_read(make, monkeypatch):
     backend = make()
     fits, large = new_jobs(2)
-    monkeypatch.setattr(_sqlite_rows, "MAX_PAYLOAD_BYTES", len(fits.payload))
+    monkeypatch.setattr(rows, "MAX_PAYLOAD_BYTES", len(fits.payload))
     large = type(large)(large.id, large.payload + b"!", 1)
     backend.commit([fits, large])
     claimed = claim_soon(backend, "t", limit=2)

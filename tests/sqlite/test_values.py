@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventspool._backends._sqlite_rows import MAX_COUNT, as_bytes, as_count, as_text, micros
+from eventspool._backends.sqlite.values import MAX_COUNT, as_bytes, as_count, as_text, micros
 
 
 @pytest.mark.parametrize(

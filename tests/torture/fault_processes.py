@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from typing import TYPE_CHECKING
 
 from torture.causes import EVERYONE
@@ -17,12 +18,18 @@ if TYPE_CHECKING:
 
 _STEPS = (3600.0, -3600.0, 31_536_000.0, -31_536_000.0, 5.0, -5.0, 0.3, -0.3)
 
+_PATIENCE = 5.0
+"""Longest wait, in seconds, for a process that is at work: on a busy machine the kills leave hardly one the time for it."""
+
 
 def _register_stop(role: str) -> None:
     @fault(f"stop-{role}", "process", (0.5, 3.0))
     def run(world: World, dice: random.Random) -> Course:
-        cast = world.actors(role)
-        at_work = [process for process in cast if process.name in world.history.working]
+        at_work, deadline = [], time.monotonic() + _PATIENCE
+        while not at_work and time.monotonic() < deadline:  # none is killed meanwhile
+            cast = world.actors(role)
+            at_work = [process for process in cast if process.name in world.history.working]
+            time.sleep(0.02)
         chosen = dice.choice(at_work or cast)
         chosen.signal(signal.SIGSTOP)
         yield

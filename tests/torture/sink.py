@@ -49,7 +49,7 @@ class RecordingLedger(Ledger):
 def main(write_key: str, port: str, path: str) -> None:
     """Serve until the standard input ends."""
     plane = DataPlane(write_key, port=int(port), keep_events=0, keep_requests=0)
-    plane._ledger = RecordingLedger(path)
+    plane._ledger = plane._connections._ledger = RecordingLedger(path)
     with plane:
         os.write(1, b"ready\n")
         sys.stdin.read()

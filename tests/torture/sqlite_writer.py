@@ -30,7 +30,7 @@ def main(url: str, said: str, seconds: str) -> None:
     """Work for *seconds* on the queue at *url*, then end at once, as in a power cut."""
     file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     plane = DataPlane("key", keep_events=0, keep_requests=0, faults=[{"status": 503, "p": 0.3}])
-    plane._ledger = _Telling(file)
+    plane._ledger = plane._connections._ledger = _Telling(file)
     plane.start()
     jobs = {"backoff_initial": 0.02, "backoff_max": 0.2, "max_attempts": 1_000_000}
     client = Client(

@@ -63,6 +63,7 @@ def test_a_partial_write_counts_for_what_was_written():
     assert count(f'7 write(3<{AOF}>, ""..., 20) = 8', f"7 fdatasync(3<{AOF}>) = 0") == 108
 
 
+@pytest.mark.rotating("power cuts")
 @pytest.mark.alone
 @pytest.mark.slow
 @needs_strace
@@ -72,6 +73,7 @@ def test_a_power_cut_takes_nothing_acknowledged_from_redis_that_syncs_always():
     assert outcome.lost == 0
 
 
+@pytest.mark.rotating("power cuts")
 @pytest.mark.alone
 @pytest.mark.slow
 @needs_strace
@@ -137,6 +139,7 @@ def test_paths_in_hexadecimal_are_read():
     assert (call.path, call.result) == ("/f", 0)
 
 
+@pytest.mark.rotating("power cuts")
 @pytest.mark.alone
 @pytest.mark.slow
 @needs_strace
@@ -147,6 +150,7 @@ def test_a_power_cut_takes_nothing_acknowledged_from_sqlite_that_syncs_fully():
     assert (outcome.losing, outcome.damaged) == (0, 0), outcome
 
 
+@pytest.mark.rotating("power cuts")
 @pytest.mark.alone
 @pytest.mark.slow
 @needs_strace
@@ -157,6 +161,7 @@ def test_the_same_cuts_do_take_something_where_less_is_synced():
     assert outcome.damaged == 0, outcome
 
 
+@pytest.mark.rotating("power cuts")
 @pytest.mark.alone
 @pytest.mark.slow
 @needs_strace

@@ -36,6 +36,7 @@ def torture(*options: str, timeout: float | None = None) -> subprocess.Completed
     return result
 
 
+@pytest.mark.rotating
 @pytest.mark.alone
 @pytest.mark.torture
 @pytest.mark.slow
@@ -56,6 +57,7 @@ def test_nothing_acknowledged_is_lost_changed_or_invented(backend, order, tmp_pa
         assert not run["run"]["left out"], "a tool is missing, and with it a fault"
 
 
+@pytest.mark.rotating
 @pytest.mark.alone
 @pytest.mark.torture
 @pytest.mark.slow

@@ -75,13 +75,15 @@ class Connection:
 class Server:
     """Hands each connection to *script* on a thread of its own."""
 
-    def __init__(self, script, *, wrap=None):
+    def __init__(self, script, *, wrap=None, family=socket.AF_INET):
         self._script = script
         self._wrap = wrap
         self.requests = []
         self.connections = []
         self.stopping = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(
+            ("::1" if family == socket.AF_INET6 else "127.0.0.1", 0), family=family
+        )
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
@@ -94,6 +96,8 @@ class Server:
         with contextlib.suppress(OSError):
             while True:
                 sock, _ = self._listener.accept()
+                # What a script sends is under way at once: a reset behind it takes back what still waits here.
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 thread = threading.Thread(
                     target=self._serve, args=(sock, len(self.connections) + 1), daemon=True
                 )

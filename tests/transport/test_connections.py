@@ -126,7 +126,7 @@ def test_a_connection_that_breaks_under_the_request_is_replaced_once(serve, tran
 def test_a_fresh_connection_that_breaks_is_an_outage_not_a_loop(serve, transport):
     server = serve(lambda connection: connection.request())
     result = transport(server.url).send(b"{}", gzip=False)
-    assert result.error == "the data plane broke the connection off"
+    assert result.error == f"{server.url} broke the connection off"
     assert len(server.requests) == 1
 
 
@@ -163,6 +163,30 @@ def test_closing_ends_the_idle_connections(serve, transport):
     sender.close()
     assert gone.wait(5.0)
     sender.close()
+
+
+def test_a_request_that_ends_after_closing_leaves_no_connection(serve, transport):
+    """The client gave its sender up; a connection kept now would be nobody's until the process ends."""
+    asked, closed, gone = threading.Event(), threading.Event(), threading.Event()
+
+    def script(connection):
+        connection.request()
+        asked.set()
+        closed.wait(5.0)
+        connection.send(OK)
+        if connection.request() is None:
+            gone.set()
+
+    sender = transport(serve(script).url)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(sender.send(b"{}", gzip=False)))
+    thread.start()
+    assert asked.wait(5.0)
+    sender.close()
+    closed.set()
+    thread.join(5.0)
+    assert [result.status for result in results] == [200]
+    assert gone.wait(5.0)
 
 
 def test_plain_http_goes_through_the_proxy_with_the_whole_url(serve, transport, monkeypatch):
@@ -238,20 +262,28 @@ def test_a_socks_proxy_is_named_and_not_spoken_to(serve, transport, monkeypatch)
 
 @pytest.mark.parametrize(
     "value",
-    ["http://[::1", "http://user:hunter2@proxy:port", "http://proxy:99999", "http://", "socks5://[::1"],
+    [
+        "http://[::1",
+        "http://user:hunter2@proxy:port",
+        "http://proxy:99999",
+        "http://",
+        "http://proxy:0",
+        "socks5://[::1",
+    ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_malformed_proxy_is_said_and_nothing_is_sent_past_it(transport, monkeypatch, scheme, value):
     """Not raised either: the client makes its transport within an event method. Its text may hold a password."""
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", value)
     result = transport(f"{scheme}://data-plane.invalid").send(b"{}", gzip=False)
-    assert (result.status, result.error) == (None, "the proxy that the environment names is no URL")
+    told = f"the proxy that {scheme.upper()}_PROXY names is no URL"
+    assert (result.status, result.error) == (None, told)
 
 
 def test_a_proxys_login_that_is_no_text_is_malformed(transport, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://\udcff:x@proxy.invalid")
     result = transport("http://data-plane.invalid").send(b"{}", gzip=False)
-    assert result.error == "the proxy that the environment names is no URL"
+    assert result.error == "the proxy that HTTP_PROXY names is no URL"
 
 
 def test_a_connection_is_looked_at_without_poll_too(serve, transport, monkeypatch):

@@ -1,4 +1,4 @@
-"""Certificates are verified, always; ``SSL_CERT_FILE`` says whom to trust."""
+"""Certificates are verified, always; the environment or an option says whom to trust."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def serve_tls(serve, authority):
     return start
 
 
+TRUSTING = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
 _SEND = """
 import sys
 from eventspool._config import ClientOpts
@@ -53,7 +55,7 @@ for _ in range(int(sys.argv[3])):
 
 def _send(url, trusted=None, *, times=1, **environment):
     """Send from a process of its own, which has read ``SSL_CERT_FILE``."""
-    kept = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy") and n != "SSL_CERT_FILE"}
+    kept = {n: v for n, v in os.environ.items() if not n.lower().endswith("_proxy") and n not in TRUSTING}
     if trusted is not None:
         environment["SSL_CERT_FILE"] = str(trusted)
     done = subprocess.run(
@@ -92,26 +94,68 @@ def test_a_tls_connection_that_was_closed_while_idle_is_replaced_without_a_word(
 def test_an_unknown_authority_is_refused_before_anything_is_sent(serve_tls, trusting):
     server = serve_tls(issuer=trustme.CA())
     [line] = _send(f"https://localhost:{server.port}", trusting)
-    assert line.startswith("None the data plane's certificate was not accepted: ")
+    assert line.startswith(f"None the certificate of https://localhost:{server.port} was not accepted: ")
     assert server.requests == []
 
 
 def test_without_ssl_cert_file_the_systems_authorities_decide(serve_tls):
     server = serve_tls()
     [line] = _send(f"https://localhost:{server.port}")
-    assert line.startswith("None the data plane's certificate was not accepted: ")
+    assert line.startswith(f"None the certificate of https://localhost:{server.port} was not accepted: ")
     assert server.requests == []
 
 
 def test_a_certificate_for_another_name_is_refused(serve_tls, trusting):
     server = serve_tls("other.example")
     [line] = _send(f"https://localhost:{server.port}", trusting)
-    assert line.startswith("None the data plane's certificate was not accepted: ")
+    assert line.startswith(f"None the certificate of https://localhost:{server.port} was not accepted: ")
     assert server.requests == []
 
 
 def test_a_certificate_may_name_an_address(serve_tls, trusting):
     assert _send(f"https://127.0.0.1:{serve_tls('127.0.0.1').port}", trusting) == ["200 "]
+
+
+@pytest.mark.parametrize("variable", TRUSTING)
+def test_every_variable_may_name_an_authority(serve_tls, trusting, tmp_path, variable):
+    """Those that the others name are believed besides."""
+    url = f"https://localhost:{serve_tls().port}"
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    beside = {other: str(tmp_path / "other.pem") for other in TRUSTING if other != variable}
+    assert _send(url, **{variable: str(trusting)}) == ["200 "]
+    assert _send(url, **{variable: str(trusting), **beside}) == ["200 "]
+
+
+@pytest.mark.parametrize("variable", TRUSTING)
+@pytest.mark.parametrize("path", ["/nowhere/ca.pem", __file__])
+def test_a_variable_that_does_not_help_is_told_beside_the_certificate(serve_tls, variable, path):
+    [line] = _send(f"https://localhost:{serve_tls().port}", **{variable: path})
+    assert " was not accepted: " in line
+    assert f"({variable} does not help: {path} " in line
+
+
+def test_the_authorities_of_the_option_are_believed_and_no_others(
+    serve_tls, transport, trusting, tmp_path, monkeypatch
+):
+    url = f"https://localhost:{serve_tls().port}"
+    assert transport(url, ca_file=str(trusting)).send(b"{}", gzip=False).status == 200
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(trusting))
+    result = transport(url, ca_file=str(tmp_path / "other.pem")).send(b"{}", gzip=False)
+    assert result.error.startswith(f"the certificate of {url} was not accepted: ")
+    assert "REQUESTS_CA_BUNDLE" not in result.error
+
+
+def test_a_file_of_authorities_that_goes_away_is_an_outage_until_it_is_back(
+    serve_tls, transport, trusting, tmp_path
+):
+    path = tmp_path / "ca.pem"
+    path.write_bytes(trusting.read_bytes())
+    sender = transport(f"https://localhost:{serve_tls().port}", ca_file=str(path))
+    path.rename(tmp_path / "away.pem")
+    assert sender.send(b"{}", gzip=False).error == f"ca_file: {path} cannot be read (ENOENT)"
+    (tmp_path / "away.pem").rename(path)
+    assert sender.send(b"{}", gzip=False).status == 200
 
 
 def test_obsolete_tls_is_refused(serve, trusting, authority):
@@ -121,8 +165,9 @@ def test_obsolete_tls_is_refused(serve, trusting, authority):
         connection.sock.recv(4_096)
         connection.send(b"\x15\x03\x02\x00\x02\x02\x46")  # fatal alert: protocol_version
 
-    [line] = _send(f"https://localhost:{serve(script).port}", trusting)
-    assert line == "None TLS with the data plane failed"
+    server = serve(script)
+    [line] = _send(f"https://localhost:{server.port}", trusting)
+    assert line.startswith(f"None TLS with https://localhost:{server.port} failed: ")
 
 
 def test_through_a_tunnel_the_data_planes_own_certificate_counts(serve_tls, serve, trusting):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._delivery.breaker import Breaker, Permission
+from eventspool._delivery.breaker import EXCUSED, Breaker, Permission
 
 FLOW, PROBE, HOLD = Permission.FLOW, Permission.PROBE, Permission.HOLD
 
@@ -180,3 +180,48 @@ def test_while_open_there_is_never_more_than_one_probe_and_never_one_too_early(s
                 unauthorized=kind == "key",
             )
             assert breaker.is_open or kind == "fail"
+
+
+def _counts(breaker, now, *, attempts, probe=False):
+    return breaker.record_failure(now, 0.0, probe=probe, attempts=attempts)
+
+
+def test_a_job_that_failed_less_than_five_times_pays_for_every_failure(breaker):
+    assert all(_counts(breaker, float(n), attempts=n) for n in range(5))
+    assert breaker.is_open
+    assert all(_counts(breaker, 100.0, attempts=n, probe=True) for n in range(5))
+
+
+def test_a_job_that_failed_five_times_pays_no_more_while_the_data_plane_is_down(breaker):
+    _fail(breaker, times=5)
+    assert [_counts(breaker, 100.0, attempts=5, probe=True) for _ in range(EXCUSED)] == [False] * EXCUSED
+    assert _counts(breaker, 100.0, attempts=5, probe=True), "it may be what brings the data plane down"
+    breaker.record_success(101.0, probe=True)
+    _fail(breaker, 101.0, times=5)
+    assert not _counts(breaker, 102.0, attempts=5, probe=True), "another outage"
+
+
+def test_it_pays_where_the_data_plane_has_just_taken_something_else(breaker):
+    breaker.record_success(0.0, probe=False)
+    assert _counts(breaker, 1.0, attempts=9)
+    assert not breaker.is_open
+    assert not _counts(breaker, 2.0, attempts=9), "since then, nothing good was heard"
+
+
+@pytest.mark.parametrize("heard", [None, 0.0])
+def test_what_failed_five_times_elsewhere_opens_it_where_nothing_good_was_heard_of_late(breaker, heard):
+    """Otherwise each of many processes would take five attempts from one job."""
+    if heard is not None:
+        breaker.record_success(heard, probe=False)
+    assert not _counts(breaker, 100.0, attempts=5)
+    assert breaker.is_open
+
+
+def test_a_refused_write_key_uses_up_no_excuse(breaker):
+    _fail(breaker, times=2 * EXCUSED, unauthorized=True, attempts=9)
+    assert not _counts(breaker, 0.0, attempts=9)
+
+
+def test_who_sets_short_pauses_wants_to_know_soon_and_no_failure_is_excused():
+    breaker = Breaker(backoff_initial=0.02, backoff_max=0.2)
+    assert all(_counts(breaker, float(n), attempts=n) for n in range(20))

@@ -16,8 +16,28 @@ from eventspool._buffering.buffer import Buffer
 ALL = 1 << 40
 
 
+class _Rig(Buffer):
+    """A buffer, and a queue that has room only for what was released."""
+
+    outside = 0
+
+    def __init__(self, capacity):
+        super().__init__(capacity, lambda: self.outside)
+
+    def take(self, max_batch_bytes):
+        drawn = self.draw(max_batch_bytes)
+        self.outside += len(drawn.events)
+        self.forget(drawn)
+        self.refresh()
+        return drawn
+
+    def release(self, events):
+        self.outside -= events
+        self.refresh()
+
+
 def _buffer(capacity=100):
-    return Buffer(capacity)
+    return _Rig(capacity)
 
 
 def _take(buffer):
@@ -69,7 +89,8 @@ def test_eight_threads_lose_and_double_nothing_and_keep_the_bound():
         sys.setswitchinterval(interval)
     taken.append(_take(buffer))
     events = [event for each in taken for event in each.events]
-    assert 1_000 <= len(events) <= 1_008
+    # While events are drawn there is less room than it seems: so many may have been refused besides.
+    assert 1_000 - 200 <= len(events) <= 1_008
     assert sorted(events) == sorted(event for own in accepted for event in own)
     for name, own in enumerate(accepted):
         assert [event for event in events if event.startswith(b"%d-" % name)] == own, (
@@ -149,6 +170,22 @@ def test_an_alarm_wakes_an_empty_buffer():
     assert not _woken(buffer)
 
 
+def test_what_is_drawn_stays_until_it_is_forgotten_whatever_comes_between():
+    """An exception may cut the flusher off before the batch is a job: then it finds the same events, with the same numbers."""
+    buffer = _buffer(3)
+    for event in (b"a", b"b"):
+        buffer.put(event)
+    drawn = buffer.draw(ALL)
+    buffer.put(b"c")
+    assert buffer.draw(ALL) is drawn
+    assert (drawn.first, drawn.events, buffer.accepted, buffer.held) == (0, [b"a", b"b"], 3, 3)
+    assert not buffer.put(b"d"), "it counts"
+    buffer.forget(drawn)
+    buffer.forget(drawn)
+    assert (buffer.taken, buffer.accepted) == (2, 3)
+    assert buffer.draw(ALL).events == [b"c"]
+
+
 def test_a_closed_buffer_takes_nothing_and_gives_what_it_has():
     buffer = _buffer()
     buffer.put(b"x")
@@ -169,10 +206,11 @@ def test_an_event_that_slips_in_at_the_end_is_taken_or_refused_but_never_forgott
         threads = [threading.Thread(target=produce) for _ in range(3)]
         for thread in threads:
             thread.start()
-        taken = len(buffer.end().events)
+        left = buffer.end()
         for thread in threads:
             thread.join(5.0)
-        assert sum(accepted) == taken
+        assert sum(accepted) == len(left.events) == buffer.waiting
+        buffer.forget(left)
         assert buffer.waiting == 0
 
 

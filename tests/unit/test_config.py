@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import inspect
+import typing
+from pathlib import Path
 
 import pytest
+import trustme
 
 import eventspool
 from eventspool import ConfigError
@@ -46,6 +50,9 @@ CLIENT = {
         "https://host/ü",
         "https://host\n",
         "https://[::1",
+        "https://host/v1/batch",
+        "https://host/v1/batch/",
+        "https://host/base/v1/batch",
     ],
     "path": [*NO_TEXT, "v1/batch", "/v1 batch", "/ü", "/v1\r\nX: y"],
     "flush_at": NO_COUNT,
@@ -61,6 +68,31 @@ CLIENT = {
     "handle_sigterm": NO_BOOL,
     "durability": ["", "durable", None, True, []],
     "spill": ["", 5, True, [], b"sqlite:///s.db", "s.db", "redis://localhost", "mysql://x", {"url": "s.db"}],
+    "proxy": [
+        5,
+        0,
+        False,
+        b"http://p",
+        ["http://p"],
+        {},
+        "http://",
+        "http://user:secret@[::1",
+        "http://user:secret@p:99999",
+        "https://user:secret@p",
+        "socks5://user:secret@p",
+        "a\0b",
+        "\ud800",
+    ],
+    "ca_file": [
+        5,
+        False,
+        b"/ca.pem",
+        ["/ca.pem"],
+        "/nowhere/ca.pem",
+        __file__,
+        str(Path(__file__).parent),
+        "a\0b",
+    ],
 }
 JOB = {
     "max_attempts": NO_COUNT,
@@ -76,6 +108,8 @@ REDIS = {
     "db": [-1, 1.5, True, "0", None],
     "username": [5, 0, False, b"x"],
     "password": [5, 0, False, b"x", "\ud800"],
+    "password_file": [5, 0, False, b"x", "\ud800"],
+    "credential_provider": [5, "", "secret", ("user", "secret")],
     "url": ["", "http://host", "localhost:6379", 5, b"redis://host", "redis://[::1", "redis://host:port"],
     "ssl": NO_BOOL,
     "ssl_ca_certs": [5, b"x"],
@@ -173,6 +207,17 @@ def test_the_defaults_are_those_of_the_contract():
     assert queue.target == redis
 
 
+def test_the_client_shows_the_options_that_are_checked():
+    """Its signature is written out, for editors and type checkers: by name, type and default it is that of ``ClientOpts``."""
+    ours = {"self", "persistence", "on_error"}
+    shown = inspect.signature(eventspool.Client.__init__).parameters
+    types = typing.get_type_hints(eventspool.Client.__init__)
+    checked = inspect.signature(ClientOpts).parameters
+    assert {name: (each.default, types[name]) for name, each in shown.items() if name not in ours} == {
+        name: (each.default, each.annotation) for name, each in checked.items()
+    }
+
+
 @pytest.mark.parametrize(
     ("given", "near"),
     [
@@ -197,6 +242,57 @@ def test_the_client_answers_likewise(given):
         ConfigError, match=r"did you mean '(data_plane_url|flush_at|max_internal_queue_size)'"
     ):
         eventspool.Client("key", **{given: 1})
+
+
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("proxies", "proxy"),
+        ("httpProxy", "proxy"),
+        ("verify", "ca_file"),
+        ("caBundle", "ca_file"),
+        ("host", "data_plane_url"),
+    ],
+)
+def test_an_option_by_the_name_that_others_give_it_is_answered_with_ours(given, near):
+    with pytest.raises(ConfigError, match=f"'{given}' in Client: did you mean '{near}'"):
+        eventspool.Client("key", **{given: "x"})
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host", "https://host/v1", "https://host/v1/batches", "https://host/batch"]
+)
+def test_a_data_plane_url_may_have_a_path_that_does_not_repeat_the_other(url):
+    assert ClientOpts(write_key="key", data_plane_url=url).path == "/v1/batch"
+
+
+def test_a_path_that_the_url_repeats_is_told_what_to_leave_out():
+    with pytest.raises(ConfigError, match=r"data_plane_url ends with /v1/batch.*leave it out of the URL"):
+        ClientOpts(write_key="key", data_plane_url="https://host/v1/batch")
+    assert ClientOpts(write_key="key", data_plane_url="https://host/v1/batch", path="/x").path == "/x"
+
+
+@pytest.mark.parametrize(
+    "proxy", [None, "", "http://p", "p:3128", "http://user:p%40ss@p:3128", "http://[::1]:3128", "[::1]:3128"]
+)
+def test_a_proxy_is_a_url_or_nothing(proxy):
+    assert ClientOpts(write_key="key", proxy=proxy).proxy == proxy
+
+
+def test_a_file_of_authorities_is_looked_into_at_once(tmp_path):
+    """Not days later, when the queue is drained: each way in which it can be wrong is told."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    for fine in (None, "", str(tmp_path / "ca.pem")):
+        assert ClientOpts(write_key="key", ca_file=fine).ca_file == fine
+    with pytest.raises(ConfigError, match=r"^ca_file: /nowhere.pem cannot be read \(ENOENT\)$"):
+        ClientOpts(write_key="key", ca_file="/nowhere.pem")
+    with pytest.raises(ConfigError, match=r"^ca_file: .* holds no certificates in PEM form$"):
+        ClientOpts(write_key="key", ca_file=__file__)
+    with pytest.raises(ConfigError, match=r"^ca_file: .* is a folder without certificates by their hashes"):
+        ClientOpts(write_key="key", ca_file=str(tmp_path))
+    (tmp_path / "0a1b2c3d.0").write_bytes((tmp_path / "ca.pem").read_bytes())
+    assert ClientOpts(write_key="key", ca_file=str(tmp_path)).ca_file == str(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["zzz", 5, None, ("a",)])

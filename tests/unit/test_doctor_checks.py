@@ -57,6 +57,17 @@ def found(findings):
         (check_sqlite, SQLiteFacts("/q.db", file_system="fuse.sshfs"), [("sqlite.network", "error")]),
         (check_sqlite, SQLiteFacts("/q.db", free_bytes=1 << 20), [("sqlite.disk", "error")]),
         (check_sqlite, SQLiteFacts("/q.db", free_bytes=1 << 28), [("sqlite.disk", "warning")]),
+        (
+            check_sqlite,
+            SQLiteFacts("/q.db", free_bytes=3 << 20, disk_bytes=16 << 20),
+            [("sqlite.disk", "warning")],
+        ),
+        (
+            check_sqlite,
+            SQLiteFacts("/q.db", free_bytes=1 << 20, disk_bytes=16 << 20),
+            [("sqlite.disk", "error")],
+        ),
+        (check_sqlite, SQLiteFacts("/q.db", strangers=("q.db-lock",)), [("sqlite.owner", "error")]),
         (check_sqlite, SQLiteFacts("/q.db", log_bytes=1 << 28), [("sqlite.log", "error")]),
         (check_sqlite, SQLiteFacts("/q.db", version=(3, 8, 0)), [("sqlite.version", "error")]),
         (check_plane, PlaneFacts("https://x", status=200, expires_in=3e6, skew=-1.0), []),
@@ -112,3 +123,10 @@ def test_an_age_is_told_in_units_that_fit_it(seconds, says):
 def test_an_unknown_file_system_is_no_finding():
     assert file_system_of("/x", "") == ""
     assert found(check_sqlite(SQLiteFacts("/x", file_system=""))) == []
+
+
+def test_a_reader_that_keeps_the_log_is_named_where_the_system_tells():
+    [told] = check_sqlite(SQLiteFacts("/q.db", log_bytes=1 << 28, readers=(17, 4711)))
+    assert "process 17, 4711 keeps it" in told.what
+    [told] = check_sqlite(SQLiteFacts("/q.db", log_bytes=1 << 28))
+    assert "a reader keeps it" in told.what

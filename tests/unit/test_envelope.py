@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._envelope import MAX_TEXT_BYTES, EnvelopeError, count_events, open_envelope, seal
+from eventspool._envelope import MAX_TEXT_BYTES, Cut, EnvelopeError, count_events, cut_of, open_envelope, seal
 
 SENT_AT = "2026-11-23T17:26:00.123Z"
 EVENT = {"type": "track", "event": "Käse 🧀", "messageId": "m1", "properties": {"text": ',\n],"sentAt":"x"}'}}
@@ -104,7 +104,7 @@ def test_foreign_bytes_are_no_batch(junk):
     assert count_events(junk) == 0
 
 
-@pytest.mark.parametrize(("position", "value"), [(2, 2), (2, 255), (3, 4), (3, 129)])
+@pytest.mark.parametrize(("position", "value"), [(2, 2), (2, 255), (3, 6), (3, 8), (3, 129)])
 def test_a_newer_format_is_told_from_a_corrupt_one(position, value):
     payload = bytearray(seal([ENCODED]))
     payload[position] = value
@@ -155,3 +155,42 @@ def test_with_and_without_isal_batches_are_the_same_to_each_other(events):
     envelope = open_envelope(bytes.fromhex(theirs.stdout.strip()))
     assert envelope.split() == events
     assert len(json.loads(gzip.decompress(envelope.body(SENT_AT, gzip=True)))["batch"]) == len(events)
+
+
+def test_a_batch_that_was_cut_says_which_of_the_first_events_are_left():
+    whole = Cut(b"h" * 6)
+    once = whole.keep([0, 2, 3, 5], Cut.PURGED)
+    twice = once.keep([1, 2], Cut.DONE)
+    assert (once.here, once.purged) == ((0, 2, 3, 5), (1, 4))
+    assert (twice.here, twice.purged) == ((2, 3), (1, 4))
+    for compress in (False, True):
+        payload = seal([b"{}", b"[]"], compress=compress, cut=twice)
+        envelope = open_envelope(payload)
+        assert (envelope.cut, envelope.split()) == (twice, [b"{}", b"[]"])
+        assert (count_events(payload), cut_of(payload)) == (2, twice)
+        assert gzip.decompress(envelope.body("now", gzip=True)) == b'{"batch":[{},\n[]],"sentAt":"now"}'
+
+
+def test_a_whole_batch_is_stored_as_it_always_was():
+    assert cut_of(seal([ENCODED])) is None
+    assert cut_of(b"junk") is None
+    assert cut_of(None) is None
+
+
+def test_many_events_that_were_taken_out_cost_a_few_bytes():
+    cut = Cut(b"h" * 5_000).keep([17], Cut.DONE)
+    assert len(seal([b"{}"], cut=cut)) < len(seal([b"{}"])) + 20
+
+
+@pytest.mark.parametrize("junk", [b"2", b"2x", b"h2", b"99999999d2h", b"2h" * 3, b"-2h", b" 2h"])
+def test_a_cut_that_makes_no_sense_is_corrupt(junk):
+    payload = bytearray(seal([b"{}", b"[]"], compress=False, cut=Cut(b"hh")))
+    payload[20:26] = len(junk).to_bytes(4, "little") + junk
+    assert _reason(_signed(bytes(payload))) == "corrupt"
+
+
+@pytest.mark.parametrize("length", [0, 1, 1000, 2**32 - 1])
+def test_a_cut_of_another_length_than_it_says_is_corrupt(length):
+    payload = bytearray(seal([b"{}", b"[]"], compress=False, cut=Cut(b"hh")))
+    payload[20:24] = length.to_bytes(4, "little")
+    assert _reason(_signed(bytes(payload))) == "corrupt"

@@ -64,6 +64,7 @@ def test_an_empty_queue_counts_nothing():
         "delivered_events": 0,
         "failed_events": 0,
         "purged_events": 0,
+        "moved_events": 0,
     }
     assert Depth() == Depth(0, 0, 0)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from eventspool._buffering import ledger as ledger_module
-from eventspool._buffering.ledger import Ledger
 from eventspool._exceptions import DeliveryError
+from eventspool._settling import watched as watched_module
+from eventspool._settling.ledger import Ledger
 
 
 @pytest.fixture
 def ledger():
-    return Ledger(lambda callback, *args: callback(*args))
+    return Ledger(lambda calls: [call() for call in calls])
 
 
 def test_a_job_remembers_each_origin_of_its_events_once_and_in_order(ledger):
@@ -55,7 +55,7 @@ def test_origins_are_forgotten_with_the_end_of_the_job(ledger, error):
 
 def test_there_is_an_end_to_the_origins_that_open_jobs_remember(ledger, monkeypatch):
     """In a long outage there would be one for every request."""
-    monkeypatch.setattr(ledger_module, "_MAX_ORIGINS", 3)
+    monkeypatch.setattr(watched_module, "MAX_ORIGINS", 3)
     for number, job_id in enumerate("abc"):
         ledger.open_job(job_id, 2 * number, [ledger.mark(b"{}", (job_id, i)) for i in range(2)])
     assert [len(ledger.origins(job_id)) for job_id in "abc"] == [2, 0, 0]

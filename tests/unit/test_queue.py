@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from decimal import Decimal
 
 import pytest
 
 from eventspool import ConfigError, Erasure, ProcessorInfo, Queue
 from eventspool._backends.memory import MemoryBackend
 from eventspool._contract.tools import claim_soon, fail, ids_of, release, retry
-from eventspool._envelope import seal
+from eventspool._envelope import open_envelope, seal
 from eventspool._job import Depth, JobState, NewJob, new_job_id
 
 LONG = 60.0
@@ -234,3 +235,26 @@ def test_leased_jobs_cannot_be_purged_and_ages_must_be_numbers(queue):
         queue.purge(older_than=-1)
     with pytest.raises(ConfigError):
         queue.erase("ann", older_than=-1)
+
+
+def test_numbers_that_python_does_not_read_hide_nobodys_events(queue, backend, tmp_path):
+    """Neither from a look, nor from an export, nor from an erasure."""
+    digits = "9" * 7000
+    backend.commit([batch("ann", "bob", n=0)])
+    [job] = queue.jobs("waiting")
+    stored = open_envelope(backend.payload(job.id)).split()
+    backend.commit(
+        [NewJob(new_job_id(), seal([e.replace(b'"n": 0', b'"n": %s' % digits.encode()) for e in stored]), 2)]
+    )
+    events = [event for job in queue.jobs("waiting") for event in queue.events(job.id)]
+    assert [event["n"] for event in events] == [0, 0, Decimal(digits), Decimal(digits)]
+    assert queue.export(tmp_path / "out", "waiting", user_id="bob") == 2
+    assert digits in (tmp_path / "out").read_text()
+    erased = queue.erase("bob")
+    assert erased.is_complete
+    assert erased.events == 2
+
+
+def test_a_user_is_erased_by_an_id_that_was_cleaned_when_it_was_stored(queue, backend):
+    backend.commit([batch("a\ufffdb", "ann")])
+    assert queue.erase("a\udc80b").events == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventspool._backends._recent import RecentPayloads
+from eventspool._backends.recent import RecentPayloads
 from eventspool._job import NewJob
 
 

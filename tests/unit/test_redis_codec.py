@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventspool._backends._redis_codec import decode_failure, decode_job, decode_text, encode_failure
+from eventspool._backends.redis.codec import decode_failure, decode_job, decode_text, encode_failure
 from eventspool._job import Failure, JobState
 
 ID = "018bcfe56800" + "f" * 16

@@ -9,23 +9,25 @@ from dataclasses import replace
 import pytest
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._backends.sqlite import SQLiteBackend
+from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._buffering.buffer import Buffer
 from eventspool._buffering.flusher import Flusher
-from eventspool._buffering.ledger import Ledger
 from eventspool._buffering.spill import Spill, is_spill_due
-from eventspool._config import ClientOpts, SQLiteOpts
+from eventspool._config import ClientOpts, Ordering, SQLiteOpts
 from eventspool._contract.tools import drain, eventually, ids_of, new_job, new_jobs
+from eventspool._delivery.attempt import fail_rest
 from eventspool._envelope import open_envelope
 from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._guest.loop import Loop
 from eventspool._job import JobState
+from eventspool._settling.ledger import Ledger
 
 
 class Queue(MemoryBackend):
     """A queue that can be away, and that keeps the order of its commits."""
 
     def __init__(self, **options):
-        super().__init__(fifo=True, **options)
+        super().__init__(ordering=Ordering.FIFO, **options)
         self.away = False
         self.tries = 0
         self.duplicates = 0
@@ -61,13 +63,15 @@ class World:
         self.queue = Queue()
         self.queue.away = True
         self.calls = []
-        self.ledger = Ledger(lambda callback, *args: callback(*args))
+        self.ledger = Ledger(lambda calls: [call() for call in calls])
         self.lookups = []
         self.spills = []
 
     def file(self, kind=File, **bounds):
         bounds = {"max_jobs": 1_000_000, "max_bytes": 1 << 30, **self.bounds, **bounds}
-        return kind(SQLiteOpts(path=str(self.path)), queue_name="q", prefix="p", fifo=True, **bounds)
+        return kind(
+            SQLiteOpts(path=str(self.path)), queue_name="q", prefix="p", ordering=Ordering.FIFO, **bounds
+        )
 
     def spill(self, file=None, **bounds):
         spill = Spill(
@@ -77,6 +81,7 @@ class World:
             self.ledger,
             on_moved=lambda: None,
             on_lookup=lambda ids, standing: self.lookups.append((ids, standing)),
+            fail_rest=fail_rest,
         )
         self.spills.append(spill)
         return spill
@@ -86,7 +91,7 @@ class World:
 
     def moved(self):
         """The ids that the queue holds, in its order."""
-        return [job.id for job in self.queue._jobs.values()]
+        return [job.id for job in self.queue._entries.jobs.values()]
 
     def close(self):
         File.broken_by = ()
@@ -164,7 +169,7 @@ def test_a_move_that_was_cut_off_is_repeated_and_adds_no_job(world):
     """Committed to the queue, and then the file could not be told: as when the process dies in between."""
     spill, jobs = world.spill(), new_jobs(3)
     spill.commit(jobs, begin=True)
-    File.broken_by = ("ack",)
+    File.broken_by = ("pass_on",)
     world.queue.away = False
     spill.hasten()
     assert eventually(lambda: world.queue.duplicates)
@@ -172,6 +177,33 @@ def test_a_move_that_was_cut_off_is_repeated_and_adds_no_job(world):
     File.broken_by = ()
     assert eventually(is_over(spill))
     assert world.moved() == ids_of(jobs)
+
+
+def test_what_a_job_in_the_file_went_through_goes_with_it(world):
+    """Somebody may have worked the file as a queue."""
+    file, job = world.file(), new_job(2)
+    file.commit([replace(job, attempts=3, progress="1-2|")])
+    file.close()
+    world.queue.away = False
+    world.spill().look(100.0)
+    assert eventually(world.moved) == [job.id]
+    entry = world.queue._entries.jobs[job.id]
+    assert (entry.attempts, entry.progress) == (3, "1-2|")
+
+
+def test_what_was_erased_out_of_a_batch_in_the_file_goes_with_the_batch(world):
+    """The file remembers it; that must not pass for the end of a batch that another process has moved."""
+    spill, job = world.spill(), new_job(2)
+    world.open_job(job)
+    spill.commit([job], begin=True)
+    other = world.file()
+    assert other.rewrite(job.id, job.payload, new_job(1).payload, 1, purged=(0,))
+    assert other.pass_on([job.id], remember=False) == 1
+    other.close()
+    world.queue.away = False
+    spill.hasten()
+    assert eventually(is_over(spill))
+    assert [standing for _, standing in world.lookups if standing] == []
 
 
 def test_a_full_queue_is_waited_for_and_keeps_the_order(world):
@@ -410,14 +442,15 @@ def track(world):
         on_stored=lambda: None,
         on_lookup=lambda ids, standing: None,
     )
-    flusher.start()
+    loop = Loop("flusher", flusher)
+    loop.start()
     yield lambda text: buffer.put(b'"%s"' % text.encode())
     flusher.stop()
-    flusher._thread.join(5)
+    loop.join(5)
 
 
 def events_of(queue):
-    return [event.decode() for id_ in ids_of(queue._jobs.values()) for event in split(queue, id_)]
+    return [event.decode() for id_ in ids_of(queue._entries.jobs.values()) for event in split(queue, id_)]
 
 
 def split(queue, job_id):

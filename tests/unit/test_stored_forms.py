@@ -34,6 +34,10 @@ DEFLATED = bytes.fromhex(
     "45530101d8be489c02000000d103da2226000000"
     "aa564a4a2c49ce50b28aae564a2d4bcd2b51b2524a54aad5e1427093946a01000000ffff"
 )
+CUT = bytes.fromhex(
+    "455301046dd9607c02000000d103da222600000006000000317032683164"
+    "7b226261746368223a5b7b226576656e74223a2261227d2c0a7b226576656e74223a2262227d"
+)
 KEYS = Keyring([b"\1" * 32])
 ENCRYPTED = bytes.fromhex(
     "45530102028c9f72020000001452357fd5a71298000102030405060708090a0bfef59426786d66e7fc6ae7c4f16a128188c66b0a8eb3276105"
@@ -64,6 +68,14 @@ def deflated(text, *, text_crc=None, text_bytes=None):
 def test_a_stored_batch_is_read(stored):
     assert count_events(stored) == 2
     assert open_envelope(stored).split() == EVENTS
+
+
+def test_a_stored_batch_out_of_which_events_were_taken_is_read():
+    """The first of four was erased, the last delivered."""
+    envelope = open_envelope(CUT)
+    assert (count_events(CUT), envelope.split()) == (2, EVENTS)
+    assert (envelope.cut.here, envelope.cut.purged) == ((1, 2), (0,))
+    assert seal(EVENTS, compress=False, cut=envelope.cut) == CUT
 
 
 def test_an_encrypted_batch_is_read_with_its_key():

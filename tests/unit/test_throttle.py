@@ -7,8 +7,8 @@ import threading
 
 import pytest
 
-from eventspool import _throttle
-from eventspool._throttle import Throttle
+from eventspool._guest import throttle as _throttle
+from eventspool._guest.throttle import Throttle
 
 
 @pytest.fixture

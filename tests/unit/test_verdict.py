@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from eventspool._delivery.verdict import (
     MAX_RETRY_AFTER,
     DeliveryResult,
+    UnclearAnswerError,
     Verdict,
     judge,
     parse_rejections,
@@ -26,7 +27,7 @@ NOW = 1_800_000_000.0
     ("status", "verdict"),
     [
         *[(s, Verdict.DELIVERED) for s in (200, 201, 202, 204, 207, 299)],
-        *[(s, Verdict.RETRY) for s in (408, 425, 429, 500, 501, 502, 503, 504, 507, 529, 599)],
+        *[(s, Verdict.RETRY) for s in (407, 408, 421, 425, 429, 500, 501, 502, 503, 504, 507, 529, 599)],
         (413, Verdict.SPLIT),
         (400, Verdict.BISECT),
         (422, Verdict.BISECT),
@@ -45,6 +46,20 @@ def test_every_status_has_the_verdict_of_the_contract(status, verdict):
     assert judge(DeliveryResult(status)) is verdict
 
 
+@pytest.mark.parametrize("status", [200, 204, 401, 413, 404])
+def test_an_answer_with_something_wrong_is_tried_again_whatever_its_status(status):
+    """Nobody knows what was taken."""
+    result = DeliveryResult(status, "https://x.example answered 200 and broke the answer off")
+    assert (judge(result), result.ending) == (Verdict.RETRY, "error")
+    assert result.describe() == result.error
+
+
+def test_a_result_says_who_answered():
+    assert (
+        DeliveryResult(503, who="https://x.example:8443").describe() == "https://x.example:8443 answered 503"
+    )
+
+
 def test_a_result_describes_itself_without_the_answers_body():
     assert DeliveryResult(503, body=b"secret").describe() == "the data plane answered 503"
     assert DeliveryResult(error="no route").describe() == "no route"
@@ -60,6 +75,7 @@ def test_a_result_of_which_no_more_is_known_says_no_more():
     [
         (DeliveryResult(503), "503"),
         (DeliveryResult(timed_out=True), "timeout"),
+        (DeliveryResult(200, "late", timed_out=True), "timeout"),
         (DeliveryResult(error="no route"), "error"),
     ],
 )
@@ -83,15 +99,33 @@ def test_a_result_ends_in_one_word(result, ending):
         ({"errors": [None, "bad", {"message": "worse"}]}, {1: "bad", 2: "worse"}),
         ({"ok": False, "errors": [None, None, 0]}, {2: "0"}),
         ({"errors": [None, None, None]}, {}),
+        ({"errors": {"0": None, "1": "bad"}}, {1: "bad"}),
         ({"results": [{"ok": True}, {"ok": False, "error": "bad"}, {"ok": True}]}, {1: "bad"}),
-        ({"results": [{"ok": False}]}, {}),
+        ({"results": [{"ok": False}]}, None),  # one is wrong, and there are three
+        ({"results": [{"ok": False, "index": 2, "error": "bad"}]}, {2: "bad"}),
+        ({"results": [None, "x", {"ok": False}]}, {2: ""}),
+        ({"results": {"ok": False}}, {}),
         ({"errors": [None, 2]}, {2: ""}),
         ({"ok": True, "errors": [{"index": 0, "message": "bad"}]}, {0: "bad"}),
-        ({"errors": [True, False, None, 1.0, -1, 3, [1], {"index": True}, {"index": "-1"}]}, {}),
+        ({"errors": [1, True, False, None, 1.0, -1, 3, [1], {"index": True}, {"index": "-1"}]}, {1: ""}),
+        ({"errors": [True, False, None, 1.0, -1, 3, [1], {"index": True}, {"index": "-1"}]}, None),
         ({"errors": [{"index": 1, "message": "x" * 1000}]}, {1: "x" * 200}),
-        ({"errors": [{"index": 1, "message": {"a": 1}}]}, {1: "{'a': 1}"}),
-        ({"errors": "all of them"}, {}),
+        ({"errors": [{"index": 1, "message": {"a": 1}}]}, {1: '{"a": 1}'}),
+        ({"errors": ["bad", "worse", "worst"]}, {0: "bad", 1: "worse", 2: "worst"}),
+        ({"errors": [{"message": "bad"}, {}, {"code": 7}]}, {0: "bad", 2: ""}),
+        ({"errors": [{"index": 2}, None, None]}, {2: ""}),
+        ({"errors": {"index": 1, "message": "bad"}}, {1: "bad"}),
+        ({"errors": "all of them"}, None),
+        ({"errors": 2}, None),
+        ({"errors": {"userId": "is missing"}}, None),
+        ({"errors": [{"message": "one of them has no userId"}]}, None),
+        ({"errors": [{"index": 3}]}, None),
         ({"errors": None}, {}),
+        ({"errors": 0}, {}),
+        ({"errors": False}, {}),
+        ({"errors": ""}, {}),
+        ({"errors": []}, {}),
+        ({"errors": {}}, {}),
         (["errors", "ok"], {}),
         ("errors ok", {}),
         ({"ok": 0}, {}),
@@ -101,26 +135,139 @@ def test_rejections_are_read_in_every_known_form(answer, found):
     assert parse_rejections(json.dumps(answer).encode(), 3) == found
 
 
+POSITIONS = st.sets(st.integers(0, 9))
+FORMS = {
+    "objects": lambda at: {"errors": [{"index": i, "message": f"m{i}"} for i in at]},
+    "digits in objects": lambda at: {"errors": [{"index": str(i)} for i in at]},
+    "positions": lambda at: {"errors": list(at)},
+    "digits": lambda at: {"errors": [str(i) for i in at]},
+    "one for each": lambda at: {"errors": [f"m{i}" if i in at else None for i in range(10)]},
+    "mapping": lambda at: {"errors": {str(i): f"m{i}" for i in at}},
+    "one result for each": lambda at: {"results": [{"ok": i not in at} for i in range(10)]},
+    "results that name": lambda at: {"results": [{"ok": False, "index": i} for i in at]},
+}
+
+
+@given(st.sampled_from(sorted(FORMS)), POSITIONS, st.sampled_from([True, None]))
+def test_every_form_is_understood_alone(form, at, ok):
+    answer = FORMS[form](at) | ({} if ok is None else {"ok": ok})
+    assert set(parse_rejections(json.dumps(answer).encode(), 10)) == at
+
+
+@given(
+    st.sampled_from([f for f in sorted(FORMS) if "result" not in f]),
+    st.sampled_from([f for f in sorted(FORMS) if "result" in f]),
+    POSITIONS,
+    POSITIONS,
+    st.booleans(),
+)
+def test_every_form_is_understood_beside_another(errors, results, of_errors, of_results, ok):
+    """What two parts of one answer name is rejected, whichever names it."""
+    answer = {"ok": ok} | FORMS[results](of_results) | FORMS[errors](of_errors)
+    named = of_errors | of_results
+    found = parse_rejections(json.dumps(answer).encode(), 10)
+    assert found is None if not (named or ok) else set(found) == named
+
+
+@given(st.lists(st.tuples(st.integers(0, 99), st.sampled_from(["object", "digits", "number"])), max_size=9))
+def test_every_entry_of_a_mixed_list_names_its_event(entries):
+    made = {"object": lambda i: {"index": i}, "digits": str, "number": int}
+    answer = {"errors": [made[form](i) for i, form in entries]}
+    assert set(parse_rejections(json.dumps(answer).encode(), 100)) == {i for i, _ in entries}
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.text(min_size=1), st.integers(), st.just({"message": "m"})), min_size=2)
+)
+def test_of_one_error_or_null_for_each_event_every_error_counts(errors):
+    errors = [*errors, None]
+    found = parse_rejections(json.dumps({"errors": errors}).encode(), len(errors))
+    assert set(found) == {place for place, error in enumerate(errors) if error is not None}
+
+
+@given(
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]),
+    st.booleans(),
+    st.sampled_from(["", " \r\n\t"]),
+)
+def test_the_encodings_of_json_are_all_read(encoding, escape, space):
+    text = space + json.dumps({"errors": [{"index": 1, "message": "süß"}]}, ensure_ascii=escape)
+    assert parse_rejections(text.encode(encoding), 3) == {1: "süß"}
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        (b'{"errors": [{"index": 1, "message": "caf\xe9"}]}', {1: "caf\N{REPLACEMENT CHARACTER}"}),
+        (b'{"errors": [{"index": 1, "message": "two\nlines"}]}', {1: "two lines"}),
+        (b'{"\\u0065rrors": [1]}', {1: ""}),
+        (b'{"errors": [1, ' + b"9" * 9_000 + b"]}", {1: ""}),
+        (b'{"errors": [{"index": 1, "code": -' + b"9" * 9_000 + b"}]}", {1: ""}),
+        (b'{"errors": [' + b"9" * 9_000 + b"]}", None),
+        (b'{"errors": [' + b"9" * 30 + b"]}", None),
+        (b'{"errors": [1e400, NaN]}', None),
+        (b'{"errors": {"' + b"9" * 9_000 + b'": "bad"}}', None),
+    ],
+)
+def test_an_answer_in_odd_writing_rejects_what_it_names(body, found):
+    assert parse_rejections(body, 3) == found
+
+
 @pytest.mark.parametrize(
     "body",
     [
         b"",
         b"OK",
+        b"true",
+        b"[1, 2",
         b'<html>"ok"</html>',
-        b'{"ok": false',
-        b'{"errors": \xff\xfe}',
-        b'{"errors":' + b"[" * 30_000,
-        b'{"errors":[' + b"9" * 5_000 + b"]}",
+        b"{status: ok}",
+        b"{'ok': True}",
+        b"{}",
+        b"\xff\xfe",
+        b"\0\0\0",
     ],
 )
-def test_an_unreadable_2xx_answer_rejects_nothing(body):
+def test_a_2xx_answer_that_speaks_of_no_errors_rejects_nothing(body):
     assert parse_rejections(body, 3) == {}
 
 
-@given(st.binary(max_size=60).map(lambda junk: b'{"errors":' + junk + b', "ok": false}'), st.integers(0, 5))
-def test_no_answer_makes_reading_rejections_raise(body, events):
-    found = parse_rejections(body, events)
-    assert found is None or all(0 <= position < events for position in found)
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"ok": false',
+        b'{"ok": true, "rec',
+        b'{"receiv',
+        b"{",
+        b'{"errors": [1, 2], }',
+        b'{"errors": ' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b'{"ok": true, "a": ' + b'{"a":' * 30_000 + b"1" + b"}" * 30_001,
+        b'{"errors": [{"index": 1}]} trailing',
+        '{"errors": [{"index": 1}'.encode("utf-16"),
+        b'{"results": [{"ok": false}, {"ok',
+    ],
+)
+def test_of_a_2xx_answer_that_speaks_of_errors_and_cannot_be_read_nobody_knows_what_it_took(body):
+    with pytest.raises(UnclearAnswerError):
+        parse_rejections(body, 3)
+
+
+@given(st.sampled_from(sorted(FORMS)), POSITIONS.filter(bool), st.data())
+def test_an_answer_that_ends_too_early_is_never_a_delivery(form, at, data):
+    body = json.dumps({"ok": False} | FORMS[form](at)).encode()
+    end = data.draw(st.integers(1, len(body) - 1))
+    with pytest.raises(UnclearAnswerError):
+        parse_rejections(body[:end], 10)
+
+
+@given(st.binary(max_size=60), st.binary(max_size=9), st.integers(0, 5))
+def test_no_answer_makes_reading_rejections_raise_anything_else(junk, before, events):
+    for body in (before + junk, b'{"errors":' + junk + b', "ok": false}'):
+        try:
+            found = parse_rejections(body, events)
+        except UnclearAnswerError:
+            continue
+        assert found is None or all(0 <= position < events for position in found)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Event names and properties by somebody who wants the page to run them."""
+"""Event names and properties of an attacker who wants the page to run them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attacker would have happen when somebody looks at an event."""
+"""Attacks that begin when an operator looks at an event."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whoever is on call, in the browser: from the first event over an outage to the last one delivered."""
+"""The person on call, in the browser: from the first event over an outage to the last one delivered."""
 
 from __future__ import annotations
 

@@ -1,0 +1,209 @@
+"""With --json the standard output is JSON or nothing, whatever is in the queue and whatever happens."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+
+import click
+import pytest
+import redis
+
+from eventspool import QueueOpts
+from eventspool._backends import create_backend
+from eventspool._cli.app import cli
+from eventspool._contract.tools import claim_soon, fail
+from eventspool._envelope import seal
+from eventspool._job import NewJob, new_job_id
+
+ODD_ID = "\x1b[31m\u202e\n'\"\\\x9b"
+FOREIGN_ID = b"\xff\x80\x1b[31m"
+"""An id that is no text at all. Redis keeps it, and another program may have put it there."""
+ODD_EVENTS = [
+    b'{"type":"track","event":"\\u001b[31m \\ud800 \\u202e","userId":"u1","properties":{"n":NaN,"m":[Infinity,-Infinity]}}',
+    b'{"type":"track","event":"E","userId":"u1","properties":{"i":%s,"f":1e999,"\\udfff":"\xc2\x9b31m"}}'
+    % (b"6" * 5000),
+    b'{"type":["odd"],"event":{"a":1},"userId":null,"timestamp":0}',
+]
+TOO_DEEP = b'{"a":' * 3000 + b"1" + b"}" * 3000
+
+
+def strictly(text: str) -> object:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    return json.loads(text, parse_constant=refuse, parse_int=str, parse_float=str)
+
+
+def documents(out: str) -> list[object]:
+    """Return what a program reads: one document, or one a line."""
+    try:
+        return [strictly(out)]
+    except json.JSONDecodeError:
+        return [strictly(line) for line in out.splitlines()]
+
+
+def with_json(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        names = command.list_commands(context)
+        return [
+            found for name in names for found in with_json(command.get_command(context, name), (*path, name))
+        ]
+    return [path] if any("--json" in option.opts for option in command.params) else []
+
+
+LASTING = {
+    ("worker",),
+    ("health",),
+    ("dataplane",),
+    ("dashboard",),
+    ("queue", "tail"),
+    ("demo",),
+    ("completion",),
+}
+"""Those that do not end by themselves, or take no queue; they have tests of their own, some below."""
+ARGUMENTS = {
+    ("send",): ("-",),
+    ("queue", "show"): (ODD_ID,),
+    ("queue", "export"): ("out.jsonl", "--force", "--state", "all"),
+    ("queue", "purge"): ("--dry-run",),
+    ("queue", "retry"): ("--dry-run",),
+    ("queue", "move"): ("--dry-run", "--to", "sqlite:///other.db"),
+    ("queue", "pause"): (),
+}
+
+
+@pytest.fixture
+def odd(queue):
+    """A queue with failed jobs that no version of eventspool makes."""
+    opts = QueueOpts(url=queue["EVENTSPOOL_QUEUE"], queue_name=queue["EVENTSPOOL_QUEUE_NAME"])
+    backend = create_backend(opts)
+    backend.open()
+    jobs = [
+        NewJob(ODD_ID, seal(ODD_EVENTS), len(ODD_EVENTS)),
+        NewJob(new_job_id(), seal([TOO_DEEP, ODD_EVENTS[0]]), 2),
+        NewJob(new_job_id(), b"no envelope", 1),
+    ]
+    backend.commit(jobs)
+    claim_soon(backend, "t", limit=3)
+    backend.settle("t", [fail(job.id, reason="re\x1b[31m\x9b", events=job.events) for job in jobs])
+    backend.close()
+    if not opts.url.startswith("sqlite"):
+        with redis.Redis.from_url(opts.url) as server:
+            server.zadd(f"hightouch:{{{opts.queue_name}:0}}:q", {FOREIGN_ID: 1})
+    return queue
+
+
+COMMANDS = [path for path in with_json(cli) if path not in LASTING]
+
+
+def test_all_commands_are_walked_through():
+    assert {("send",), ("doctor",), ("queue", "status"), ("queue", "failed"), *ARGUMENTS} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_queue_of_odd_jobs_is_shown_as_json(run, odd, target, path):
+    done = run(*path, *ARGUMENTS.get(path, ()), "--json", **odd, **target)
+    assert done.status in (0, 1), done
+    assert documents(done.out), done
+    assert "\x1b" not in done.out + done.err
+    assert "bug in eventspool" not in done.err
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_a_queue_that_is_empty_is_shown_as_json(run, queue, enqueue, target, path):
+    enqueue("once")
+    assert run("queue", "purge", "--state", "waiting", "--yes", **queue).status == 0
+    done = run(*path, *ARGUMENTS.get(path, ()), "--json", **queue, **target)
+    assert done.status in (0, 1), done
+    assert documents(done.out) or done.status == 1, done
+    assert "bug in eventspool" not in done.err
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:{port}/0", "sqlite:////dev/null/no.db", "sqlite:///missing.db", "nonsense://"]
+)
+def test_a_queue_that_is_not_there_is_told_on_the_standard_error(run, target, path, url):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    done = run(*path, *ARGUMENTS.get(path, ()), "--json", EVENTSPOOL_QUEUE=url.format(port=port), **target)
+    assert "bug in eventspool" not in done.err
+    assert not done.out or documents(done.out)
+    assert done.out or done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_odd_events_are_shown_as_they_are(run, odd):
+    done = run("queue", "show", ODD_ID, "--json", **odd)
+    shown = strictly(done.out)
+    first, second, third = shown["payload"]
+    assert shown["id"] == ODD_ID
+    assert first["properties"] == {"n": None, "m": [None, None]}
+    assert second["properties"] == {"i": "6" * 5000, "f": "1E+999", "\udfff": "\x9b31m"}
+    assert third["event"] == {"a": "1"}
+
+
+@pytest.mark.parametrize("queue", ["redis"], indirect=True)
+def test_a_job_whose_id_is_no_text_is_listed_and_purged_by_it(run, odd):
+    listed = run("queue", "list", "--state", "waiting", "--json", **odd).json
+    [job_id] = [job["id"] for job in listed]
+    assert job_id.encode("utf-8", "surrogateescape") == FOREIGN_ID
+    for command in (
+        ("show", job_id),
+        ("export", "--state", "all", "--id", job_id, "out.jsonl"),
+        ("retry", "--id", job_id),
+    ):
+        done = run("queue", *command, "--json", **odd)
+        assert "bug in eventspool" not in done.err
+        assert not done.out or documents(done.out)
+    done = run("queue", "purge", "--state", "waiting", "--id", job_id, "--yes", "--json", **odd)
+    assert (done.status, done.json["purged"]) == (0, 1), done
+    assert run("queue", "list", "--state", "waiting", "--json", **odd).json == []
+
+
+@pytest.mark.parametrize("command", ["show", "retry", "purge", "export"])
+def test_a_job_is_found_by_the_id_that_is_shown(run, odd, command):
+    arguments = {
+        "show": (ODD_ID,),
+        "retry": ("--id", ODD_ID),
+        "purge": ("--id", ODD_ID, "--yes"),
+        "export": ("--id", ODD_ID, "out.jsonl"),
+    }[command]
+    done = run("queue", command, *arguments, "--json", **odd)
+    assert done.status == 0, done
+    assert documents(done.out)
+
+
+@pytest.mark.parametrize("odd_id", ["\udc80", "\x00", "a\nb", "x" * 5000, ""])
+@pytest.mark.parametrize("command", ["show", "retry", "purge", "export"])
+def test_an_id_that_is_none_is_told_in_a_sentence(run, failed, odd_id, command):
+    arguments = {
+        "show": (odd_id,),
+        "retry": ("--id", odd_id),
+        "purge": ("--id", odd_id, "--yes"),
+        "export": ("--id", odd_id, "out.jsonl"),
+    }[command]
+    done = run("queue", command, *arguments, "--json", **failed)
+    assert done.status in (0, 1, 2), done
+    assert "bug in eventspool" not in done.err
+    assert not done.out or documents(done.out)
+
+
+def test_following_a_queue_prints_one_document_a_line(start, odd):
+    following = start("queue", "tail", "--events", "--json", env=odd)
+    lines = [following.stdout.readline() for _ in range(3)]
+    following.send_signal(signal.SIGINT)
+    following.communicate(timeout=20)
+    assert {strictly(line)["id"] for line in lines} >= {ODD_ID}
+    assert [strictly(line)["payload"] is None for line in lines].count(True) == 2
+
+
+def test_a_reader_that_has_enough_is_no_bug(start, odd):
+    following = start("queue", "tail", "--events", "--json", env=odd)
+    following.stdout.readline()
+    following.stdout.close()
+    assert following.wait(timeout=20) != 0
+    assert "bug" not in following.stderr.read()

@@ -1,0 +1,125 @@
+"""
+Heavy tests rotate: each commit runs a share of them, and ten commits in a row run all of them.
+
+The parameters of a test with the marker ``rotating`` are dealt out over ten shares, so that each share runs at least one
+parameter: each of five parameters is run by two shares, and of a hundred parameters each share runs ten. Tests that name a
+group in common, ``rotating("whole demos")``, are dealt out together. Tests that name a unit besides the group, as those do
+that need one expensive fixture, are run by the same shares. The number of a commit in its history says which share it runs,
+so a commit always runs the same tests. In a shallow clone, where git does not know that number, the hash of the commit says
+it, and where there is no git, share 0 is run.
+
+``--whole`` runs all shares, as does ``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test that is named
+by its node id (``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests were left to other commits.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+SHARES = 10
+_share = pytest.StashKey[int | None]()
+_left = pytest.StashKey[int]()
+
+
+def is_dealt(share: int, group: str, position: int, count: int) -> bool:
+    """Return whether *share* runs what is at *position* of the *count* things in *group*."""
+    hands = min(SHARES, count)
+    return (share + crc32(group.encode())) % hands == position % hands
+
+
+def _ask_git(*words: str) -> list[str]:
+    command = ["git", "-c", "safe.directory=*", *words]
+    here = Path(__file__).parent
+    return subprocess.run(command, cwd=here, check=True, capture_output=True, text=True).stdout.split()
+
+
+def share_of_commit() -> int:
+    """Return which share the commit runs that is checked out."""
+    try:
+        shallow, commit = _ask_git("rev-parse", "--is-shallow-repository", "HEAD")
+        [number] = (
+            [int(commit, 16)] if shallow == "true" else map(int, _ask_git("rev-list", "--count", "HEAD"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return number % SHARES
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--whole``."""
+    parser.addoption(
+        "--whole", action="store_true", help="run all of the heavy tests, which rotate by commit"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the share. The workers of pytest-xdist are told it, and run the same one if HEAD moves meanwhile."""
+    wanted = os.environ.get("EVENTSPOOL_TEST_SHARE", "")
+    if hasattr(config, "workerinput"):
+        share = config.workerinput["share"]
+    elif config.getoption("whole") or wanted == "all":
+        share = None
+    else:
+        share = int(wanted) % SHARES if wanted else share_of_commit()
+    config.stash[_share] = share
+    config.stash[_left] = 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist the share."""
+    node.workerinput["share"] = node.config.stash[_share]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which share is run."""
+    share = config.stash[_share]
+    return (
+        f"heavy tests: {'all' if share is None else f'share {share} of 0 to {SHARES - 1} (--whole runs all)'}"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what other shares run."""
+    share = config.stash[_share]
+    if share is None or any("::" in argument for argument in config.args):
+        return
+    groups: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        if marker := item.get_closest_marker("rotating"):
+            group, unit, *_ = *marker.args, *(item.nodeid.partition("[")[0], item.nodeid)[len(marker.args) :]
+            groups[group][unit].append(item)
+    left = {
+        item
+        for group, units in groups.items()
+        for position, dealt in enumerate(units.values())
+        if not is_dealt(share, group, position, len(units))
+        for item in dealt
+    }
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=list(left))
+    config.stash[_left] = len(left)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left"] = len(left)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker of pytest-xdist how many tests it left out. All workers leave out the same ones."""
+    node.config.stash[_left] = getattr(node, "workeroutput", {}).get("left", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were left out."""
+    if left := terminalreporter.config.stash[_left]:
+        terminalreporter.write_line(
+            f"{left} heavy tests are left to the shares of other commits (--whole runs all)"
+        )

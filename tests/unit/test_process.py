@@ -1,0 +1,254 @@
+"""A process knows that it is a new one, whoever forked it, and begins once, whichever thread comes first."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+
+import pytest
+
+from eventspool._guest import process as _process
+from eventspool._guest.importing import importing
+from eventspool._guest.process import before_fork, begin_in_child, here, is_forking, make_mark, register
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here"),
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+]
+
+past_python = ctypes.PyDLL(None).fork
+forks = pytest.mark.parametrize("how", [os.fork, past_python], ids=["os.fork", "past Python"])
+PATIENCE = 20.0
+
+
+def run_in_child(work, how=os.fork):
+    """Run *work* in a forked child; fail where it does, or does not end."""
+    pid = how()
+    if pid == 0:
+        signal.alarm(30)
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+class Counted:
+    """Counts how often it had to begin."""
+
+    def __init__(self, work=lambda: None):
+        self.begun = 0
+        self._work = work
+        register(self)
+
+    def begin_in_child(self):
+        self._work()
+        self.begun += 1
+
+
+def await_true(condition):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+@pytest.mark.parametrize("make", [make_mark, _process._ProcessId], ids=["a page", "the process id"])
+@forks
+def test_a_mark_is_gone_in_every_child_and_stays_in_the_parent(make, how):
+    mark = make()
+    assert not mark[0]
+    mark[0] = 1
+
+    def work():
+        assert not mark[0]
+        mark[0] = 1
+        assert mark[0]
+        run_in_child(lambda: None if not mark[0] else pytest.fail("the grandchild"), how)
+
+    run_in_child(work, how)
+    assert mark[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's")
+def test_the_page_is_the_kernels_where_it_has_one():
+    assert not isinstance(here, _process._ProcessId)
+
+
+@pytest.mark.parametrize("refused", [OSError(22, "Invalid argument"), ValueError("unknown")])
+def test_a_kernel_that_wipes_nothing_leaves_the_process_id(monkeypatch, refused):
+    class Page:
+        def __init__(self, *_args, **_options):
+            pass
+
+        def madvise(self, _advice):
+            raise refused
+
+    monkeypatch.setattr(_process.mmap, "mmap", Page)
+    assert isinstance(make_mark(), _process._ProcessId)
+
+
+def test_a_child_of_pythons_begins_by_itself():
+    counted = Counted()
+
+    def work():
+        assert here[0]
+        assert counted.begun == 1
+
+    run_in_child(work)
+    assert counted.begun == 0
+
+
+def test_a_child_forked_past_python_begins_once_whichever_thread_comes_first():
+    counted = Counted(lambda: time.sleep(0.05))
+
+    def begin(barrier, seen):
+        barrier.wait(PATIENCE)
+        begin_in_child()
+        seen.append((counted.begun, here[0]))
+
+    def work():
+        assert not here[0]
+        barrier, seen = threading.Barrier(4), []
+        threads = [threading.Thread(target=begin, args=(barrier, seen)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        assert seen == [(1, 1)] * 4
+        run_in_child(lambda: None, past_python)
+        assert here[0]
+
+    run_in_child(work, past_python)
+
+
+def test_a_child_of_a_child_begins_too():
+    counted = Counted()
+
+    def grandchild():
+        begin_in_child()
+        assert counted.begun == 2
+
+    def work():
+        begin_in_child()
+        run_in_child(grandchild, past_python)
+        assert counted.begun == 1
+
+    run_in_child(work, past_python)
+
+
+def test_what_a_signal_handler_interrupts_is_finished_by_it_or_by_the_next_call():
+    """It may call us (then all the rest is done before), or raise (then the next call does the rest)."""
+    answers = [lambda: begin_in_child(), lambda: 1 / 0]
+
+    def interrupted():
+        if answers:
+            answers.pop()()
+
+    counted = [Counted(), Counted(interrupted), Counted()]
+
+    def work():
+        with pytest.raises(ZeroDivisionError):
+            begin_in_child()
+        assert not here[0]
+        begin_in_child()
+        assert here[0]
+        assert [each.begun for each in counted] == [1, 1, 1]
+
+    run_in_child(work, past_python)
+
+
+def test_message_ids_of_children_forked_past_python_differ():
+    """Each thread has its own generator, of which Python's hooks reseed none here: copies of it draw the same ids."""
+    from eventspool._events.clock import new_message_id
+
+    new_message_id()
+    reader, writer = os.pipe()
+
+    def work():
+        begin_in_child()
+        os.write(writer, f"{new_message_id()}\n".encode())
+
+    for _ in range(3):
+        run_in_child(work, past_python)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        ids = lines.read().split()
+    assert len(ids) == len({*ids, new_message_id()}) - 1 == 3
+
+
+# -- imports and forks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_fork_waits_for_who_imports_but_not_for_ever():
+    release, entered, noted = threading.Event(), threading.Event(), []
+
+    def hold():
+        with importing:
+            entered.set()
+            release.wait(PATIENCE)
+            noted.append("imported")
+
+    before_fork(lambda _deadline: noted.append("forks"))
+    try:
+        for is_quick in (True, False):
+            release.clear()
+            entered.clear()
+            thread = threading.Thread(target=hold)
+            thread.start()
+            assert entered.wait(PATIENCE)
+            timer = threading.Timer(0.1, release.set)
+            if is_quick:
+                timer.start()
+            run_in_child(lambda: None)
+            release.set()
+            thread.join()
+    finally:
+        _process._before.pop()
+    assert noted == ["imported", "forks", "forks", "imported"]
+
+
+def test_who_imports_waits_for_a_fork_but_not_for_ever():
+    forking, over = threading.Event(), threading.Event()
+
+    def fork():
+        _process._before_fork()
+        forking.set()
+        over.wait(PATIENCE)
+        _process._after_fork()
+
+    for is_quick in (True, False):
+        forking.clear()
+        over.clear()
+        thread = threading.Thread(target=fork)
+        thread.start()
+        assert forking.wait(PATIENCE)
+        assert is_forking()
+        timer = threading.Timer(0.1, over.set)
+        if is_quick:
+            timer.start()
+        with importing:
+            assert over.is_set() == is_quick
+            with importing:
+                pass
+        over.set()
+        thread.join()
+    assert not is_forking()
+
+
+def test_a_fork_amid_an_import_of_its_own_thread_does_not_wait():
+    began = time.monotonic()
+    with importing:
+        run_in_child(lambda: None)
+    assert time.monotonic() - began < _process.FORK_PATIENCE
+    assert importing._threads == []
