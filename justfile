@@ -27,7 +27,7 @@ instructions *ARGS:
 torture *ARGS:
     ./run torture "$@"
 
-# Change one thing at a time, and see whether a test notices.
+# Change one thing at a time in the pure modules, and see whether a test notices.
 mutation *ARGS:
     ./run mutation "$@"
 

@@ -72,7 +72,7 @@ def client_without_threads(events: int) -> Client:
         flush_at=events + 1,
         max_internal_queue_size=events + 1,
     )
-    client._put = client._pipe().buffer.put  # noqa: SLF001 - what the first event does, but for starting threads
+    client._put = client._beginning._make().buffer.put  # noqa: SLF001 - what the first event does, but for starting threads
     return client
 
 

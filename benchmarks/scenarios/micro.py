@@ -71,7 +71,7 @@ def _encode(_: int) -> Callable[[], object]:
 
 def _put(calls: int) -> Callable[[], object]:
     client = Client("write-key", max_internal_queue_size=calls, flush_at=calls)
-    return partial(client._pipe().buffer.put, _encoded(1)[0])  # noqa: SLF001 - made as a client does; nothing is started
+    return partial(client._beginning._make().buffer.put, _encoded(1)[0])  # noqa: SLF001 - made as a client does; nothing is started
 
 
 def _fill(calls: int) -> Callable[[], object]:
