@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from e2e.programs.quiet import fork_past_python
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -131,8 +131,7 @@ def test_a_stopped_holder_is_an_outage_and_not_a_hang(make, spawn, monkeypatch):
     assert backend.commit(new_jobs(1)).accepted == 1
 
 
-past_python = ctypes.PyDLL(None).fork  # as a server does that is written in C, without Python's hooks
-forks = pytest.mark.parametrize("how", [os.fork, past_python], ids=["os.fork", "past Python"])
+forks = pytest.mark.parametrize("how", [os.fork, fork_past_python], ids=["os.fork", "past Python"])
 
 
 def fork(child, how=os.fork):
@@ -221,7 +220,9 @@ def test_a_child_forked_amid_a_step_refuses_rather_than_lose_jobs(make):
         with pytest.raises(QueueError, match="forked amid a step"):
             backend.commit(new_jobs(1))
 
-    backend._file.run(lambda _db: fork(child, past_python) == 0 or pytest.fail("the child"), durable=False)
+    backend._file.run(
+        lambda _db: fork(child, fork_past_python) == 0 or pytest.fail("the child"), durable=False
+    )
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")

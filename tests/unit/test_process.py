@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -12,6 +11,7 @@ import traceback
 
 import pytest
 
+from e2e.programs.quiet import fork_past_python
 from eventspool._guest import process as _process
 from eventspool._guest.importing import importing
 from eventspool._guest.process import before_fork, begin_in_child, here, is_forking, make_mark, register
@@ -21,8 +21,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
 ]
 
-past_python = ctypes.PyDLL(None).fork
-forks = pytest.mark.parametrize("how", [os.fork, past_python], ids=["os.fork", "past Python"])
+forks = pytest.mark.parametrize("how", [os.fork, fork_past_python], ids=["os.fork", "past Python"])
 PATIENCE = 20.0
 
 
@@ -126,10 +125,10 @@ def test_a_child_forked_past_python_begins_once_whichever_thread_comes_first():
         for thread in threads:
             thread.join(PATIENCE)
         assert seen == [(1, 1)] * 4
-        run_in_child(lambda: None, past_python)
+        run_in_child(lambda: None, fork_past_python)
         assert here[0]
 
-    run_in_child(work, past_python)
+    run_in_child(work, fork_past_python)
 
 
 def test_a_child_of_a_child_begins_too():
@@ -141,10 +140,10 @@ def test_a_child_of_a_child_begins_too():
 
     def work():
         begin_in_child()
-        run_in_child(grandchild, past_python)
+        run_in_child(grandchild, fork_past_python)
         assert counted.begun == 1
 
-    run_in_child(work, past_python)
+    run_in_child(work, fork_past_python)
 
 
 def test_what_a_signal_handler_interrupts_is_finished_by_it_or_by_the_next_call():
@@ -165,7 +164,7 @@ def test_what_a_signal_handler_interrupts_is_finished_by_it_or_by_the_next_call(
         assert here[0]
         assert [each.begun for each in counted] == [1, 1, 1]
 
-    run_in_child(work, past_python)
+    run_in_child(work, fork_past_python)
 
 
 def test_message_ids_of_children_forked_past_python_differ():
@@ -180,7 +179,7 @@ def test_message_ids_of_children_forked_past_python_differ():
         os.write(writer, f"{new_message_id()}\n".encode())
 
     for _ in range(3):
-        run_in_child(work, past_python)
+        run_in_child(work, fork_past_python)
     os.close(writer)
     with os.fdopen(reader) as lines:
         ids = lines.read().split()

@@ -8,7 +8,6 @@ alarm, which says where each thread stood.
 from __future__ import annotations
 
 import concurrent.futures
-import ctypes
 import faulthandler
 import json
 import logging.config
@@ -26,6 +25,8 @@ url, key = sys.argv[2:4]
 lock = threading.Lock()
 if story["name"] == "a_lock_of_others":  # its hook is registered before ours, so it is called after ours
     os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lambda: None)
+
+from quiet import fork_past_python  # noqa: E402
 
 import eventspool  # noqa: E402
 from eventspool._guest.process import is_forking, was_forked_past_python  # noqa: E402
@@ -62,14 +63,6 @@ def track(who, **options):
 def track_and_close():
     track("C")
     client.close(10)
-
-
-def past_python():
-    """Fork as a server does that is written in C, without Python's hooks."""
-    from quiet import await_quiet
-
-    await_quiet()
-    return ctypes.PyDLL(None).fork()
 
 
 def child(work, *, leave=os._exit, how=os.fork):
@@ -281,7 +274,7 @@ def past_python_children():
     track("P")
     assert not client.flush(timeout=20).pending
     for _ in range(3):
-        reap(child(work, how=past_python))
+        reap(child(work, how=fork_past_python))
     track("P")
     client.close(10)
 
@@ -298,7 +291,7 @@ def past_python_durable():
 
     track("P")
     for _ in range(2):
-        reap(child(work, how=past_python))
+        reap(child(work, how=fork_past_python))
     track("P")
     client.close(10)
 
@@ -309,7 +302,7 @@ def past_python_exit():
     client = make_client(flush_interval=3600)
     for _ in range(3):
         track("P")
-    pid = child(lambda: story["used"] and track("C"), leave=sys.exit, how=past_python)
+    pid = child(lambda: story["used"] and track("C"), leave=sys.exit, how=fork_past_python)
     began = time.monotonic()
     reap(pid)
     assert time.monotonic() - began < 4.0, "it waited for threads that it does not have"
@@ -346,7 +339,7 @@ def past_python_first_call():
     assert not client.flush(timeout=20).pending
     if store:
         queue.stats()
-    reap(child(work, how=past_python))
+    reap(child(work, how=fork_past_python))
     if store:
         queue.stats()
     client.close(10)
