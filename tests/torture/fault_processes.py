@@ -27,6 +27,7 @@ def _register_stop(role: str) -> None:
     def run(world: World, dice: random.Random) -> Course:
         at_work, deadline = [], time.monotonic() + _PATIENCE
         while not at_work and time.monotonic() < deadline:  # none is killed meanwhile
+            world.poll()  # what a process has done meanwhile is known only once it was taken in
             cast = world.actors(role)
             at_work = [process for process in cast if process.name in world.history.working]
             time.sleep(0.02)
