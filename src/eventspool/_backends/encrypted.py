@@ -69,11 +69,23 @@ class EncryptedBackend:
         )
 
     def claim(
-        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+        self,
+        token: str,
+        *,
+        limit: int,
+        visibility_timeout: float,
+        max_bytes: int | None = None,
+        probe: bool = False,
+        sending: bool = True,
     ) -> Claim:
         """Lease jobs, and decrypt them."""
         claim = self._inner.claim(
-            token, limit=limit, visibility_timeout=visibility_timeout, probe=probe, sending=sending
+            token,
+            limit=limit,
+            visibility_timeout=visibility_timeout,
+            max_bytes=max_bytes,
+            probe=probe,
+            sending=sending,
         )
         if not claim.jobs:
             return claim

@@ -57,10 +57,20 @@ class Backend(Protocol):
         """
 
     def claim(
-        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+        self,
+        token: str,
+        *,
+        limit: int,
+        visibility_timeout: float,
+        max_bytes: int | None = None,
+        probe: bool = False,
+        sending: bool = True,
     ) -> Claim:
         """
         Lease up to *limit* due jobs, oldest first, to *token* for *visibility_timeout* seconds.
+
+        Their payloads have at most *max_bytes* together, but one job is leased in any case. Where that bound leaves out jobs
+        that are due, *wait* is 0.
 
         A job whose lease ran out counts one more attempt and comes with ``stalled=True``, as it may be what killed the
         processor that held it; but not where that processor did not mean to send it (*sending* was false). With *probe*,

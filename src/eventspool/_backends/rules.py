@@ -7,9 +7,12 @@ They stand here once, so that two processes on one queue, the processor and the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from eventspool._config import Ordering
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "AGE_DEPTH",
@@ -19,6 +22,7 @@ __all__ = [
     "PROCESSOR_TTL",
     "QUEUE_LEASE",
     "OrderRules",
+    "count_within",
 ]
 
 QUEUE_LEASE: Final = 10.0
@@ -54,3 +58,14 @@ ORDER_RULES: Final = {
     Ordering.FIFO: OrderRules(one_holder=True, keeps_places=True, rejects_followers=True),
 }
 """Every ordering has an entry. For one that is forgotten, a backend cannot be made."""
+
+
+def count_within(sizes: Iterable[int], max_bytes: int | None) -> int:
+    """Return how many of the first *sizes* are at most *max_bytes* together. The first one fits in any case."""
+    count = total = 0
+    for size in sizes:
+        total += size
+        if count and max_bytes is not None and total > max_bytes:
+            break
+        count += 1
+    return count

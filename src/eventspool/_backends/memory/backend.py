@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eventspool._backends.memory.entries import Entry
 from eventspool._backends.memory.operated import OperatedQueue
-from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE
+from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, count_within
 from eventspool._job import (
     HELD,
     LOST,
@@ -83,7 +83,14 @@ class MemoryBackend(OperatedQueue):
         )
 
     def claim(
-        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+        self,
+        token: str,
+        *,
+        limit: int,
+        visibility_timeout: float,
+        max_bytes: int | None = None,
+        probe: bool = False,
+        sending: bool = True,
     ) -> Claim:
         """Lease up to *limit* due jobs to *token*."""
         with self._step() as entries:
@@ -98,10 +105,13 @@ class MemoryBackend(OperatedQueue):
                 return Claim(wait=max(held_until - now, 0.0), obstacle=HELD)
             taken = entries.take(now, PROBE_DEPTH if probe else limit)
             chosen = entries.probed(taken, limit) if probe else entries.due_among(taken, now)
-            claimed = [self._lease(entry, token, now + visibility_timeout, sending) for entry in chosen]
+            within = count_within((len(entry.payload) for entry in chosen), max_bytes)
+            claimed = [
+                self._lease(entry, token, now + visibility_timeout, sending) for entry in chosen[:within]
+            ]
             entries.put_back(taken)
-            if len(claimed) == limit:
-                return Claim(tuple(claimed))
+            if len(claimed) == limit or within < len(chosen):
+                return Claim(tuple(claimed), None if len(claimed) == limit else 0.0)
             self._bell.heard()
             # If none of the taken jobs may be leased, the first of them holds up the others until its retry.
             next_due = taken[0].due if taken and not claimed else entries.next_due()

@@ -235,13 +235,20 @@ class RedisBackend(OperatedQueue):
     # Consuming
 
     def claim(
-        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+        self,
+        token: str,
+        *,
+        limit: int,
+        visibility_timeout: float,
+        max_bytes: int | None = None,
+        probe: bool = False,
+        sending: bool = True,
     ) -> Claim:
         """Lease up to *limit* (at most ``MAX_IDS``) due jobs; then fetch their payloads."""
         limit = max(1, min(limit, MAX_IDS))
         name = "claim_fifo" if ORDER_RULES[self._find_ordering()].one_holder else "claim"
         leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
-        flags = (int(probe), int(not sending), int(self._standby))
+        flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
         wait, standby, *found = self._connection.run(name, token, limit, *leases, *flags)
         self._note_role(standby=bool(standby))
         if wait == _WHILE_PAUSED:

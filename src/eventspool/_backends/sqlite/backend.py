@@ -136,7 +136,14 @@ class SQLiteBackend:
         return result
 
     def claim(
-        self, token: str, *, limit: int, visibility_timeout: float, probe: bool = False, sending: bool = True
+        self,
+        token: str,
+        *,
+        limit: int,
+        visibility_timeout: float,
+        max_bytes: int | None = None,
+        probe: bool = False,
+        sending: bool = True,
     ) -> Claim:
         """Lease up to *limit* due jobs to *token*."""
 
@@ -146,11 +153,12 @@ class SQLiteBackend:
                 queue,
                 token,
                 limit=limit,
+                max_bytes=max_bytes,
                 visibility_timeout=visibility_timeout,
                 probe=probe,
                 sending=sending,
             )
-            if len(claim.jobs) < limit:
+            if len(claim.jobs) < limit and claim.wait != 0.0:
                 self._bell.heard()  # within the step: a ring that comes after it is not missed
             return claim
 

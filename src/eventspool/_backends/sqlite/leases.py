@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Any
 
-from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE
+from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, count_within
 from eventspool._backends.sqlite import rows
 from eventspool._backends.sqlite.queues import hold, keep_time, note_processor
 from eventspool._backends.sqlite.values import as_count, as_text, micros
@@ -64,6 +64,7 @@ class Leases:
         token: str,
         *,
         limit: int,
+        max_bytes: int | None,
         visibility_timeout: float,
         probe: bool,
         sending: bool,
@@ -76,7 +77,8 @@ class Leases:
         if held_until is not None:
             return Claim(wait=max(held_until - queue.now, 0) / 1e6, obstacle=HELD)
         found = db.execute(
-            f"select seq, id, attempts, token, stalled, progress, until from jobs where queue = :key {self._due}"
+            f"select seq, id, attempts, token, stalled, progress, until, bytes from jobs where queue = :key"
+            f" {self._due}"
             " order by due, seq limit :limit",
             {"key": queue.key, "now": queue.now, "limit": PROBE_DEPTH if probe else limit},
         ).fetchall()
@@ -89,12 +91,15 @@ class Leases:
                 return Claim(wait=(found[0][6] - queue.now) / 1e6)
             found = found[:held]
         leased: tuple[ClaimedJob, ...] = ()
+        within = count_within((as_count(row[7]) for row in found), max_bytes)
         if found:
             until = queue.now + micros(visibility_timeout)
             keep_time(db, queue)
-            leased = tuple(self._lease(db, row, token, until, sending) for row in found)
+            leased = tuple(self._lease(db, row, token, until, sending) for row in found[:within])
             if len(leased) == limit:
                 return Claim(leased)
+            if within < len(found):
+                return Claim(leased, 0.0)
         [first] = db.execute(
             "select min(next) from (select min(due) as next from jobs where queue = :key and due > :now"
             " union all select min(until) from jobs where queue = :key and until > :now)",
@@ -104,7 +109,7 @@ class Leases:
 
     def _probe_rank(self, row: tuple[Any, ...]) -> tuple[int, int]:
         """Fewest attempts first. Where jobs keep their places: of these the one that was put off longest ago, or never."""
-        _, _, attempts, holder, stalled, _, until = row
+        _, _, attempts, holder, stalled, _, until, _ = row
         put_off = until if self._keeps_places and not holder and isinstance(until, int) else 0
         return as_count(attempts) + rows.has_stalled(holder, stalled), put_off
 
@@ -137,7 +142,7 @@ class Leases:
         until: int,
         sending: bool,  # noqa: FBT001
     ) -> ClaimedJob:
-        seq, job_id, attempts, holder, stalled, progress, _ = row
+        seq, job_id, attempts, holder, stalled, progress, *_ = row
         if not isinstance(
             job_id, str
         ):  # another program wrote it: such a job cannot be named, and so not be settled

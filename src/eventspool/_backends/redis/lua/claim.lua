@@ -13,8 +13,8 @@ if #ids > 0 then
   end
 end
 
-local reply = lease_found(NO_TIME, false)
-if #found > limit then
+local reply, is_more_due = lease_found(NO_TIME, false)
+if is_more_due then
   if not probe then wake(WAKE) end -- More jobs are due: another processor may take them.
 else
   local head = call('ZRANGE', ORDER, 0, 0, 'WITHSCORES')

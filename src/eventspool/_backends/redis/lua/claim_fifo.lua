@@ -28,4 +28,5 @@ if #ids > 0 then
   end
 end
 
-return lease_found(#found == 0 and wait or 0, true)
+local reply = lease_found(#found == 0 and wait or 0, true)
+return reply

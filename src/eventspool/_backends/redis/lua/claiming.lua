@@ -1,8 +1,10 @@
 -- What claim.lua and claim_fifo.lua share.
--- ARGV of both: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby; claim.lua needs no queue_lease_ms
+-- ARGV of both: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any);
+-- claim.lua needs no queue_lease_ms
 -- Both reply {us until a job is due, standby, (id, attempts, progress, stalled, payload_bytes)...}
 local NO_TIME, WHILE_PAUSED = -1, -2 -- Replied in the place of a time.
 local token, limit, probe, idle = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1', ARGV[6] == '1'
+local max_bytes = tonumber(ARGV[8])
 local found = {}
 
 begin(COARSE)
@@ -19,7 +21,7 @@ local function offer(id, owner, was_idle, tries, put_off)
   }
 end
 
--- Lease as many of the noted jobs as were asked for, and reply with them.
+-- Lease as many of the noted jobs as were asked for, and as few as max_bytes allows, but one; reply with them.
 -- A probe takes those first that were tried least; of these, those that were not put off; and of these, the first.
 local function lease_found(wait, fifo)
   if probe then
@@ -30,9 +32,15 @@ local function lease_found(wait, fifo)
     end)
   end
   local till = text(now + tonumber(ARGV[3]))
-  local reply = {wait, 0}
+  local reply, bytes = {wait, 0}, 0
   for i = 1, math.min(limit, #found) do
     local job = found[i]
+    local size = call('HSTRLEN', PAYLOADS, job.id)
+    bytes = bytes + size
+    if i > 1 and max_bytes >= 0 and bytes > max_bytes then
+      reply[1] = 0
+      return reply, true
+    end
     if not fifo then call('ZADD', ORDER, till, job.id) end
     call('HSET', LEASES, job.id, lease(till, token, idle))
     if job.stalled then call('HSET', TRIES, job.id, text(job.attempts) .. ':' .. job.progress) end
@@ -40,7 +48,7 @@ local function lease_found(wait, fifo)
     reply[#reply + 1] = job.attempts
     reply[#reply + 1] = job.progress
     reply[#reply + 1] = job.stalled and 1 or 0
-    reply[#reply + 1] = call('HSTRLEN', PAYLOADS, job.id)
+    reply[#reply + 1] = size
   end
-  return reply
+  return reply, #found > limit
 end
