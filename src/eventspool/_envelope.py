@@ -1,17 +1,18 @@
 """
 The stored form of a batch: versioned, checksummed, compressed once for storage *and* sending. Pure.
 
-The text of a batch is ``{"batch":[EVENT,\\nEVENT,\\n…`` with every event exactly as encoded on the caller's
-thread. A JSON string never holds a raw newline, so the events can be cut apart again without parsing them,
-and the text becomes a request body by appending ``],"sentAt":"…"}``.
+The text of a batch is ``EVENT,\\nEVENT,\\n…`` with every event exactly as encoded on the caller's thread. A JSON string
+never holds a raw newline, so the events can be cut apart again without parsing them. ``{"batch":[`` before one text, or
+before several with ``,\\n`` between them, and ``],"sentAt":"…"}`` behind make a request body (``_body``).
 
 Compression keeps that property: the text is stored as a raw deflate stream that ends on a byte boundary
-without its final block (a *sync flush*, RFC 1951 section 3.2.4). To send it, a gzip header goes before it,
-and a stored block with the tail and the gzip trailer go behind it (RFC 1952). So a batch is compressed once,
-and ``sentAt`` is still the moment of sending, days later.
+without its final block (a *sync flush*, RFC 1951 section 3.2.4), and other blocks may come before and behind it. So a batch
+is compressed once, several can share a request, and ``sentAt`` is still the moment of sending, days later.
 
 Layout: ``"ES"``, version, flags (1 = deflate, 4 = cut), then four little-endian u32: CRC-32 of all else, number of
-events, CRC-32 of the text, length of the text; then the stream.
+events, CRC-32 of the text, length of the text; then the stream. In version 1, which is read and no longer written, the text
+begins with ``{"batch":[``, so such a batch is the first of its request. The CRC-32 of the text is in both versions that of a
+text that begins so: then a request with one batch has nothing to compute anew.
 
 A batch of which events were taken out (delivered, or erased by user id) is *cut*: between header and stream it says what
 became of every event of the batch as it was first stored, as runs such as ``1p3h`` (see ``Cut``), behind their length as
@@ -41,35 +42,48 @@ try:  # ISA-L deflates several times faster, and sums ten times faster; the form
     from isal import isal_zlib as _deflate
 except ImportError:
     _deflate = zlib
-_crc32: Callable[..., int] = _deflate.crc32
+crc32: Callable[..., int] = _deflate.crc32
+"""CRC-32 of bytes, behind a given one."""
 
 __all__ = [
+    "FRAME_BYTES",
+    "HEAD",
+    "SEPARATOR",
     "Cipher",
     "Cut",
     "Envelope",
     "EnvelopeError",
     "count_events",
+    "crc32",
     "cut_of",
     "decrypt",
     "encrypt",
+    "inflate",
+    "measure_text",
     "open_envelope",
     "seal",
 ]
 
 _MAGIC = b"ES"
-_VERSION = 1
+_VERSION = 2
+_HEADED_VERSION = 1
+_VERSIONS = (_HEADED_VERSION, _VERSION)
 _DEFLATE = 1
 _ENCRYPTED = 2
 _CUT = 4
 _READABLE = (0, _DEFLATE, _ENCRYPTED, _CUT, _CUT | _DEFLATE)
 _HEADER = struct.Struct("<2sBBIIII")
 _LENGTH = struct.Struct("<I")
-_ENCRYPTED_HEAD = struct.pack("<2sBB", _MAGIC, _VERSION, _ENCRYPTED)
+_ENCRYPTED_HEAD = struct.pack("<2sBB", _MAGIC, _HEADED_VERSION, _ENCRYPTED)
 _KEY_ID = slice(12, 20)
 _MAGIC_AND_CRC_BYTES = 8
-_HEAD = b'{"batch":['
-_SEPARATOR = b",\n"
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+HEAD = b'{"batch":['
+"""What a request body begins with."""
+_HEAD_CRC = crc32(HEAD)
+SEPARATOR = b",\n"
+"""What stands between two events, and between two batches of one request."""
+FRAME_BYTES = len('{"batch":[],"sentAt":"2026-11-23T17:26:00.123Z"}')
+"""What a request body takes besides its events and their separators."""
 MAX_TEXT_BYTES = 64 * 1024 * 1024
 """Most bytes that a stored batch may inflate to. More is a decompression bomb and no batch."""
 MAX_PAYLOAD_BYTES = MAX_TEXT_BYTES + (1 << 20)
@@ -163,7 +177,7 @@ def seal(events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = No
         compress: Deflate them.
         cut: Which events of which batch these are, where others were taken out of it.
     """
-    text = _HEAD + _SEPARATOR.join(events)
+    text = SEPARATOR.join(events)
     if compress:
         deflater = _deflate.compressobj(1, zlib.DEFLATED, -15)
         stream: bytes = deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH)
@@ -174,16 +188,23 @@ def seal(events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = No
         flags |= _CUT
         fates = cut.to_bytes()
         stream = _LENGTH.pack(len(fates)) + fates + stream
-    rest = struct.pack("<III", len(events), _crc32(text), len(text)) + stream
+    rest = struct.pack("<III", len(events), crc32(text, _HEAD_CRC), len(text)) + stream
     head = struct.pack("<2sBB", _MAGIC, _VERSION, flags)
-    return head + struct.pack("<I", _crc32(rest, _crc32(head))) + rest
+    return head + struct.pack("<I", crc32(rest, crc32(head))) + rest
 
 
 def count_events(payload: bytes) -> int:
     """Return the number of events that *payload* says it holds, 0 where it cannot be read. Opens nothing."""
-    if len(payload) < _HEADER.size or payload[:3] != _MAGIC + bytes([_VERSION]):
+    if len(payload) < _HEADER.size or payload[:2] != _MAGIC or payload[2] not in _VERSIONS:
         return 0
     return int(_HEADER.unpack_from(payload)[4])
+
+
+def measure_text(payload: bytes) -> int | None:
+    """Return how many bytes the text in *payload* says it has; ``None`` where it can share no request. Opens nothing."""
+    if len(payload) < _HEADER.size or payload[:3] != _MAGIC + bytes([_VERSION]) or payload[3] & _ENCRYPTED:
+        return None
+    return int(_HEADER.unpack_from(payload)[6])
 
 
 def cut_of(payload: bytes | None) -> Cut | None:
@@ -202,7 +223,7 @@ def encrypt(payload: bytes, cipher: Cipher) -> bytes:
         return payload
     rest = struct.pack("<I8s", count_events(payload), cipher.key_id)
     rest += cipher.encrypt(payload, _ENCRYPTED_HEAD + rest)
-    return _ENCRYPTED_HEAD + struct.pack("<I", _crc32(rest, _crc32(_ENCRYPTED_HEAD))) + rest
+    return _ENCRYPTED_HEAD + struct.pack("<I", crc32(rest, crc32(_ENCRYPTED_HEAD))) + rest
 
 
 def decrypt(payload: bytes, cipher: Cipher) -> bytes:
@@ -216,49 +237,61 @@ def decrypt(payload: bytes, cipher: Cipher) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """A payload whose header and checksum were found good."""
+    """
+    A payload whose header and checksum were found good.
+
+    Args:
+        events: How many events are in it.
+        compressed: The stream is deflated.
+        is_headed: The text begins with ``HEAD`` already.
+        text_crc: CRC-32 of ``HEAD`` and the events.
+        text_bytes: Length of the text.
+        stream: The text as it is stored.
+        cut: Which events of which batch these are, where others were taken out of it.
+    """
 
     events: int
     compressed: bool
+    is_headed: bool
     text_crc: int
     text_bytes: int
     stream: bytes = field(repr=False)
     cut: Cut | None = field(default=None, repr=False)
 
-    def body(self, sent_at: str, *, gzip: bool) -> bytes:
-        """Return the request body, ``sentAt`` included; gzipped where *gzip*."""
-        tail = b'],"sentAt":"' + sent_at.encode() + b'"}'
-        if not gzip:
-            return self._text() + tail
-        if not self.compressed:
-            return zlib.compress(self._text() + tail, 1, 31)
-        size = len(tail)
-        block = struct.pack("<BHH", 1, size, size ^ 0xFFFF) + tail
-        trailer = struct.pack("<II", _crc32(tail, self.text_crc), (self.text_bytes + size) & 0xFFFFFFFF)
-        return b"".join((_GZIP_HEADER, self.stream, block, trailer))
-
     def split(self) -> list[bytes]:
         """Return the events' bytes, as they were sealed. Raises ``EnvelopeError`` where the count is wrong."""
-        text = self._text()
-        if not text.startswith(_HEAD):
-            raise EnvelopeError("the batch does not begin as one")
-        body = text[len(_HEAD) :]
-        events = body.split(_SEPARATOR) if body else []
+        text = self.text()
+        if self.is_headed:
+            if not text.startswith(HEAD):
+                raise EnvelopeError("the batch does not begin as one")
+            text = text[len(HEAD) :]
+        events = text.split(SEPARATOR) if text else []
         if len(events) != self.events:
             raise EnvelopeError("the batch holds another number of events than it says")
         return events
 
-    def _text(self) -> bytes:
+    def text(self) -> bytes:
+        """Return the text. Raises ``EnvelopeError`` where it is not what was stored."""
         if not self.compressed:
             return self.stream
-        inflater = zlib.decompressobj(-15)
-        try:
-            text = inflater.decompress(self.stream, self.text_bytes + 1)
-        except zlib.error:
-            raise EnvelopeError("the batch cannot be inflated") from None
-        if len(text) != self.text_bytes or _crc32(text) != self.text_crc:
+        text = inflate(self.stream, self.text_bytes)
+        if len(text) != self.text_bytes or crc32(text, 0 if self.is_headed else _HEAD_CRC) != self.text_crc:
             raise EnvelopeError("the batch inflates to something else than was stored")
         return text
+
+
+def inflate(stream: bytes, size: int) -> bytes:
+    """
+    Return what a raw deflate stream inflates to, and no more than one byte beyond *size*.
+
+    Raises:
+        EnvelopeError: It is no such stream.
+    """
+    inflater = zlib.decompressobj(-15)
+    try:
+        return inflater.decompress(stream, size + 1)
+    except zlib.error:
+        raise EnvelopeError("the batch cannot be inflated") from None
 
 
 def open_envelope(payload: bytes) -> Envelope:
@@ -271,21 +304,25 @@ def open_envelope(payload: bytes) -> Envelope:
     if len(payload) < _HEADER.size or payload[:2] != _MAGIC:
         raise EnvelopeError("the payload is not an eventspool batch")
     _, version, flags, crc, events, text_crc, text_bytes = _HEADER.unpack_from(payload)
-    if version != _VERSION or flags not in _READABLE:
+    is_known = flags in _READABLE and (
+        version == _HEADED_VERSION or (version == _VERSION and flags != _ENCRYPTED)
+    )
+    if not is_known:
         raise EnvelopeError(
             f"the payload has format {version}.{flags}, which this version cannot read", "unsupported"
         )
-    if _crc32(memoryview(payload)[8:], _crc32(payload[:4])) != crc:
+    if crc32(memoryview(payload)[8:], crc32(payload[:4])) != crc:
         raise EnvelopeError("the payload's checksum is wrong")
     if flags == _ENCRYPTED:
         raise EnvelopeError("the batch is encrypted, and no key given here opens it", "encrypted")
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")
+    about = (events, bool(flags & _DEFLATE), version == _HEADED_VERSION, text_crc, text_bytes)
     if not flags & _CUT:
-        return Envelope(events, bool(flags & _DEFLATE), text_crc, text_bytes, payload[_HEADER.size :])
+        return Envelope(*about, payload[_HEADER.size :])
     at = _HEADER.size + _LENGTH.size
     end = at + int.from_bytes(payload[_HEADER.size : at], "little")
     cut = Cut.from_bytes(payload[at:end])
     if len(cut.here) != events:
         raise EnvelopeError("the batch holds another number of events than were left in it")
-    return Envelope(events, bool(flags & _DEFLATE), text_crc, text_bytes, payload[end:], cut)
+    return Envelope(*about, payload[end:], cut)

@@ -25,6 +25,7 @@ from eventspool._buffering.spill import Spill
 from eventspool._config import JobOpts, Ordering, SQLiteOpts
 from eventspool._delivery.attempt import fail_rest
 from eventspool._delivery.observation import describe_attempt
+from eventspool._delivery.parcel import Packer
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.transport import HTTPTransport
 from eventspool._guest.calls import CallQueue
@@ -173,6 +174,7 @@ class Pipeline:
             self.transport,
             jobs,
             ordering=ordering,
+            packer=Packer(self.opts.max_batch_bytes),
             gzip=self.opts.gzip,
             on_settled=settler.settle,
             on_turn=self._tend,

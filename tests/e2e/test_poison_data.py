@@ -41,7 +41,7 @@ POISON = {
     "truncated": (GOOD[:-9], "corrupt"),
     "header only": (GOOD[:24], "corrupt"),
     "flipped bit": (GOOD[:-3] + bytes([GOOD[-3] ^ 1]) + GOOD[-2:], "corrupt"),
-    "newer version": (_with_version(2), "unsupported"),
+    "newer version": (_with_version(3), "unsupported"),
     "newest version": (_with_version(255), "unsupported"),
     "inflates beyond all bounds": (_bomb(), "corrupt"),
 }

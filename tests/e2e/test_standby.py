@@ -18,7 +18,8 @@ JOBS = {"visibility_timeout": LEASE}
 WORKER = """
 import json, sys, eventspool
 url, key, opts = sys.argv[1:4]
-client = eventspool.Client(key, data_plane_url=url, persistence=json.loads(opts), timeout=60)
+client = eventspool.Client(key, data_plane_url=url, persistence=json.loads(opts), timeout=60,
+                           max_batch_bytes=1024, max_event_bytes=512)
 client.flush()
 sys.stdin.read()
 client.close(2)
@@ -57,11 +58,11 @@ def workers(plane, store):
 
 
 def enqueue(clients, store, count, begin=0):
-    """Put *count* jobs of one event each into the queue; return the message ids in order."""
+    """Put *count* jobs of one event each into the queue, none of which shares a request; return the message ids in order."""
     producer = clients(persistence=store.opts(), process=False)
     ids = []
     for n in range(begin, begin + count):
-        ids.append(producer.track("u1", "E", {"n": n}))
+        ids.append(producer.track("u1", "E", {"n": n, "text": "x" * 700}))
         producer.flush(until="persisted")
     return ids
 

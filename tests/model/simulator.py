@@ -16,6 +16,7 @@ from eventspool._buffering.buffer import Buffer
 from eventspool._buffering.flusher import Flusher
 from eventspool._delivery.dispatcher import Dispatcher
 from eventspool._delivery.exchange import Exchange
+from eventspool._delivery.parcel import MOST_JOBS, Packer
 from eventspool._delivery.sender import Sender
 from eventspool._exceptions import DeliveryError, QueueUnavailable
 from eventspool._settling.ledger import Ledger
@@ -104,10 +105,19 @@ class Process:
         client: ``ClientOpts``.
         jobs: ``JobOpts``.
         ordering: What the queue keeps.
+        most_jobs: Most jobs of one request.
     """
 
     def __init__(
-        self, simulation: Simulation, backend: SimulatedBackend, plane, client, jobs, *, ordering: Ordering
+        self,
+        simulation: Simulation,
+        backend: SimulatedBackend,
+        plane,
+        client,
+        jobs,
+        *,
+        ordering: Ordering,
+        most_jobs: int = MOST_JOBS,
     ) -> None:
         self._simulation = self.simulation = simulation
         self.backend, self._plane = backend, plane
@@ -116,6 +126,8 @@ class Process:
         self.dies_at = float("inf")
         self.told: dict[str, DeliveryError | None] = {}
         self.called: dict[str, object] = {}
+        self.shared: set[str] = set()
+        """How requests ended that several jobs shared."""
         self.buffer = Buffer(client.max_internal_queue_size, self._count_outside)
         self.ledger = Ledger(self._call_back)
         self.settler = Settler(self.ledger, Reporter(None, None), None)
@@ -127,9 +139,14 @@ class Process:
             on_stored=lambda: self.dispatcher.wake(),
             on_lookup=self.settler.learn,
         )
+        packer = Packer(client.max_batch_bytes, most_jobs)
+        if simulation.dice.random() < 0.5:  # it is as if the process had delivered before
+            while packer.jobs_for(1) < min(most_jobs, 16):
+                packer.note_answer(["j"] * packer.jobs_for(1))
         self.exchange = _Exchange(self)
         self.dispatcher = Dispatcher(
             backend, self.exchange, jobs, ordering=ordering, on_settled=self._settle,
+            packer=packer,
             on_dispatched=self._want_senders, jitter=simulation.dice.random,
         )  # fmt: skip
         self.concurrency = self.dispatcher.concurrency
@@ -226,13 +243,23 @@ class Process:
         self._stop_when_done()
         self._look_for_wakeups()
 
-    def answered(self, outcome) -> None:
-        """Let the dispatcher hear of *outcome*: the answers have come by now."""
+    def answered(self, report) -> None:
+        """Let the dispatcher hear of *report*: the answers have come by now."""
         if self.alive and not self.exchange.ended.is_set():
-            if outcome.error.startswith("sending met"):
-                raise Broken(outcome.error)
+            for outcome in report.outcomes:
+                if outcome.error.startswith("sending met"):
+                    raise Broken(outcome.error)
+            if report.requests and not report.outcomes:
+                self.shared.add("cut apart")
+            elif len(report.outcomes) > 1 and report.requests:
+                self.shared.add("put off together" if report.outcomes[0].companions else "delivered together")
+            self.exchange.report_now(report)
+            self._look_for_wakeups()
+
+    def _finish(self) -> None:
+        """Let a sender go on to its next parcel."""
+        if self.alive and not self.exchange.ended.is_set():
             self._busy -= 1
-            self.exchange.report_now(outcome)
             self._send()
             self._look_for_wakeups()
 
@@ -246,13 +273,14 @@ class Process:
             self.dispatcher.senders.append(Sender(self.exchange, self, gzip=self._gzip))
 
     def _send(self) -> None:
-        """Let the senders that are free take what is there. None keeps anything between two jobs, so any is like another."""
+        """Let the senders that are free take what is there. None keeps anything between two parcels."""
         simulation, senders = self._simulation, self.dispatcher.senders
         while self._busy < len(senders) and (sender := senders[self._busy]).wait(0.0):
             self._busy += 1
             simulation.sending, simulation.elapsed = True, 0.0
             try:
                 sender.turn(simulation.now)
+                simulation.at(simulation.now + simulation.elapsed, self._finish)
             except Died:
                 return
             finally:
@@ -307,12 +335,12 @@ class _Exchange(Exchange):
         amid = simulation.sending and simulation.now + simulation.elapsed >= self._process.stops_at
         return amid or super().is_stopping
 
-    def report(self, outcome) -> None:
+    def report(self, report) -> None:
         simulation = self._simulation
-        simulation.at(simulation.now + simulation.elapsed, self._process.answered, outcome)
+        simulation.at(simulation.now + simulation.elapsed, self._process.answered, report)
 
-    def report_now(self, outcome) -> None:
-        super().report(outcome)
+    def report_now(self, report) -> None:
+        super().report(report)
 
 
 __all__ = ["Broken", "Process", "SimulatedBackend", "Simulation"]

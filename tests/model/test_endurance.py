@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from eventspool._config import ClientOpts, JobOpts, Ordering
+from eventspool._delivery.parcel import MOST_JOBS
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import seal
 from eventspool._job import NewJob
@@ -34,6 +35,7 @@ class World:
     answer: DeliveryResult = DOWN
     plane_type: type[Plane] = Plane
     latency: tuple[float, float] = (0.05, 0.15)
+    most_jobs: int = MOST_JOBS
 
     def __post_init__(self) -> None:
         self.simulation = simulation = Simulation("endurance")
@@ -63,7 +65,7 @@ class World:
 
     def _begin_one(self) -> None:
         args = (self.simulation, self.backend, self.plane, self.client, self.jobs)
-        self.processes.append(Process(*args, ordering=self.ordering))
+        self.processes.append(Process(*args, ordering=self.ordering, most_jobs=self.most_jobs))
 
     def drain(self, within: float) -> float:
         """Return how many seconds after the outage nothing is left; fail after *within*."""
@@ -225,7 +227,7 @@ def test_a_million_events_drain_and_new_ones_follow_at_once(processors, ordering
 def test_fifty_processes_do_not_come_back_at_once(capsys):
     """All failed within a second. What they send then grows bit by bit to what they send all the time."""
     jobs = JobOpts(concurrency=2)
-    world = World(outage=600.0, processors=50, jobs=jobs, latency=(0.4, 0.6))
+    world = World(outage=600.0, processors=50, jobs=jobs, latency=(0.4, 0.6), most_jobs=1)
     with world.simulation.in_charge():
         world.store(16_000)
         world.begin()

@@ -37,6 +37,7 @@ def _faults(scenario):
     """Name what happened in *scenario*."""
     lives, plane, backend = scenario.lives, scenario.plane, scenario.backend
     yield from {f"met {outage.answer.status}" for outage in plane.outages}
+    yield from {f"jobs were {ending}" for life in lives for ending in life.process.shared}
     yield from {f"failed as {entry.failure.reason}" for entry in backend._entries.failed.values()}
     for name, happened in {
         "in strict order": scenario.fifo,
@@ -70,6 +71,7 @@ _EXPECTED = (
     "met 503", "met 429", "met 302", "met 401", "met 403", "met None", "failed as rejected", "failed as max_attempts",
     "in strict order", "in memory", "several processes at once", "crashed", "closed", "queue away", "events refused",
     "delivered twice", "cut", "called back", "lost with its process", "ill",
+    "jobs were delivered together", "jobs were put off together", "jobs were cut apart",
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from eventspool._backends.memory import MemoryBackend
 from eventspool._config import JobOpts, Ordering
+from eventspool._delivery.parcel import Packer
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import open_envelope, seal
@@ -89,9 +90,15 @@ class Clock:
 
 
 class Rig:
-    """A queue, a data plane, and the processor between them."""
+    """
+    A queue, a data plane, and the processor between them.
 
-    def __init__(self, answer=OK, *, ordering=Ordering.NONE, backend=None, jitter=None, plane=None, **opts):
+    At most *most_jobs* share a request.
+    """
+
+    def __init__(
+        self, answer=OK, *, ordering=Ordering.NONE, backend=None, jitter=None, plane=None, most_jobs=1, **opts
+    ):
         self.clock = Clock()
         self.backend = backend or MemoryBackend(ordering=ordering, clock=self.clock)
         self.plane = plane or Plane(answer)
@@ -99,6 +106,7 @@ class Rig:
         self.opts = JobOpts(**{**FAST, **opts})
         self.ordering = ordering
         self._jitter = jitter
+        self.packer = Packer(1 << 20, most_jobs)
         self.processor = self._make()
         self.ids = []
 
@@ -109,6 +117,7 @@ class Rig:
             self.plane,
             self.opts,
             ordering=self.ordering,
+            packer=self.packer,
             gzip=True,
             on_settled=self.settled.append,
             **more,
@@ -122,6 +131,12 @@ class Rig:
 
     def start(self):
         self.processor.start()
+        return self
+
+    def share(self, jobs=64):
+        """Let as many *jobs* share a request as if the data plane had answered for long."""
+        while self.packer.jobs_for(1) < jobs:
+            self.packer.note_answer(["j"] * self.packer.jobs_for(1))
         return self
 
     def renew(self):

@@ -12,6 +12,7 @@ from eventspool._backends.memory import MemoryBackend
 from eventspool._config import Ordering
 from eventspool._delivery import dispatcher as _dispatcher
 from eventspool._delivery.attempt import Outcome
+from eventspool._delivery.sharing import Report
 from eventspool._job import JobState, Settlement, SettlementKind
 from eventspool._settling.settler import JobEnd
 
@@ -203,8 +204,8 @@ def stepped(rig, monkeypatch):
 def _deliver(processor, count):
     """Play the senders: say of the next *count* jobs that they were delivered."""
     for _ in range(count):
-        job = processor.exchange.jobs.get_nowait()
-        processor.exchange.report(Outcome(job.id, delivered=True, answered=True))
+        [job] = processor.exchange.parcels.get_nowait().jobs
+        processor.exchange.report(Report((Outcome(job.id, delivered=True, answered=True),)))
 
 
 def test_acknowledgements_wait_for_those_of_requests_under_way_and_go_together(stepped, monkeypatch):

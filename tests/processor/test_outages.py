@@ -11,6 +11,7 @@ from eventspool import QueueError, QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
 from eventspool._config import Ordering
 from eventspool._delivery.attempt import Outcome
+from eventspool._delivery.sharing import Report
 from eventspool._delivery.verdict import DeliveryResult
 
 from .conftest import DOWN, OK, Clock, make_job, until
@@ -257,7 +258,7 @@ def test_the_answer_to_a_job_that_was_sent_twice_holds_up_no_other(rig):
     rig = rig().start()
     rig.commit(make_job("a"))
     rig.empty()
-    rig.processor.exchange.report(Outcome(rig.ids[0], retry_after=60.0, error="429"))
+    rig.processor.exchange.report(Report((Outcome(rig.ids[0], retry_after=60.0, error="429"),)))
     rig.commit(make_job("b"))
     rig.empty()
     assert rig.plane.accepted == [["a"], ["b"]]

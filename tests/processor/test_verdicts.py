@@ -272,7 +272,7 @@ def _corrupt():
 
 def _newer():
     job = make_job("x")
-    return NewJob(job.id, job.payload[:2] + b"\x02" + job.payload[3:], 1)
+    return NewJob(job.id, job.payload[:2] + b"\x03" + job.payload[3:], 1)
 
 
 def _junk_events():

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventspool._buffering.batch import count_fitting
+from eventspool._delivery.body import make_body
 from eventspool._envelope import open_envelope, seal
 
 SENT_AT = "2026-11-23T17:26:00.123Z"
@@ -15,7 +16,7 @@ EVENTS = st.lists(st.integers(2, 300).map(lambda size: b"x" * size), max_size=60
 
 
 def _body_bytes(events):
-    return len(open_envelope(seal(events, compress=False)).body(SENT_AT, gzip=False))
+    return len(make_body([open_envelope(seal(events, compress=False))], SENT_AT, gzip=False))
 
 
 def _batches(events, limit, guess=0):

@@ -129,6 +129,6 @@ def test_a_sender_that_is_cut_off_while_it_ends_waits_for_no_second_word():
     exchange = Exchange()
     sender = Sender(exchange, None, gzip=False)
     exchange.end(senders=1)
-    assert exchange.jobs.get_nowait() is None  # it had heard it, and the exception came then
+    assert exchange.parcels.get_nowait() is None  # it had heard it, and the exception came then
     assert not sender.wait(None)
     assert not sender.turn(0.0)

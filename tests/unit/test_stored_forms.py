@@ -21,6 +21,7 @@ from eventspool._envelope import (
     count_events,
     decrypt,
     encrypt,
+    measure_text,
     open_envelope,
     seal,
 )
@@ -37,6 +38,16 @@ DEFLATED = bytes.fromhex(
 CUT = bytes.fromhex(
     "455301046dd9607c02000000d103da222600000006000000317032683164"
     "7b226261746368223a5b7b226576656e74223a2261227d2c0a7b226576656e74223a2262227d"
+)
+BARE = bytes.fromhex(
+    "455302009632ba7802000000d103da221c0000007b226576656e74223a2261227d2c0a7b226576656e74223a2262227d"
+)
+BARE_DEFLATED = bytes.fromhex(
+    "4553020166e35a2202000000d103da221c000000aa564a2d4bcd2b51b2524a54aad5e1aa867393946a01000000ffff"
+)
+BARE_CUT = bytes.fromhex(
+    "4553020498ee18b502000000d103da221c000000060000003170326831647b226576656e74223a2261227d2c0a7b22657665"
+    "6e74223a2262227d"
 )
 KEYS = Keyring([b"\1" * 32])
 ENCRYPTED = bytes.fromhex(
@@ -75,7 +86,6 @@ def test_a_stored_batch_out_of_which_events_were_taken_is_read():
     envelope = open_envelope(CUT)
     assert (count_events(CUT), envelope.split()) == (2, EVENTS)
     assert (envelope.cut.here, envelope.cut.purged) == ((1, 2), (0,))
-    assert seal(EVENTS, compress=False, cut=envelope.cut) == CUT
 
 
 def test_an_encrypted_batch_is_read_with_its_key():
@@ -86,9 +96,22 @@ def test_an_encrypted_batch_is_read_with_its_key():
     assert str(caught.value) == "the batch is encrypted, and no key given here opens it"
 
 
+@pytest.mark.parametrize("stored", [BARE, BARE_DEFLATED, BARE_CUT])
+def test_a_batch_that_can_share_a_request_is_read(stored):
+    assert count_events(stored) == 2
+    assert open_envelope(stored).split() == EVENTS
+    assert measure_text(stored) == len(b",\n".join(EVENTS))
+
+
+@pytest.mark.parametrize("stored", [PLAIN, DEFLATED, CUT, ENCRYPTED, b"junk"])
+def test_other_batches_share_no_request(stored):
+    assert measure_text(stored) is None
+
+
 def test_what_is_stored_now_has_the_same_form():
-    """A release before this one, still running beside it, must read it as well."""
-    assert seal(EVENTS, compress=False) == PLAIN
+    """A process of an earlier version, still running beside this one, must read it as well."""
+    assert seal(EVENTS, compress=False) == BARE
+    assert seal(EVENTS, compress=False, cut=open_envelope(CUT).cut) == BARE_CUT
     now = encrypt(PLAIN, KEYS)
     assert (now[:4], now[8:20]) == (ENCRYPTED[:4], ENCRYPTED[8:20])
     assert len(now) == len(ENCRYPTED)

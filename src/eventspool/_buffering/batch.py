@@ -5,15 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from eventspool._envelope import FRAME_BYTES, SEPARATOR
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["count_fitting"]
 
-_SEPARATOR_BYTES = 2
-_FRAME_BYTES = (
-    len('{"batch":[],"sentAt":"2026-11-23T17:26:00.123Z"}') - _SEPARATOR_BYTES
-)  # the first has none
+_SEPARATOR_BYTES = len(SEPARATOR)
 
 
 def count_fitting(events: Sequence[bytes], max_batch_bytes: int, guess: int = 0) -> int:
@@ -24,7 +23,7 @@ def count_fitting(events: Sequence[bytes], max_batch_bytes: int, guess: int = 0)
     may be is a batch of its own. Other threads may append meanwhile. A *guess* of how many events will fit at least,
     such as a little less than last time, makes counting cheaper; a wrong guess changes nothing.
     """
-    size, count, total = _FRAME_BYTES, 0, len(events)
+    size, count, total = FRAME_BYTES - _SEPARATOR_BYTES, 0, len(events)  # no separator before the first
     guess = min(guess, total)
     try:
         guessed = size + sum(map(len, islice(events, guess))) + guess * _SEPARATOR_BYTES

@@ -56,15 +56,15 @@ class Assessor:
         Tell the breaker what *outcome* says of the data plane, and the log where it is not well.
 
         Args:
-            outcome: Of an attempt at a job.
-            attempts: Those that the job took before.
+            outcome: Of an attempt at a job, or at one of several that shared a request.
+            attempts: Those that the job took before; of several, the fewest.
             now: The moment, of the monotonic clock.
             probe: Whether the attempt was the breaker's probe.
 
         Returns:
-            Whether a failure counts against the job.
+            Whether a failure counts against the job. One of a shared request does not: it may be the fault of a companion.
         """
-        counts = outcome.counts
+        counts = outcome.counts and not outcome.companions
         was_open = self._breaker.is_open
         if outcome.answered or outcome.error:
             self.trouble = outcome.error
@@ -100,8 +100,16 @@ class Assessor:
         elif outcome.error:
             self._throttle.warning("a delivery failed: %s; it is tried again, nothing is lost", outcome.error)
 
-    def settle(self, job: ClaimedJob, outcome: Outcome, *, counts: bool) -> Settlement:
-        """Return how the lease of a job ends that was not delivered. *counts*: the failure costs the job an attempt."""
+    def settle(self, job: ClaimedJob, outcome: Outcome, *, counts: bool, draw: float) -> Settlement:
+        """
+        Return how the lease of a job ends that was not delivered.
+
+        Args:
+            job: The job.
+            outcome: Of an attempt at it.
+            counts: The failure costs the job an attempt.
+            draw: From [0, 1), for the pause. Jobs that shared a request are given the same, so that they come due together.
+        """
         if outcome.failure is not None:
             # The answer of the data plane may quote events, so it stays with the batch.
             self._heartbeat.last_error = f"a batch failed: {outcome.failure.reason}"
@@ -113,12 +121,9 @@ class Assessor:
         if counts and self._is_exhausted(job, attempts):
             return Settlement(job.id, SettlementKind.FAIL, failure=outcome.give_up(attempts))
         self.retried += 1
+        failures = 1 if outcome.companions else attempts
         delay = compute_backoff(
-            attempts,
-            self._opts.backoff_initial,
-            self._opts.backoff_max,
-            self._jitter(),
-            outcome.retry_after,
+            failures, self._opts.backoff_initial, self._opts.backoff_max, draw, outcome.retry_after
         )
         kind = SettlementKind.RETRY if counts else SettlementKind.RELEASE
         return Settlement(job.id, kind, delay, outcome.progress)
@@ -130,6 +135,10 @@ class Assessor:
         error = f"{job.attempts} attempts did not come back"
         failure = fail_rest("stalled", error, job.payload, job.progress)
         return Settlement(job.id, SettlementKind.FAIL, failure=failure)
+
+    def draw(self) -> float:
+        """Draw from [0, 1)."""
+        return self._jitter()
 
     @property
     def is_queue_away(self) -> bool:

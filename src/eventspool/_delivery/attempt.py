@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, assert_never
 
+from eventspool._delivery.body import make_body
 from eventspool._delivery.plan import Plan
 from eventspool._delivery.verdict import DeliveryResult, UnclearAnswerError, Verdict, judge, parse_rejections
 from eventspool._envelope import Cut, Envelope, EnvelopeError, count_events, cut_of, open_envelope, seal
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from eventspool._delivery.transport import Transport
     from eventspool._job import ClaimedJob
 
-__all__ = ["Outcome", "deliver", "fail_rest"]
+__all__ = ["Delivery", "Outcome", "deliver", "fail_rest", "now_text", "read_answer"]
 
 _QUOTED = 300
 """Bytes of an answer that are kept, to be quoted."""
@@ -48,7 +49,8 @@ class Outcome:
         error: What went wrong, for people.
         progress: The plan so far, as text.
         purged: Positions, in the batch as first committed, of events that were erased before it was sent.
-        requests: How each request ended (see ``DeliveryResult.ending``), and how many seconds it took.
+        companions: Other jobs that shared the request that failed. Then the failure costs no attempt: it may be their fault.
+        requests: How each request ended that carried the job (see ``DeliveryResult.ending``), and how many seconds it took.
     """
 
     job_id: str
@@ -63,6 +65,7 @@ class Outcome:
     error: str = ""
     progress: str = ""
     purged: tuple[int, ...] = ()
+    companions: int = 0
     requests: Sequence[tuple[str, float]] = ()
     _payload: bytes | None = field(default=None, repr=False)
     _status: int | None = None
@@ -113,7 +116,7 @@ def _fail_all(reason: str, error: str, events: int, cut: Cut | None, status: int
 
 def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, is_stopping: Callable[[], bool]) -> Outcome:
     """
-    Send *job* and return how far it got. Never raises.
+    Send *job* alone and return how far it got. Never raises.
 
     Args:
         job: The job, under our lease.
@@ -121,129 +124,95 @@ def deliver(job: ClaimedJob, transport: Transport, *, gzip: bool, is_stopping: C
         gzip: Compress the body.
         is_stopping: Asked before each request whether no further one is to begin.
     """
-    delivery = _Delivery(job, transport, gzip, is_stopping)
+    delivery = Delivery(job)
     try:
-        outcome = delivery.run()
+        outcome = delivery.open() or _send_parts(delivery, transport, gzip, is_stopping)
     except EnvelopeError as error:
-        if error.reason == "encrypted":
-            # Tried again: another processor may have the key, or the next release of this one.
-            outcome = Outcome(
-                job.id,
-                interrupted=True,
-                reason=error.reason,
-                error=str(error),
-                progress=job.progress,
-                _payload=job.payload,
-            )
-        else:  # junk, foreign, truncated, newer: parked where an operator sees it, and delivery goes on
-            outcome = Outcome(job.id, interrupted=True, failure=Failure(error.reason, str(error), 0))
+        outcome = delivery.park(error)
     except Exception as error:  # noqa: BLE001 - a bug on this side must not end the sender, nor lose the job
-        outcome = Outcome(
-            job.id,
-            interrupted=True,
-            error=f"sending met {type(error).__name__}",
-            progress=delivery.progress,
-            _payload=job.payload,
-        )
+        outcome = delivery.note_bug(error)
     return replace(outcome, requests=tuple(delivery.requests))
 
 
-class _Delivery:
-    """One attempt at one job, and what it has come to so far."""
+def _send_parts(
+    delivery: Delivery,
+    transport: Transport,
+    gzip: bool,  # noqa: FBT001
+    is_stopping: Callable[[], bool],
+) -> Outcome:
+    plan = delivery.plan
+    while plan.todo:
+        if is_stopping():
+            return delivery.interrupt()
+        body = make_body([delivery.next_part(compress=gzip)], now_text(), gzip=gzip)
+        began = time.monotonic()
+        result = transport.send(body, gzip=gzip)
+        delivery.requests.append((result.ending, time.monotonic() - began))
+        start, end = plan.todo[0]
+        result, rejections = read_answer(result, end - start)
+        verdict = delivery.apply(judge(result), result, rejections)
+        if verdict in (Verdict.RETRY, Verdict.UNAUTHORIZED):
+            return delivery.retry(result)
+    return delivery.conclude()
 
-    def __init__(
-        self,
-        job: ClaimedJob,
-        transport: Transport,
-        gzip: bool,  # noqa: FBT001
-        is_stopping: Callable[[], bool],
-    ) -> None:
-        self._job = job
-        self._transport = transport
-        self._gzip = gzip
-        self._is_stopping = is_stopping
+
+def read_answer(result: DeliveryResult, events: int) -> tuple[DeliveryResult, dict[int, str] | None]:
+    """Return *result* with the beginning of its body, and which of the *events* it rejects (``None``: it does not say)."""
+    rejections: dict[int, str] | None = {}
+    if judge(result) is Verdict.DELIVERED:
+        try:
+            rejections = parse_rejections(result.body, events)
+        except UnclearAnswerError:
+            error = f"{result.who} answered {result.status} with errors that cannot be read"
+            result = replace(result, error=error)
+    return replace(result, body=result.body[:_QUOTED]), rejections
+
+
+class Delivery:
+    """
+    One attempt at one job, and what it has come to so far.
+
+    Args:
+        job: The job, under our lease.
+    """
+
+    plan: Plan
+    envelope: Envelope
+
+    def __init__(self, job: ClaimedJob) -> None:
+        self.job = job
+        self.requests: list[tuple[str, float]] = []
+        """How each request ended that carried this job alone, and how many seconds it took."""
         self._events: list[bytes] | None = None
         self._answered = False
         self._who = "the data plane"
         self._said = ""
         self._status: int | None = None
-        self.requests: list[tuple[str, float]] = []
-        self.progress = job.progress
-        """How far it was after the last answer, as text: an error amid the next request must not undo that."""
+        self._progress = (
+            job.progress
+        )  # after the last answer: an error amid the next request must not undo that
 
-    def run(self) -> Outcome:
-        job = self._job
-        if job.payload is None:
+    def open(self) -> Outcome | None:
+        """Open the payload. Return the outcome where there is none. Raises ``EnvelopeError``."""
+        if self.job.payload is None:
             failure = Failure("missing", "the queue lists this batch, but its payload is gone", 0)
-            return Outcome(job.id, interrupted=True, failure=failure)
-        envelope = open_envelope(job.payload)
-        plan = Plan.resume(envelope.events, job.progress)
-        while plan.todo:
-            if self._is_stopping():
-                return Outcome(
-                    job.id,
-                    counts=False,
-                    interrupted=not self._answered,
-                    answered=self._answered,
-                    progress=plan.progress,
-                )
-            body = self._part(envelope, plan).body(_now(), gzip=self._gzip)
-            began = time.monotonic()
-            result, rejections = self._ask(body, plan)
-            self.requests.append((result.ending, time.monotonic() - began))
-            verdict = self._apply(judge(result), result, rejections, plan)
-            if verdict in (Verdict.RETRY, Verdict.UNAUTHORIZED):
-                return Outcome(
-                    job.id,
-                    counts=verdict is Verdict.RETRY,
-                    unauthorized=verdict is Verdict.UNAUTHORIZED,
-                    retry_after=result.retry_after,
-                    error=result.describe(),
-                    progress=plan.progress,
-                    _payload=job.payload,
-                    _status=result.status,
-                )
-            self.progress = plan.progress if plan.todo else self.progress
-        if not plan.rejected:
-            purged = envelope.cut.purged if envelope.cut else ()
-            return Outcome(job.id, delivered=True, answered=True, purged=purged)
-        reason = "too_large" if all(s == 413 for s in plan.rejected.values()) else "rejected"
-        # Where nothing was refused in this attempt, something was in an earlier one.
-        status = self._status or next(iter(plan.rejected.values()))
-        error = f"{self._who} refused it with {status}{self._said}"
-        left = sorted(plan.rejected)
-        if len(left) == plan.events:
-            failure = _fail_all(reason, error, plan.events, envelope.cut, status)
-        else:
-            events = self._events or envelope.split()
-            failure = _fail_part(reason, error, left, events, envelope.cut, status)
-        return Outcome(job.id, answered=True, failure=failure)
+            return Outcome(self.job.id, interrupted=True, failure=failure)
+        self.envelope = open_envelope(self.job.payload)
+        self.plan = Plan.resume(self.envelope.events, self.job.progress)
+        return None
 
-    def _part(self, envelope: Envelope, plan: Plan) -> Envelope:
-        start, end = plan.todo[0]
-        if (start, end) == (0, plan.events):
-            return envelope
+    def next_part(self, *, compress: bool) -> Envelope:
+        """Return what is to be sent next. Raises ``EnvelopeError``."""
+        start, end = self.plan.todo[0]
+        if (start, end) == (0, self.plan.events):
+            return self.envelope
         if self._events is None:
-            self._events = envelope.split()
-        return open_envelope(seal(self._events[start:end], compress=self._gzip))
+            self._events = self.envelope.split()
+        return open_envelope(seal(self._events[start:end], compress=compress))
 
-    def _ask(self, body: bytes, plan: Plan) -> tuple[DeliveryResult, dict[int, str] | None]:
-        """Send *body*. Return the outcome, with the beginning of the answer, and which events the answer rejects."""
-        start, end = plan.todo[0]
-        result = self._transport.send(body, gzip=self._gzip)
-        rejections: dict[int, str] | None = {}
-        if judge(result) is Verdict.DELIVERED:
-            try:
-                rejections = parse_rejections(result.body, end - start)
-            except UnclearAnswerError:
-                error = f"{result.who} answered {result.status} with errors that cannot be read"
-                result = replace(result, error=error)
-        return replace(result, body=result.body[:_QUOTED]), rejections
-
-    def _apply(
-        self, verdict: Verdict, result: DeliveryResult, rejections: dict[int, str] | None, plan: Plan
-    ) -> Verdict:
-        """Carry *verdict* into *plan*."""
+    def apply(self, verdict: Verdict, result: DeliveryResult, rejections: dict[int, str] | None) -> Verdict:
+        """Carry *verdict* on the part that was sent into the plan, and return it."""
+        plan = self.plan
         start, end = plan.todo[0]
         status = result.status or 0
         match verdict:
@@ -266,7 +235,77 @@ class _Delivery:
             case _:
                 assert_never(verdict)
         self._answered = True
+        self._progress = plan.progress if plan.todo else self._progress
         return verdict
+
+    def interrupt(self) -> Outcome:
+        """Return the outcome where no further request is to begin."""
+        return Outcome(
+            self.job.id,
+            counts=False,
+            interrupted=not self._answered,
+            answered=self._answered,
+            progress=self.plan.progress,
+        )
+
+    def retry(self, result: DeliveryResult, *, companions: int = 0) -> Outcome:
+        """Return the outcome where *result* says nothing of single events. *companions*: jobs that shared the request."""
+        unauthorized = judge(result) is Verdict.UNAUTHORIZED
+        return Outcome(
+            self.job.id,
+            counts=not unauthorized,
+            companions=companions,
+            unauthorized=unauthorized,
+            retry_after=result.retry_after,
+            error=result.describe(),
+            progress=self.plan.progress,
+            _payload=self.job.payload,
+            _status=result.status,
+        )
+
+    def park(self, error: EnvelopeError) -> Outcome:
+        """Return the outcome for a payload that cannot be opened."""
+        if error.reason == "encrypted":
+            # Tried again: another processor may have the key, or the next release of this one.
+            return Outcome(
+                self.job.id,
+                interrupted=True,
+                reason=error.reason,
+                error=str(error),
+                progress=self.job.progress,
+                _payload=self.job.payload,
+            )
+        # Junk, foreign, truncated, newer: parked where an operator sees it, and delivery goes on.
+        return Outcome(self.job.id, interrupted=True, failure=Failure(error.reason, str(error), 0))
+
+    def note_bug(self, error: Exception, *, companions: int = 0) -> Outcome:
+        """Return the outcome where this side met an *error* that it should not have."""
+        return Outcome(
+            self.job.id,
+            interrupted=True,
+            companions=companions,
+            error=f"sending met {type(error).__name__}",
+            progress=self._progress,
+            _payload=self.job.payload,
+        )
+
+    def conclude(self) -> Outcome:
+        """Return the outcome where every event is settled."""
+        job, plan, envelope = self.job, self.plan, self.envelope
+        if not plan.rejected:
+            purged = envelope.cut.purged if envelope.cut else ()
+            return Outcome(job.id, delivered=True, answered=True, purged=purged)
+        reason = "too_large" if all(s == 413 for s in plan.rejected.values()) else "rejected"
+        # Where nothing was refused in this attempt, something was in an earlier one.
+        status = self._status or next(iter(plan.rejected.values()))
+        error = f"{self._who} refused it with {status}{self._said}"
+        left = sorted(plan.rejected)
+        if len(left) == plan.events:
+            failure = _fail_all(reason, error, plan.events, envelope.cut, status)
+        else:
+            events = self._events or envelope.split()
+            failure = _fail_part(reason, error, left, events, envelope.cut, status)
+        return Outcome(job.id, answered=True, failure=failure)
 
     def _refuse(self, result: DeliveryResult, said: bytes) -> None:
         """Keep what the data plane said, for the operator who looks at the failed job."""
@@ -286,5 +325,6 @@ def _fail_part(
     return Failure(reason, error[:500], len(left), payload, rest.here, status, rest.purged)
 
 
-def _now() -> str:
+def now_text() -> str:
+    """Return the moment of sending as it stands in a body."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

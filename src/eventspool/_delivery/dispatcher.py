@@ -3,9 +3,9 @@ The loop that empties the queue: claim, hand out, and end each lease by what the
 
 It owns every decision, and all queue traffic but the commits; senders only POST.
 
-    backend --claim--> dispatcher --job--> sender --POST--> data plane
-       ^                   |  ^               |
-       +--ack, settle------+  +----outcome----+
+    backend --claim--> dispatcher --parcel--> sender --POST--> data plane
+       ^                   |  ^                  |
+       +--ack, settle------+  +------report------+
 
 It is a plain object that knows no thread (``_guest.loop.Repeated``). A turn may be cut off at any line, by a ``MemoryError``
 say: it is then repeated, and what was leased and is with no sender is handed out again (``recover``).
@@ -27,6 +27,7 @@ from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._delivery.endings import Endings
 from eventspool._delivery.leases import Leases
 from eventspool._delivery.pace import Pace
+from eventspool._delivery.parcel import Parcel
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
 from eventspool._heartbeat import Heartbeat
@@ -34,13 +35,15 @@ from eventspool._job import Settlement, SettlementKind
 from eventspool._retry import system_random as random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from eventspool._backends import Backend
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.exchange import Exchange
+    from eventspool._delivery.parcel import Packer
     from eventspool._delivery.sender import Sender
+    from eventspool._delivery.sharing import Report
     from eventspool._job import ClaimedJob
     from eventspool._settling.settler import JobEnd
 
@@ -62,6 +65,8 @@ _OWN_PACE = 0.5
 @dataclass(frozen=True, slots=True)
 class _Flight:
     job: ClaimedJob
+    number: int
+    """Of its parcel."""
     probe: bool
 
 
@@ -74,8 +79,9 @@ class Dispatcher:
         exchange: The way to the senders and to the listener.
         opts: How often and how patiently.
         ordering: Whether order is kept: then one request is under way at a time.
+        packer: Says which jobs share a request.
         on_settled: Called with how each job ended that was delivered or given up.
-        on_dispatched: Called with how many jobs are in flight: that many senders are wanted.
+        on_dispatched: Called with how many parcels are under way: that many senders are wanted.
         jitter: Draws from [0, 1).
     """
 
@@ -86,6 +92,7 @@ class Dispatcher:
         opts: JobOpts,
         *,
         ordering: Ordering,
+        packer: Packer,
         on_settled: Callable[[JobEnd], object],
         on_dispatched: Callable[[int], object],
         jitter: Callable[[], float] = random.random,
@@ -104,12 +111,16 @@ class Dispatcher:
         self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
         self._assessor = Assessor(opts, self._breaker, self._heartbeat, jitter)
         self._leases = Leases(backend, opts.visibility_timeout, ordering)
-        self._pace = Pace(self.concurrency, fetches_ahead=ordering is not Ordering.FIFO)
+        self._packer = packer
+        self._keeps_order = ordering is Ordering.FIFO
+        self._pace = Pace(self.concurrency, fetches_ahead=not self._keeps_order)
         self.token = self._leases.token
         """The name under which jobs are leased."""
         self._endings = Endings(backend, self.token, on_settled)
         self._in_flight: dict[str, _Flight] = {}
-        self._heard: list[Outcome | None] = []  # what was taken out of the exchange, until it is dealt with
+        self._parcels: dict[int, int] = {}  # by number, how many of its jobs are in flight
+        self._packed = 0
+        self._heard: list[Report | None] = []  # what was taken out of the exchange, until it is dealt with
         self._woken_at = -NEVER
         self._leaves_at_once = False
         self._obstacle = ""
@@ -159,25 +170,25 @@ class Dispatcher:
     # -- what its loop repeats -----------------------------------------------------------------------------------------
 
     def patience(self, now: float) -> float:
-        """Return how many seconds it has nothing to do, unless an outcome or a wake-up comes."""
-        if self._is_to_leave:
+        """Return how many seconds it has nothing to do, unless a report or a wake-up comes."""
+        if self._is_to_leave or self._heard:
             return 0.0
         claim_from = NEVER
-        if len(self._in_flight) < self._pace.capacity and not self.exchange.is_stopping:
+        if len(self._parcels) < self._pace.capacity and not self.exchange.is_stopping:
             claim_from = self._breaker.opens_until if self._breaker.is_open else 0.0
         return min(max(self._agenda.earliest(claim_from) - now, 0.0), _LONGEST_IDLE)
 
     def wait(self, patience: float | None) -> bool:
-        """Wait for an outcome or a wake-up, and keep it for the turn. Return whether one came."""
-        outcomes = self.exchange.outcomes
+        """Wait for a report or a wake-up, and keep it for the turn. Return whether one came."""
+        reports = self.exchange.reports
         try:
-            self._heard.append(outcomes.get(timeout=patience) if patience != 0 else outcomes.get_nowait())
+            self._heard.append(reports.get(timeout=patience) if patience != 0 else reports.get_nowait())
         except queue.Empty:
             return False
         return True
 
     def turn(self, now: float) -> bool:
-        """Collect outcomes, record them, keep leases alive, claim more; at the end, leave."""
+        """Collect reports, record them, keep leases alive, claim more; at the end, leave."""
         try:
             self._step(now)
         except QueueError as error:
@@ -194,13 +205,16 @@ class Dispatcher:
         self._agenda.claim = 0.0
         for _ in self.exchange.take_back():
             pass
-        known = {sender.job.id for sender in list(self.senders) if sender.job is not None}
+        known = {job.id for sender in list(self.senders) if (parcel := sender.parcel) for job in parcel.jobs}
         while self.wait(0.0):
             pass
-        known.update(outcome.job_id for outcome in self._heard if outcome is not None)
-        for job_id, flight in self._in_flight.items():
-            if job_id not in known:
-                self.exchange.jobs.put(flight.job)
+        known.update(outcome.job_id for report in self._heard if report for outcome in report.outcomes)
+        lost: dict[int, list[_Flight]] = {}
+        for flight in self._in_flight.values():
+            if flight.job.id not in known:
+                lost.setdefault(flight.number, []).append(flight)
+        for flights in lost.values():
+            self.exchange.parcels.put(Parcel(tuple(flight.job for flight in flights), flights[0].probe))
         if not any(flight.probe for flight in self._in_flight.values()):
             self._breaker.cancel_probe()  # the breaker would wait for ever for a probe that was begun and not sent
 
@@ -250,7 +264,7 @@ class Dispatcher:
             self._leases.forget_unheard()
             agenda.renew = now  # we are still here
         permission = self._breaker.permission(now)
-        room = self._pace.capacity - len(self._in_flight)
+        room = self._pace.capacity - len(self._parcels)
         if permission is Permission.HOLD:
             # What is under way decides what comes next; where nothing is, time does.
             agenda.claim = now + _LONGEST_IDLE if self._in_flight else self._breaker.opens_until
@@ -259,9 +273,10 @@ class Dispatcher:
         if room <= 0:
             return
         if probe and self._in_flight:
-            agenda.claim = now + _LONGEST_IDLE  # the outcome of what is under way brings us back
+            agenda.claim = now + _LONGEST_IDLE  # what becomes of what is under way brings us back
             return
-        claim = self._leases.claim(1 if probe else room, probe=probe)
+        limit = 1 if probe else self._packer.jobs_for(room)
+        claim = self._leases.claim(limit, self._packer.bytes_for(room), probe=probe)
         self._assessor.note_queue_works()
         self._obstacle = claim.obstacle
         agenda.listen = NEVER
@@ -269,11 +284,10 @@ class Dispatcher:
             self.exchange.listening.clear()
             if probe:
                 self._breaker.begin_probe()
-            for job in claim.jobs:
-                self._dispatch(job, probe=probe)
+            self._dispatch(claim.jobs, room, probe=probe)
             self._leases.are_unheard = False
-            self._on_dispatched(len(self._in_flight))
-            if probe or len(claim.jobs) == room or claim.wait is None or self._endings.settlements:
+            self._on_dispatched(len(self._parcels))
+            if probe or len(claim.jobs) == limit or claim.wait is None or self._endings.settlements:
                 agenda.claim = now  # there may be more, or something to record
                 return
         self._leases.are_unheard = False
@@ -281,63 +295,107 @@ class Dispatcher:
         if self._backend.shared:
             agenda.listen = max(now + _LISTEN_PAUSE, self._woken_at + _OWN_PACE)
 
-    def _dispatch(self, job: ClaimedJob, *, probe: bool) -> None:
-        if job.id in self._in_flight:  # its lease had run out under us, and we have just got it back
-            return
-        stalled = self._assessor.give_up_stalled(job)
-        if stalled is not None:
-            self._endings.add(stalled)
-            if probe:
-                self._breaker.cancel_probe()
-            return
-        self._in_flight[job.id] = _Flight(job, probe)
-        self.exchange.jobs.put(job)
+    def _dispatch(self, jobs: Sequence[ClaimedJob], room: int, *, probe: bool) -> None:
+        """Hand *jobs* to the senders, in *room* parcels or about that. Those that are too many are given back."""
+        new = [
+            job for job in jobs if job.id not in self._in_flight
+        ]  # a lease may have run out under us, and come back
+        for job in new:
+            if (stalled := self._assessor.give_up_stalled(job)) is not None:
+                self._endings.add(stalled)
+        parcels = self._packer.pack(job for job in new if job.id not in self._endings.settlements)
+        if probe and not parcels:
+            self._breaker.cancel_probe()
+        sent = room if self._keeps_order else room + 1  # one more costs less than to give its jobs back
+        for parcel in parcels[:sent]:
+            self._packed += 1
+            number = self._packed
+            self._in_flight.update((job.id, _Flight(job, number, probe)) for job in parcel.jobs)
+            self._parcels[number] = len(parcel.jobs)
+            self.exchange.parcels.put(parcel)
+        if len(parcels) > sent:
+            self._release(job for parcel in parcels[sent:] for job in parcel.jobs)
+        if len(parcels) > 2 * sent:  # many are to travel alone
+            self._packer.note_surplus()
+
+    def _land(self, job_id: str) -> _Flight | None:
+        """Note that a job is in flight no more. Bears repeating."""
+        flight = self._in_flight.get(job_id)
+        if flight is not None:
+            left = self._parcels.get(flight.number, 0) - 1
+            if left > 0:
+                self._parcels[flight.number] = left
+            else:
+                self._parcels.pop(flight.number, None)
+            del self._in_flight[job_id]
+        return flight
+
+    def _release(self, jobs: Iterable[ClaimedJob]) -> None:
+        for job in jobs:
+            self._endings.add(Settlement(job.id, SettlementKind.RELEASE, 0.0, job.progress))
+        self._agenda.record = 0.0  # another processor may have the time for them
 
     def _take_back(self) -> None:
         """Give back jobs that no sender has begun."""
-        for job in self.exchange.take_back():
-            flight = self._in_flight.pop(job.id)
-            if flight.probe:
+        for parcel in self.exchange.take_back():
+            self._release(parcel.jobs)
+            flights = [self._land(job.id) for job in parcel.jobs]
+            if any(flight is not None and flight.probe for flight in flights):
                 self._breaker.cancel_probe()
-            self._endings.add(Settlement(job.id, SettlementKind.RELEASE, 0.0, job.progress))
 
-    # -- outcomes ----------------------------------------------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
         while self._heard or self.wait(0.0):
-            outcome = self._heard[0]
-            if outcome is not None:
-                self._take(outcome)
+            report = self._heard[0]
+            if report is not None:
+                self._take(report)
             elif not self._assessor.is_queue_away:
                 self._agenda.claim = 0.0
             del self._heard[0]
 
-    def _take(self, outcome: Outcome) -> None:
-        """Turn a sender's outcome into the end of a lease. The breaker learns of it, too. Bears repeating."""
-        flight = self._in_flight.get(outcome.job_id)
-        if flight is None:  # a sender that was cut off has sent the job again
-            self.exchange.go_on()  # the breaker learns nothing of this outcome, so nothing else would let the senders go on
-            return
+    def _take(self, report: Report) -> None:
+        """Turn a sender's report into the ends of leases. The breaker learns of it, too. Bears repeating."""
         now = time.monotonic()
-        self._heartbeat.add(outcome.requests)
-        self._pace.note(outcome.requests, now)
+        self._heartbeat.add(report.requests)
+        self._pace.note(report.requests, now)
+        if report.refused_bytes:
+            self._packer.note_too_large(report.refused_bytes)
+        # Those that are in flight no more were sent again by a sender that was cut off.
+        outcomes = [outcome for outcome in report.outcomes if outcome.job_id in self._in_flight]
+        if not outcomes:
+            self.exchange.go_on()  # the breaker learns nothing of this report, so nothing else would let the senders go on
+            return
         was_open = self._breaker.is_open
-        counts = self._assessor.judge(outcome, flight.job.attempts, now, probe=flight.probe)
+        flights = [self._in_flight[outcome.job_id] for outcome in outcomes]
+        attempts = min(flight.job.attempts for flight in flights)
+        counts = self._assessor.judge(outcomes[0], attempts, now, probe=flights[0].probe)
+        self._note_company(outcomes)
         if self._breaker.is_open:
             self._take_back()  # else they would burn an attempt
             self.exchange.go_on()  # what is handed out from now on is a probe
         if was_open or self._breaker.is_open:
             self._agenda.claim = 0.0
-        if outcome.delivered:
-            if not self._endings.acks:
-                self._agenda.record = now + _ACK_PAUSE
-            self._endings.add_delivery(outcome.job_id, outcome.purged)
-        else:
-            self._endings.add(self._assessor.settle(flight.job, outcome, counts=counts))
-        self._in_flight.pop(outcome.job_id, None)
-        self.sent += outcome.delivered
+        draw = self._assessor.draw()
+        for outcome, flight in zip(outcomes, flights, strict=True):
+            if outcome.delivered:
+                if not self._endings.acks:
+                    self._agenda.record = now + _ACK_PAUSE
+                self._endings.add_delivery(outcome.job_id, outcome.purged)
+            else:
+                self._endings.add(self._assessor.settle(flight.job, outcome, counts=counts, draw=draw))
+            self._land(outcome.job_id)
+            self.sent += outcome.delivered
         if self._leases.are_unheard and not self._in_flight:
             self._agenda.claim = min(self._agenda.claim, now)
+
+    def _note_company(self, outcomes: Sequence[Outcome]) -> None:
+        """Let more jobs share a request after an answer, and fewer after a failure."""
+        ids = [outcome.job_id for outcome in outcomes]
+        if outcomes[0].companions:
+            self._packer.note_failure(ids)
+        elif outcomes[0].answered:
+            self._packer.note_answer(ids)
 
     # -- queue traffic -------------------------------------------------------------------------------------------------------
 

@@ -40,8 +40,8 @@ class Endings:
         self._token = token
         self._on_settled = on_settled
         self._throttle = Throttle(_log)
-        self.acks: list[str] = []
-        """Jobs that were delivered."""
+        self.acks: dict[str, None] = {}
+        """Jobs that were delivered, in that order."""
         self.settlements: dict[str, Settlement] = {}
         """Jobs that were not, by id."""
         self._untold: list[tuple[Settlement, bool]] = []
@@ -60,8 +60,7 @@ class Endings:
 
     def add_delivery(self, job_id: str, purged: tuple[int, ...]) -> None:
         """Note that a job was delivered, but for the events at *purged*. Bears repeating."""
-        if job_id not in self.acks:
-            self.acks.append(job_id)
+        self.acks[job_id] = None
         self._on_settled(JobEnd(job_id, purged=purged, is_recorded=False))
 
     def add(self, settlement: Settlement) -> None:
@@ -71,8 +70,8 @@ class Endings:
     def acknowledge(self) -> None:
         """Tell the queue what was delivered. Raises ``QueueError``: then it is told again with the next call."""
         if self.acks:
-            self._backend.ack(self.acks)
-            self.acks = []
+            self._backend.ack(list(self.acks))
+            self.acks = {}
 
     def settle(self) -> bool:
         """Tell the queue how the other leases ended. Return whether any did. Raises ``QueueError`` like ``acknowledge``."""

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eventspool._delivery.attempt import Outcome
-    from eventspool._job import ClaimedJob
+    from eventspool._delivery.parcel import Parcel
+    from eventspool._delivery.sharing import Report
 
 __all__ = ["Exchange"]
 
 
 class Exchange:
-    """Jobs go from the dispatcher to its senders, outcomes and wake-ups come back. For any thread."""
+    """Parcels go from the dispatcher to its senders, reports and wake-ups come back. For any thread."""
 
     def __init__(self) -> None:
-        self.jobs: queue.SimpleQueue[ClaimedJob | None] = queue.SimpleQueue()
+        self.parcels: queue.SimpleQueue[Parcel | None] = queue.SimpleQueue()
         """What the senders are to send. ``None`` wakes one of them at the end."""
-        self.outcomes: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self.reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         """What the senders have learnt. ``None`` wakes the dispatcher."""
         self.listening = threading.Event()
         """The dispatcher has nothing to do: the listener is to wait for jobs of other processes."""
@@ -45,15 +45,15 @@ class Exchange:
         """
         The data plane has asked a sender for patience, or has refused the write key.
 
-        Until the dispatcher has heard of it and opened the breaker, senders hand their jobs back instead of sending them.
+        Until the dispatcher has heard of it and opened the breaker, senders hand their parcels back instead of sending them.
         """
         return self._held_up.is_set()
 
-    def report(self, outcome: Outcome) -> None:
-        """Tell the dispatcher what became of a job."""
-        if outcome.retry_after or outcome.unauthorized:
+    def report(self, report: Report) -> None:
+        """Tell the dispatcher what became of jobs."""
+        if any(outcome.retry_after or outcome.unauthorized for outcome in report.outcomes):
             self._held_up.set()
-        self.outcomes.put(outcome)
+        self.reports.put(report)
 
     def go_on(self) -> None:
         """Let the senders send again."""
@@ -61,7 +61,7 @@ class Exchange:
 
     def wake(self) -> None:
         """Wake the dispatcher: there is something to claim."""
-        self.outcomes.put(None)
+        self.reports.put(None)
 
     def rouse(self) -> None:
         """Wake the dispatcher on behalf of another process, which has stored a job. Nothing is listened for meanwhile."""
@@ -82,10 +82,10 @@ class Exchange:
         self.ended.set()  # first: a sender that is woken looks at it
         self.listening.set()
         for _ in range(senders):
-            self.jobs.put(None)
+            self.parcels.put(None)
 
-    def take_back(self) -> Iterator[ClaimedJob]:
-        """Yield the jobs that no sender has taken, out of the queue."""
+    def take_back(self) -> Iterator[Parcel]:
+        """Yield the parcels that no sender has taken, out of the queue."""
         with contextlib.suppress(queue.Empty):
-            while (job := self.jobs.get_nowait()) is not None:
-                yield job
+            while (parcel := self.parcels.get_nowait()) is not None:
+                yield parcel

@@ -48,11 +48,17 @@ class Leases:
         if backend.shared:
             self.interval = min(self.interval, HEARTBEAT_INTERVAL)
 
-    def claim(self, limit: int, *, probe: bool) -> Claim:
-        """Lease jobs. Raises ``QueueError``. They are unheard of until the caller has dealt with them."""
+    def claim(self, limit: int, max_bytes: int | None, *, probe: bool) -> Claim:
+        """
+        Lease jobs: at most *limit*, of at most *max_bytes* together, but one in any case.
+
+        They are unheard of until the caller has dealt with them. Raises ``QueueError``.
+        """
         self.are_unheard = True
         try:
-            return self._backend.claim(self.token, limit=limit, visibility_timeout=self._seconds, probe=probe)
+            return self._backend.claim(
+                self.token, limit=limit, max_bytes=max_bytes, visibility_timeout=self._seconds, probe=probe
+            )
         except QueueError as error:
             # Where waiting will not help, the leases stay, and cost an attempt: one of these jobs may be what it comes from.
             self.are_unheard = isinstance(error, QueueUnavailable)

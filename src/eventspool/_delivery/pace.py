@@ -1,4 +1,4 @@
-"""How many jobs one dispatcher holds at a time. Pure."""
+"""How many parcels one dispatcher holds at a time. Pure."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _SILENCE = 2.0
 
 class Pace:
     """
-    Lets jobs be fetched ahead while the data plane answers quickly.
+    Lets parcels be fetched ahead while the data plane answers quickly.
 
     Otherwise a process that is killed again and again would take batches into the failed queue that it never sent.
 
     Args:
         concurrency: Most requests under way at a time.
-        fetches_ahead: Whether jobs may be fetched ahead at all.
+        fetches_ahead: Whether parcels may be fetched ahead at all.
     """
 
     def __init__(self, concurrency: int, *, fetches_ahead: bool) -> None:
@@ -35,7 +35,7 @@ class Pace:
 
     @property
     def capacity(self) -> int:
-        """Most jobs to hold: those that are sent, and while answers come quickly as many again."""
+        """Most parcels to hold: those that are sent, and while answers come quickly as many again."""
         ahead = self._fetches_ahead and self._quick >= self._concurrency
         return 2 * self._concurrency if ahead else self._concurrency
 
@@ -46,7 +46,7 @@ class Pace:
             self._quick = self._quick + 1 if max(seconds for _, seconds in requests) <= _QUICK else 0
 
     def has_stalled(self, now: float) -> bool:
-        """Return whether the data plane has just ceased to answer quickly: jobs that wait here are to be given back."""
+        """Return whether the data plane has just ceased to answer quickly: what waits here is to be given back."""
         if self._quick and now - self._heard_at > _SILENCE:
             self._quick = 0
             return True

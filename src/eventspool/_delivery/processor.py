@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from eventspool._backends import Backend
     from eventspool._config import JobOpts, Ordering
     from eventspool._delivery.attempt import Outcome
+    from eventspool._delivery.parcel import Packer
     from eventspool._delivery.transport import Transport
     from eventspool._guest.loop import Repeated
     from eventspool._job import ClaimedJob
@@ -45,6 +46,7 @@ class Processor(Dispatcher):
         transport: The way to the data plane.
         opts: How often and how patiently.
         ordering: Whether order is kept: then one request is under way at a time.
+        packer: Says which jobs share a request.
         gzip: Compress bodies.
         on_settled: Called with how each job ended that was delivered or given up.
         on_turn: Called before each turn.
@@ -58,6 +60,7 @@ class Processor(Dispatcher):
         opts: JobOpts,
         *,
         ordering: Ordering,
+        packer: Packer,
         gzip: bool,
         on_settled: Callable[[JobEnd], object],
         on_turn: Callable[[], object] = lambda: None,
@@ -68,6 +71,7 @@ class Processor(Dispatcher):
             Exchange(),
             opts,
             ordering=ordering,
+            packer=packer,
             on_settled=on_settled,
             on_dispatched=self._want_senders,
             jitter=jitter,
