@@ -8,8 +8,11 @@ that need one expensive fixture, are run by the same shares. The number of a com
 so a commit always runs the same tests. In a shallow clone, where git does not know that number, the hash of the commit says
 it, and where there is no git, share 0 is run.
 
-``--whole`` runs all shares, as does ``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test that is named
-by its node id (``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests were left to other commits.
+A test with the marker ``hunt`` looks at random for faults that no test describes: what it finds depends on the machine and on
+chance, and not on what a commit has changed. So no share has it, and only ``--whole`` runs it.
+
+``--whole`` runs all shares and all hunts, as does ``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test that
+is named by its node id (``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests it has left out.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ import pytest
 
 SHARES = 10
 _share = pytest.StashKey[int | None]()
-_left = pytest.StashKey[int]()
+_left = pytest.StashKey[tuple[int, int]]()
+"""How many heavy tests, and how many hunts, a run has left out."""
 
 
 def is_dealt(share: int, group: str, position: int, count: int) -> bool:
@@ -55,7 +59,7 @@ def share_of_commit() -> int:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--whole``."""
     parser.addoption(
-        "--whole", action="store_true", help="run all of the heavy tests, which rotate by commit"
+        "--whole", action="store_true", help="run all of the heavy tests, which rotate by commit, and the hunts"
     )
 
 
@@ -69,7 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     else:
         share = int(wanted) % SHARES if wanted else share_of_commit()
     config.stash[_share] = share
-    config.stash[_left] = 0
+    config.stash[_left] = 0, 0
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -88,13 +92,13 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what other shares run."""
+    """Leave out what other shares run, and the hunts."""
     share = config.stash[_share]
     if share is None or any("::" in argument for argument in config.args):
         return
     groups: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
-        if marker := item.get_closest_marker("rotating"):
+        if (marker := item.get_closest_marker("rotating")) and not item.get_closest_marker("hunt"):
             group, unit, *_ = *marker.args, *(item.nodeid.partition("[")[0], item.nodeid)[len(marker.args) :]
             groups[group][unit].append(item)
     left = {
@@ -104,22 +108,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if not is_dealt(share, group, position, len(units))
         for item in dealt
     }
-    items[:] = [item for item in items if item not in left]
-    config.hook.pytest_deselected(items=list(left))
-    config.stash[_left] = len(left)
+    hunts = {item for item in items if item.get_closest_marker("hunt")}
+    items[:] = [item for item in items if item not in left | hunts]
+    config.hook.pytest_deselected(items=list(left | hunts))
+    config.stash[_left] = len(left), len(hunts)
     if hasattr(config, "workeroutput"):
-        config.workeroutput["left"] = len(left)
+        config.workeroutput["left"] = config.stash[_left]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Hear from a worker of pytest-xdist how many tests it left out. All workers leave out the same ones."""
-    node.config.stash[_left] = getattr(node, "workeroutput", {}).get("left", 0)
+    node.config.stash[_left] = tuple(getattr(node, "workeroutput", {}).get("left", (0, 0)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say how many tests were left out."""
-    if left := terminalreporter.config.stash[_left]:
+    left, hunts = terminalreporter.config.stash[_left]
+    if left:
         terminalreporter.write_line(
             f"{left} heavy tests are left to the shares of other commits (--whole runs all)"
         )
+    if hunts:
+        terminalreporter.write_line(f"{hunts} hunts for unknown faults are left out (--whole runs them)")

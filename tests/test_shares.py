@@ -1,4 +1,4 @@
-"""Heavy tests rotate by commit, and ten commits in a row leave out none."""
+"""Heavy tests rotate by commit, and ten commits in a row leave out none. Hunts are run by ``--whole`` alone."""
 
 from __future__ import annotations
 
@@ -64,21 +64,32 @@ def test_one():
 def test_another():
     pass
 
+@pytest.mark.hunt
+@pytest.mark.rotating
+@pytest.mark.parametrize("number", range(2))
+def test_hunt(number):
+    pass
+
 def test_light():
     pass
 """
 
 
-LEFT = ["heavy tests: share 4 of 0 to 9", "10 heavy tests are left to the shares of other commits"]
+LEFT = [
+    "heavy tests: share 4 of 0 to 9",
+    "10 heavy tests are left to the shares of other commits",
+    "2 hunts for unknown faults are left out",
+]
 
 
 @pytest.mark.parametrize(
     ("workers", "arguments", "ran", "says"),
     [
-        ("0", ["--whole"], 13, ["heavy tests: all"]),
+        ("0", ["--whole"], 15, ["heavy tests: all"]),
         ("0", [], 3, LEFT),
         ("2", [], 3, LEFT),
         ("0", ["test_it.py::test_heavy"], 10, []),
+        ("0", ["test_it.py::test_hunt"], 2, []),
     ],
 )
 def test_a_run_says_which_share_it_is_and_what_it_leaves_out(
@@ -86,7 +97,7 @@ def test_a_run_says_which_share_it_is_and_what_it_leaves_out(
 ):
     (tmp_path / "test_it.py").write_text(PROGRAM)
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["shares"]\n')
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = rotating: heavy\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n rotating: heavy\n hunt: random\n")
     monkeypatch.setenv("EVENTSPOOL_TEST_SHARE", "4")
     monkeypatch.setenv("PYTHONPATH", shares.__file__.rpartition("/")[0])
     command = [sys.executable, "-m", "pytest", "-n", workers, *arguments]
