@@ -11,8 +11,8 @@ it, and where there is no git, share 0 is run.
 A test with the marker ``hunt`` looks at random for faults that no test describes: what it finds depends on the machine and on
 chance, and not on what a commit has changed. So no share has it, and only ``--whole`` runs it.
 
-``--whole`` runs all shares and all hunts, as does ``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test that
-is named by its node id (``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests it has left out.
+``--whole`` runs all shares and all hunts, as does ``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test
+that is named by its node id (``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests it left out.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def share_of_commit() -> int:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--whole``."""
     parser.addoption(
-        "--whole", action="store_true", help="run all of the heavy tests, which rotate by commit, and the hunts"
+        "--whole",
+        action="store_true",
+        help="run all of the heavy tests, which rotate by commit, and the hunts",
     )
 
 

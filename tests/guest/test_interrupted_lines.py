@@ -1,9 +1,10 @@
 """
 Whatever a host's program makes happen at any line of ours: afterwards it is as if the call had been made, or had not.
 
-How, and at which lines, is told in ``guest.interruptions``. To play every round takes hours, so each test here plays for a
-minute at most; its rounds are the same as long as the code is the same. ``EVENTSPOOL_TEST_INTERRUPTIONS=all`` plays all
-rounds, a number there plays for this number of seconds, and ``EVENTSPOOL_TEST_INTERRUPTIONS_SEED`` draws other rounds.
+How, and at which lines, is told in ``guest.interruptions``. To play every round takes hours. Each commit plays a portion of a
+number of rounds that the code alone chooses, so that it fails for what was changed and for nothing else. The hunts, which only
+``--whole`` runs, draw other rounds for a minute each: ``EVENTSPOOL_TEST_INTERRUPTIONS=all`` plays all rounds, a number there
+plays for this number of seconds, and ``EVENTSPOOL_TEST_INTERRUPTIONS_SEED`` draws others.
 """
 
 from __future__ import annotations
@@ -11,29 +12,30 @@ from __future__ import annotations
 import json
 import os
 import threading
-from typing import Any
 
 import pytest
 
 from guest.interruptions.nursery import PATIENCE
-from guest.interruptions.plan import Plan
+from guest.interruptions.plan import FixedPlan, Plan
 from guest.interruptions.points import BY_INSTRUCTION, lines_of
 from guest.interruptions.run import Report, play
 from guest.interruptions.sabotage import VARIABLE
+from guest.interruptions.world import PACE_VARIABLE
 
+PORTIONS = 10
+ROUNDS = 50
+"""Of a portion."""
 SHARE = os.environ.get("EVENTSPOOL_TEST_INTERRUPTIONS", "60")
 SEED = int(os.environ.get("EVENTSPOOL_TEST_INTERRUPTIONS_SEED", "20261201"))
 SLOTS = 2 * (os.cpu_count() or 1) + 1
 """Rounds at a time: they wait more than they work."""
 _ENDLESS = 36_000.0
+_UNHURRIED = {PACE_VARIABLE: "5", PATIENCE: "240"}
+"""A busy machine is no fault of ours: a round waits for longer, and so it takes longer until one is taken to hang."""
 
 
-def play_share(portion: float = 1.0, **how: Any) -> Report:
-    """Play a share of the rounds; fail where something does not hold."""
-    seconds = None if SHARE == "all" else float(SHARE) * portion
-    thread = how.pop("thread")
-    plan = Plan(SEED, lambda role, scenario, backend: (role == "caller") == (thread == "caller"), **how)
-    report = play(plan, seconds=seconds, slots=SLOTS)
+def check(report: Report, *, most_unreached: float) -> None:
+    """Print *report*; fail where something does not hold, or where rounds never came to their point."""
     print("\n".join(report.lines()))
     again = [json.dumps(failure["order"]) for failure in report.failures[:5]]
     words = "\n".join(
@@ -42,39 +44,66 @@ def play_share(portion: float = 1.0, **how: Any) -> Report:
     if report.failures:
         pytest.fail(words)
     assert report.played > 0
-    most = report.played * (0.9 if how.get("storms") else 0.2)
-    assert report.unreached <= most, "too many rounds never came to their point"
-    return report
+    assert report.unreached <= report.played * most_unreached, "too many rounds never came to their point"
 
 
-@pytest.mark.rotating("interruptions")
+def play_portion(portion: int, thread: str) -> None:
+    """Play a portion of the rounds of every commit. What fails must fail again, with nothing beside it."""
+    plan = FixedPlan(
+        lambda role, scenario, backend: (role == "caller") == (thread == "caller"),
+        rounds=ROUNDS,
+        portion=portion,
+        portions=PORTIONS,
+    )
+    report = play(plan, seconds=None, slots=SLOTS, confirm=True, environment=_UNHURRIED)
+    assert report.played == ROUNDS
+    check(report, most_unreached=0.2)
+
+
+@pytest.mark.rotating
 @pytest.mark.alone
 @pytest.mark.torture
 @pytest.mark.slow
-@pytest.mark.timeout(_ENDLESS if SHARE == "all" else float(SHARE) * 2 + 200)
-def test_what_interrupts_the_callers_thread_comes_out_and_leaves_nothing_half_done():
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_what_interrupts_the_callers_thread_comes_out_and_leaves_nothing_half_done(portion):
     """Exceptions, and calls of a handler that interrupts, at lines of every public method, on every backend."""
-    play_share(thread="caller")
+    play_portion(portion, "caller")
 
 
-@pytest.mark.rotating("interruptions")
+@pytest.mark.rotating
+@pytest.mark.alone
+@pytest.mark.torture
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("portion", range(PORTIONS))
+def test_what_happens_at_any_line_of_our_threads_ends_none_and_loses_nothing(portion):
+    """Exceptions, and calls as of destructors, at lines of all our threads, on every backend."""
+    play_portion(portion, "ours")
+
+
+@pytest.mark.hunt
 @pytest.mark.alone
 @pytest.mark.torture
 @pytest.mark.slow
 @pytest.mark.timeout(_ENDLESS if SHARE == "all" else float(SHARE) * 2 + 200)
-def test_what_happens_at_any_line_of_our_threads_ends_none_and_loses_nothing():
-    """Exceptions, a log handler that raises, and destructors, at lines of all our threads, on every backend."""
-    play_share(thread="ours")
+@pytest.mark.parametrize("thread", ["caller", "ours"])
+def test_no_round_that_chance_draws_breaks_a_promise(thread):
+    """A log handler that raises, too, and points that only some pace of the threads comes to."""
+    plan = Plan(SEED, lambda role, scenario, backend: (role == "caller") == (thread == "caller"))
+    check(play(plan, seconds=None if SHARE == "all" else float(SHARE), slots=SLOTS), most_unreached=0.2)
 
 
-@pytest.mark.rotating("interruptions")
+@pytest.mark.hunt
 @pytest.mark.alone
 @pytest.mark.torture
 @pytest.mark.slow
 @pytest.mark.timeout(_ENDLESS if SHARE == "all" else float(SHARE) * 2 + 200)
 def test_time_limits_by_real_signals_come_out_and_leave_nothing_half_done():
     """As of a job's time limit, thousands of times, at whatever instruction the alarm finds."""
-    play_share(0.5, thread="caller", storms=True)
+    plan = Plan(SEED, lambda role, scenario, backend: role == "caller", storms=True)
+    seconds = None if SHARE == "all" else float(SHARE) / 2
+    check(play(plan, seconds=seconds, slots=SLOTS), most_unreached=0.9)
 
 
 # -- the instrument itself -----------------------------------------------------------------------------------------------

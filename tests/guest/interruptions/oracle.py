@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from eventspool import Client, EventSpoolError
 from eventspool._settling.stats import find_imbalances
 from guest.interruptions.points import CALLER, role_of
+from guest.interruptions.world import PACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,11 +27,12 @@ __all__ = ["OVERLOOKED", "Oracle"]
 OVERLOOKED = "INTERRUPTIONS_OVERLOOKED_THREADS"
 """An environment variable: roles, with commas between, whose threads may be left. For hunting while that is known."""
 
-RECOVERY = 12.0
+RECOVERY = 12.0 * PACE
 """Seconds within which everything works again: a thread that ended is replaced within some five."""
-RECOVERY_OF_THE_REST = 3.0
-CLOSE = 6.0
-SLACK = 2.0
+RECOVERY_OF_THE_REST = 3.0 * PACE
+CLOSE = 6.0 * PACE
+SLACK = 2.0 * PACE
+LOCK = 3.0 * PACE
 
 
 class Oracle:
@@ -127,7 +129,7 @@ class Oracle:
 
     def _look_from_outside(self) -> None:
         for file in sorted(Path(self._world.folder).glob("*.db")):
-            connection = sqlite3.connect(file, timeout=3.0, isolation_level=None)
+            connection = sqlite3.connect(file, timeout=LOCK, isolation_level=None)
             try:
                 connection.execute("begin immediate")
                 connection.execute("rollback")
@@ -140,7 +142,7 @@ class Oracle:
                 continue
             descriptor = os.open(file, os.O_RDWR)
             try:
-                if not self._eventually(lambda fd=descriptor: _can_lock(fd), 3.0):
+                if not self._eventually(lambda fd=descriptor: _can_lock(fd), LOCK):
                     self.problems.append(f"others are shut out: {file.name} stays locked")
             finally:
                 os.close(descriptor)
@@ -190,7 +192,7 @@ class Oracle:
     def _check_callbacks(self) -> None:
         journal = self._world.journal
         due = journal.with_callback & journal.accepted
-        self._eventually(lambda: all(journal.called_back[each] for each in due), 3.0)
+        self._eventually(lambda: all(journal.called_back[each] for each in due), RECOVERY_OF_THE_REST)
         if silent := [each for each in due if not journal.called_back[each]]:
             self.problems.append(f"{len(silent)} of {len(due)} callbacks were never called")
         if often := [each for each, times in journal.called_back.items() if times > 1]:
@@ -202,7 +204,7 @@ class Oracle:
         def ours() -> list[str]:
             return [thread.name for thread in threading.enumerate() if role_of(thread) not in overlooked]
 
-        self._eventually(lambda: not ours(), 8.0)
+        self._eventually(lambda: not ours(), 8.0 * PACE)
         if left := ours():
             self.problems.append(f"threads are left when all clients are closed: {sorted(set(left))}")
 

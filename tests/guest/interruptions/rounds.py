@@ -18,7 +18,7 @@ from guest.interruptions.on_callers import ON_CALLERS
 from guest.interruptions.on_ours import ON_OURS
 from guest.interruptions.oracle import Oracle
 from guest.interruptions.points import CALLER, Actor, Point, Recorder, role_of, tracing
-from guest.interruptions.world import World
+from guest.interruptions.world import PACE, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ __all__ = ["KINDS_ON_CALLERS", "KINDS_ON_OURS", "Task", "play", "record", "scena
 
 KINDS_ON_CALLERS = ("error", "stop", "timeout", "track")
 KINDS_ON_OURS = ("error", "stop", "memory", "track", "flush", "close")
-_LONGEST_CALL_WITHIN = 3.0
+_LONGEST_CALL_WITHIN = 3.0 * PACE
 """Seconds, of what a destructor or a handler calls."""
 _LONGEST_STORM = 400
 """Signals; more events than such calls make could not be delivered in the time that the oracle waits."""

@@ -20,7 +20,7 @@ from guest.interruptions.rounds import Task
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from guest.interruptions.plan import Plan
+    from guest.interruptions.plan import FixedPlan, Plan
 
 __all__ = ["Report", "play"]
 
@@ -29,10 +29,18 @@ _TESTS = Path(__file__).parent.parent.parent
 
 
 class Report:
-    """What the rounds of a plan have come to."""
+    """
+    What the rounds of a plan have come to.
 
-    def __init__(self, plan: Plan) -> None:
+    Args:
+        plan: The plan.
+        confirm: Count a failure only where it comes a second time, when nothing else is played. Otherwise this holds only for
+            what took too long.
+    """
+
+    def __init__(self, plan: Plan | FixedPlan, *, confirm: bool = False) -> None:
         self._plan = plan
+        self._confirm = confirm
         self.played = self.held = self.unreached = 0
         self._to_repeat: list[dict[str, Any]] = []
         self.failures: list[dict[str, Any]] = []
@@ -40,11 +48,11 @@ class Report:
 
     def add(self, outcome: dict[str, Any]) -> None:
         """Add one outcome."""
-        if outcome["problems"] and all(re.search(_ABOUT_TIME, each) for each in outcome["problems"]):
-            order = outcome["order"]
-            if not order.get("again"):  # the machine may have been busy
-                self._to_repeat.append({**order, "again": True})
-                return
+        order, problems = outcome["order"], outcome["problems"]
+        is_doubtful = self._confirm or all(re.search(_ABOUT_TIME, each) for each in problems)
+        if problems and is_doubtful and not order.get("again"):  # the machine may have been busy
+            self._to_repeat.append({**order, "again": True})
+            return
         self._plan.note(outcome)
         if outcome["order"].get("record"):
             self.recordings.append(outcome)
@@ -57,9 +65,9 @@ class Report:
         if outcome["status"] == "failed":
             self.failures.append(outcome)
 
-    def next(self) -> dict[str, Any] | None:
-        """Return what is to be played next."""
-        return self._to_repeat.pop() if self._to_repeat else self._plan.next()
+    def next_to_repeat(self) -> dict[str, Any] | None:
+        """Return what is to be played once more, with nothing beside it."""
+        return self._to_repeat.pop() if self._to_repeat else None
 
     def lines(self) -> list[str]:
         """Return the report: coverage by file, then what did not hold, by place."""
@@ -130,10 +138,11 @@ def _nursery(slots: int, environment: dict[str, str]) -> Iterator[subprocess.Pop
 
 
 def play(
-    plan: Plan,
+    plan: Plan | FixedPlan,
     *,
     seconds: float | None,
     slots: int,
+    confirm: bool = False,
     tell: Callable[[dict[str, Any]], object] = lambda outcome: None,
     is_enough: Callable[[Report], bool] = lambda report: False,
     environment: dict[str, str] | None = None,
@@ -145,24 +154,30 @@ def play(
         plan: What to play.
         seconds: Begin none later than this; nothing means until there is none left.
         slots: Rounds at a time. They wait more than they work.
+        confirm: Play each round that has failed again, alone, and count only what fails again.
         tell: Called with every outcome.
         is_enough: Asked after every outcome whether to stop.
         environment: More of it, for the rounds.
     """
-    report, under_way = Report(plan), 0
+    report, under_way = Report(plan, confirm=confirm), 0
     end = None if seconds is None else time.monotonic() + seconds
     with _nursery(slots, environment or {}) as nursery:
         assert nursery.stdin is not None
         assert nursery.stdout is not None
         while True:
-            while under_way < slots + 2 and (end is None or time.monotonic() < end):
-                if (order := report.next()) is None:
+            orders = []
+            while under_way + len(orders) < slots + 2 and (end is None or time.monotonic() < end):
+                if (order := plan.next()) is None:
                     break
+                orders.append(order)
+            if not (under_way or orders):
+                if (order := report.next_to_repeat()) is None:
+                    return report
+                orders = [order]
+            for order in orders:
                 nursery.stdin.write(json.dumps(order) + "\n")
-                nursery.stdin.flush()
-                under_way += 1
-            if not under_way:
-                return report
+            nursery.stdin.flush()
+            under_way += len(orders)
             if not (line := nursery.stdout.readline()):
                 raise RuntimeError("the nursery has ended")
             under_way -= 1

@@ -17,10 +17,13 @@ from eventspool.testing import DataPlane
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["BACKENDS", "DURABLE", "Journal", "World", "engine_of"]
+__all__ = ["BACKENDS", "DURABLE", "PACE", "PACE_VARIABLE", "Journal", "World", "engine_of"]
 
 BACKENDS = ("memory", "sqlite", "sqlite-multi", "redis", "redis-multi", "spill")
 DURABLE = BACKENDS[1:]
+PACE_VARIABLE = "INTERRUPTIONS_PACE"
+"""An environment variable: how many times longer than on a machine that does nothing else everything may take."""
+PACE = float(os.environ.get(PACE_VARIABLE, "1"))
 QUICK: dict[str, Any] = {"backoff_initial": 0.02, "backoff_max": 0.2, "visibility_timeout": 2.0}
 
 
@@ -135,7 +138,7 @@ class World:
         options: dict[str, Any] = {
             "data_plane_url": self.plane.url,
             "flush_interval": 0.02,
-            "timeout": 4.0,
+            "timeout": 4.0 * PACE,
             "on_error": self.journal.on_error,
         }
         if self.is_durable:
@@ -160,7 +163,7 @@ class World:
         """Track one event."""
         return self.journal.call(client, client.track, "u1", event, watched=watched, **more)
 
-    def close(self, client: Any, timeout: float = 5.0) -> None:
+    def close(self, client: Any, timeout: float = 5.0 * PACE) -> None:
         """Close a client of ours."""
         self.closed.add(id(engine_of(client)))  # at whatever moment this is interrupted
         client.close(timeout)
