@@ -42,6 +42,8 @@ _FORK_BUDGET = 0.1
 """Longest, in seconds, that a fork waits for the thread that starts clients."""
 _BEGIN_AFTER = 1.0
 """Seconds after which a client that was only made delivers what its queue holds. A shorter command never does."""
+_PATCH_PATIENCE = 10.0
+"""Seconds for which a program that has imported gevent is expected to let it replace threads."""
 
 
 class _Closing(Protocol):
@@ -109,18 +111,29 @@ def call_soon(call: Callable[..., object], *args: object) -> None:
 
 
 def begin_later(client: Guest) -> None:
-    """Have *client* deliver what its queue holds in a second, should the host still hold it then."""
+    """
+    Have *client* deliver what its queue holds in a second, should the host still hold it then.
+
+    A start amid which gevent replaces threads never ends: half of the client's threads would be green ones that wait for the
+    other half without letting it go on, and with them every green thread of the host. So a program that has imported gevent is
+    given time to replace threads, and where it has done so the first event begins.
+    """
     made = weakref.ref(client)
+    if _starts.is_outdated:
+        _forget_starts()
+    starts, latest = _starts, time.monotonic() + _PATCH_PATIENCE
 
     def begin() -> None:
         client = made()
-        if client is not None and not _exiting:
+        if client is None or _exiting or starts.is_outdated:
+            return
+        if "gevent" in sys.modules and time.monotonic() < latest:
+            starts.submit_at(time.monotonic() + _BEGIN_AFTER, begin)
+        else:
             client.begin_unasked()
 
-    if _starts.is_outdated:
-        _forget_starts()
     with contextlib.suppress(NoThread):  # the first event begins
-        _starts.submit_at(time.monotonic() + _BEGIN_AFTER, begin)
+        starts.submit_at(time.monotonic() + _BEGIN_AFTER, begin)
 
 
 def _forget_starts() -> None:
