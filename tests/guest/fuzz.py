@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CALLS_PER_BATCH = 500
-HANG_SECONDS = 30.0
+HANG_SECONDS = 150.0
 METHODS = {
     "track": ("user_id", "event", "properties"),
     "identify": ("user_id", "traits"),
@@ -124,7 +124,7 @@ class Fuzzer:
     def flush(self) -> None:
         """Let the data plane catch up."""
         for client in (self._plain, self._strict, self._slow):
-            client.flush(timeout=60)
+            client.flush(timeout=200)
 
     def finish(self) -> dict[str, Any]:
         """Close, and return the counts as they were made and as the clients made them."""
@@ -132,7 +132,7 @@ class Fuzzer:
         gc.disable()
         clients = (self._plain, self._strict, self._slow)
         for client in clients:
-            client.close(60)
+            client.close(200)
         stats = [client.stats() for client in clients]
         return {
             "calls": self.accepted + self.refused + self.raised,
@@ -159,7 +159,7 @@ def main(url: str, key: str, seed: str, calls: str, batch: str, folder: str = ""
         fuzzer.run(number)
         if number % 40 == 39:
             fuzzer.flush()
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(620, exit=True)
     print(json.dumps(fuzzer.finish()))
 
 

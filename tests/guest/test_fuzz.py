@@ -23,7 +23,7 @@ CALLS = int(os.environ.get("EVENTSPOOL_FUZZ_CALLS", "100000"))
 SEED = int(os.environ.get("EVENTSPOOL_FUZZ_SEED", "20261124"))
 BATCH = os.environ.get("EVENTSPOOL_FUZZ_BATCH", "")
 STORES = ["memory", "sqlite"] if BATCH else [*["memory", "memory", "sqlite"] * 3, "memory"]
-LONGEST = 1.0
+LONGEST = 3.0
 """Seconds of the calling thread's processor, which a busy machine does not stretch as it does the clock's."""
 _TESTS = Path(__file__).parent.parent
 
@@ -40,7 +40,7 @@ def patient_plane():
 
 @pytest.mark.rotating
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("portion", "store"), list(enumerate(STORES)))
 def test_no_call_lets_an_exception_out_or_hangs_and_each_is_counted(patient_plane, tmp_path, portion, store):
     """In a process of its own; whatever was accepted, the data plane takes."""
@@ -64,7 +64,7 @@ def test_no_call_lets_an_exception_out_or_hangs_and_each_is_counted(patient_plan
         },  # coverage would take longer than a million calls
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
         check=False,
     )
     last = result.stdout.splitlines()[-1:]

@@ -254,7 +254,7 @@ def test_a_log_handler_that_tracks_durably_waits_no_longer_than_any_caller(plane
         persistence=f"unix://{tmp_path}/nobody",
         spill=f"sqlite:///{tmp_path}/spill.db",
         durability="persisted",
-        timeout=10.0,
+        timeout=PATIENCE,
     )
     root, handler = logging.getLogger(), Tracking(client)
     root.addHandler(handler)
@@ -264,7 +264,7 @@ def test_a_log_handler_that_tracks_durably_waits_no_longer_than_any_caller(plane
         took = time.monotonic() - began
     finally:
         root.removeHandler(handler)
-    assert took < 6.0  # a second of outage, then the file; the machine may be busy
+    assert took < PATIENCE / 2  # a second of outage, then the file
     client.close(1.0)
 
 
@@ -286,5 +286,5 @@ config = {"version": 1, "handlers": {"h": {"()": "mine.Handler"}}, "root": {"han
 logging.config.dictConfig(config)
 logging.getLogger().handlers[0].client.close(10)
 """
-    run_python(code, plane.url, plane.write_key, str(tmp_path / "spill.db"), timeout=30.0)
+    run_python(code, plane.url, plane.write_key, str(tmp_path / "spill.db"))
     assert plane.stats().unique == 1

@@ -189,7 +189,9 @@ def test_celerys_prefork_workers_deliver_what_they_accepted(plane, store, log, b
         args = ["-A", "guest.celery_app", "worker", "--pool", "prefork", "--concurrency", "2"]
         args += ["--max-tasks-per-child", "10", "--without-mingle", "--loglevel", "warning"]
         with running("celery", *args, env=env, log=log) as process:
-            subprocess.run([sys.executable, "-m", "guest.celery_app", "120"], env=env, check=True, timeout=30)
+            subprocess.run(
+                [sys.executable, "-m", "guest.celery_app", "120"], env=env, check=True, timeout=100
+            )
             journal.await_accepted(book, 46)
             assert stop(process, log) == 0, log.read_text()
     assert len(set(journal.read(book).values())) >= 4, "the parent, two workers, and their successors"

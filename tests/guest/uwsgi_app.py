@@ -15,7 +15,7 @@ from guest import journal
 client = journal.new_client(**json.loads(os.environ["GUEST_OPTIONS"]))
 if os.environ["GUEST_AT_BOOT"] == "used":
     journal.track(client, "Loaded")
-    assert not client.flush(until=os.environ["GUEST_UNTIL"], timeout=20.0).pending
+    assert not client.flush(until=os.environ["GUEST_UNTIL"], timeout=50.0).pending
     if (
         not uwsgi.worker_id()
     ):  # the master, which forks next; a worker's threads rest only when the others' do
