@@ -12,6 +12,7 @@ import traceback
 import pytest
 
 from e2e.programs.quiet import fork_past_python
+from eventspool._guest import importing as _importing
 from eventspool._guest import process as _process
 from eventspool._guest.importing import importing
 from eventspool._guest.process import before_fork, begin_in_child, here, is_forking, make_mark, register
@@ -189,7 +190,23 @@ def test_message_ids_of_children_forked_past_python_differ():
 # -- imports and forks ----------------------------------------------------------------------------------------------------
 
 
-def test_a_fork_waits_for_who_imports_but_not_for_ever():
+@pytest.fixture
+def be_patient(monkeypatch):
+    """Have forks and imports wait for each other for so many seconds."""
+
+    def be_patient(seconds):
+        for module, name in (
+            (_process, "FORK_PATIENCE"),
+            (_process, "_HOOKS_PATIENCE"),
+            (_importing, "FORK_PATIENCE"),
+        ):
+            monkeypatch.setattr(module, name, seconds)
+
+    return be_patient
+
+
+@pytest.mark.parametrize("is_quick", [True, False], ids=["it is over", "for ever"])
+def test_a_fork_waits_for_who_imports_but_not_for_ever(be_patient, is_quick):
     release, entered, noted = threading.Event(), threading.Event(), []
 
     def hold():
@@ -198,26 +215,24 @@ def test_a_fork_waits_for_who_imports_but_not_for_ever():
             release.wait(PATIENCE)
             noted.append("imported")
 
+    be_patient(PATIENCE if is_quick else 0.2)
     before_fork(lambda _deadline: noted.append("forks"))
     try:
-        for is_quick in (True, False):
-            release.clear()
-            entered.clear()
-            thread = threading.Thread(target=hold)
-            thread.start()
-            assert entered.wait(PATIENCE)
-            timer = threading.Timer(0.1, release.set)
-            if is_quick:
-                timer.start()
-            run_in_child(lambda: None)
-            release.set()
-            thread.join()
+        thread = threading.Thread(target=hold)
+        thread.start()
+        assert entered.wait(PATIENCE)
+        if is_quick:
+            threading.Timer(0.1, release.set).start()
+        run_in_child(lambda: None)
+        release.set()
+        thread.join()
     finally:
         _process._before.pop()
-    assert noted == ["imported", "forks", "forks", "imported"]
+    assert noted == (["imported", "forks"] if is_quick else ["forks", "imported"])
 
 
-def test_who_imports_waits_for_a_fork_but_not_for_ever():
+@pytest.mark.parametrize("is_quick", [True, False], ids=["it is over", "for ever"])
+def test_who_imports_waits_for_a_fork_but_not_for_ever(be_patient, is_quick):
     forking, over = threading.Event(), threading.Event()
 
     def fork():
@@ -226,28 +241,27 @@ def test_who_imports_waits_for_a_fork_but_not_for_ever():
         over.wait(PATIENCE)
         _process._after_fork()
 
-    for is_quick in (True, False):
-        forking.clear()
-        over.clear()
-        thread = threading.Thread(target=fork)
-        thread.start()
-        assert forking.wait(PATIENCE)
+    be_patient(PATIENCE if is_quick else 0.2)
+    thread = threading.Thread(target=fork)
+    thread.start()
+    assert forking.wait(PATIENCE)
+    if is_quick:
         assert is_forking()
-        timer = threading.Timer(0.1, over.set)
-        if is_quick:
-            timer.start()
+        threading.Timer(0.1, over.set).start()
+    with importing:
+        assert over.is_set() == is_quick
         with importing:
-            assert over.is_set() == is_quick
-            with importing:
-                pass
-        over.set()
-        thread.join()
+            pass
+    over.set()
+    thread.join()
     assert not is_forking()
 
 
-def test_a_fork_amid_an_import_of_its_own_thread_does_not_wait():
+def test_a_fork_amid_an_import_of_its_own_thread_does_not_wait(be_patient):
+    """A fork that waited would do so until its patience is over: here so long that no busy machine takes as long."""
+    be_patient(2 * PATIENCE)
     began = time.monotonic()
     with importing:
         run_in_child(lambda: None)
-    assert time.monotonic() - began < _process.FORK_PATIENCE
+    assert time.monotonic() - began < 2 * PATIENCE
     assert importing._threads == []
