@@ -86,7 +86,8 @@ def test_an_empty_list_names_the_reason_that_it_is_narrowed_to(
     monkeypatch.setattr(queue, "failed_reasons", lambda: counted)  # where much failed, it is counted seldom
     site: Site = serve(create_app(queue, token=TOKEN))
     page = visit(f"{site.url}#/failures")
-    assert queue.retry_failed(reason="rejected") == 1
+    retried = site.post("/api/retry", {"state": "failed", "reason": "rejected"})  # so that the list is asked anew
+    assert retried.json == {"retried": 1}
     page.locator(".group-pick", has_text="rejected").click()
     page.get_by_text("No job with “rejected” here").wait_for()
     assert page.get_by_text("Nothing failed").count() == 0
@@ -94,6 +95,39 @@ def test_an_empty_list_names_the_reason_that_it_is_narrowed_to(
     page.get_by_role("button", name="Show all reasons").click()
 
     expect(page.locator(".jobs .job")).to_have_count(1)
+
+
+def test_an_older_answer_is_not_drawn_over_a_newer_one(serve, queue, fail, visit):
+    """The list is asked for and its answer is on its way; meanwhile another page retries, and the list is asked for anew."""
+    fail("rejected", b"{}")
+    fail("max_attempts", b"{}")
+    site: Site = serve(create_app(queue, token=TOKEN))
+    page = visit(site.url)
+    page.get_by_role("link", name=re.compile("^Failed")).wait_for()
+    held = []
+
+    def hold(route):
+        held.append((route, route.fetch()))
+        if len(held) == 2:
+            answer(1)  # the ones that follow are answered by nothing, so that none of them mends what is drawn
+
+    def answer(number):
+        route, response = held[number]
+        route.fulfill(response=response)
+
+    page.route("**/api/jobs?*", hold)
+    page.keyboard.press("2")
+    page.get_by_role("heading", name="Failures and retries").wait_for()
+    while not held:
+        page.wait_for_timeout(10)
+    assert site.post("/api/retry", {"state": "failed", "reason": "rejected"}).json == {"retried": 1}
+    page.keyboard.press("1")
+    page.keyboard.press("2")
+    expect(page.locator(".jobs .job")).to_have_count(1)
+    with page.expect_event("requestfinished", lambda request: request == held[0][0].request):
+        answer(0)
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 100))")
+    assert page.locator(".jobs .job").count() == 1
 
 
 def test_the_dialog_hides_nothing_of_a_reason_and_purges_an_open_job_that_is_not_listed(

@@ -35,6 +35,16 @@ export const get = (path, parameters = {}) => json(query(path, parameters));
 
 export const post = (path, body = {}) => json(path, posted(body));
 
+// For looks that may overlap. Each begins with a call, and asks what that returned whether no later one has begun since:
+// an older answer may arrive after a newer one, and drawing it would show what is no longer so.
+export function inTurn() {
+  let latest = 0;
+  return () => {
+    const mine = (latest += 1);
+    return () => mine === latest;
+  };
+}
+
 export function exportLink({ state, reason, ids }) {
   const parameters = new URLSearchParams({ state });
   if (reason !== undefined) parameters.append("reason", reason);

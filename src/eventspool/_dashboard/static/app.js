@@ -1,6 +1,6 @@
 // The frame: which page is shown, the one look a second, and the keyboard.
 
-import { get } from "./api.js";
+import { get, inTurn } from "./api.js";
 import { h, icon, setClass, setText, show } from "./dom.js";
 import { count } from "./format.js";
 import { eventsPage } from "./events.js";
@@ -22,6 +22,7 @@ const main = document.getElementById("main");
 const links = new Map();
 let current = null;
 let timer = 0;
+const begin = inTurn();
 
 function buildNav() {
   const nav = document.getElementById("nav");
@@ -59,15 +60,18 @@ function route() {
 
 async function look() {
   clearTimeout(timer);
+  const isLatest = begin();
   try {
     const since = state.samples.at(-1)?.at ?? 0;
     const overview = await get("overview", { since });
+    if (!isLatest()) return;
     const samples = overview.samples.filter((sample) => sample.at > since);
     state.samples = [...state.samples, ...samples].slice(-KEPT);
     state.overview = overview;
     state.skew = Date.now() / 1000 - overview.now;
     state.error = null;
   } catch (error) {
+    if (!isLatest()) return;
     state.error = error;
   }
   drawFrame();

@@ -1,6 +1,6 @@
 // Events: what arrives at the local data plane, the life of each event, and faults on demand.
 
-import { get, post } from "./api.js";
+import { get, inTurn, post } from "./api.js";
 import { copy, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
 import { count, counted, latency, moment, statusLevel } from "./format.js";
 import { jsonView } from "./json.js";
@@ -28,6 +28,7 @@ function emptyWithout() {
 
 export function eventsPage() {
   const view = { events: [], open: null, live: true, readOnly: true, known: false };
+  const begin = inTurn();
   let timer = 0;
   let active = false;
   const shell = h("div", {});
@@ -53,15 +54,16 @@ export function eventsPage() {
   async function load() {
     clearTimeout(timer);
     if (!active) return;
+    const isLatest = begin();
     const asked = search.value;
     try {
       const answer = await get("inbox", { search: asked });
-      if (asked === search.value) {
-        drawStats(answer.stats);
-        if (view.live || asked !== view.searched) draw(answer.events, asked);
-        show(problem, false);
-      }
+      if (!isLatest()) return;
+      drawStats(answer.stats);
+      if (view.live || asked !== view.searched) draw(answer.events, asked);
+      show(problem, false);
     } catch (error) {
+      if (!isLatest()) return;
       setText(problem, error.status === 502 ? "The local data plane does not answer. It may be in an outage, or not be running." : error.message);
       show(problem, true);
     }

@@ -1,6 +1,6 @@
 // Failures: what failed for good and why, what is being retried and when; and what to do about it.
 
-import { exportLink, get, portions, post, save } from "./api.js";
+import { exportLink, get, inTurn, portions, post, save } from "./api.js";
 import { confirmTyped, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
 import { age, bytes, count, counted, moment } from "./format.js";
 import { jsonView } from "./json.js";
@@ -23,6 +23,7 @@ const JOBS_EVERY = 2000;
 
 export function failuresPage({ refresh }) {
   const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true };
+  const begin = inTurn();
   let timer = 0;
   let active = false;
 
@@ -86,7 +87,7 @@ export function failuresPage({ refresh }) {
 
   async function load() {
     clearTimeout(timer);
-    const asked = `${view.tab} ${view.reason}`;
+    const isLatest = begin();
     try {
       const answer = await get("jobs", { state: view.tab, reason: view.reason, limit: view.limit });
       // With a reason, one answer may have looked through many jobs and found few: "Show more" goes on from there.
@@ -96,7 +97,7 @@ export function failuresPage({ refresh }) {
         answer.jobs.push(...found.jobs);
         answer.next = found.next;
       }
-      if (asked !== `${view.tab} ${view.reason}`) return;
+      if (!isLatest()) return;
       // Its group is gone, and with it the button that would show the others again.
       if (view.reason !== null && !answer.reasons.some((group) => group.reason === view.reason)) {
         await pickReason(null);
@@ -111,6 +112,7 @@ export function failuresPage({ refresh }) {
       drawGroups(answer.reasons);
       drawJobs();
     } catch (error) {
+      if (!isLatest()) return;
       setText(problem, error.message);
       show(problem, true);
     }
