@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,9 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 30.0
+"""Seconds for what a page shows within two, where the machine is not busy."""
+expect.set_options(timeout=PATIENCE * 1000)
 DESK, PHONE, DARK = "desk", "phone", "dark"
 WINDOWS: dict[str, dict[str, Any]] = {
     DESK: {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"},
@@ -65,7 +68,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def visit(url: str, window: str = DESK, expected: str | None = None) -> Page:
         context = browser.new_context(**WINDOWS[window])
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(PATIENCE * 1000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(f"{window}: {error}"))

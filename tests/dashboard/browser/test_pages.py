@@ -193,7 +193,7 @@ def test_a_retry_counts_down_and_can_be_had_at_once(serve, enqueue, queue, opts,
     backend = create_backend(opts)
     backend.open()
     jobs = backend.claim("t", limit=4, visibility_timeout=60).jobs
-    retries = [Settlement(job.id, SettlementKind.RETRY, delay=40.0 + 700 * n) for n, job in enumerate(jobs)]
+    retries = [Settlement(job.id, SettlementKind.RETRY, delay=55.0 + 700 * n) for n, job in enumerate(jobs)]
     assert backend.settle("t", retries) == [True] * 4
     backend.close()
     site: Site = serve(create_app(queue, token=TOKEN, name="orders", dataplane=plane.url))
@@ -203,7 +203,8 @@ def test_a_retry_counts_down_and_can_be_had_at_once(serve, enqueue, queue, opts,
     when = page.locator(".job-when").first
     expect(when).to_have_text(re.compile(r"in \d\d s"))
     left = int(when.inner_text().split()[1])
-    expect(when).to_have_text(f"in {left - 2} s")
+    sooner = "|".join(map(str, range(left - 1)))  # a busy browser does not draw each second
+    expect(when).to_have_text(re.compile(rf"^in ({sooner}) s$"))
     page.locator(".job", has_text="1 failed attempt").first.click()
     page.locator(".detail .json", has_text="Event 0").wait_for()
     picture("retrying", {DESK: page})
