@@ -38,6 +38,11 @@ _RESCUE_AFTER = 2.0
 """Seconds of a close, at most half of it, after which a commit that hangs is no longer waited for."""
 _LOG_BUDGET = 0.5
 """Longest wait, in seconds, for the lines that say what was lost."""
+_LATE_BUDGET = 2.0
+"""
+Longest wait, in seconds, for another thread's close that is late. It stores until its deadline and then says what is lost, so
+an exit that waited until that moment only would end the process before.
+"""
 _POLL = 0.05
 """Seconds after which a close that waits looks whether it is to be quicker."""
 
@@ -120,10 +125,12 @@ class Closing:
             self._waiter.cut_short()
 
     def await_end(self, deadline: float) -> None:
-        """Wait for the thread that does it."""
+        """Wait for the thread that does it: until *deadline*, and a little beyond where it was to be over by then, too."""
         under_way = self._under_way
-        if under_way is not None:
-            under_way.wait(max(deadline - time.monotonic(), 0.0))
+        if under_way is None or under_way.wait(max(deadline - time.monotonic(), 0.0)):
+            return
+        if self._deadline <= deadline:
+            under_way.wait(_LATE_BUDGET)
 
     def _left(self, kept: float = 0.0) -> float:
         return max(self._deadline - time.monotonic() - kept, 0.0)

@@ -9,6 +9,7 @@ import pytest
 
 from e2e.harness import PATIENCE, Calls, eventually, run_python
 from eventspool import Client, open_queue
+from eventspool._closing import Closing
 
 CLIENTS = 5
 EVENTS = 12
@@ -62,6 +63,26 @@ def test_a_short_close_gives_up_when_the_queue_has_refused(plane, tmp_path):
     client.close(0.05)
     assert time.monotonic() - began < 15.0
     assert client.stats().lost == 1
+
+
+def test_a_close_that_another_thread_does_and_is_late_with_is_waited_for(plane, tmp_path, monkeypatch):
+    """It says what is lost after its deadline; an exit that waits for it no longer than that would end it before."""
+    client = Client(plane.write_key, data_plane_url=plane.url, persistence=f"unix://{tmp_path}/nobody")
+    client.track("u1", "E")
+    leaving, give_back = threading.Event(), Closing.give_back
+
+    def give_back_late(closing):
+        leaving.set()
+        time.sleep(0.5)
+        give_back(closing)
+
+    monkeypatch.setattr(Closing, "give_back", give_back_late)
+    first = threading.Thread(target=client.close, args=(0.0,))
+    first.start()
+    assert leaving.wait(PATIENCE)
+    client.close(0.0)
+    assert client.stats().lost == 1
+    first.join(PATIENCE)
 
 
 @pytest.mark.parametrize("kind", ["unix://{}/nobody", "redis://127.0.0.1:9/0"])

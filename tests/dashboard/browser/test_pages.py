@@ -86,7 +86,9 @@ def test_an_empty_list_names_the_reason_that_it_is_narrowed_to(
     monkeypatch.setattr(queue, "failed_reasons", lambda: counted)  # where much failed, it is counted seldom
     site: Site = serve(create_app(queue, token=TOKEN))
     page = visit(f"{site.url}#/failures")
-    retried = site.post("/api/retry", {"state": "failed", "reason": "rejected"})  # so that the list is asked anew
+    retried = site.post(
+        "/api/retry", {"state": "failed", "reason": "rejected"}
+    )  # so that the list is asked anew
     assert retried.json == {"retried": 1}
     page.locator(".group-pick", has_text="rejected").click()
     page.get_by_text("No job with “rejected” here").wait_for()
@@ -109,7 +111,9 @@ def test_an_older_answer_is_not_drawn_over_a_newer_one(serve, queue, fail, visit
     def hold(route):
         held.append((route, route.fetch()))
         if len(held) == 2:
-            answer(1)  # the ones that follow are answered by nothing, so that none of them mends what is drawn
+            answer(
+                1
+            )  # the ones that follow are answered by nothing, so that none of them mends what is drawn
 
     def answer(number):
         route, response = held[number]
