@@ -12,6 +12,8 @@ from eventspool._config import ClientOpts
 from eventspool._delivery.transport import HTTPTransport
 
 WRITE_KEY = "write-key-that-is-secret"
+PATIENCE = 30.0
+"""Seconds for what takes none where the machine is not busy."""
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n" + b'{"ok":true}'
 
 
@@ -69,7 +71,7 @@ class Connection:
 
     def wait(self):
         """Do nothing until the client goes or the test ends."""
-        self._server.stopping.wait(30.0)
+        self._server.stopping.wait(100.0)
 
 
 class Server:
@@ -144,7 +146,7 @@ def transport(monkeypatch):
         monkeypatch.delenv(name.upper(), raising=False)
     with contextlib.ExitStack() as stack:
 
-        def make(url, *, timeout=5.0, **options):
+        def make(url, *, timeout=PATIENCE, **options):
             opts = ClientOpts(write_key=WRITE_KEY, data_plane_url=url, timeout=timeout, **options)
             transport = HTTPTransport(opts)
             stack.callback(transport.close)

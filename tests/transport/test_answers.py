@@ -220,9 +220,9 @@ def test_of_an_answer_that_takes_nothing_only_the_beginning_is_kept(serve, trans
 def test_a_status_counts_although_the_rest_of_a_refusal_never_comes(serve, transport, status, then):
     server = serve(_answering(_sized(b"x" * 100, f"{status} No", "Retry-After: 7\r\n")[:-50], then=then))
     began = time.monotonic()
-    result = transport(server.url, timeout=30.0).send(b"{}", gzip=False)
+    result = transport(server.url, timeout=90.0).send(b"{}", gzip=False)
     assert (result.status, result.error, result.retry_after) == (status, "", 7.0)
-    assert time.monotonic() - began < 10.0, (
+    assert time.monotonic() - began < 60.0, (
         "the status says enough: nobody waits for the text until the deadline"
     )
 
@@ -355,7 +355,7 @@ def test_an_interim_answer_never_stands_in_for_the_next_requests_answer(serve, t
             connection.send(_sized(b"", "401 Unauthorized"))  # that of the first request
 
     server = serve(script)
-    sender = transport(server.url, timeout=1.0)
+    sender = transport(server.url, timeout=2.0)
     statuses = {sender.send(b"{}", gzip=False).status for _ in range(2)}
     assert 401 not in statuses
     assert len(server.connections) == 2

@@ -12,7 +12,7 @@ import pytest
 
 from eventspool import __version__
 
-from .conftest import OK, WRITE_KEY
+from .conftest import OK, PATIENCE, WRITE_KEY
 
 
 def _login(text):
@@ -70,7 +70,7 @@ def test_threads_do_not_share_a_connection_at_the_same_time(serve, transport):
 
     def script(connection):
         while connection.request():
-            together.wait(5.0)
+            together.wait(PATIENCE)
             connection.send(OK)
 
     server = serve(script)
@@ -84,7 +84,7 @@ def test_threads_do_not_share_a_connection_at_the_same_time(serve, transport):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10.0)
+        thread.join(PATIENCE)
     assert [results.get_nowait() for _ in range(20)] == [200] * 20
     assert len(server.connections) == 4
 
@@ -137,7 +137,7 @@ def test_a_server_that_speaks_unasked_gets_no_request_on_that_connection(serve, 
         connection.request()
         connection.send(OK)
         if connection.number == 1:
-            read.wait(5.0)
+            read.wait(PATIENCE)
             connection.send(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
             spoke.set()
             connection.wait()
@@ -146,7 +146,7 @@ def test_a_server_that_speaks_unasked_gets_no_request_on_that_connection(serve, 
     sender = transport(server.url)
     assert sender.send(b"{}", gzip=False).status == 200
     read.set()
-    assert spoke.wait(5.0)
+    assert spoke.wait(PATIENCE)
     assert sender.send(b"{}", gzip=False).status == 200
     assert [number for number, _, _ in server.requests] == [1, 2]
 
@@ -161,7 +161,7 @@ def test_closing_ends_the_idle_connections(serve, transport):
     sender = transport(serve(script).url)
     sender.send(b"{}", gzip=False)
     sender.close()
-    assert gone.wait(5.0)
+    assert gone.wait(PATIENCE)
     sender.close()
 
 
@@ -172,7 +172,7 @@ def test_a_request_that_ends_after_closing_leaves_no_connection(serve, transport
     def script(connection):
         connection.request()
         asked.set()
-        closed.wait(5.0)
+        closed.wait(PATIENCE)
         connection.send(OK)
         if connection.request() is None:
             gone.set()
@@ -181,12 +181,12 @@ def test_a_request_that_ends_after_closing_leaves_no_connection(serve, transport
     results = []
     thread = threading.Thread(target=lambda: results.append(sender.send(b"{}", gzip=False)))
     thread.start()
-    assert asked.wait(5.0)
+    assert asked.wait(PATIENCE)
     sender.close()
     closed.set()
-    thread.join(5.0)
+    thread.join(PATIENCE)
     assert [result.status for result in results] == [200]
-    assert gone.wait(5.0)
+    assert gone.wait(PATIENCE)
 
 
 def test_plain_http_goes_through_the_proxy_with_the_whole_url(serve, transport, monkeypatch):

