@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["every_event_is_somewhere", "find_lies"]
 
-_PATIENCE = 3.0
+_PATIENCE = 30.0
 
 _clients: list[Client] = []
 """Those that the test has made. Weak references would lose the ones that its function alone held."""

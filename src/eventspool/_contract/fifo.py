@@ -22,6 +22,7 @@ from eventspool._contract.tools import (
     new_job,
     new_jobs,
     release,
+    renew_in_time,
     retry,
 )
 from eventspool._job import CommitResult
@@ -190,9 +191,8 @@ class FIFOContract:
 
     def test_fifo_renewing_keeps_the_queue(self, fifo: Backend, standby: Backend) -> None:
         fifo.commit(new_jobs(2))
-        [head] = claim_soon(fifo, "t", visibility_timeout=2 * SHORT)
-        assert fifo.renew("t", [head.id], visibility_timeout=LONG) == set()
-        deadline = time.monotonic() + 4 * SHORT
+        [head], moment = renew_in_time(fifo, "t", visibility_timeout=LONG)
+        deadline = time.monotonic() + 3 * moment
         while time.monotonic() < deadline:
             assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
         assert fifo.settle("t", [release(head.id)]) == [True]
