@@ -208,7 +208,7 @@ def test_an_event_that_slips_in_at_the_end_is_taken_or_refused_but_never_forgott
             thread.start()
         left = buffer.end()
         for thread in threads:
-            thread.join(5.0)
+            thread.join(30.0)
         assert sum(accepted) == len(left.events) == buffer.waiting
         buffer.forget(left)
         assert buffer.waiting == 0
@@ -266,16 +266,16 @@ def test_a_wake_up_from_another_thread_is_not_missed(delay_alarm):
             buffer.put(b"x")
             if delay_alarm:
                 buffer.alarm()
-            handed.acquire(timeout=5.0)
+            handed.acquire(timeout=30.0)
 
     producer = threading.Thread(target=produce)
     producer.start()
     while seen < rounds:
-        assert buffer.await_trigger(5.0), "slept through an event"
+        assert buffer.await_trigger(30.0), "slept through an event"
         if buffer.arm(1):
             count = len(_take(buffer).events)
             seen += count
             buffer.release(count)
             for _ in range(count):
                 handed.release()
-    producer.join(5.0)
+    producer.join(30.0)

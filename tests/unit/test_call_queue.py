@@ -24,7 +24,7 @@ def callbacks(failures):
 
 
 def until(condition):
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -39,7 +39,7 @@ def test_calls_run_in_order_off_the_callers_thread(callbacks):
     seen = []
     for i in range(100):
         callbacks.submit(lambda i: seen.append((i, threading.current_thread().name)), i)
-    callbacks.drain(5.0)
+    callbacks.drain(30.0)
     assert seen == [(i, "eventspool-callbacks") for i in range(100)]
 
 
@@ -53,7 +53,7 @@ def test_whatever_a_callback_raises_the_next_one_runs(callbacks, failures, error
     ran = threading.Event()
     callbacks.submit(burst)
     callbacks.submit(ran.set)
-    assert ran.wait(5.0)
+    assert ran.wait(30.0)
     assert [type(failure) for failure in failures] == [error]
 
 
@@ -64,7 +64,7 @@ def test_what_is_told_of_a_failure_may_raise_as_well(failures):
     callbacks, ran = CallQueue("callbacks", burst), threading.Event()
     callbacks.submit(burst)
     callbacks.submit(ran.set)
-    assert ran.wait(5.0)
+    assert ran.wait(30.0)
 
 
 def test_the_thread_ends_where_there_is_nothing_to_do_and_comes_again(callbacks):
@@ -86,7 +86,7 @@ def test_no_call_is_forgotten_while_the_thread_ends(callbacks):
     for number in range(300):
         callbacks.submit(ran.append, number)
         time.sleep(0.0005 * (number % 3))  # so that some come just as the thread ends
-    assert callbacks.drain(5.0)
+    assert callbacks.drain(30.0)
     assert ran == list(range(300))
 
 
@@ -104,9 +104,9 @@ def test_drain_gives_up_on_a_slow_callback_at_its_timeout(callbacks):
     callbacks.submit(release.wait)
     began = time.monotonic()
     callbacks.drain(0.05)
-    assert 0.04 < time.monotonic() - began < 2.0
+    assert 0.04 < time.monotonic() - began < 30.0
     release.set()
-    callbacks.drain(5.0)
+    callbacks.drain(30.0)
     assert callbacks.backlog == 0
 
 
@@ -118,7 +118,7 @@ def test_a_callback_may_drain_and_submit(callbacks):
         callbacks.drain(60.0)
 
     callbacks.submit(inner)
-    assert done.wait(5.0)
+    assert done.wait(30.0)
 
 
 def test_where_no_thread_can_start_drain_runs_the_calls(callbacks, monkeypatch):
@@ -140,7 +140,7 @@ def test_what_is_no_function_fails_as_a_call_does_and_the_next_one_runs(callback
     ran = threading.Event()
     callbacks.submit("no function")
     callbacks.submit(ran.set)
-    assert ran.wait(5.0)
+    assert ran.wait(30.0)
     assert [type(failure) for failure in failures] == [TypeError]
 
 
@@ -148,7 +148,7 @@ def test_a_call_that_finds_some_other_queue_empty_fails_like_any_other(callbacks
     calls = []
     callbacks.submit(queue.SimpleQueue().get_nowait)
     callbacks.submit(calls.append, 1)
-    assert callbacks.drain(5.0)
+    assert callbacks.drain(30.0)
     assert [type(failure) for failure in failures] == [queue.Empty]
     assert calls == [1]
 

@@ -446,7 +446,7 @@ def track(world):
     loop.start()
     yield lambda text: buffer.put(b'"%s"' % text.encode())
     flusher.stop()
-    loop.join(5)
+    loop.join(30)
 
 
 def events_of(queue):

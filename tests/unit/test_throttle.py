@@ -58,5 +58,5 @@ def test_of_many_threads_one_writes(throttle, caplog, clock):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5.0)
+        thread.join(30.0)
     assert caplog.messages == ["down"]
