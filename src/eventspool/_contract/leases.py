@@ -54,23 +54,6 @@ class LeaseContract:
         assert len(backend.claim("t", limit=3, visibility_timeout=LONG).jobs) == 3
         assert len(backend.claim("t", limit=3, visibility_timeout=LONG).jobs) == 2
 
-    def test_a_claim_keeps_to_its_bytes_and_says_that_more_is_due(self, backend: Backend) -> None:
-        self._claim_within_bytes(backend)
-
-    def test_a_claim_in_order_keeps_to_its_bytes_and_says_that_more_is_due(self, fifo: Backend) -> None:
-        self._claim_within_bytes(fifo)
-
-    def _claim_within_bytes(self, queue: Backend) -> None:
-        jobs = [new_job(filling="x" * 1000) for _ in range(4)]
-        queue.commit(jobs)
-        claim = queue.claim("t", limit=9, max_bytes=int(2.5 * len(jobs[0].payload)), visibility_timeout=LONG)
-        assert (ids_of(claim.jobs), claim.wait) == (ids_of(jobs[:2]), 0.0)
-        queue.ack(ids_of(jobs[:2]))
-        claim = queue.claim("t", limit=9, max_bytes=1, visibility_timeout=LONG)
-        assert (ids_of(claim.jobs), claim.wait) == ([jobs[2].id], 0.0), "one job, however large"
-        queue.ack([jobs[2].id])
-        assert ids_of(queue.claim("t", limit=9, max_bytes=1, visibility_timeout=LONG).jobs) == [jobs[3].id]
-
     def test_a_claim_that_leaves_nothing_due_says_when_something_will_be(self, backend: Backend) -> None:
         backend.commit(new_jobs(2))
         [job, _] = claim_soon(backend, "t", limit=2)

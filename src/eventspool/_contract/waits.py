@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eventspool._contract.tools import LONG, SOON, bury, claim_soon, listen, new_job, release
+from eventspool._contract.tools import LONG, SOON, bury, claim_soon, ids_of, listen, new_job, release
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -83,3 +83,20 @@ class WaitContract:
             backend.interrupt()
             thread.join(0.05)
         assert time.monotonic() - started < SOON
+
+    def test_a_claim_keeps_to_its_bytes_and_says_that_more_is_due(self, backend: Backend) -> None:
+        self._claim_within_bytes(backend)
+
+    def test_a_claim_in_order_keeps_to_its_bytes_and_says_that_more_is_due(self, fifo: Backend) -> None:
+        self._claim_within_bytes(fifo)
+
+    def _claim_within_bytes(self, queue: Backend) -> None:
+        jobs = [new_job(filling="x" * 1000) for _ in range(4)]
+        queue.commit(jobs)
+        claim = queue.claim("t", limit=9, max_bytes=int(2.5 * len(jobs[0].payload)), visibility_timeout=LONG)
+        assert (ids_of(claim.jobs), claim.wait) == (ids_of(jobs[:2]), 0.0)
+        queue.ack(ids_of(jobs[:2]))
+        claim = queue.claim("t", limit=9, max_bytes=1, visibility_timeout=LONG)
+        assert (ids_of(claim.jobs), claim.wait) == ([jobs[2].id], 0.0), "one job, however large"
+        queue.ack([jobs[2].id])
+        assert ids_of(queue.claim("t", limit=9, max_bytes=1, visibility_timeout=LONG).jobs) == [jobs[3].id]

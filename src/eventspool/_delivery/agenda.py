@@ -30,6 +30,12 @@ class Agenda:
     listen: float = NEVER
     resume: float = 0.0
 
+    def wait_out(self, now: float, pause: float, *, has_news: bool) -> None:
+        """Ask the queue for nothing for *pause* seconds; where it is to be told something, for half a second at most."""
+        self.claim = self.renew = now + pause
+        if has_news:
+            self.resume = now + min(pause, 0.5)
+
     def earliest(self, claim_from: float) -> float:
         """Return when the first step is due, where no claim may come before *claim_from*."""
         return max(self.resume, min(self.record, self.renew, self.listen, max(self.claim, claim_from)))

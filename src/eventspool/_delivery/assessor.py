@@ -12,11 +12,13 @@ from eventspool._job import Settlement, SettlementKind
 from eventspool._retry import compute_backoff, is_exhausted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.breaker import Breaker
+    from eventspool._delivery.parcel import Packer
+    from eventspool._delivery.sharing import Report
     from eventspool._exceptions import QueueError
     from eventspool._heartbeat import Heartbeat
     from eventspool._job import ClaimedJob
@@ -33,15 +35,22 @@ class Assessor:
     Args:
         opts: How often and how patiently a job is tried.
         breaker: Told of each outcome.
-        heartbeat: Where the last error is noted.
+        packer: Told how each request ended that jobs shared.
+        heartbeat: Where requests and the last error are noted.
         jitter: Draws from [0, 1).
     """
 
     def __init__(
-        self, opts: JobOpts, breaker: Breaker, heartbeat: Heartbeat, jitter: Callable[[], float]
+        self,
+        opts: JobOpts,
+        breaker: Breaker,
+        packer: Packer,
+        heartbeat: Heartbeat,
+        jitter: Callable[[], float],
     ) -> None:
         self._opts = opts
         self._breaker = breaker
+        self._packer = packer
         self._heartbeat = heartbeat
         self._jitter = jitter
         self._throttle = Throttle(_log)
@@ -51,12 +60,18 @@ class Assessor:
         self.retried = 0
         """Attempts that ended in a retry."""
 
-    def judge(self, outcome: Outcome, attempts: int, now: float, *, probe: bool) -> bool:
+    def hear(self, report: Report) -> None:
+        """Note how requests ended."""
+        self._heartbeat.add(report.requests)
+        if report.refused_bytes:
+            self._packer.note_too_large(report.refused_bytes)
+
+    def judge(self, outcomes: Sequence[Outcome], attempts: int, now: float, *, probe: bool) -> bool:
         """
-        Tell the breaker what *outcome* says of the data plane, and the log where it is not well.
+        Tell the breaker, and the packer, what *outcomes* say of the data plane, and the log where it is not well.
 
         Args:
-            outcome: Of an attempt at a job, or at one of several that shared a request.
+            outcomes: Of an attempt at a job, or at several that shared a request: then all say the same.
             attempts: Those that the job took before; of several, the fewest.
             now: The moment, of the monotonic clock.
             probe: Whether the attempt was the breaker's probe.
@@ -64,7 +79,9 @@ class Assessor:
         Returns:
             Whether a failure counts against the job. One of a shared request does not: it may be the fault of a companion.
         """
+        outcome = outcomes[0]
         counts = outcome.counts and not outcome.companions
+        self._note_company(outcomes)
         was_open = self._breaker.is_open
         if outcome.answered or outcome.error:
             self.trouble = outcome.error
@@ -89,6 +106,13 @@ class Assessor:
             counts = counts and not excused
             self._warn(outcome)
         return counts
+
+    def _note_company(self, outcomes: Sequence[Outcome]) -> None:
+        """Let more jobs share a request after an answer, and fewer after a failure."""
+        if outcomes[0].companions:
+            self._packer.note_failure([outcome.job_id for outcome in outcomes])
+        elif outcomes[0].answered:
+            self._packer.note_answer([outcome.job_id for outcome in outcomes])
 
     def _warn(self, outcome: Outcome) -> None:
         if outcome.unauthorized:

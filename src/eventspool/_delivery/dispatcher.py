@@ -17,7 +17,6 @@ import os
 import queue
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eventspool._config import Ordering
@@ -25,9 +24,9 @@ from eventspool._delivery.agenda import NEVER, Agenda
 from eventspool._delivery.assessor import Assessor
 from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._delivery.endings import Endings
+from eventspool._delivery.flights import Flights
 from eventspool._delivery.leases import Leases
 from eventspool._delivery.pace import Pace
-from eventspool._delivery.parcel import Parcel
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
 from eventspool._heartbeat import Heartbeat
@@ -39,7 +38,6 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
     from eventspool._config import JobOpts
-    from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.exchange import Exchange
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.sender import Sender
@@ -60,14 +58,6 @@ _LISTEN_PAUSE = 0.02
 """Seconds without a job after which the listener is sent to wait for one: between two jobs it would only be in the way."""
 _OWN_PACE = 0.5
 """Seconds after a wake-up by its own process in which the listener is not sent: under load the next wake-up comes sooner."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    job: ClaimedJob
-    number: int
-    """Of its parcel."""
-    probe: bool
 
 
 class Dispatcher:
@@ -109,7 +99,7 @@ class Dispatcher:
         self._agenda = Agenda()
         self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
         self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
-        self._assessor = Assessor(opts, self._breaker, self._heartbeat, jitter)
+        self._assessor = Assessor(opts, self._breaker, packer, self._heartbeat, jitter)
         self._leases = Leases(backend, opts.visibility_timeout, ordering)
         self._packer = packer
         self._keeps_order = ordering is Ordering.FIFO
@@ -117,9 +107,7 @@ class Dispatcher:
         self.token = self._leases.token
         """The name under which jobs are leased."""
         self._endings = Endings(backend, self.token, on_settled)
-        self._in_flight: dict[str, _Flight] = {}
-        self._parcels: dict[int, int] = {}  # by number, how many of its jobs are in flight
-        self._packed = 0
+        self._in_flight = Flights()
         self._heard: list[Report | None] = []  # what was taken out of the exchange, until it is dealt with
         self._woken_at = -NEVER
         self._leaves_at_once = False
@@ -143,30 +131,6 @@ class Dispatcher:
         self.exchange.stop()
         self._backend.interrupt()
 
-    def deals_with(self, job_id: str) -> bool:
-        """Whether it holds this job, or has not told yet what became of it."""
-        return job_id in self._in_flight or self._endings.deal_with(job_id)
-
-    @property
-    def in_flight(self) -> int:
-        """Jobs that are leased to it."""
-        return len(self._in_flight)
-
-    @property
-    def retried(self) -> int:
-        """Attempts that ended in a retry."""
-        return self._assessor.retried
-
-    @property
-    def is_paused(self) -> bool:
-        """The data plane is down or refuses the write key; only probes are sent."""
-        return self._breaker.is_open
-
-    @property
-    def hindrance(self) -> str:
-        """What keeps jobs from being delivered, in one sentence; "" where nothing is known to."""
-        return self._obstacle or self._assessor.trouble
-
     # -- what its loop repeats -----------------------------------------------------------------------------------------
 
     def patience(self, now: float) -> float:
@@ -174,7 +138,7 @@ class Dispatcher:
         if self._is_to_leave or self._heard:
             return 0.0
         claim_from = NEVER
-        if len(self._parcels) < self._pace.capacity and not self.exchange.is_stopping:
+        if self._in_flight.parcels < self._pace.capacity and not self.exchange.is_stopping:
             claim_from = self._breaker.opens_until if self._breaker.is_open else 0.0
         return min(max(self._agenda.earliest(claim_from) - now, 0.0), _LONGEST_IDLE)
 
@@ -209,13 +173,9 @@ class Dispatcher:
         while self.wait(0.0):
             pass
         known.update(outcome.job_id for report in self._heard if report for outcome in report.outcomes)
-        lost: dict[int, list[_Flight]] = {}
-        for flight in self._in_flight.values():
-            if flight.job.id not in known:
-                lost.setdefault(flight.number, []).append(flight)
-        for flights in lost.values():
-            self.exchange.parcels.put(Parcel(tuple(flight.job for flight in flights), flights[0].probe))
-        if not any(flight.probe for flight in self._in_flight.values()):
+        for parcel in self._in_flight.missing(known):
+            self.exchange.parcels.put(parcel)
+        if not self._in_flight.has_probe:
             self._breaker.cancel_probe()  # the breaker would wait for ever for a probe that was begun and not sent
 
     @property
@@ -247,11 +207,8 @@ class Dispatcher:
         self._leases.leave()
 
     def _wait_out(self, error: QueueError) -> None:
-        pause = self._assessor.note_outage(error)
-        agenda, now = self._agenda, time.monotonic()
-        agenda.claim = agenda.renew = now + pause
-        if self._endings.acks or self._endings.settlements:
-            agenda.resume = now + min(pause, 0.5)
+        has_news = bool(self._endings.acks or self._endings.settlements)
+        self._agenda.wait_out(time.monotonic(), self._assessor.note_outage(error), has_news=has_news)
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
@@ -264,7 +221,7 @@ class Dispatcher:
             self._leases.forget_unheard()
             agenda.renew = now  # we are still here
         permission = self._breaker.permission(now)
-        room = self._pace.capacity - len(self._parcels)
+        room = self._pace.capacity - self._in_flight.parcels
         if permission is Permission.HOLD:
             # What is under way decides what comes next; where nothing is, time does.
             agenda.claim = now + _LONGEST_IDLE if self._in_flight else self._breaker.opens_until
@@ -286,7 +243,7 @@ class Dispatcher:
                 self._breaker.begin_probe()
             self._dispatch(claim.jobs, room, probe=probe)
             self._leases.are_unheard = False
-            self._on_dispatched(len(self._parcels))
+            self._on_dispatched(self._in_flight.parcels)
             if probe or len(claim.jobs) == limit or claim.wait is None or self._endings.settlements:
                 agenda.claim = now  # there may be more, or something to record
                 return
@@ -297,38 +254,23 @@ class Dispatcher:
 
     def _dispatch(self, jobs: Sequence[ClaimedJob], room: int, *, probe: bool) -> None:
         """Hand *jobs* to the senders, in *room* parcels or about that. Those that are too many are given back."""
-        new = [
-            job for job in jobs if job.id not in self._in_flight
-        ]  # a lease may have run out under us, and come back
+        # The lease of a job in flight may have run out under us, and we have just got it back.
+        new = [job for job in jobs if job.id not in self._in_flight]
         for job in new:
             if (stalled := self._assessor.give_up_stalled(job)) is not None:
                 self._endings.add(stalled)
-        parcels = self._packer.pack(job for job in new if job.id not in self._endings.settlements)
+        waiting = (job for job in new if job.id not in self._endings.settlements)
+        parcels = self._packer.pack(waiting, probe=probe)
         if probe and not parcels:
             self._breaker.cancel_probe()
         sent = room if self._keeps_order else room + 1  # one more costs less than to give its jobs back
         for parcel in parcels[:sent]:
-            self._packed += 1
-            number = self._packed
-            self._in_flight.update((job.id, _Flight(job, number, probe)) for job in parcel.jobs)
-            self._parcels[number] = len(parcel.jobs)
+            self._in_flight.add(parcel)
             self.exchange.parcels.put(parcel)
         if len(parcels) > sent:
             self._release(job for parcel in parcels[sent:] for job in parcel.jobs)
         if len(parcels) > 2 * sent:  # many are to travel alone
             self._packer.note_surplus()
-
-    def _land(self, job_id: str) -> _Flight | None:
-        """Note that a job is in flight no more. Bears repeating."""
-        flight = self._in_flight.get(job_id)
-        if flight is not None:
-            left = self._parcels.get(flight.number, 0) - 1
-            if left > 0:
-                self._parcels[flight.number] = left
-            else:
-                self._parcels.pop(flight.number, None)
-            del self._in_flight[job_id]
-        return flight
 
     def _release(self, jobs: Iterable[ClaimedJob]) -> None:
         for job in jobs:
@@ -339,8 +281,9 @@ class Dispatcher:
         """Give back jobs that no sender has begun."""
         for parcel in self.exchange.take_back():
             self._release(parcel.jobs)
-            flights = [self._land(job.id) for job in parcel.jobs]
-            if any(flight is not None and flight.probe for flight in flights):
+            for job in parcel.jobs:
+                self._in_flight.land(job.id)
+            if parcel.probe:
                 self._breaker.cancel_probe()
 
     # -- reports -----------------------------------------------------------------------------------------------------------
@@ -357,10 +300,8 @@ class Dispatcher:
     def _take(self, report: Report) -> None:
         """Turn a sender's report into the ends of leases. The breaker learns of it, too. Bears repeating."""
         now = time.monotonic()
-        self._heartbeat.add(report.requests)
+        self._assessor.hear(report)
         self._pace.note(report.requests, now)
-        if report.refused_bytes:
-            self._packer.note_too_large(report.refused_bytes)
         # Those that are in flight no more were sent again by a sender that was cut off.
         outcomes = [outcome for outcome in report.outcomes if outcome.job_id in self._in_flight]
         if not outcomes:
@@ -369,8 +310,7 @@ class Dispatcher:
         was_open = self._breaker.is_open
         flights = [self._in_flight[outcome.job_id] for outcome in outcomes]
         attempts = min(flight.job.attempts for flight in flights)
-        counts = self._assessor.judge(outcomes[0], attempts, now, probe=flights[0].probe)
-        self._note_company(outcomes)
+        counts = self._assessor.judge(outcomes, attempts, now, probe=flights[0].probe)
         if self._breaker.is_open:
             self._take_back()  # else they would burn an attempt
             self.exchange.go_on()  # what is handed out from now on is a probe
@@ -384,18 +324,10 @@ class Dispatcher:
                 self._endings.add_delivery(outcome.job_id, outcome.purged)
             else:
                 self._endings.add(self._assessor.settle(flight.job, outcome, counts=counts, draw=draw))
-            self._land(outcome.job_id)
+            self._in_flight.land(outcome.job_id)
             self.sent += outcome.delivered
         if self._leases.are_unheard and not self._in_flight:
             self._agenda.claim = min(self._agenda.claim, now)
-
-    def _note_company(self, outcomes: Sequence[Outcome]) -> None:
-        """Let more jobs share a request after an answer, and fewer after a failure."""
-        ids = [outcome.job_id for outcome in outcomes]
-        if outcomes[0].companions:
-            self._packer.note_failure(ids)
-        elif outcomes[0].answered:
-            self._packer.note_answer(ids)
 
     # -- queue traffic -------------------------------------------------------------------------------------------------------
 
@@ -413,7 +345,10 @@ class Dispatcher:
         held, note = list(self._in_flight), ""
         if self._backend.shared:
             note = self._heartbeat.note(
-                in_flight=len(held), sent=self.sent, retried=self.retried, paused=self.is_paused
+                in_flight=len(held),
+                sent=self.sent,
+                retried=self._assessor.retried,
+                paused=self._breaker.is_open,
             )
         self._leases.renew(held, note)
         self._assessor.note_queue_works()

@@ -73,7 +73,7 @@ class Packer:
             return None
         return int(requests * _FILLED * self._max_bytes / self._texts_per_byte)
 
-    def pack(self, jobs: Iterable[ClaimedJob]) -> list[Parcel]:
+    def pack(self, jobs: Iterable[ClaimedJob], *, probe: bool = False) -> list[Parcel]:
         """Return parcels of *jobs*, in their order."""
         parcels: list[list[ClaimedJob]] = []
         room, most = 0, 0
@@ -87,7 +87,7 @@ class Packer:
             else:
                 parcels.append([job])
                 room, most = self._max_bytes - FRAME_BYTES - (size or 0), company
-        return [Parcel(tuple(parcel)) for parcel in parcels]
+        return [Parcel(tuple(parcel), probe) for parcel in parcels]
 
     def _measure(self, job: ClaimedJob) -> int | None:
         """Return how many bytes *job* adds to a body; ``None`` where it travels alone: it was begun, or is under suspicion."""

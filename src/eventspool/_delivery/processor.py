@@ -131,6 +131,30 @@ class Processor(Dispatcher):
         """It has recorded what became of its last jobs, and takes no more. So does one that never ran."""
         return self.exchange.ended.is_set() or "processor" not in self._loops
 
+    def deals_with(self, job_id: str) -> bool:
+        """Whether it holds this job, or has not told yet what became of it."""
+        return job_id in self._in_flight or self._endings.deal_with(job_id)
+
+    @property
+    def in_flight(self) -> int:
+        """Jobs that are leased to it."""
+        return len(self._in_flight)
+
+    @property
+    def retried(self) -> int:
+        """Attempts that ended in a retry."""
+        return self._assessor.retried
+
+    @property
+    def is_paused(self) -> bool:
+        """The data plane is down or refuses the write key; only probes are sent."""
+        return self._breaker.is_open
+
+    @property
+    def hindrance(self) -> str:
+        """What keeps jobs from being delivered, in one sentence; "" where nothing is known to."""
+        return self._obstacle or self._assessor.trouble
+
     def _run(
         self,
         name: str,
