@@ -48,7 +48,7 @@ def batch_headers(write_key="local-write-key", **more):
 class Caller:
     """Talks to one data plane over one kept connection."""
 
-    def __init__(self, plane, timeout=10.0):
+    def __init__(self, plane, timeout=60.0):
         self.connection = http.client.HTTPConnection(plane.host, plane.port, timeout=timeout)
 
     def post(self, *events, write_key="local-write-key"):
@@ -118,7 +118,7 @@ def dial():
     """Open raw sockets that the test's end closes."""
     with contextlib.ExitStack() as stack:
 
-        def open_socket(plane, timeout=10.0):
+        def open_socket(plane, timeout=60.0):
             return stack.enter_context(socket.create_connection((plane.host, plane.port), timeout=timeout))
 
         yield open_socket

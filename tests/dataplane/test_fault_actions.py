@@ -81,7 +81,7 @@ def test_latency_delays_the_answer_to_events_that_are_already_received(plane, ca
     thread = threading.Thread(target=caller.post, args=(event("a"),))
     thread.start()
 
-    assert plane.wait_for(1, timeout=10)
+    assert plane.wait_for(1, timeout=60)
     thread.join()
     assert time.monotonic() - started >= 0.3
 
@@ -99,13 +99,13 @@ def test_stopping_does_not_wait_for_latency(start_plane, call, event):
 
     thread = threading.Thread(target=post)
     thread.start()
-    assert plane.wait_for(1, timeout=10)
+    assert plane.wait_for(1, timeout=60)
     started = time.monotonic()
     plane.stop()
     thread.join()
 
     assert outcome == ["gone"]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 50
 
 
 def test_drop_before_reads_nothing(plane, call, event):
@@ -148,7 +148,7 @@ def test_drop_half_sends_half_an_answer(plane, dial, read_all, headers, event, b
 
 def test_hang_answers_nothing_until_the_client_gives_up(plane, call, event):
     plane.script("hang=60,next=1")
-    caller = call(plane, timeout=0.2)
+    caller = call(plane, timeout=1.0)
     with pytest.raises(TimeoutError):
         caller.post(event("a"))
     caller.close()
@@ -257,9 +257,9 @@ def test_an_outage_refuses_connections_breaks_old_ones_and_ends(plane, call, eve
 
 def test_an_outage_begins_and_ends_by_itself(plane, call, event):
     begun = time.monotonic()
-    plane.script("outage,from=0.2,to=0.5")
+    plane.script("outage,from=0.2,to=2")
     refused = []
-    while time.monotonic() - begun < 10:
+    while time.monotonic() - begun < 60:
         time.sleep(0.01)  # flat out, so many connections are open at once that the data plane refuses some
         try:
             call(plane).post(event())
@@ -271,13 +271,13 @@ def test_an_outage_begins_and_ends_by_itself(plane, call, event):
 
     assert refused
     assert min(refused) >= 0.2
-    assert time.monotonic() - begun >= 0.5
-    assert plane.stats().faults == {"outage,from=0.2,to=0.5": 1}
+    assert time.monotonic() - begun >= 2
+    assert plane.stats().faults == {"outage,from=0.2,to=2": 1}
 
 
 def test_a_data_plane_can_be_started_in_an_outage(start_plane, call, event):
     plane = start_plane(faults="outage,to=0.3")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             assert call(plane).post(event("a"))[0] == 200

@@ -166,7 +166,7 @@ def test_wait_for_a_count_returns_when_it_is_reached(plane, call, event):
     later = threading.Timer(0.05, lambda: caller.post(event(), event()))
     later.start()
 
-    assert plane.wait_for(2, timeout=10)
+    assert plane.wait_for(2, timeout=60)
     later.join()
     assert not plane.wait_for(3, timeout=0.01)
 
@@ -176,7 +176,7 @@ def test_wait_for_a_predicate_sees_the_statistics(plane, call, event):
     later = threading.Timer(0.05, lambda: caller.post(event(), write_key="wrong"))
     later.start()
 
-    assert plane.wait_for(lambda stats: stats.statuses.get("401") == 1, timeout=10)
+    assert plane.wait_for(lambda stats: stats.statuses.get("401") == 1, timeout=60)
     later.join()
 
 

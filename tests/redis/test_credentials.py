@@ -91,7 +91,7 @@ def test_a_password_that_was_rotated_is_used_without_a_restart(locked, tmp_path,
             return backend.commit([new_job()]).accepted
 
     assert eventually(commit)
-    assert backend.wait(1.0) is True
+    assert backend.wait(20.0) is True
     backend.close()
     assert FIRST not in repr(opts)
     assert SECOND not in repr(opts)
@@ -234,7 +234,7 @@ def test_a_connection_that_was_interrupted_before_its_password_was_sent_is_not_u
             call(backend)
             return True
 
-    assert eventually(go_on, timeout=5.0)
+    assert eventually(go_on)
     backend.close()
 
 

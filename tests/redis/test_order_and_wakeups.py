@@ -58,10 +58,10 @@ def test_an_idle_wait_does_not_poll(backend, raw):
 
 
 def test_a_short_socket_timeout_does_not_cut_a_wait_short(make):
-    backend = make(socket_timeout=0.8)  # and long enough for a busy server
-    woken, seconds = waited(backend, 1.2)
+    backend = make(socket_timeout=2.0)  # and long enough for a busy server
+    woken, seconds = waited(backend, 2.6)
     assert woken is False
-    assert 1.1 < seconds < SOON
+    assert 2.5 < seconds < SOON
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.0001, 0.001])
@@ -78,7 +78,7 @@ def test_an_interrupt_is_prompt_and_the_next_wait_works(backend):
         time.sleep(0.1)
         backend.interrupt()
         woken, seconds = waiting.result()
-    assert (woken, seconds < 2.0) == (False, True)
+    assert (woken, seconds < SOON) == (False, True)
     backend.commit(new_jobs(1))
     assert backend.wait(30.0) is True
 
@@ -88,7 +88,7 @@ def test_closing_ends_a_wait(backend):
         waiting = pool.submit(waited, backend)
         time.sleep(0.1)
         backend.close()
-        assert waiting.result()[1] < 2.0
+        assert waiting.result()[1] < SOON
 
 
 def test_a_claim_that_leaves_due_jobs_passes_the_baton(make):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import threading
 import time
 import traceback
@@ -205,7 +206,7 @@ def test_a_server_that_is_busy_refuses(broken):
     thread = threading.Thread(target=hog)
     thread.start()
     try:
-        impatient = make_backend(broken.server, socket_timeout=5.0)
+        impatient = make_backend(broken.server, socket_timeout=30.0)
         with pytest.raises(QueueUnavailable, match=r"\(BUSY\)"):
             eventually(lambda: impatient.claim("t", limit=1, visibility_timeout=60) and None)
         impatient.close()
@@ -233,11 +234,20 @@ def test_a_dead_server_is_unavailable_and_comes_back(broken):
 
 
 def test_a_frozen_server_times_out(broken):
-    impatient = make_backend(broken.server, socket_timeout=0.2)
-    impatient.open()
-    broken.raw.execute_command("CLIENT", "PAUSE", "700")
-    with pytest.raises(QueueUnavailable, match="in time") as caught:
-        impatient.commit([NewJob(new_job_id(), CANARY.encode(), 1)])
+    impatient = make_backend(broken.server, socket_timeout=1.0)
+
+    def open_in_time():
+        with contextlib.suppress(QueueUnavailable):
+            impatient.open()
+            return True
+
+    assert eventually(open_in_time)
+    os.kill(broken.server.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(QueueUnavailable, match="in time") as caught:
+            impatient.commit([NewJob(new_job_id(), CANARY.encode(), 1)])
+    finally:
+        os.kill(broken.server.pid, signal.SIGCONT)
     assert_clean(caught.value)
     impatient.close()
 

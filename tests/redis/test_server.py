@@ -53,7 +53,7 @@ def test_a_killed_parent_takes_its_server_along(name):
         assert is_running(int(pid))
         parent.send_signal(signal.SIGKILL)
         parent.wait()
-    assert eventually(lambda: not is_running(int(pid)), timeout=2.0)
+    assert eventually(lambda: not is_running(int(pid)))
     shutil.rmtree(
         Path(url.removeprefix("unix://").partition("?")[0]).parent
     )  # its parent was killed before it could

@@ -52,8 +52,8 @@ def test_nobody_waits_for_a_reader_and_the_rest_goes_on(path, make, reader):
     for _ in range(20):
         with pytest.raises(QueueUnavailable, match="log is full"):
             backend.commit(new_jobs(1))
-        assert seconds(other.stats) < 1.0
-    assert time.monotonic() - began < 3.0
+        assert seconds(other.stats) < 9.0  # a wait for the file would take ten
+    assert time.monotonic() - began < 60.0
     assert len(drain(other, "t")) == waiting
     assert backend.stats().waiting.jobs == 0
     size = path.with_name(f"{path.name}-wal").stat().st_size
@@ -83,7 +83,7 @@ def test_new_jobs_are_taken_again_once_the_reader_has_ended(path, make, reader):
     with pytest.raises(QueueUnavailable):
         backend.commit(new_jobs(1))
     reader.execute("commit")
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while True:
         try:
             assert backend.commit(new_jobs(1)).accepted == 1
