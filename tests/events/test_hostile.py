@@ -230,9 +230,9 @@ def test_fuzzed_calls_raise_only_event_errors_without_the_payload(encoder):
                 arguments.append(None)
             arguments[position] = bad
         before = unchanged(arguments) if number % 10 == 0 else ""
-        started = time.perf_counter()
+        started = time.thread_time()
         outcome = outcome_of(call, arguments)
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.thread_time() - started)
         accepted += outcome == "accepted"
         assert outcome in ("accepted", "invalid", "unencodable", "too_large"), (
             f"{call.__name__}, call {number}"
@@ -328,11 +328,11 @@ def test_the_endless_is_too_large(encoder, make):
 
 
 def test_a_huge_string_is_refused(encoder):
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(EventError) as caught:
         encoder.track("u", "e", {"v": "x" * 100_000_000})
     assert caught.value.reason == "too_large"
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def test_the_exact_encoder_stops_at_the_limit_instead_of_unfolding_shared_lists():

@@ -172,7 +172,7 @@ def test_a_server_that_wants_our_certificate_says_so(ca, ca_file):
 
 def test_tls_where_none_is_spoken_is_told(unused_port):
     with running(NEWEST[1], port=unused_port):
-        said = told(f"rediss://:{PASSWORD}@127.0.0.1:{unused_port}")
+        said = told(f"rediss://:{PASSWORD}@127.0.0.1:{unused_port}", within=2.0)
     assert "TLS" in said
     assert "redis://" in said
 

@@ -82,9 +82,8 @@ def test_a_payload_larger_than_any_batch_is_parked_unread(clients, plane, store,
     size, job_id = MAX_PAYLOAD_BYTES + 1, new_job_id()
     put(store, {job_id: b"x"})
     if store.kind == "redis":
-        with redis.Redis.from_url(
-            store.url, socket_timeout=60
-        ) as server:  # the server makes it: it must not pass through here
+        # The server makes it, so that it does not pass through here.
+        with redis.Redis.from_url(store.url, socket_timeout=60) as server:
             grow = "return redis.call('HSET', KEYS[1], ARGV[1], string.rep('x', ARGV[2]))"
             server.eval(grow, 1, f"hightouch:{{{store.queue_name}:0}}:d", job_id, size)
     else:
