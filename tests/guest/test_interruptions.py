@@ -71,6 +71,11 @@ def test_a_handler_that_interrupts_wherever_an_alarm_falls(plane, sqlite, what):
     count(f"{what}_by_alarms", plane, sqlite.url if what == "a_persisted_event" else "")
 
 
+def test_a_first_call_that_is_interrupted_keeps_its_client(plane):
+    """Its threads run by then, so the exit has to close it, although the program has dropped it."""
+    play("a_first_call_that_drops_its_client", plane)
+
+
 @pytest.mark.rotating
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 @pytest.mark.parametrize("closer", ["the next close", "another thread's", "the exit"])

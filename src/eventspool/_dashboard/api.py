@@ -172,7 +172,7 @@ class Api:
             raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
         ids, _ = _choice(body)
         if ids is None:  # more jobs may have failed since the operator was asked
-            raise ConfigError("give the ids of the jobs to purge: what nobody has seen is not purged")
+            raise ConfigError("give the ids of the jobs to purge: what you have not seen is not purged")
         return {"purged": self._queue.purge(_state(body), ids=ids)}
 
     def _pause(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002

@@ -26,7 +26,7 @@ class _Importing:
 
     def __init__(self) -> None:
         self._threads: list[int] = []
-        before_fork(self._await_imports)
+        before_fork(self._await_imports, first=True)
         in_child(self._threads.clear)
 
     def __enter__(self) -> None:

@@ -172,9 +172,13 @@ _forking: dict[int, float] = {}
 _before: list[Callable[[float], object]] = []
 
 
-def before_fork(call: Callable[[float], object]) -> None:
-    """Have ``call(deadline)`` called before each fork. It must return by then (``time.monotonic``), and hold no lock after."""
-    _before.append(call)
+def before_fork(call: Callable[[float], object], *, first: bool = False) -> None:
+    """
+    Have ``call(deadline)`` called before each fork. It must return by then (``time.monotonic``), and hold no lock after.
+
+    *first*: Before all others. Imports are waited for like that, since a thread that is to end may be amid one.
+    """
+    _before.insert(0 if first else len(_before), call)
 
 
 def is_forking() -> bool:

@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 
 import eventspool
 
@@ -60,10 +61,10 @@ def finish():
     print(json.dumps(counts))
 
 
-def eventually(condition, words=lambda: ""):
+def eventually(condition, words=""):
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < deadline, words()
+        assert time.monotonic() < deadline, words() if callable(words) else words
         time.sleep(0.01)
 
 
@@ -227,6 +228,38 @@ def a_persisted_event_by_alarms():
         call(client, "E")
         client.stats()
     finish()
+
+
+def a_first_call_that_drops_its_client():
+    """The caller's wait is cut off, and the program has dropped the client before a thread of ours does anything."""
+    from eventspool._guest import lifecycle
+    from eventspool._guest.executor import _Call
+
+    class Stop(BaseException):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    def running(asked, run=_Call.run):
+        if not dropped.is_set():
+            signal.pthread_kill(main, signal.SIGALRM)
+            assert dropped.wait(PATIENCE)
+        return run(asked)
+
+    main, dropped = threading.get_ident(), threading.Event()
+    signal.signal(signal.SIGALRM, stop)
+    _Call.run = running
+    host = [eventspool.Client(key, data_plane_url=url)]
+    known = weakref.ref(host[0])
+    try:
+        host[0].track("u1", "E")
+    except Stop:
+        host.clear()
+    gc.collect()
+    dropped.set()
+    eventually(lambda: known() and known()._beginning.ready, "it has begun")
+    assert known() in lifecycle._open, "and is closed when the process exits"
 
 
 # -- a call that is interrupted --------------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def _state(look: _Look) -> tuple[str, str]:
     if stats.paused:
         return "paused", "yellow"
     if not stats.processors:
-        return ("nobody delivers", "bold red") if unfinished else ("idle, no worker", "dim")
+        return ("no worker delivers", "bold red") if unfinished else ("idle, no worker", "dim")
     halted = [each for each in look.processors if each.paused]
     if halted:
         return f"{_obstacle(halted)}, probing", "bold red"
