@@ -121,7 +121,7 @@ def enqueue(queue: dict[str, str]) -> Callable[..., None]:
         with Client(KEY, process=False, persistence=opts) as client:
             for name in names:
                 client.track("u1", name, message_id=f"id-{name}")
-                assert client.flush(until="persisted", timeout=10).pending == 0
+                assert client.flush(until="persisted", timeout=60).pending == 0
 
     return enqueue
 

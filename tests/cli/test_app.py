@@ -47,7 +47,7 @@ def test_every_help_has_an_example_and_fits_the_terminal(command):
 def test_the_command_is_a_process_that_reads_sends_and_exits(start, plane, target):
     """Everything else is tested inside the process of the tests; here the way from the shell and back."""
     process = start("send", "-", env=target, stdin=subprocess.PIPE)
-    out, err = process.communicate('{"type":"track","userId":"u","event":"A"}\nrubbish\n', timeout=30)
+    out, err = process.communicate('{"type":"track","userId":"u","event":"A"}\nrubbish\n', timeout=60)
 
     assert process.returncode == 1
     assert "delivered" in out
@@ -153,4 +153,4 @@ def test_a_reader_that_has_enough_is_no_error_to_report(start, failed):
     process.stdout.close()
 
     assert "Traceback" not in process.stderr.read()
-    assert process.wait(30) in (0, 1)
+    assert process.wait(60) in (0, 1)

@@ -23,9 +23,9 @@ def test_it_serves_until_a_signal_and_prints_the_counts(start, number, status):
     process = start("dataplane", "--port", "0", "--json", "--fault", "status=503,next=1")
     with Client("dev", data_plane_url=url_of(process.stderr)) as client:
         client.track("u1", "A")
-        assert client.flush(timeout=20).delivered == 1
+        assert client.flush(timeout=60).delivered == 1
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
 
     assert process.returncode == status, err
     assert json.loads(out)["statuses"] == {"200": 1, "503": 1}
@@ -40,7 +40,7 @@ def test_the_snippet_works_as_it_stands(start):
         lines.append(process.stdout.readline())
     exec("".join(lines), scope := {})
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=60)
     scope["client"].close()
 
     assert url in "".join(lines)

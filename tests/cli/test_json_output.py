@@ -196,7 +196,7 @@ def test_following_a_queue_prints_one_document_a_line(start, odd):
     following = start("queue", "tail", "--events", "--json", env=odd)
     lines = [following.stdout.readline() for _ in range(3)]
     following.send_signal(signal.SIGINT)
-    following.communicate(timeout=20)
+    following.communicate(timeout=60)
     assert {strictly(line)["id"] for line in lines} >= {ODD_ID}
     assert [strictly(line)["payload"] is None for line in lines].count(True) == 2
 
@@ -205,5 +205,5 @@ def test_a_reader_that_has_enough_is_no_bug(start, odd):
     following = start("queue", "tail", "--events", "--json", env=odd)
     following.stdout.readline()
     following.stdout.close()
-    assert following.wait(timeout=20) != 0
+    assert following.wait(timeout=60) != 0
     assert "bug" not in following.stderr.read()

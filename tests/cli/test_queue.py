@@ -131,7 +131,7 @@ def test_purge_asks_on_a_terminal(run, failed, answer, status, left):
     asked = b""
     while b"[y/N]" not in asked:
         asked += os.read(ours, 1024)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         os.write(
             ours, answer.encode()

@@ -378,7 +378,7 @@ def test_while_clients_produce_and_workers_deliver_nothing_is_lost(urls, start, 
         with Client(KEY, process=False, persistence=opts, flush_at=1, flush_interval=0.01) as client:
             while not stop.wait(0.002):
                 accepted.append(client.track("u1", "E"))
-            assert client.flush(until="persisted", timeout=30).pending == 0
+            assert client.flush(until="persisted", timeout=60).pending == 0
 
     producer = threading.Thread(target=produce)
     producer.start()
@@ -421,12 +421,12 @@ def test_a_move_that_is_told_to_stop_ends_between_two_batches(start, urls):
         backend.commit(new_jobs(10))
     command = ("queue", "move", "--multi", "--follow", "--json", "-q", source, "--queue-name", name)
     process = start(*command, "--to", destination)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while len(stored(destination, name)) < 10:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
 
     assert (process.returncode, json.loads(out)["jobs"]) == (0, 10), err
     with opened(source, name) as backend:

@@ -33,7 +33,7 @@ def test_watching_as_json_is_a_line_each_time(start, run, failed, enqueue):
         pass
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert (first["failed"]["jobs"], first["paused"], first["accepted_events"]) == (2, False, 2)
 
 
@@ -42,7 +42,7 @@ def test_watching_without_a_terminal_is_plain_lines(start, failed):
     lines = [process.stdout.readline() for _ in range(3)]
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert all("2 failed" in line and "\x1b" not in line for line in lines), lines
 
 
@@ -109,7 +109,7 @@ def test_tail_shows_what_is_there_and_what_comes(start, run, failed, enqueue, pl
     second = json.loads(process.stdout.readline())
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert process.stdout.read() == ""
     assert [job["payload"][0]["event"] for job in (first, second)] == ["bad-1", "bad-2"]
     assert second["reason"] == "rejected"
@@ -127,7 +127,7 @@ def test_tail_shows_a_job_again_when_it_fails_again(start, run, failed, plane, t
         assert (shown["id"], shown["failed_at"] > again["failed_at"]) == (again["id"], True)
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert process.stdout.read() == ""
 
 
@@ -138,7 +138,7 @@ def test_tail_ends_when_nobody_reads_on(start, failed, arguments):
     process.stdout.close()
     process.stdout = None
 
-    assert process.wait(30) == 1
+    assert process.wait(60) == 1
     assert process.stderr.read() == ""
 
 
@@ -189,7 +189,7 @@ def test_tail_for_people_is_lines(start, failed):
     lines = [process.stdout.readline() for _ in range(4)]
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     assert "rejected: " in lines[0]
     assert '"bad-0"' in lines[1]
 
@@ -211,14 +211,14 @@ def test_failed_groups_by_reason_and_says_what_to_do(run, failed):
 def test_pause_and_resume_steer_workers_of_other_processes(run, plane, target, queue, enqueue, start):
     enqueue("a")
     assert run("queue", "pause", "--json", **queue).json == {"paused": True, "unfinished_jobs": 1}
-    worker = start("worker", "--once", env={**target, **queue}, stderr=subprocess.DEVNULL)
-    with pytest.raises(subprocess.TimeoutExpired):
-        worker.wait(1.5)
+    worker = start("worker", "--once", env={**target, **queue})
+    while "paused" not in (line := worker.stderr.readline()):
+        assert line, "it ended, though the queue is paused"
     assert plane.stats().requests == 0
     assert "paused" in run("queue", "status", **queue).out
 
     assert "1 job" in run("queue", "resume", **queue).out
-    assert worker.wait(30) == 0
+    assert worker.wait(60) == 0
     assert plane.unique_ids() == ["id-a"]
 
 
@@ -226,9 +226,9 @@ def test_delayed_jobs_come_due_at_once_when_asked(run, plane, target, queue, enq
     plane.script("status=503,retry_after=600,next=1")
     enqueue("a")
     worker = start("worker", env={**target, **queue}, stderr=subprocess.DEVNULL)
-    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=30)
+    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=60)
     worker.send_signal(signal.SIGTERM)
-    assert worker.wait(30) == 0
+    assert worker.wait(60) == 0
     assert "next in" in run("queue", "status", **queue).out
     assert run("queue", "retry", "--state", "delayed", "--dry-run", "--json", **queue).json == {
         "retried": 1,
@@ -333,7 +333,7 @@ def test_completion_scripts_are_printed_and_complete(run, shell, start):
         "COMP_CWORD": "mo" if shell == "fish" else "2",
     }
     process = start(env={**env})
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
 
     assert "move" in out, err
 

@@ -67,7 +67,7 @@ def test_an_export_is_sent_as_it_was_accepted(run, queue, tmp_path, keys):
     second = QueueOpts(url=f"sqlite:///{tmp_path}/second.db", encryption_key=first.encryption_key)
     with Client("k", process=False, persistence=first, strict=True, max_event_bytes=200_000) as client:
         track_all(client)
-        assert client.flush(until="persisted", timeout=10).pending == 0
+        assert client.flush(until="persisted", timeout=60).pending == 0
     accepted = contents(first)
     assert len(accepted) == 10
 

@@ -147,9 +147,9 @@ def test_ctrl_c_ends_with_130_and_a_report(start, plane, target):
     process = start("send", "-", "--json", env=target, stdin=-1)
     process.stdin.write(lines(100).decode())
     process.stdin.flush()
-    assert plane.wait_for(1, timeout=20)
+    assert plane.wait_for(1, timeout=60)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
 
     assert process.returncode == 130, err
     assert json.loads(out)["interrupted"] is True

@@ -28,7 +28,7 @@ def filled(toy):
     """A toy queue with one event in it."""
     with Client(KEY, persistence=toy, process=False) as client:
         client.track("u1", "Played", message_id="id-1")
-        assert client.flush(until="persisted", timeout=10).pending == 0
+        assert client.flush(until="persisted", timeout=60).pending == 0
     return toy
 
 
@@ -36,7 +36,7 @@ def test_a_client_stores_in_it_and_delivers_from_it(filled):
     with DataPlane(KEY) as plane:
         with Client(KEY, persistence=filled, data_plane_url=plane.url) as client:
             client.track("u1", "Begins the delivery", message_id="id-2")
-            assert client.flush(timeout=10).pending == 0, "and what was there before it"
+            assert client.flush(timeout=60).pending == 0, "and what was there before it"
         assert plane.unique_ids() == ["id-1", "id-2"]
 
 

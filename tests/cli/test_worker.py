@@ -16,7 +16,9 @@ import pytest
 from eventspool import Client, JobOpts, open_queue
 from eventspool._cli.commands import worker
 from eventspool._cli.health import STALE_AFTER, Health
-from eventspool.testing import DataPlane
+from eventspool.testing import DataPlane, Rule
+
+PATIENCE = 60.0
 
 
 def test_once_empties_the_queue_and_ends(run, plane, target, queue, enqueue):
@@ -103,12 +105,16 @@ def test_another_path_of_the_data_plane_is_taken_by_all_who_send(run, queue, tmp
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_in_good_order(start, plane, target, queue, enqueue, number, status):
     """The request under way is finished: the event is delivered once, and the queue knows."""
-    plane.script("latency=0.5,next=1")
+    asked, answer = threading.Event(), threading.Event()
+    plane.script(Rule(latency=0.0, predicate=lambda _: asked.set() or not answer.wait(PATIENCE)))
     enqueue("a")
     process = start("worker", "--json", env={**target, **queue})
-    assert plane.wait_for(1, timeout=20)
+    assert asked.wait(PATIENCE)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    while "stopping" not in (line := process.stderr.readline()):
+        assert line, "it ended without a word"
+    answer.set()
+    out, err = process.communicate(timeout=PATIENCE)
 
     assert process.returncode == status, err
     assert json.loads(out)["batches"] == 1
@@ -118,16 +124,16 @@ def test_a_signal_ends_it_in_good_order(start, plane, target, queue, enqueue, nu
 
 
 def test_a_second_signal_ends_it_at_once_and_gives_the_lease_back(start, plane, target, queue, enqueue):
-    plane.script("hang=60")
+    plane.script("hang=600")
     enqueue("a")
-    process = start("worker", "--grace", "30", env={**target, **queue})
-    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=20)
+    process = start("worker", "--grace", "300", env={**target, **queue})
+    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=PATIENCE)
     process.send_signal(signal.SIGTERM)
     while "stopping" not in process.stderr.readline():
         pass
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(10) == 128 + signal.SIGTERM
+    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     with open_queue(queue["EVENTSPOOL_QUEUE"], queue["EVENTSPOOL_QUEUE_NAME"]) as opened:
         assert opened.stats().leased.jobs == 0
         assert opened.stats().waiting.jobs == 1
@@ -149,7 +155,7 @@ def test_a_queue_that_is_not_there_yet_is_waited_for(start, target):
 
     assert "trying again" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_a_refused_write_key_is_said_loudly_and_costs_nothing(start, plane, target, queue, enqueue):
@@ -158,7 +164,7 @@ def test_a_refused_write_key_is_said_loudly_and_costs_nothing(start, plane, targ
     while "write key" not in (line := process.stderr.readline()):
         assert line, "it ended without a word"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
     with open_queue(queue["EVENTSPOOL_QUEUE"], queue["EVENTSPOOL_QUEUE_NAME"]) as opened:
         assert opened.stats().failed.jobs == 0
@@ -199,7 +205,7 @@ def port():
 
 
 def ask(port, path, method="GET"):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -210,7 +216,7 @@ def ask(port, path, method="GET"):
 
 
 def await_answer(port, path, status, process):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         try:
@@ -246,7 +252,7 @@ def test_probes_are_answered_over_http_and_as_a_command(start, run, plane, targe
     plane.script()
     await_answer(port, "/readyz", 200, process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
     done = run("health", "--live", **health)
     assert (done.status, "--health-port" in done.err) == (1, True)
 
@@ -260,10 +266,10 @@ def test_a_queue_that_is_away_is_no_reason_to_restart(start, target, port):
 
 
 def test_a_worker_that_drains_is_live_but_not_ready(start, plane, target, queue, enqueue, port):
-    plane.script("hang=60")
+    plane.script("hang=600")
     enqueue("a")
-    process = start("worker", "--grace", "30", env={**target, **queue, "EVENTSPOOL_HEALTH_PORT": str(port)})
-    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=20)
+    process = start("worker", "--grace", "300", env={**target, **queue, "EVENTSPOOL_HEALTH_PORT": str(port)})
+    assert plane.wait_for(lambda stats: stats.requests == 1, timeout=PATIENCE)
     process.send_signal(signal.SIGTERM)
     while "stopping" not in process.stderr.readline():
         pass
@@ -296,16 +302,16 @@ def test_a_worker_exports_its_queue_and_itself_to_prometheus(start, plane, targe
     enqueue("a", "b")
     process = start("worker", env={**target, **queue, "EVENTSPOOL_HEALTH_PORT": str(port)})
     await_answer(port, "/readyz", 200, process)
-    assert plane.wait_for(2, timeout=20)
+    assert plane.wait_for(2, timeout=PATIENCE)
 
     def scrape():
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
             lines = [line for line in answer.read().decode().splitlines() if not line.startswith("#")]
         return dict(line.rsplit(" ", 1) for line in lines)
 
     name = f'{{queue="{queue["EVENTSPOOL_QUEUE_NAME"]}"}}'
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while (found := scrape())[f"eventspool_queue_delivered_events_total{name}"] != "2.0":
         assert time.monotonic() < deadline, found
         time.sleep(0.05)
@@ -325,9 +331,9 @@ def test_logs_as_json_are_json_line_by_line(start, plane, target, queue, enqueue
     plane.script("status=503,next=5")
     env = {**target, **queue, "EVENTSPOOL_LOG_FORMAT": "json"}
     process = start("worker", env=env)
-    assert plane.wait_for(1, timeout=30)
+    assert plane.wait_for(1, timeout=PATIENCE)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     lines = [json.loads(line) for line in err.splitlines()]
 
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
@@ -339,13 +345,13 @@ def test_systemd_is_told(start, target, queue, tmp_path):
     """Ready once the queue is open, alive from then on, stopping when asked to."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "n"))
-        manager.settimeout(30)
+        manager.settimeout(PATIENCE)
         process = start("worker", env={**target, **queue, "NOTIFY_SOCKET": str(tmp_path / "n")})
         assert [manager.recv(99) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
         process.send_signal(signal.SIGTERM)
         while (message := manager.recv(99)) != b"STOPPING=1":
             assert message == b"WATCHDOG=1"
-    assert process.wait(30) == 0
+    assert process.wait(PATIENCE) == 0
 
 
 def test_a_paused_queue_is_said(start, target, queue, enqueue):
@@ -356,7 +362,7 @@ def test_a_paused_queue_is_said(start, target, queue, enqueue):
     while '"paused:' not in (line := process.stderr.readline()):
         assert line
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=PATIENCE)
 
     assert json.loads(out).items() >= {"queue_paused": True, "waiting": 1, "batches": 0}.items()
 

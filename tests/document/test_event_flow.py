@@ -74,7 +74,7 @@ def test_the_array_is_periodically_flushed_to_redis_by_flush_interval(clients, r
             client.track("u1", "E")
         assert client.stats().buffered == 3
         eventually(lambda: redis_store.stored_events() == expected, "flush_interval triggers a flush")  # noqa: B023
-        assert 0.35 < time.monotonic() - began < 5.0
+        assert 0.35 < time.monotonic() - began < PATIENCE
     with redis_store.open() as queue:
         assert [job.events for job in queue.jobs("waiting")] == [3, 3]
 
@@ -109,7 +109,7 @@ def test_new_events_are_not_accepted_while_a_slow_redis_keeps_the_array_full(cli
     client = clients(
         max_internal_queue_size=20,
         persistence={
-            "redis_opts": {"url": redis_server.url, "socket_timeout": 0.3},
+            "redis_opts": {"url": redis_server.url, "socket_timeout": 5.0},
             "is_multi_processor": True,
         },
     )
@@ -119,7 +119,7 @@ def test_new_events_are_not_accepted_while_a_slow_redis_keeps_the_array_full(cli
     try:
         began = time.monotonic()
         accepted = [client.track("u1", "E") for _ in range(30)]
-        assert time.monotonic() - began < 0.25, "track() waits for no Redis"
+        assert time.monotonic() - began < 4.0, "track() waits for no Redis"
         assert accepted.count(None) == 10
     finally:
         os.kill(redis_server.pid, signal.SIGCONT)
@@ -151,8 +151,8 @@ def test_batches_are_retrieved_from_redis_and_sent_simultaneously(clients, plane
 
 @pytest.mark.alone
 def test_several_batches_are_on_their_way_at_once(clients, plane, redis_store):
-    """Simultaneously also means that one slow answer holds up nobody else: eight answers of 0.4 s take no 3.2 s."""
-    plane.script({"latency": 0.4})
+    """Simultaneously also means that one slow answer holds up nobody else: eight answers of 2 s take no 16 s."""
+    plane.script({"latency": 2.0})
     client = clients(
         persistence=redis_store.opts(is_multi_processor=True, job_opts={"concurrency": 8}),
         process=False,
@@ -165,7 +165,7 @@ def test_several_batches_are_on_their_way_at_once(clients, plane, redis_store):
     began = time.monotonic()
     worker.flush()
     assert plane.wait_for(8, timeout=PATIENCE)
-    assert time.monotonic() - began < 2.4
+    assert time.monotonic() - began < 10.0
     assert plane.stats().requests == 8
 
 

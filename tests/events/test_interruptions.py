@@ -186,7 +186,7 @@ HANDLERS = {
 }
 
 
-@pytest.mark.rotating
+@pytest.mark.hunt
 @pytest.mark.usefixtures("nothing_else_swallows")
 @pytest.mark.parametrize("kind", HANDLERS)
 def test_real_alarms_are_never_lost(encoder, kind):
@@ -215,14 +215,31 @@ def test_real_alarms_are_never_lost(encoder, kind):
     assert seen == rounds > 50
 
 
+def throw_in(target: int) -> None:
+    """Throw a time limit into a thread, as rq's and stopit's do."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(target), ctypes.py_object(TimeLimit))
+
+
+@pytest.mark.usefixtures("nothing_else_swallows")
+def test_an_exception_from_another_thread_comes_out_at_every_line(encoder):
+    for call in CALLS:
+        for line in itertools.count(1):
+            tracer = AtLine(line, partial(throw_in, threading.get_ident()))
+            try:
+                tracer.run(call, encoder)
+            except TimeLimit:
+                continue
+            assert tracer.lines < line, tracer.place
+            break
+        assert line > 5
+
+
+@pytest.mark.hunt
 @pytest.mark.usefixtures("nothing_else_swallows")
 def test_an_exception_from_another_thread_is_never_lost(encoder):
-    """As rq's and stopit's time limits for threads do it."""
-    throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    target = ctypes.c_ulong(threading.get_ident())
     seen = 0
     for _ in range(150):
-        timer = threading.Timer(0.0005, throw, (target, ctypes.py_object(TimeLimit)))
+        timer = threading.Timer(0.0005, throw_in, (threading.get_ident(),))
         try:
             timer.start()
             over = time.monotonic() + 30.0

@@ -12,7 +12,7 @@ from eventspool._job import JobState
 from redis_servers import move_clock
 
 HOUR = 3600.0
-MOMENT = 0.5
+MOMENT = 1.0
 COARSE = 0.1
 """The time is noted no more often."""
 

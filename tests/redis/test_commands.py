@@ -162,7 +162,7 @@ def test_a_client_delivers_without_all_that_it_can_do_without():
         client.create_persistence_queue({"url": server.url}, ready.append)
         for n in range(5):
             client.track("u", f"E{n}")
-        assert client.flush(timeout=20).delivered == 5
+        assert client.flush(timeout=60).delivered == 5
         client.close()
         assert ready == [None]
 

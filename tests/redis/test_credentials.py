@@ -109,7 +109,7 @@ def test_a_client_goes_on_through_rotations_and_loses_nothing(tmp_path):
         with Client(plane.write_key, data_plane_url=plane.url, persistence=url, flush_at=1) as client:
             for n in range(6):
                 client.track("u", f"E{n}")
-                assert client.flush(timeout=20).pending == 0
+                assert client.flush(timeout=60).pending == 0
                 path.write_text(f"canary-{n}")
                 rotate(admin, f"canary-{n}")
         assert plane.stats().events == 6

@@ -48,7 +48,7 @@ def test_a_stand_by_waits_for_as_long_as_an_evicted_lease_had_to_run(make, raw):
     holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     holder.commit([job])
-    claim_soon(holder, "t", visibility_timeout=0.5)
+    claim_soon(holder, "t", visibility_timeout=1.5)
     raw.delete(make.prefix + "l")
     early = standby.claim("u", limit=1, visibility_timeout=LONG)
     assert early.jobs == ()

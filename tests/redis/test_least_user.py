@@ -63,7 +63,7 @@ def test_a_client_delivers_and_an_operator_looks_as_that_user(least_url, caplog,
         with Client("k", data_plane_url=plane.url, persistence=queue, flush_interval=0.01) as client:
             client.track("u1", "Good")
             client.track("u1", "Bad")
-            result = client.flush(timeout=20)
+            result = client.flush(timeout=60)
             assert (result.delivered, result.failed) == (1, 1)
         with open_queue(least_url, name, PREFIX) as found:
             [job] = found.jobs("failed")

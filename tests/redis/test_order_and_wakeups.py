@@ -18,7 +18,7 @@ from redis_servers import drop_queue_lease
 PRODUCER = Path(__file__).parent / "programs/producer.py"
 
 
-def waited(backend, timeout=30.0):
+def waited(backend, timeout=60.0):
     started = time.monotonic()
     woken = backend.wait(timeout)
     return woken, time.monotonic() - started
@@ -126,7 +126,7 @@ def test_a_standby_does_not_take_the_holders_wakeups(make):
     hush(standby)
     hush(holder)
     with ThreadPoolExecutor(2) as pool:
-        idle = pool.submit(standby.wait, 0.5)
+        idle = pool.submit(standby.wait, 1.5)
         time.sleep(0.1)  # it would be served first
         waiting = pool.submit(holder.wait, 30.0)
         time.sleep(0.1)

@@ -110,7 +110,7 @@ def test_a_client_that_is_given_its_queue_warns_with_the_first_event(options, ca
             client = Client("k", data_plane_url=plane.url, persistence=server.url, **options)
             for _ in range(3):
                 client.track("u1", "E")
-                assert client.flush(until="persisted", timeout=20).pending == 0
+                assert client.flush(until="persisted", timeout=60).pending == 0
             assert eventually(lambda: [r for r in caplog.records if NONE_KEPT in r.getMessage()])
             client.close(0.5)
             assert len([r for r in caplog.records if NONE_KEPT in r.getMessage()]) == 1

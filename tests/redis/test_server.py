@@ -29,7 +29,7 @@ PARENT = textwrap.dedent("""
     thread.join()
     time.sleep(0.2)
     print(server.pid, server.url, flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """)
 
 

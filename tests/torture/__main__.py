@@ -14,6 +14,7 @@ from torture import sabotage
 from torture.driver import Plan, narrate, play
 from torture.processes import HarnessError
 from torture.report import as_table
+from torture.verdict import LIVENESS_SECONDS
 
 _BACKENDS = ("redis", "sqlite")
 
@@ -36,6 +37,7 @@ def main() -> int:
         stretch=options.stretch,
         in_order=options.in_order,
         sabotage=options.sabotage,
+        liveness=options.liveness,
     )
     try:
         figures = _play(plan, quiet=options.quiet)
@@ -101,6 +103,12 @@ def _parse() -> argparse.Namespace:
     order.add_argument("--in-order", action="store_true", default=None, help="one processor at a time")
     order.add_argument("--shared", dest="in_order", action="store_false", help="all workers share the queue")
     parser.add_argument("--sabotage", choices=sabotage.KINDS, help="a bug on purpose, which must be found")
+    parser.add_argument(
+        "--liveness",
+        type=float,
+        default=LIVENESS_SECONDS,
+        help="seconds that a recovery may take; more on a machine that others use",
+    )
     parser.add_argument("--json", metavar="FILE", help="append the figures there, a line for each backend")
     parser.add_argument("--quiet", action="store_true", help="no line for each fault")
     options = parser.parse_args()

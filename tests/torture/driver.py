@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Result", "narrate", "play"]
 
 _TICK = 0.02
-_START_SECONDS = 30.0
-_RECOVERY_SECONDS = 10.0 + LIVENESS_SECONDS + MOVER_LEASE_SECONDS
-"""So long a recovery is waited for: one that takes longer than allowed shall be told apart from one that never comes."""
+_START_SECONDS = 100.0
+_RECOVERY_SECONDS = 10.0 + MOVER_LEASE_SECONDS
+"""So much longer than it may take a recovery is waited for: one that is late shall be told apart from one that never comes."""
 _CALM = (0.05, 0.3)
 _PAIRS = 0.25
 _FAULTS_PER_SECOND = 0.2
@@ -43,7 +43,7 @@ _ACKED_SHARE = 0.5
 """Floors, at half or less of what a machine does that others keep three times too busy."""
 _SECOND_CHANCES = (1.0, 2.0, 3.0)
 _IN_ORDER_SHARE = _SPILL_SHARE = _ENCRYPTED_SHARE = 0.5
-_DRAIN_SECONDS = 60.0
+_DRAIN_SECONDS = 120.0
 _OUTAGES = ("redis-stop", "redis-loading", "redis-link-blackhole", "redis-link-refuse", "redis-oom")
 _SPILL_SECONDS = 2.0
 """One second into an outage a client with something to store begins to use the spill file."""
@@ -66,6 +66,7 @@ class Plan:
         stretch: How much longer than usual faults last.
         in_order: First in, first out; ``None`` draws it.
         sabotage: A bug on purpose (see ``sabotage``).
+        liveness: Seconds that a recovery may take.
     """
 
     backend: str
@@ -78,6 +79,7 @@ class Plan:
     stretch: float = 1.0
     in_order: bool | None = None
     sabotage: str | None = None
+    liveness: float = LIVENESS_SECONDS
 
     @property
     def command(self) -> str:
@@ -186,6 +188,7 @@ class _Driver:
             processes=world.processes,
             in_order=self._in_order,
             spills=world.spills,
+            liveness=self._plan.liveness,
         )
         rows = rows_of(self._windows, world.history, verdict)
         run = asdict(self._plan) | {
@@ -294,7 +297,7 @@ class _Driver:
     def _recover(self, since: float) -> Recovery:
         """Wait until the elders are at work again, and return how long each step took them."""
         recovery = Recovery()
-        deadline = time.monotonic() + _RECOVERY_SECONDS
+        deadline = time.monotonic() + self._plan.liveness + _RECOVERY_SECONDS
         while None in astuple(recovery) and time.monotonic() < deadline:
             self._step()
             history = self._world.history

@@ -22,7 +22,7 @@ from torture.processes import Process
 from torture.redis_process import free_port
 from torture.world import World
 
-SOON = 10.0
+SOON = 60.0
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ with DataPlane("right") as plane:
     plane.script({"status": 401, "next": 2})
     with Client("right", data_plane_url=plane.url) as client:
         client.track("u", "Order Completed")
-        assert not client.flush(timeout=10).pending
+        assert not client.flush(timeout=60).pending
 """
 
 

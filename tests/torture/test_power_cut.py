@@ -85,7 +85,7 @@ def test_a_power_cut_takes_the_last_seconds_from_redis_that_syncs_every_second(c
         print(f"\nlost from {', '.join(f'{r.window:.2f}' for r in rounds)} s before the cut on", end=" ")
     assert min(r.acked for r in rounds) > 20, rounds
     assert any(r.unsynced_bytes and r.lost for r in rounds), f"nothing was cut: {rounds}"
-    assert max(r.window for r in rounds) < 5.0, rounds
+    assert max(r.window for r in rounds) < 15.0, rounds
 
 
 def file_after(*lines: str) -> TracedFile:

@@ -12,7 +12,7 @@ import pytest
 from torture.processes import ProxyProcess
 from torture.redis_process import free_port
 
-SOON = 5.0
+SOON = 60.0
 REQUEST, REPLY = b"request " * 20, b"reply " * 20
 
 

@@ -175,6 +175,7 @@ def judge(
     processes: int,
     in_order: bool,
     spills: bool = False,
+    liveness: float = LIVENESS_SECONDS,
 ) -> Verdict:
     """
     Return the verdict.
@@ -189,6 +190,7 @@ def judge(
         processes: How many producers and workers there are at once.
         in_order: One processor works at a time, first in, first out.
         spills: Events may go through a spill file.
+        liveness: Seconds within which the oldest producer and worker must be at work again.
     """
     found = {
         "lost": _lost(history, remains),
@@ -205,7 +207,7 @@ def judge(
         ],
         "repeated": unexplained_repeats(history, windows, under_way=under_way, processes=processes),
         "overtaken": overtakings(history, windows) if in_order else [],
-        "not live": _not_live(windows, final, spills=spills),
+        "not live": _not_live(windows, final, spills=spills, liveness=liveness),
         "stuck": [] if remains.backlog_seconds is not None else ["the queue did not drain"],
         "crashed": [*remains.crashes, *history.crashed],
         "deadlocked": list(history.deadlocked),
@@ -253,14 +255,14 @@ def _changed(history: History, remains: Remains) -> list[str]:
     return arrived + stored + [i for i, (digest, _) in remains.failed.items() if differs(i, {digest})]
 
 
-def _not_live(windows: Sequence[Window], final: Recovery, *, spills: bool) -> list[str]:
-    deliveries = LIVENESS_SECONDS + (MOVER_LEASE_SECONDS if spills else 0.0)
+def _not_live(windows: Sequence[Window], final: Recovery, *, spills: bool, liveness: float) -> list[str]:
+    deliveries = liveness + (MOVER_LEASE_SECONDS if spills else 0.0)
     waits = [(window.fault, window.recovery) for window in windows if window.recovery is not None]
     return [
         f"{what} {'never' if seconds is None else f'{seconds:.1f} s'} after {fault}"
         for fault, recovery in [*waits, ("the last fault", final)]
         for what, seconds in asdict(recovery).items()
-        if seconds is None or seconds > (LIVENESS_SECONDS if what == "acked" else deliveries)
+        if seconds is None or seconds > (liveness if what == "acked" else deliveries)
     ]
 
 

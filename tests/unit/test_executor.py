@@ -49,7 +49,6 @@ def test_after_a_moment_without_threads_the_next_call_waits_for_none_that_is_not
         limit.setattr(threading.Thread, "start", refuse)
         for _ in range(3):
             assert carry_out(threading.get_ident) == threading.get_ident()
-    took = []
     for _ in range(4):
         assert carry_out(threading.get_ident) != threading.get_ident()
         executor.end_idle(time.monotonic() + 30.0)

@@ -115,7 +115,7 @@ def listen(pool: Executor, backend: Backend) -> Future[bool]:
         while backend.wait(0.05):
             pass
         deaf.set()
-        return backend.wait(30.0)
+        return backend.wait(3 * SOON)
 
     waiting = pool.submit(wait)
     assert deaf.wait(SOON)

@@ -52,7 +52,10 @@ def judge(look: Look, out: float | None = None) -> Verdict:
         return Verdict("warn", "Delivery is paused", f"{waits}. Nothing is lost.", "Resume to go on.")
     if pending and not look.processors:
         return Verdict(
-            "bad", "No processor is running", f"{waits}, and no process delivers them.", "Start one: eventspool worker"
+            "bad",
+            "No processor is running",
+            f"{waits}, and no process delivers them.",
+            "Start one: eventspool worker",
         )
     if pending and halted and len(halted) == len(look.processors):
         why = next((p.last_error for p in halted if p.last_error), "")
