@@ -21,7 +21,7 @@ from e2e.harness import (
     run_python,
 )
 from e2e.test_kill import SHARED, START_PATIENCE, Account, Child, drain
-from eventspool import ConfigError, open_queue
+from eventspool import ConfigError, _closing, open_queue
 
 QUICK = {"socket_timeout": 1.0, "socket_connect_timeout": 1.0}
 
@@ -164,10 +164,13 @@ def test_a_full_file_fills_memory_and_then_events_are_refused_and_counted(
             accepted.append(message_id)
         return message_id is None
 
+    assert not refused()
+    eventually(
+        lambda: client.stats().spilled
+    )  # before memory is full, which on a busy machine it may be sooner
     eventually(refused)
     stats = client.stats()
     assert stats.refused == {"buffer_full": 1}
-    assert stats.spilled > 0
     assert stats.spilled + stats.buffered == stats.accepted == len(accepted)
     redis_server.start()
     assert_delivered(client, len(accepted))
@@ -364,8 +367,9 @@ def test_a_client_for_a_queue_in_a_file_refuses_a_spill_file(tmp_path, spill):
 
 
 @pytest.mark.parametrize("timeout", [0.0, 0.05])
-def test_the_shortest_close_puts_into_the_file_what_redis_refuses(clients, tmp_path, timeout):
+def test_the_shortest_close_puts_into_the_file_what_redis_refuses(clients, tmp_path, monkeypatch, timeout):
     """The close is over before the turn that would have done so."""
+    monkeypatch.setattr(_closing, "_STORE_BUDGET", PATIENCE)  # a busy machine may need more than its second
     for number in range(8):
         spill = f"sqlite:///{tmp_path}/{number}.db"
         client = clients(persistence=f"unix://{tmp_path}/nobody", spill=spill, flush_interval=3600.0)
