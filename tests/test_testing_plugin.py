@@ -41,7 +41,7 @@ def test_delivered(eventspool_dataplane):
     eventspool_dataplane.script("status=503,next=1")
     with Client(eventspool_dataplane.write_key, data_plane_url=eventspool_dataplane.url) as sender:
         message_id = sender.track("u1", "Order Completed")
-        sender.flush(timeout=20)
+        sender.flush(timeout=60)
     assert eventspool_dataplane.received(message_id) == 1
     assert eventspool_dataplane.stats().statuses == {"503": 1, "200": 1}
 """
@@ -194,7 +194,7 @@ def test_the_data_plane_fixture_takes_any_write_key_but_not_none(eventspool_data
     url = urllib.parse.urlsplit(eventspool_dataplane.url)
     answers = []
     for login in (b"whatever:", b":"):
-        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=10)
+        connection = http.client.HTTPConnection(url.hostname, url.port, timeout=60)
         headers = {
             "Authorization": "Basic " + base64.b64encode(login).decode(),
             "Content-Type": "application/json",

@@ -43,11 +43,11 @@ def serve() -> Iterator[Callable[[ASGIApp], Site]]:
 
             def stop() -> None:
                 server.should_exit = True
-                thread.join(10)
+                thread.join(60)
                 assert not thread.is_alive()
 
             stack.callback(stop)
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not server.started:
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
@@ -83,7 +83,7 @@ def enqueue(opts: QueueOpts) -> Callable[..., None]:
             with Client(KEY, process=False, persistence=opts) as client:
                 for name, properties in batch:
                     assert client.track("u1", name, properties)
-                assert client.flush(until="persisted", timeout=10).pending == 0
+                assert client.flush(until="persisted", timeout=60).pending == 0
 
     return enqueue
 
@@ -95,7 +95,7 @@ def deliver(opts: QueueOpts, plane: DataPlane) -> Callable[[], None]:
     def deliver() -> None:
         with Client(KEY, data_plane_url=plane.url) as client, open_queue(opts.url) as queue:
             client.create_persistence_queue(opts)
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             while (now := queue.stats()).waiting.jobs or now.delayed.jobs or now.leased.jobs:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

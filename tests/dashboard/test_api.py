@@ -151,7 +151,7 @@ def test_an_export_leaves_no_file_behind_even_when_it_is_broken_off(site, failed
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
-    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=60)
     connection.request("GET", "/api/export?state=failed", headers=site.headers)
     assert connection.getresponse().read(1)
     connection.close()

@@ -58,12 +58,12 @@ def test_it_prints_an_address_that_opens_the_page_and_ends_at_a_signal(start, st
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
 
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32}", url)
-    with browser.open(url, timeout=10) as page:
+    with browser.open(url, timeout=60) as page:
         assert (page.status, page.url) == (200, url.partition("?")[0])
-    with browser.open(page.url + "api/overview", timeout=10) as answer:
+    with browser.open(page.url + "api/overview", timeout=60) as answer:
         assert b'"waiting":{"jobs":1,"events":1' in answer.read()
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert out == ""
     assert err.strip() == "Ctrl-C ends it."
@@ -75,7 +75,7 @@ def test_a_token_may_come_from_the_environment_and_must_be_long(start, stored):
     assert process.stdout.readline().strip().endswith(f"/?token={token}")
 
     short = start("--queue", stored, "--token", "1234")
-    assert short.wait(20) == 2
+    assert short.wait(60) == 2
     assert "token must be at least 16" in short.stderr.read()
 
 
@@ -88,10 +88,10 @@ def test_programs_get_the_address_and_the_token_as_one_line_of_json(start, store
 
     assert said.keys() == {"url", "token"}
     assert said["url"].endswith(f"/?token={said['token']}")
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=20)[0] == ""
+    assert process.communicate(timeout=60)[0] == ""
 
 
 def test_every_setting_may_come_from_the_environment(start, stored, plane):
@@ -128,7 +128,7 @@ def test_every_setting_may_come_from_the_environment(start, stored, plane):
 def test_what_is_wrong_is_said_in_a_sentence(start, stored, arguments, status, message):
     queue = ["--queue", stored] if arguments and "--queue" not in arguments else []
     process = start(*queue, *arguments)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == status
     assert message in err
@@ -139,7 +139,7 @@ def test_without_its_packages_it_says_how_to_get_them(tmp_path, stored, start):
     """``sitecustomize`` hides Starlette, as an installation without the extra would."""
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['starlette'] = None\n")
     process = start("--queue", stored, PYTHONPATH=str(tmp_path))
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
     assert "pip install 'eventspool[dashboard]'" in err

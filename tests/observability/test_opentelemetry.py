@@ -90,7 +90,7 @@ def test_a_delivery_is_linked_to_each_span_in_which_its_events_were_tracked(sdk,
     with sdk.request() as other:
         client.track("user", "event", callback=lambda error, message_id: None)
     client.track("user", "event")
-    client.flush(timeout=10.0)
+    client.flush(timeout=60)
 
     [span] = sdk.deliveries()
     assert links_of(span) == [one.get_span_context().span_id, other.get_span_context().span_id]
@@ -153,7 +153,7 @@ def test_a_batch_that_is_refused_in_part_counts_both_parts(sdk, clients, plane):
     sdk.instrument(client)
     for name in ("Good", "Bad", "Good"):
         client.track("user", name)
-    client.flush(timeout=10.0)
+    client.flush(timeout=60)
     [span] = sdk.deliveries()
 
     assert span.attributes["error.type"] == "rejected"
@@ -189,7 +189,7 @@ def test_another_process_delivers_without_links(sdk, clients, tmp_path):
     sdk.instrument(producer)
     with sdk.request():
         producer.track("user", "event")
-    assert producer.flush(until="persisted", timeout=10.0).pending == 0
+    assert producer.flush(until="persisted", timeout=60).pending == 0
     worker = clients(persistence=queue)
     sdk.instrument(worker)
     worker.flush(timeout=0.1)
@@ -203,7 +203,7 @@ def test_a_queue_that_comes_later_is_observed_too(sdk, clients, tmp_path):
     with sdk.request() as request:
         client.track("user", "event")
     client.create_persistence_queue({"url": f"sqlite:///{tmp_path}/queue.db"})
-    client.flush(timeout=10.0)
+    client.flush(timeout=60)
 
     assert links_of(sdk.deliveries()[0]) == [request.get_span_context().span_id]
 
@@ -338,7 +338,7 @@ def test_a_collection_reads_the_queue_once(sdk, clients, tmp_path):
 
     client = clients(persistence=f"sqlite:///{tmp_path}/queue.db", flush_interval=60.0)
     client.track("user", "event")
-    client.flush(timeout=10.0)
+    client.flush(timeout=60)
     sdk.instrument(client, queue=Counted(client._pipe().backend, owns_backend=False), queue_name="orders")
 
     metrics = sdk.metrics()

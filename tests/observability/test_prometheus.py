@@ -22,7 +22,7 @@ def test_a_client_and_its_queue_are_exported(registry, clients, tmp_path):
     for _ in range(3):
         client.track("user", "event")
     client.track()
-    assert client.flush(timeout=10.0).delivered == 3
+    assert client.flush(timeout=60).delivered == 3
 
     def value(name, **labels):
         return registry.get_sample_value(f"eventspool_{name}", labels)

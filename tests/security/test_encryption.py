@@ -145,7 +145,7 @@ import sys
 from eventspool import Client
 with Client("k", persistence=f"sqlite:///{sys.argv[1]}/queue.db", process=False) as client:
     client.track("u", "E")
-    assert client.flush(until="persisted", timeout=10).pending == 0
+    assert client.flush(until="persisted", timeout=60).pending == 0
 assert not [name for name in sys.modules if name.startswith("cryptography")]
 """
     run_python(code, str(tmp_path))

@@ -24,7 +24,7 @@ def test_nothing_of_an_event_runs(serve, plane: DataPlane, queue, opts, deliver,
     ) as client:
         for number, (name, properties) in enumerate([*hostile.events(), hostile.huge()]):
             assert client.track(f"<b>{number}</b>", name, properties, message_id=f"<i>'\"{number}</i>")
-            assert client.flush(until="persisted", timeout=10).pending == 0
+            assert client.flush(until="persisted", timeout=60).pending == 0
     many = len(hostile.TEXTS) + 6
     plane.script(
         {"status": 404, "body": f"<script>{hostile.MARK}</script><img src=x onerror={hostile.MARK}>"}

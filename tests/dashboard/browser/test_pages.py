@@ -264,7 +264,7 @@ def test_what_is_copied_sends_the_event_again(serve, enqueue, deliver, queue, pl
     content_type = options["-H"].removeprefix("Content-Type: ")
     headers = {"Authorization": f"Basic {login}", "Content-Type": content_type}
     request = urllib.request.Request(arguments[-1], options["-d"].encode(), headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200
     assert plane.received(before["messageId"]) == 2
     assert plane.events[-1] == before
