@@ -89,7 +89,10 @@ def measure(chosen: Sequence[Scenario], options: argparse.Namespace) -> tuple[Re
             measurements: list[Measurement] = []
             begin = time.monotonic()
             try:
-                for measurement in scenario.measure(place, rounds=options.rounds, quick=options.quick):
+                given = {name: getattr(options, name) for name in getattr(scenario, "OPTIONS", ())}
+                for measurement in scenario.measure(
+                    place, rounds=options.rounds, quick=options.quick, **given
+                ):
                     measurements.append(measurement)
                     now = time.monotonic()
                     step = f"{scenario.NAME}, round {measurement.round + 1} of {options.rounds}"
@@ -109,12 +112,18 @@ def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Nam
     parser = argparse.ArgumentParser(
         prog="./run bench", description="Measure eventspool beside its peers, alternately, in one run."
     )
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="this scenario (all of them; --list names them)"
+    )
     parser.add_argument("--rounds", type=int, help="runs of each candidate (5; with --quick 1)")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="operate: jobs in the queue (1,000,000; with --quick 2,000)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="a fraction of the load, only to see that everything works"
     )
     parser.add_argument(
-        "--only", action="append", choices=names, metavar="NAME", help="this scenario; may be repeated"
+        "--only", action="append", default=[], metavar="NAME", help="the same as NAME; may be repeated"
     )
     parser.add_argument(
         "--output", type=Path, help="folder for JSON, Markdown and plots (benchmarks/results; --quick: none)"
@@ -122,10 +131,15 @@ def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Nam
     parser.add_argument("--json", action="store_true", help="print the results as JSON instead of tables")
     parser.add_argument("--list", action="store_true", help="list the scenarios and end")
     options = parser.parse_args(arguments)
+    options.only += options.names
+    if unknown := [name for name in options.only if name not in names]:
+        parser.error(f"there is no scenario {unknown[0]!r}; known are {', '.join(names)}")
     if options.rounds is None:
         options.rounds = 1 if options.quick else 5
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
+    if options.jobs is not None and options.jobs < 1:
+        parser.error("--jobs must be at least 1")
     return options
 
 

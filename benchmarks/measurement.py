@@ -68,6 +68,10 @@ class Scenario(Protocol):
     TITLE: str
     """One line for the report."""
     FIGURES: Sequence[Figure]
+    COMPARES: bool
+    """``False`` where the ratios that mean something are figures themselves: the report makes none then. May be left out."""
+    OPTIONS: Sequence[str]
+    """Options of the command line that ``measure`` takes besides, such as ``jobs``. May be left out."""
 
     def measure(self, place: Place, *, rounds: int, quick: bool) -> Iterator[Measurement]:
         """Run every candidate *rounds* times, alternately, and yield each measurement as it is made.

@@ -80,7 +80,7 @@ def print_tables(results: Results, about: Mapping[str, object]) -> None:
             continue
         ours = ["bold" if is_ours(candidate) else "" for candidate in summary]
         show(scenario.TITLE, _figures_table(scenario.FIGURES, summary, _short_spread_text), ours)
-        for candidate, rows in _comparisons(scenario.FIGURES, summary):
+        for candidate, rows in _comparisons(scenario, summary):
             show(f"{candidate} is so many times better than", rows)
     bars = [bar for scenario, found in results for bar in scenario.judge(found)]
     if bars:
@@ -95,18 +95,22 @@ _QUICK = "A quick run, to see that everything works: no figure of it counts."
 _GAP = 3
 """Characters that a column takes besides its text; the table's edges take as many."""
 _NAME_WIDTH = 12
-"""Least width of the column of names, which wrap where room is short. Headings wrap as well; figures stay whole."""
+"""
+Least width of the column of names, which wrap where they would take more than half of the room. Headings wrap as well; figures
+stay whole.
+"""
 
 
 def _pieces(rows: Rows, room: int) -> Iterator[tuple[list[int], Rows]]:
     """Cut a table into such as fit into *room* characters, each with its columns' widths and the first column."""
     names, *columns = [list(column) for column in zip(*rows, strict=True)]
-    room -= 2 * _GAP + max(map(len, names))
+    longest = min(max(map(len, names)), max(room // 2, _NAME_WIDTH))
+    room -= 2 * _GAP + longest
     while columns:
         widths = [max(len(word) for word in [*column[0].split(), *column[1:], "-"]) for column in columns]
         fitting = max(1, sum(used <= room for used in accumulate(width + _GAP for width in widths)))
         short = max(0, sum(widths[:fitting]) + _GAP * fitting - room)
-        name_width = max(_NAME_WIDTH, max(map(len, names)) - short)
+        name_width = max(_NAME_WIDTH, longest - short)
         piece = [list(row) for row in zip(names, *columns[:fitting], strict=True)]
         yield [name_width, *widths[:fitting]], piece
         columns = columns[fitting:]
@@ -139,11 +143,11 @@ def _figures_table(
     return rows
 
 
-def _comparisons(figures: Sequence[Figure], summary: Summary) -> list[tuple[str, Rows]]:
+def _comparisons(scenario: Scenario, summary: Summary) -> list[tuple[str, Rows]]:
     """Return a table for each form of eventspool: how many times better it is than each of the others."""
-    shown = _measured(figures, summary)
+    shown = _measured(scenario.FIGURES, summary)
     others = [candidate for candidate in summary if not is_ours(candidate)]
-    if not others:
+    if not others or not getattr(scenario, "COMPARES", True):
         return []
     tables = []
     for ours in filter(is_ours, summary):
@@ -211,7 +215,7 @@ def _markdown(results: Results, about: Mapping[str, object], pictures: set[str])
         if scenario.NAME in pictures:
             parts.append(f"![{scenario.TITLE}]({scenario.NAME}.svg)")
         parts.append(_table(_figures_table(scenario.FIGURES, summary)))
-        for candidate, rows in _comparisons(scenario.FIGURES, summary):
+        for candidate, rows in _comparisons(scenario, summary):
             parts += [f"**{_cell(candidate)}** is so many times better than", _table(rows)]
         bars = scenario.judge(found)
         if bars:

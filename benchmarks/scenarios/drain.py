@@ -45,7 +45,7 @@ def _drain(
     filled = place.run("fill.py", url, str(events), str(size))
     jobs = filled["jobs"]
     place.sink.reset()
-    result = place.run("drain.py", url, place.sink.url, str(jobs))
+    result = place.run("drain.py", url, place.sink.url, str(jobs), "shared")
     missing = set(range(events)) - place.sink.orders()
     place.sink.reset()
     if missing or result["failed"]:
