@@ -5,7 +5,7 @@ Calls that return once their event is stored: ``durable.py calls|deliver QUEUE_U
   redis-py's ``MULTI … EXEC``, or an ``INSERT`` and ``COMMIT`` of the module ``sqlite3``. They take turns, slice by slice.
   The process delivers what it stores, and before each slice it has delivered all of the slice before.
 - ``deliver``: twenty threads make durable calls for so many seconds, while the process delivers in order. Time ends when
-  the sink has the last event. A process that falls behind gets as long again, and 10 s, to catch up.
+  the sink has the last event. A process that falls behind gets twice as long to catch up.
 
 Prints one JSON object.
 """
@@ -42,7 +42,8 @@ CROWD = 20
 """Threads that call while the process delivers in order."""
 _THREAD_NUMBERS = 1_000_000
 """Numbers that a thread of the crowd has for its orders, counted from a multiple of this."""
-_CATCH_UP_SECONDS = 10.0
+_CATCH_UP = 2.0
+"""Times as long as the calls took, after which a delivery that has fallen behind is judged by what has arrived."""
 _WAL_FRAMES = 2_000
 """Commits after which SQLite's log has been checkpointed and does not grow any more (1,000 pages)."""
 _WARM = 90_000_000
@@ -166,7 +167,7 @@ def measure_delivery(url: str, sink: str, seconds: float) -> dict[str, Any]:
 
     begin = time.perf_counter()
     spans = call_in_threads(track, [numbers(thread) for thread in range(CROWD)])
-    pending = client.flush(timeout=seconds + _CATCH_UP_SECONDS).pending
+    pending = client.flush(timeout=seconds * _CATCH_UP).pending
     elapsed = time.perf_counter() - begin
     with urllib.request.urlopen(f"{sink}/__stats") as answer:
         quiet = json.load(answer)["quiet_seconds"]

@@ -1,7 +1,8 @@
 """
-Fill a queue with batches that nobody delivers yet: ``fill.py QUEUE_URL EVENTS EVENTS_A_BATCH``; 0 for full batches.
+Fill a queue with batches that nobody delivers yet: ``fill.py QUEUE_URL EVENTS EVENTS_A_BATCH [USERS]``; 0 for full batches.
 
-The batches are put together as a client would. That it goes through the backend is only to be quick about it.
+With USERS the events are those of so many users in turns, without it one user's. The batches are put together as a client
+would. That it goes through the backend is only to be quick about it.
 """
 
 from __future__ import annotations
@@ -26,13 +27,19 @@ if TYPE_CHECKING:
 _BODY_BYTES = 460_800 - 50
 """The client's default ``max_batch_bytes``, less what stands around the events."""
 _COMMIT_JOBS = 64
+_MAX_JOBS = 10_000_000
 _RUN = 20_000
 """Events that are encoded at a time."""
 _VARIED = varied_properties(2000)
 _random = random.Random(7)
 
 
-def encoded_events(first: int, end: int) -> list[bytes]:
+def user_of(number: int, users: int) -> str:
+    """Return the id of the user whose the *number*-th order is."""
+    return f"user_{number % users}" if users else USER
+
+
+def encoded_events(first: int, end: int, users: int = 0) -> list[bytes]:
     """Return the events of the orders from *first* to *end* (exclusive) as they go over the wire."""
     return [
         orjson.dumps(
@@ -43,7 +50,7 @@ def encoded_events(first: int, end: int) -> list[bytes]:
                 "originalTimestamp": "2026-11-23T17:26:00.123Z",
                 "channel": "server",
                 "context": {"library": {"name": "eventspool", "version": "0"}, **CONTEXT},
-                "userId": USER,
+                "userId": user_of(number, users),
                 "event": EVENT,
                 "properties": {**_VARIED[number % len(_VARIED)], "order_id": f"o-{number:08d}"},
             }
@@ -52,12 +59,12 @@ def encoded_events(first: int, end: int) -> list[bytes]:
     ]
 
 
-def batches(events: int, size: int) -> Iterator[list[bytes]]:
+def batches(events: int, size: int, users: int) -> Iterator[list[bytes]]:
     """Yield all events in batches of *size*, or of as many as make a request body of the default size."""
     batch: list[bytes] = []
     body_bytes = 0
     for first in range(0, events, _RUN):
-        for event in encoded_events(first, min(first + _RUN, events)):
+        for event in encoded_events(first, min(first + _RUN, events), users):
             body_bytes += len(event) + 2
             if len(batch) == size if size else body_bytes > _BODY_BYTES:
                 yield batch
@@ -66,13 +73,13 @@ def batches(events: int, size: int) -> Iterator[list[bytes]]:
     yield batch
 
 
-def main(url: str, events: int, size: int) -> None:
+def main(url: str, events: int, size: int, users: int = 0) -> None:
     """Fill, and print how many jobs that makes."""
-    backend = create_backend(QueueOpts(url=url, is_multi_processor=True))
+    backend = create_backend(QueueOpts(url=url, is_multi_processor=True, max_jobs=_MAX_JOBS))
     backend.open()
     jobs = 0
     group: list[NewJob] = []
-    for batch in batches(events, size):
+    for batch in batches(events, size, users):
         group.append(NewJob(new_job_id(), seal(batch), len(batch)))
         jobs += 1
         if len(group) == _COMMIT_JOBS:
@@ -87,4 +94,4 @@ def main(url: str, events: int, size: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))

@@ -26,7 +26,7 @@ FIGURES = (
 )
 DELAY = 0.05
 BATCH_EVENTS = 20
-SECONDS, QUICK_SECONDS = 12, 2
+SECONDS, QUICK_SECONDS = 12.0, 0.5
 """A queue that is not empty by then is judged by what has arrived."""
 MODES = {"shared": ("eventspool, is_multi_processor", 50_000), "ordered": ("eventspool, in order", 12_000)}
 """Who drains, and how many events/s are demanded. A round gets the events of eight such seconds."""
@@ -36,7 +36,7 @@ def measure(place: Place, *, rounds: int, quick: bool) -> Iterator[Measurement]:
     """Fill and drain a queue in each mode in each round, and count what arrived."""
     for number in range(rounds):
         for mode, (candidate, wanted) in MODES.items():
-            events = wanted if quick else wanted * 8
+            events = wanted // 10 if quick else wanted * 8
             figures, notes = _drain(place, mode, events, QUICK_SECONDS if quick else SECONDS)
             yield Measurement(candidate, number, figures, notes)
 

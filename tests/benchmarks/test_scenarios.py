@@ -1,0 +1,96 @@
+"""Scenarios at tiny sizes: every candidate runs to its end, what they send arrives, and a bar tells a pass from a miss."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from benchmarks import __main__ as command_line
+from benchmarks.measurement import Measurement
+from benchmarks.place import Place
+from benchmarks.scenarios import durable, operate, small
+
+
+@pytest.fixture(scope="module")
+def place():
+    with Place() as found:
+        yield found
+
+
+def check(scenario, measurements, candidates):
+    """See that every candidate of one round was measured, and that there is a bar for what is demanded."""
+    assert {m.candidate for m in measurements} == set(candidates)
+    known = {figure.name for figure in scenario.FIGURES}
+    assert all(set(m.figures) <= known for m in measurements)
+    assert scenario.judge(measurements)
+
+
+def test_durable_calls_are_measured_and_arrive_in_order(place):
+    found = list(durable.measure(place, rounds=1, quick=True))
+    ours = [
+        name for kind, one in durable.OURS.items() for name in (one, f"{one}, 8 threads", durable.crowd(kind))
+    ]
+    check(durable, found, [*durable.BARE.values(), *ours])
+    assert [m.figures["out_of_order"] for m in found if "out_of_order" in m.figures] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("spans", "late"),
+    [
+        ([(0, 2), (1, 3), (2, 4)], 0),
+        ([(1, 3), (0, 2)], 0),  # at the same time: either order is that of storing
+        ([(3, 4), (0, 2)], 1),
+        ([(5, 6), (0, 1), (2, 3)], 2),
+        ([], 0),
+    ],
+)
+def test_an_event_is_late_if_one_came_before_it_that_was_stored_after_it(spans, late):
+    assert durable.count_out_of_order(spans) == late
+
+
+def test_small_batches_are_drained_in_both_modes(place):
+    check(small, list(small.measure(place, rounds=1, quick=True)), [name for name, _ in small.MODES.values()])
+
+
+def test_operating_is_measured(place):
+    found = list(operate.measure(place, rounds=1, quick=True, jobs=200))
+    stores = ["eventspool, Redis", "eventspool, SQLite"]
+    commands = [operate.PACKAGES, operate.STATUS, operate.LIBRARY, operate.IMPORT]
+    check(operate, found, stores + commands)
+
+
+def test_a_queue_that_is_drained_too_slowly_misses_its_bar():
+    for rate, passed in ((49_999.0, False), (50_001.0, True)):
+        name, _ = small.MODES["shared"]
+        [bar] = small.judge([Measurement(name, 0, {"events_per_second": rate})])
+        assert bar.passed is passed
+
+
+def test_a_missed_bar_is_told_and_ends_with_status_1(monkeypatch, capsys, tmp_path):
+    name, _ = small.MODES["shared"]
+    slow = [
+        (
+            small,
+            [
+                Measurement(
+                    name, 0, {"events_per_second": 7.0, "jobs_per_request": 1.0, "cpu_ms_per_job": 1.0}
+                )
+            ],
+        )
+    ]
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr(command_line, "measure", lambda chosen, options: (slow, []))
+    assert command_line.main(["small", "--output", str(tmp_path)]) == 1
+    said = capsys.readouterr()
+    assert "MISSED" in said.out
+    assert "missed: eventspool, is_multi_processor" in said.err
+
+
+def test_an_unknown_scenario_is_named_and_so_are_the_known(capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(["smal"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "'smal'" in said
+    assert "small" in said
