@@ -117,6 +117,12 @@ def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Nam
     )
     parser.add_argument("--rounds", type=int, help="runs of each candidate (5; with --quick 1)")
     parser.add_argument(
+        "--server",
+        action="append",
+        choices=("handler", "uvicorn", "gunicorn"),
+        help="web: only this one; may be repeated",
+    )
+    parser.add_argument(
         "--jobs", type=int, metavar="N", help="operate: jobs in the queue (1,000,000; with --quick 2,000)"
     )
     parser.add_argument(

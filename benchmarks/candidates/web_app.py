@@ -1,13 +1,15 @@
 """
 A small web application, as ASGI and as WSGI: prices a cart and tracks five events. One server process runs it.
 
-``BENCH_WEB`` in the environment says who tracks, as JSON: ``{"tracker": "none" | "eventspool" | "segment", "url": data plane,
-"queue": queue options or null, "path": folders to import from besides}``. ``POST /`` answers with the priced cart; ``POST
-/flush`` with the CPU time of the process, once every event tracked so far is delivered.
+``BENCH_WEB`` in the environment says who tracks, as JSON: ``{"tracker": "none" | "eventspool" | "segment" | "posthog", "url":
+data plane, "queue": queue options or null, "durable": whether calls are, "path": folders to import from besides, "freeze":
+whether the collector is to leave alone what there is once the server is warm}``. ``POST /`` answers with the priced cart;
+``POST /flush`` with the CPU time of the process, once every event tracked so far is delivered.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -56,11 +58,23 @@ def _tracker(options: dict[str, Any]) -> tuple[Track | None, Callable[[], object
     if name == "eventspool":
         import eventspool
 
-        client = eventspool.Client("key", data_plane_url=url, persistence=options["queue"])
-    else:
+        durability = "persisted" if options.get("durable") else "buffered"
+        client = eventspool.Client(
+            "key", data_plane_url=url, persistence=options["queue"], durability=durability
+        )
+    elif name == "segment":
         from segment.analytics.client import Client
 
         client = Client("key", host=url)
+    else:
+        from posthog import Posthog
+
+        posthog = Posthog("key", host=url)
+
+        def capture(props: dict[str, Any], context: dict[str, Any]) -> object:
+            return posthog.capture(EVENT, distinct_id=USER, properties={**props, **context})
+
+        return capture, posthog.flush
 
     def track(props: dict[str, Any], context: dict[str, Any]) -> object:
         return client.track(USER, EVENT, props, context)
@@ -68,13 +82,17 @@ def _tracker(options: dict[str, Any]) -> tuple[Track | None, Callable[[], object
     return track, client.flush
 
 
-_track, _flush = _tracker(json.loads(os.environ["BENCH_WEB"]))
+_options = json.loads(os.environ["BENCH_WEB"])
+_track, _flush = _tracker(_options)
 
 
 def handle(path: str, body: bytes) -> bytes:
     """Answer one request."""
     if path == "/flush":
         _flush()
+        if _options.get("freeze") and not gc.get_freeze_count():
+            gc.collect()
+            gc.freeze()
         return json.dumps({"cpu_seconds": time.process_time()}).encode()
     cart = json.loads(body)
     answer = price(cart)

@@ -1,9 +1,9 @@
 """
 Load for the web application: ``web_load.py SERVER SLICES SECONDS VARIANTS``. Prints one JSON object.
 
-SERVER is ``uvicorn``, ``gunicorn`` or ``handler`` (web_handler.py: no server at all). VARIANTS is a JSON object: each name's
-``BENCH_WEB`` (see web_app.py); the first tracks nothing. Every variant has a process of its own, all are up at once, and they
-take turns in SLICES slices of SECONDS: what the machine does in between, it does to all of them.
+SERVER is ``uvicorn``, ``gunicorn``, ``handler`` or ``trace`` (web_handler.py and web_trace.py: no server at all). VARIANTS is
+a JSON object: each name's ``BENCH_WEB`` (see web_app.py); the first tracks nothing. Every variant has a process of its own,
+all are up at once, and they take turns in SLICES slices of SECONDS: what the machine does in between, it does to all of them.
 
 The load is open: requests leave on a fixed schedule, evenly spaced, at half of what the first variant can do. Latency counts
 from the scheduled moment: a request that had to wait for an earlier one did wait.
@@ -32,6 +32,7 @@ _CONNECTIONS = 16
 _LOAD = 0.5
 _SATURATING_RATE = 500
 """Calls of the bare handler for each second that it is to be saturated, more or less."""
+_SCRIPTS = {"handler": "web_handler.py", "trace": "web_trace.py"}
 _orders = count()
 
 
@@ -158,13 +159,14 @@ class Server:
 
 
 class Handler:
-    """A process that calls the application's handler itself (web_handler.py): the noise of servers and sockets stays out."""
+    """A process that calls the application's handler itself: the noise of servers and sockets stays out."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, script: str, options: dict[str, Any]) -> None:
+        self.parts: dict[str, float] = {}
         self.orders: list[int] = []
         self.slices: list[dict[str, float]] = []
         self._process = subprocess.Popen(
-            [sys.executable, str(HERE / "web_handler.py")],
+            [sys.executable, str(HERE / script)],
             env={**os.environ, "BENCH_WEB": json.dumps(options)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -178,7 +180,9 @@ class Handler:
 
     def send_on_schedule(self, rate: float, seconds: float) -> list[float]:
         """Call the handler *rate* times a second. Return the latencies in ms, sorted."""
-        return sorted(self._ask(carts=self._carts(int(rate * seconds)), rate=rate)["latencies"])
+        found = self._ask(carts=self._carts(int(rate * seconds)), rate=rate)
+        self.parts = found.get("parts", {})
+        return sorted(found["latencies"])
 
     def flush(self) -> float:
         """Wait until its events are delivered. Return its CPU seconds so far."""
@@ -279,6 +283,7 @@ def run_slice(server: Server | Handler, rate: float, seconds: float) -> dict[str
         "p50_ms": latencies[requests // 2],
         "p99_ms": latencies[int(requests * 0.99)],
         "cpu_ms": cpu_seconds / requests * 1000,
+        **(server.parts if isinstance(server, Handler) else {}),
     }
 
 
@@ -287,7 +292,8 @@ def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, A
     with contextlib.ExitStack() as stack:
         servers: dict[str, Server | Handler] = {}
         for name, options in variants.items():
-            servers[name] = Handler(options) if kind == "handler" else Server(kind, options)
+            script = _SCRIPTS.get(kind)
+            servers[name] = Handler(script, options) if script else Server(kind, options)
             stack.callback(servers[name].stop)
         for server in servers.values():
             server.saturate(1.0)
