@@ -4,7 +4,8 @@ A small web application, as ASGI and as WSGI: prices a cart and tracks five even
 ``BENCH_WEB`` in the environment says who tracks, as JSON: ``{"tracker": "none" | "eventspool" | "segment" | "posthog", "url":
 data plane, "queue": queue options or null, "durable": whether calls are, "path": folders to import from besides, "freeze":
 whether the collector is to leave alone what there is once the server is warm}``. ``POST /`` answers with the priced cart;
-``POST /flush`` with the CPU time of the process, once every event tracked so far is delivered.
+``POST /flush`` with the CPU time of the process and the number of full collections of garbage, once every event tracked so far
+is delivered.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ def handle(path: str, body: bytes) -> bytes:
         if _options.get("freeze") and not gc.get_freeze_count():
             gc.collect()
             gc.freeze()
-        return json.dumps({"cpu_seconds": time.process_time()}).encode()
+        full = gc.get_stats()[-1]["collections"]
+        return json.dumps({"cpu_seconds": time.process_time(), "full_collections": full}).encode()
     cart = json.loads(body)
     answer = price(cart)
     if _track is not None:

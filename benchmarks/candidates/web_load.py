@@ -5,8 +5,9 @@ SERVER is ``uvicorn``, ``gunicorn``, ``handler`` or ``trace`` (web_handler.py an
 a JSON object: each name's ``BENCH_WEB`` (see web_app.py); the first tracks nothing. Every variant has a process of its own,
 all are up at once, and they take turns in SLICES slices of SECONDS: what the machine does in between, it does to all of them.
 
-The load is open: requests leave on a fixed schedule, evenly spaced, at half of what the first variant can do. Latency counts
-from the scheduled moment: a request that had to wait for an earlier one did wait.
+The load is open: requests leave on a fixed schedule, evenly spaced, at half of what the first variant can do; those of a
+variant whose calls are durable, and wait for the store, at half of what it can do itself. Latency counts from the scheduled
+moment: a request that had to wait for an earlier one did wait.
 """
 
 from __future__ import annotations
@@ -141,10 +142,10 @@ class Server:
         _in_threads(self.connections, work)
         return sorted(latencies)
 
-    def flush(self) -> float:
-        """Wait until its events are delivered: they shall not burden the next one's turn. Return its CPU seconds so far."""
-        cpu: float = json.loads(self.connections[0].post("/flush", b"{}"))["cpu_seconds"]
-        return cpu
+    def flush(self) -> dict[str, float]:
+        """Wait until its events are delivered: they shall not burden the next one's turn. Return what it has used so far."""
+        used: dict[str, float] = json.loads(self.connections[0].post("/flush", b"{}"))
+        return used
 
     def stop(self) -> None:
         """End the process as a deployment would."""
@@ -184,9 +185,9 @@ class Handler:
         self.parts = found.get("parts", {})
         return sorted(found["latencies"])
 
-    def flush(self) -> float:
-        """Wait until its events are delivered. Return its CPU seconds so far."""
-        return float(self._ask(flush=True)["cpu_seconds"])
+    def flush(self) -> dict[str, float]:
+        """Wait until its events are delivered. Return what it has used so far."""
+        return self._ask(flush=True)
 
     def stop(self) -> None:
         """End the process."""
@@ -276,13 +277,14 @@ def run_slice(server: Server | Handler, rate: float, seconds: float) -> dict[str
     """Load *server* for *seconds* and return what one slice shows."""
     before = server.flush()
     latencies = server.send_on_schedule(rate, seconds)
-    cpu_seconds = server.flush() - before
+    after = server.flush()
     requests = len(latencies)
     return {
         "requests": requests,
         "p50_ms": latencies[requests // 2],
         "p99_ms": latencies[int(requests * 0.99)],
-        "cpu_ms": cpu_seconds / requests * 1000,
+        "cpu_ms": (after["cpu_seconds"] - before["cpu_seconds"]) / requests * 1000,
+        "full_collections": after["full_collections"] - before["full_collections"],
         **(server.parts if isinstance(server, Handler) else {}),
     }
 
@@ -300,12 +302,18 @@ def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, A
             server.flush()
         names = list(servers)
         maximum = servers[names[0]].saturate(3.0)
+        servers[names[0]].flush()
+        rates = dict.fromkeys(names, maximum * _LOAD)
+        for name in names:
+            if variants[name].get("durable"):
+                rates[name] = min(servers[name].saturate(3.0), maximum) * _LOAD
+                servers[name].flush()
         for turn in range(slices):
             first = turn % len(names)
             for name in names[first:] + names[:first]:
-                servers[name].slices.append(run_slice(servers[name], maximum * _LOAD, seconds))
+                servers[name].slices.append(run_slice(servers[name], rates[name], seconds))
     found = {name: {"slices": server.slices, "orders": server.orders} for name, server in servers.items()}
-    print(json.dumps({"maximum": maximum, "variants": found}))
+    print(json.dumps({"rates": rates, "variants": found}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 The web application's handler, called without a server, and what each request waited for. Questions as for web_handler.py.
 
 An answer has ``parts`` besides. They say by how many milliseconds the slowest hundredth of the requests took longer than the
-median one, by what took them; how many full collections of garbage there were, and how long the longest took. A request that
-had to wait for earlier ones inherits what those waited for.
+median one, by what took them, and how long the longest full collection of garbage took. A request that had to wait for earlier
+ones inherits what those waited for.
 
 - ``collector``: collections of garbage.
 - ``scheduler``: the thread could run and another thread or process had the processor (``schedstat`` of the kernel).

@@ -47,7 +47,7 @@ def measure(place: Place, *, rounds: int, quick: bool) -> Iterator[Measurement]:
             requests = sum(s["requests"] for s in slices)
             figures = {f.name: median(s[f.name] for s in slices) for f in FIGURES[:2]}
             figures |= {f.name: sum(s[f.name] for s in slices) / len(slices) for f in FIGURES[2:6]}
-            figures["full_collections"] = sum(s["full_collections"] for s in slices) / requests * 1000
+            figures["full_collections"] = web.full_collections(slices)
             figures["full_collection_ms"] = max(s["full_collection_ms"] for s in slices)
             yield Measurement(name, number, figures, {"requests": requests})
 
