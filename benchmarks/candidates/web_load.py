@@ -298,15 +298,15 @@ def main(kind: str, slices: int, seconds: float, variants: dict[str, dict[str, A
             servers[name] = Handler(script, options) if script else Server(kind, options)
             stack.callback(servers[name].stop)
         for server in servers.values():
-            server.saturate(1.0)
+            server.saturate(min(seconds, 1.0))
             server.flush()
         names = list(servers)
-        maximum = servers[names[0]].saturate(3.0)
+        maximum = servers[names[0]].saturate(seconds)
         servers[names[0]].flush()
         rates = dict.fromkeys(names, maximum * _LOAD)
         for name in names:
             if variants[name].get("durable"):
-                rates[name] = min(servers[name].saturate(3.0), maximum) * _LOAD
+                rates[name] = min(servers[name].saturate(seconds), maximum) * _LOAD
                 servers[name].flush()
         for turn in range(slices):
             first = turn % len(names)

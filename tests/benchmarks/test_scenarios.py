@@ -9,7 +9,7 @@ import pytest
 from benchmarks import __main__ as command_line
 from benchmarks.measurement import Measurement
 from benchmarks.place import Place
-from benchmarks.scenarios import durable, operate, small
+from benchmarks.scenarios import durable, operate, small, trace, web
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,52 @@ def test_operating_is_measured(place):
     stores = ["eventspool, Redis", "eventspool, SQLite"]
     commands = [operate.PACKAGES, operate.STATUS, operate.LIBRARY, operate.IMPORT]
     check(operate, found, stores + commands)
+
+
+@pytest.fixture
+def tiny_web(monkeypatch):
+    monkeypatch.setattr(web, "QUICK_TURNS", 1)
+    monkeypatch.setattr(web, "QUICK_SECONDS", 0.2)
+
+
+def chosen_only(monkeypatch, *names):
+    """Leave out the variants of the web application that are not called one of *names*."""
+    whole = web.variants
+    monkeypatch.setattr(web, "variants", lambda place: {name: whole(place)[name] for name in names})
+
+
+@pytest.mark.usefixtures("tiny_web")
+@pytest.mark.parametrize(
+    ("server", "tracker"),
+    [
+        ("handler", "eventspool, SQLite"),
+        ("uvicorn", "eventspool, memory"),
+        ("gunicorn", "eventspool, Redis, durable"),
+    ],
+)
+def test_a_request_is_measured_and_its_events_arrive(place, monkeypatch, server, tracker):
+    chosen_only(monkeypatch, web.BASE, tracker)
+    found = list(web.measure(place, rounds=1, quick=True, server=[server]))
+    assert [m.candidate for m in found] == [f"{name}, {web.SERVERS[server]}" for name in (web.BASE, tracker)]
+    assert all(m.figures["p50_ms"] > 0 for m in found)
+    assert not web.judge(found)  # which compares with a peer
+
+
+@pytest.mark.usefixtures("tiny_web")
+def test_the_slowest_requests_are_explained(place, monkeypatch):
+    chosen_only(monkeypatch, web.BASE, "eventspool, Redis")
+    found = list(trace.measure(place, rounds=1, quick=True))
+    ways = [web.BASE, "eventspool, Redis"]
+    assert {m.candidate for m in found} == {*ways, *(way + trace.FROZEN for way in ways)}
+    parts = ("collector", "scheduler", "interpreter", "work")
+    assert all(sum(m.figures[part] for part in parts) > 0 for m in found)
+
+
+@pytest.mark.parametrize(("growth", "passed"), [(19.0, True), (21.0, False), (-3.0, True)])
+def test_the_bar_of_a_request_is_a_fifth_of_what_segment_adds(growth, passed):
+    values = dict.fromkeys(web.BUFFERED, growth) | {web.SEGMENT: 100.0}
+    found = [Measurement(f"{name}, ASGI", 0, {"p99_growth_percent": value}) for name, value in values.items()]
+    assert [bar.passed for bar in web.judge(found)] == [passed] * len(web.BUFFERED)
 
 
 def test_a_queue_that_is_drained_too_slowly_misses_its_bar():
