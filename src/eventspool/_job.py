@@ -36,6 +36,7 @@ __all__ = [
     "NewJob",
     "ProcessorInfo",
     "QueueStats",
+    "Rewrite",
     "Settlement",
     "SettlementKind",
     "created_at_from_id",
@@ -229,6 +230,26 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrite:
+    """
+    A payload that is to take the place of another one.
+
+    Args:
+        job_id: The job whose payload it is.
+        expected: What is stored now. Where something else is, nothing is changed.
+        payload: What is to be stored.
+        events: How many events are in it.
+        purged: The positions, in the batch as first committed, of all events that are out of it for an erasure.
+    """
+
+    job_id: str
+    expected: bytes = field(repr=False)
+    payload: bytes = field(repr=False)
+    events: int
+    purged: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """
     A stored job, which is one batch of events, as operators see it.
@@ -354,3 +375,7 @@ class ProcessorInfo:
     latency_p99: float | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
+
+
+for _public in (Depth, Job, ProcessorInfo, QueueStats):
+    _public.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventspool._backends.memory import MemoryBackend
+from eventspool._contract.tools import ids_of
 from eventspool._delivery.attempt import deliver
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import open_envelope, seal
@@ -32,7 +33,7 @@ def belonging(*users):
 
 def erase(backend, user, state=JobState.WAITING):
     """Erase a user's events as an operator does."""
-    return erase_from(backend, backend.jobs(state, limit=99), user)
+    return erase_from(backend, [ids_of(backend.jobs(state, limit=99))], user)
 
 
 def refuse(*refused):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from eventspool import Queue
 from eventspool._backends.redis.codec import decode_depths
 from eventspool._config import Ordering
-from eventspool._contract.tools import LONG, fail, ids_of
+from eventspool._contract.tools import LONG, fail, ids_of, rewrite
 from eventspool._envelope import seal
 from eventspool._job import Depth, JobState, NewJob, new_job_id
 
@@ -59,7 +60,7 @@ def test_reasons_stay_counted_whatever_becomes_of_the_jobs(backend):
     assert kept() == {"a": Depth(6, 33, 33)}
     backend.replay(ids[2:4])
     assert kept() == {"a": Depth(4, 26, 26)}
-    assert backend.rewrite(ids[7], b"x" * 8, b"y", 2)
+    assert rewrite(backend, ids[7], b"x" * 8, b"y", 2)
     assert kept() == {"a": Depth(4, 20, 19)}
     backend.replay(ids)
     assert kept() == {}
@@ -114,3 +115,15 @@ def test_a_list_of_all_pages_is_all_jobs(backend, jobs):
         listed += ids_of(page)
         after = page[-1].id
     assert listed == ids_of(jobs)
+
+
+def test_an_erasure_finds_what_no_index_knows_and_what_has_lost_its_size(make, backend, raw, jobs):
+    """The next repair would otherwise bring it back."""
+    theirs = {new_job_id(): seal([b'{"userId":"ann"}']) for _ in range(3)}
+    orphan, damaged, sound = theirs
+    raw.hset(backend._payloads, orphan, theirs.pop(orphan))
+    backend.commit([NewJob(job_id, payload, 1) for job_id, payload in theirs.items()])
+    raw.hdel(make.prefix + "n", damaged)
+    assert Queue(backend, owns_backend=False).erase("ann").removed == 3
+    assert backend.payloads([orphan, damaged, sound]) == dict.fromkeys([orphan, damaged, sound])
+    assert backend.stats().waiting.jobs == MANY

@@ -8,7 +8,7 @@ import stat
 
 import pytest
 
-from eventspool._contract.tools import LONG, claim_soon, fail, ids_of, new_job, new_jobs, retry
+from eventspool._contract.tools import LONG, claim_soon, fail, ids_of, new_job, new_jobs, retry, rewrite
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
 
@@ -102,7 +102,7 @@ def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous,
     levels.clear()
     [job] = claim_soon(backend, "t")
     backend.settle("t", [retry("another's"), fail(job.id)])
-    backend.rewrite(job.id, job.payload, b"less", 1)
+    rewrite(backend, job.id, job.payload, b"less", 1)
     backend.replay([job.id])
     backend.purge(JobState.WAITING, [job.id])
     backend.pause(True)
@@ -207,7 +207,7 @@ def test_what_is_erased_is_overwritten_in_the_file(path, make, how):
     [job] = jobs = [new_job(filling="personal" * 4000)]
     backend.commit(jobs)
     if how == "rewrite":
-        assert backend.rewrite(job.id, job.payload, b"", 0)
+        assert rewrite(backend, job.id, job.payload, b"", 0)
     elif how == "purge":
         assert backend.purge(JobState.WAITING, ids_of(jobs)) == 1
     else:

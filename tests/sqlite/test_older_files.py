@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from eventspool._backends.sqlite.schema import ADDITIONS, TABLES
-from eventspool._contract.tools import claim_soon, drain, fail, ids_of, new_job
+from eventspool._contract.tools import claim_soon, drain, fail, ids_of, new_job, rewrite
 from eventspool._job import PURGED, Depth, JobState
 
 LONG = 60.0
@@ -63,7 +63,7 @@ def test_an_older_file_keeps_its_jobs_and_learns_what_is_new(old, make):
     backend.pause(True)
     assert not backend.claim("t", limit=1, visibility_timeout=LONG).jobs
     backend.pause(False)
-    assert backend.rewrite(failed.id, failed.payload, waiting.payload, 2)
+    assert rewrite(backend, failed.id, failed.payload, waiting.payload, 2)
     assert backend.stats().failed == Depth(1, 2, len(waiting.payload))
     assert backend.replay([failed.id]) == 1
     backend.renew("t", [], visibility_timeout=LONG, note="{}")

@@ -12,7 +12,7 @@ from eventspool import ConfigError, Erasure, ProcessorInfo, Queue
 from eventspool._backends.memory import MemoryBackend
 from eventspool._contract.tools import claim_soon, fail, ids_of, release, retry
 from eventspool._envelope import open_envelope, seal
-from eventspool._job import Depth, JobState, NewJob, new_job_id
+from eventspool._job import Depth, NewJob, new_job_id
 
 LONG = 60.0
 
@@ -188,35 +188,33 @@ def test_what_is_being_sent_or_half_sent_is_left_and_named(queue, backend):
 
 def test_a_job_that_is_claimed_after_it_was_listed_is_named(queue, backend, monkeypatch):
     backend.commit([job := batch("ann", "bob")])
-    read = backend.payload
+    read = backend.payloads
 
-    def read_and_claim(job_id):
+    def read_and_claim(ids):
         claim_soon(backend, "t", limit=1)
-        return read(job_id)
+        return read(ids)
 
-    monkeypatch.setattr(backend, "payload", read_and_claim)
+    monkeypatch.setattr(backend, "payloads", read_and_claim)
     assert queue.erase("ann").leased == (job.id,)
 
 
 def test_a_job_that_is_delivered_meanwhile_is_not_left(queue, backend, monkeypatch):
     backend.commit([job := batch("ann", "bob")])
-    monkeypatch.setattr(backend, "rewrite", lambda *_: not backend.ack([job.id]))
+    monkeypatch.setattr(backend, "rewrite", lambda _: [not backend.ack([job.id])])
     assert queue.erase("ann") == Erasure(looked_at=1)
 
 
-def test_a_job_that_comes_due_while_the_others_are_listed_is_found(queue, backend, monkeypatch):
-    """It was leased when the waiting ones were listed, and waits when the leased ones are."""
+def test_a_job_that_changes_its_state_meanwhile_is_found(queue, backend, monkeypatch):
+    """It was leased when the erasure began, and waits when its events are read."""
     backend.commit([job := batch("ann")])
     claim_soon(backend, "t", limit=1)
-    listed = backend.jobs
+    read = backend.payloads
 
-    def list_and_give_back(state, **options):
-        page = listed(state, **options)
-        if state is JobState.DELAYED:
-            backend.settle("t", [release(job.id)])
-        return page
+    def give_back_and_read(ids):
+        backend.settle("t", [release(job.id)])
+        return read(ids)
 
-    monkeypatch.setattr(backend, "jobs", list_and_give_back)
+    monkeypatch.setattr(backend, "payloads", give_back_and_read)
     assert queue.erase("ann").events == 1
 
 

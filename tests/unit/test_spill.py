@@ -14,7 +14,7 @@ from eventspool._buffering.buffer import Buffer
 from eventspool._buffering.flusher import Flusher
 from eventspool._buffering.spill import Spill, is_spill_due
 from eventspool._config import ClientOpts, Ordering, SQLiteOpts
-from eventspool._contract.tools import drain, eventually, ids_of, new_job, new_jobs
+from eventspool._contract.tools import drain, eventually, ids_of, new_job, new_jobs, rewrite
 from eventspool._delivery.attempt import fail_rest
 from eventspool._envelope import open_envelope
 from eventspool._exceptions import QueueError, QueueUnavailable
@@ -197,7 +197,7 @@ def test_what_was_erased_out_of_a_batch_in_the_file_goes_with_the_batch(world):
     world.open_job(job)
     spill.commit([job], begin=True)
     other = world.file()
-    assert other.rewrite(job.id, job.payload, new_job(1).payload, 1, purged=(0,))
+    assert rewrite(other, job.id, job.payload, new_job(1).payload, 1, purged=(0,))
     assert other.pass_on([job.id], remember=False) == 1
     other.close()
     world.queue.away = False

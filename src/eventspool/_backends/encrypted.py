@@ -16,10 +16,10 @@ from eventspool._backends.protocol import Backend
 from eventspool._envelope import decrypt, encrypt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from eventspool._envelope import Cipher
-    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Settlement
+    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
 
 __all__ = ["EncryptedBackend"]
 
@@ -28,7 +28,7 @@ _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
 _UNTOUCHED = frozenset(
     "durable shared open close abandon ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
-    " stats processors reasons pause expedite replay purge repair".split()
+    " stats processors reasons pause expedite replay purge repair scan".split()
 )
 """What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
 
@@ -113,7 +113,7 @@ class EncryptedBackend:
             for job_id, failure in self._inner.lookup(ids, epoch=epoch).items()
         }
 
-    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+    def jobs(self, state: JobState, *, limit: int, after: Job | str | None = None) -> list[Job]:
         """List jobs, with readable errors."""
         return [
             replace(job, error=self._decrypt_error(job.error)) if job.error else job
@@ -124,14 +124,32 @@ class EncryptedBackend:
         """Return one job's envelope, decrypted."""
         return self._decrypt(self._inner.payload(job_id))
 
-    def rewrite(
-        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
-    ) -> bool:
-        """Put *payload*, encrypted, in the place of *expected*. The stored payload is compared decrypted."""
-        stored = self._inner.payload(job_id)
-        if stored is None or self._decrypt(stored) != expected:
-            return False
-        return self._inner.rewrite(job_id, stored, encrypt(payload, self._cipher), events, purged)
+    def payloads(self, ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the envelopes of the first of *ids*, decrypted."""
+        return {job_id: self._decrypt(payload) for job_id, payload in self._inner.payloads(ids).items()}
+
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        """Put payloads, encrypted, in the place of others. What is stored is compared decrypted."""
+        return [answer for part in self._prepared(rewrites) for answer in self._inner.rewrite(part)]
+
+    def _prepared(self, rewrites: Sequence[Rewrite]) -> Iterator[list[Rewrite]]:
+        """
+        Yield *rewrites* as the inner backend takes them, as many at a time as it reads payloads.
+
+        Where something else is stored than is expected, the inner backend is told to expect what is not stored either.
+        """
+        while rewrites:
+            found = self._inner.payloads([each.job_id for each in rewrites])
+            part, rewrites = rewrites[: len(found)], rewrites[len(found) :]
+            yield [
+                replace(
+                    each,
+                    expected=stored if self._decrypt(stored) == each.expected else stored + b"else",
+                    payload=encrypt(each.payload, self._cipher),
+                )
+                for each in part
+                for stored in [found[each.job_id] or b""]
+            ]
 
     def _decrypt(self, payload: bytes | None) -> bytes | None:
         return None if payload is None else decrypt(payload, self._cipher)

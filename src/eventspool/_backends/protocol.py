@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         JobState,
         NewJob,
         QueueStats,
+        Rewrite,
         Settlement,
     )
 
@@ -143,21 +144,40 @@ class Backend(Protocol):
     def expedite(self, ids: Sequence[str]) -> int:
         """Make those of *ids* that are delayed due at once, and leave their attempts as they are. Return how many."""
 
-    def rewrite(
-        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
-    ) -> bool:
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
         """
-        Put *payload*, of *events* events, in the place of *expected*. Remember for ``lookup`` that the events at the positions
-        *purged* of the batch as first committed are out of it.
+        Put each payload in the place of the one that is expected there. Remember for ``lookup`` that the events at the
+        positions ``purged`` of the batch as first committed are out of it.
 
-        False, and no change, where something else is stored, the job is leased, or a part of it was sent already.
+        False, and no change, for each job where something else is stored, that is leased, or of which a part was sent already.
         """
 
-    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
-        """List jobs in the order of their due (or failed) time, starting behind the id *after*."""
+    def jobs(self, state: JobState, *, limit: int, after: Job | str | None = None) -> list[Job]:
+        """
+        List jobs in the order of their due (or failed) time, starting behind *after*, the last job of the page before.
+
+        That job may have left the state meanwhile, or have another time. The list then goes on where the job stood: some jobs
+        may be listed again, but none is left out. Of an id alone it is not known where its job stood, so where the job has
+        left the state the list goes on at the time of its creation.
+        """
+
+    def scan(self, cursor: str = "") -> tuple[list[str], str]:
+        """
+        Return the ids of some stored jobs, in no order, and the cursor of the next call, "" where there is none.
+
+        From the first call, with the cursor "", to the last one every job that is stored all the time comes at least once, in
+        whatever states it is meanwhile. A job that comes or goes meanwhile may be left out.
+        """
 
     def payload(self, job_id: str) -> bytes | None:
         """Return one job's envelope, or ``None``."""
+
+    def payloads(self, ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """
+        Return the envelopes of the first of *ids*, in their order, ``None`` where there is none.
+
+        These are as many as hold ``READ_BYTES`` together, and at least one: the caller asks again for the others.
+        """
 
     def replay(self, ids: Sequence[str]) -> int:
         """Move failed jobs back to waiting, with no attempts counted. Return how many were moved."""

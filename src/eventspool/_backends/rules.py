@@ -14,6 +14,8 @@ from eventspool._config import Ordering
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from eventspool._job import Job
+
 __all__ = [
     "AGE_DEPTH",
     "ORDER_RULES",
@@ -21,8 +23,10 @@ __all__ = [
     "PROBE_DEPTH",
     "PROCESSOR_TTL",
     "QUEUE_LEASE",
+    "READ_BYTES",
     "OrderRules",
     "count_within",
+    "place_of",
 ]
 
 QUEUE_LEASE: Final = 10.0
@@ -35,6 +39,8 @@ PROCESSOR_TTL: Final = 30.0
 """Seconds after which a silent processor is no longer counted."""
 PAUSE_POLL: Final = 1.0
 """Seconds after which a processor that met a paused queue looks again, in case the wake-up is lost."""
+READ_BYTES: Final = 4 << 20
+"""Most bytes of payloads that one call reads, but for a single larger one: a bound of memory, and of how long writers wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +75,10 @@ def count_within(sizes: Iterable[int], max_bytes: int | None) -> int:
             break
         count += 1
     return count
+
+
+def place_of(after: Job | str | None) -> tuple[str, float | None]:
+    """Return the id of the job behind which a list goes on, and the time that the list had for it, where that is known."""
+    if after is None or isinstance(after, str):
+        return after or "", None
+    return after.id, after.next_attempt_at if after.failed_at is None else after.failed_at

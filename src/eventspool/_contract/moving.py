@@ -22,6 +22,7 @@ from eventspool._contract.tools import (
     new_jobs,
     release,
     retry,
+    rewrite,
 )
 from eventspool._job import LOST, MOVED, PURGED, Depth, Failure, JobState
 
@@ -139,7 +140,7 @@ class MovingContract:
         cut, whole = new_job(3), new_job(3)
         epoch = backend.commit([cut, whole]).epoch
         rest = new_job(2)
-        assert backend.rewrite(cut.id, cut.payload, rest.payload, 2, purged=(1,))
+        assert rewrite(backend, cut.id, cut.payload, rest.payload, 2, purged=(1,))
         assert backend.lookup([cut.id]) == {cut.id: None}
         backend.ack([cut.id, whole.id])
         assert other.lookup([cut.id, whole.id], epoch=epoch) == {cut.id: replace(PURGED, indices=(1,))}
@@ -147,13 +148,13 @@ class MovingContract:
     def test_what_was_erased_out_of_a_batch_is_told_beside_what_failed(self, backend: Backend) -> None:
         job, rest = new_job(3), new_job(2)
         backend.commit([job])
-        assert backend.rewrite(job.id, job.payload, rest.payload, 2, purged=(1,))
+        assert rewrite(backend, job.id, job.payload, rest.payload, 2, purged=(1,))
         claim_soon(backend, "t")
         backend.settle("t", [fail(job.id, events=2)])
         failure = backend.lookup([job.id])[job.id]
         assert failure is not None
         assert (failure.indices, failure.purged) == ((0, 2), (1,))
-        assert backend.rewrite(job.id, rest.payload, new_job().payload, 1, purged=(0, 1))
+        assert rewrite(backend, job.id, rest.payload, new_job().payload, 1, purged=(0, 1))
         failure = backend.lookup([job.id])[job.id]
         assert failure is not None
         assert failure.purged == (0, 1)

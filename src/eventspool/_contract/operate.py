@@ -28,6 +28,7 @@ from eventspool._contract.tools import (
     new_jobs,
     release,
     retry,
+    rewrite,
 )
 from eventspool._job import LOST, PURGED, PURGED_KEPT, Depth, JobState
 
@@ -286,9 +287,9 @@ class OperateContract:
             claim_soon(backend, "t")
             delayed = state is JobState.DELAYED
             backend.settle("t", [retry(job.id, delay=LONG) if delayed else fail(job.id, events=5)])
-        assert not backend.rewrite(job.id, small, small, 2), "another payload is stored"
-        assert not backend.rewrite("never-stored", job.payload, small, 2)
-        assert backend.rewrite(job.id, job.payload, small, 2)
+        assert not rewrite(backend, job.id, small, small, 2), "another payload is stored"
+        assert not rewrite(backend, "never-stored", job.payload, small, 2)
+        assert rewrite(backend, job.id, job.payload, small, 2)
         assert backend.payload(job.id) == small
         [listed] = backend.jobs(state, limit=9)
         assert (listed.id, listed.events, listed.bytes) == (job.id, 2, len(small))
@@ -306,14 +307,14 @@ class OperateContract:
         backend.settle("t", [release(half.id, progress="1-3|")])
         small = new_job(1).payload
         for job in (leased, half):
-            assert not backend.rewrite(job.id, job.payload, small, 1)
+            assert not rewrite(backend, job.id, job.payload, small, 1)
             assert backend.payload(job.id) == job.payload
 
     def test_a_stale_holder_cannot_bring_back_what_was_rewritten(self, backend: Backend) -> None:
         job, small = new_job(3), new_job(1).payload
         backend.commit([job])
         claim_soon(backend, "stale", visibility_timeout=SHORT)
-        assert eventually(lambda: backend.rewrite(job.id, job.payload, small, 1))
+        assert eventually(lambda: rewrite(backend, job.id, job.payload, small, 1))
         assert backend.settle("stale", [fail(job.id, events=3, payload=job.payload)]) == [False]
         [claimed] = claim_soon(backend, "t")
         assert (claimed.payload, claimed.attempts) == (small, 1)

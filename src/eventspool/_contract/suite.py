@@ -23,6 +23,7 @@ from eventspool._contract.fifo import FIFOContract
 from eventspool._contract.leases import LeaseContract
 from eventspool._contract.moving import MovingContract
 from eventspool._contract.operate import OperateContract
+from eventspool._contract.reading import ReadContract
 from eventspool._contract.tools import (
     LONG,
     SOON,
@@ -48,7 +49,7 @@ __all__ = ["QueueContract"]
 
 
 class QueueContract(
-    CommitContract, LeaseContract, FIFOContract, OperateContract, MovingContract, WaitContract
+    CommitContract, LeaseContract, FIFOContract, OperateContract, ReadContract, MovingContract, WaitContract
 ):
     """
     The behaviour of a backend. Override ``backend_factory``.

@@ -14,6 +14,7 @@ from eventspool._job import (
     Depth,
     Failure,
     NewJob,
+    Rewrite,
     Settlement,
     SettlementKind,
     new_job_id,
@@ -41,6 +42,7 @@ __all__ = [
     "release",
     "renew_in_time",
     "retry",
+    "rewrite",
 ]
 
 T = TypeVar("T")
@@ -146,6 +148,14 @@ def fail(
     """Return the settlement that gives *job_id* up."""
     failure = Failure(reason, "The data plane said no.", events, payload, (0, 2), 422)
     return Settlement(job_id, SettlementKind.FAIL, failure=failure)
+
+
+def rewrite(
+    backend: Backend, job_id: str, expected: bytes, payload: bytes, events: int, purged: tuple[int, ...] = ()
+) -> bool:
+    """Rewrite one job."""
+    [done] = backend.rewrite([Rewrite(job_id, expected, payload, events, purged)])
+    return done
 
 
 def bury(backend: Backend, number: int) -> list[str]:

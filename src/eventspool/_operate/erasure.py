@@ -10,20 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eventspool._envelope import Cut, EnvelopeError, open_envelope, seal
-from eventspool._events.decoding import decode_event
-from eventspool._events.encoding import without_surrogates
-from eventspool._job import JobState
+from eventspool._job import MOVED, PURGED, JobState, Rewrite
+from eventspool._operate.reading import read_payloads
 from eventspool._operate.selection import PURGEABLE, Selection
+from eventspool._operate.user import User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from eventspool._backends import Backend
-    from eventspool._job import Job
 
-__all__ = ["Erasure", "concerns", "erase_from"]
-
-_USER_FIELDS = ("userId", "anonymousId", "previousId")
+__all__ = ["Erasure", "erase_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,89 +52,150 @@ class Erasure:
         return not (self.leased or self.sent_in_part or self.unreadable)
 
 
-def concerns(event: bytes, user_id: str) -> bool | None:
-    """Say whether *event* is about the user; ``None`` where it cannot be read."""
-    try:
-        fields = decode_event(event)
-    except ValueError:
-        return None
-    wanted = without_surrogates(user_id)  # the id's form in stored events
-    return any(fields.get(name) == wanted for name in _USER_FIELDS)
-
-
 def erase_from(
     backend: Backend,
-    jobs: Iterable[Job],
+    pages: Iterable[Sequence[str]],
     user_id: str,
     *,
     dry_run: bool = False,
     on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
 ) -> Erasure:
     """
-    Erase a user's events from *jobs*.
+    Erase a user's events from jobs.
 
     Args:
         backend: The queue that holds them.
-        jobs: The jobs as they were listed; they may have changed their state since.
+        pages: Their ids. One that comes twice is looked at twice.
         user_id: Only events whose ``userId``, ``anonymousId`` or ``previousId`` this is.
         dry_run: Only count. A batch that was sent in part is then counted as one that can be changed, because only the attempt
             to change it would tell.
-        on_job: Called with 1 for every job that was looked at.
+        on_job: Called again and again with the number of jobs that were looked at.
     """
-    events = rewritten = removed = looked_at = 0
-    leased: list[str] = []
-    refused: list[str] = []
-    unreadable: list[str] = []
-    for job in jobs:
-        looked_at += 1
-        on_job(1)
-        payload = backend.payload(job.id)
-        if payload is None:
-            continue
+    erasing = (_Counting if dry_run else _Erasing)(backend, User(user_id))
+    for page in pages:
+        for payloads in read_payloads(backend, page):
+            erasing.look_at(payloads)
+            on_job(len(payloads))
+    return erasing.done()
+
+
+@dataclass(slots=True)
+class _Found:
+    """A job with events of the user. The others of its events, at the places *kept*, are kept."""
+
+    job_id: str
+    payload: bytes
+    events: list[bytes]
+    kept: list[int]
+
+    @property
+    def theirs(self) -> int:
+        return len(self.events) - len(self.kept)
+
+
+class _Erasing:
+    def __init__(self, backend: Backend, user: User) -> None:
+        self._backend = backend
+        self._user = user
+        self._events = self._rewritten = self._removed = self._looked_at = 0
+        self._leased: list[str] = []
+        self._refused: list[str] = []
+        self._unreadable: list[str] = []
+
+    def look_at(self, payloads: Mapping[str, bytes | None]) -> None:
+        """Erase what the user has in these jobs. No more of them is kept in memory than what must be named."""
+        found = [
+            each for job_id, payload in payloads.items() if payload and (each := self._look(job_id, payload))
+        ]
+        if found:
+            self._take_out(found)
+
+    def _look(self, job_id: str, payload: bytes) -> _Found | None:
+        self._looked_at += 1
         try:
-            stored = open_envelope(payload).split()
+            events = open_envelope(payload).split()
         except EnvelopeError:
-            unreadable.append(job.id)
-            continue
-        theirs = [concerns(event, user_id) for event in stored]
-        if None in theirs:
-            unreadable.append(job.id)
-            continue
-        kept = [place for place, is_theirs in enumerate(theirs) if not is_theirs]
-        if len(kept) == len(stored):
-            continue
-        if dry_run and job.state is JobState.LEASED:
-            leased.append(job.id)
-        elif dry_run or (_rewrite(backend, job.id, payload, kept) if kept else _remove(backend, job.id)):
-            events += len(stored) - len(kept)
-            rewritten += bool(kept)
-            removed += not kept
-        else:
-            refused.append(job.id)
-    if refused:
-        stored_still = backend.lookup(refused)  # the other jobs were delivered or purged meanwhile
-        refused = [job_id for job_id in refused if job_id in stored_still]
-        leases = Selection((JobState.LEASED,), tuple(refused)).pages(backend) if refused else ()
-        held = {job.id for page in leases for job in page}
-        leased += [job_id for job_id in refused if job_id in held]
-        refused = [job_id for job_id in refused if job_id not in held]
-    return Erasure(
-        events, rewritten, removed, tuple(leased), tuple(refused), tuple(unreadable), looked_at=looked_at
-    )
+            self._unreadable.append(job_id)
+            return None
+        is_theirs = [self._user.is_in(event) for event in events]
+        if None in is_theirs:
+            self._unreadable.append(job_id)
+            return None
+        if not any(is_theirs):
+            return None
+        return _Found(
+            job_id, payload, events, [place for place, theirs in enumerate(is_theirs) if not theirs]
+        )
+
+    def _take_out(self, found: Sequence[_Found]) -> None:
+        mixed = [each for each in found if each.kept]
+        rewritten = self._backend.rewrite([_rewrite(each) for each in mixed]) if mixed else []
+        removed = self._remove([each.job_id for each in found if not each.kept])
+        done = removed.union(each.job_id for each, is_done in zip(mixed, rewritten, strict=True) if is_done)
+        self._refused += [each.job_id for each in found if each.job_id not in done]
+        self._count([each for each in found if each.job_id in done])
+
+    def _count(self, done: Iterable[_Found]) -> None:
+        for each in done:
+            self._events += each.theirs
+            self._rewritten += bool(each.kept)
+            self._removed += not each.kept
+
+    def _remove(self, ids: list[str]) -> set[str]:
+        """Delete the jobs *ids*, in whichever state they are. Return those that were deleted."""
+        left = len(ids)
+        for state in PURGEABLE:
+            left -= self._backend.purge(state, ids) if left else 0
+        if not left:
+            return set(ids)
+        found = self._backend.lookup(ids)
+        return {job_id for job_id in ids if found.get(job_id) == PURGED}
+
+    def done(self) -> Erasure:
+        """Return what became of it. The jobs that could not be changed, and are still stored, are told apart."""
+        if self._refused:
+            fates = self._backend.lookup(self._refused)
+            gone = (PURGED.reason, MOVED.reason)  # and what is not in the answer was delivered meanwhile
+            refused = [i for i in self._refused if i in fates and getattr(fates[i], "reason", "") not in gone]
+            held = _leased_among(self._backend, refused)
+            self._leased += [job_id for job_id in refused if job_id in held]
+            self._refused = [job_id for job_id in refused if job_id not in held]
+        left = (tuple(dict.fromkeys(ids)) for ids in (self._leased, self._refused, self._unreadable))
+        counts = self._events, self._rewritten, self._removed
+        return Erasure(*counts, *left, looked_at=self._looked_at)  # type: ignore[arg-type, misc]
 
 
-def _remove(backend: Backend, job_id: str) -> bool:
-    return any(backend.purge(state, [job_id]) for state in PURGEABLE)
+class _Counting(_Erasing):
+    """Changes nothing. A job that comes twice is counted once."""
+
+    def __init__(self, backend: Backend, user: User) -> None:
+        super().__init__(backend, user)
+        self._counted: set[str] = set()
+
+    def _take_out(self, found: Sequence[_Found]) -> None:
+        held = _leased_among(self._backend, [each.job_id for each in found])
+        self._leased += [each.job_id for each in found if each.job_id in held]
+        self._count(each for each in found if each.job_id not in held | self._counted)
+        self._counted.update(each.job_id for each in found)
 
 
-def _rewrite(backend: Backend, job_id: str, payload: bytes, kept: list[int]) -> bool:
-    """Store the batch anew with only the events at the places *kept*, and record in it that the others were purged."""
-    envelope = open_envelope(payload)
-    events = envelope.split()
-    cut = (envelope.cut or Cut(b"h" * len(events))).keep(kept, Cut.PURGED)
-    left = [events[place] for place in kept]
+def _leased_among(backend: Backend, ids: Sequence[str]) -> set[str]:
+    if not ids:
+        return set()
+    leased = Selection((JobState.LEASED,), ids).pages(backend)
+    return {job.id for page in leased for job in page}
+
+
+def _rewrite(found: _Found) -> Rewrite:
+    """Return the batch anew with only the events that are kept, and with a record that the others were purged."""
+    envelope = open_envelope(found.payload)
+    cut = (envelope.cut or Cut(b"h" * len(found.events))).keep(found.kept, Cut.PURGED)
+    left = [found.events[place] for place in found.kept]
     rest = seal(left, cut=cut)
-    if len(rest) == len(payload):
+    if len(rest) == len(found.payload):
         # A producer may still have the old payload in memory, and notices by the size alone that it was replaced.
         rest = seal(left, compress=False, cut=cut)
-    return backend.rewrite(job_id, payload, rest, len(left), cut.purged)
+    return Rewrite(found.job_id, found.payload, rest, len(left), cut.purged)
+
+
+Erasure.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -6,7 +6,6 @@ The command line, the dashboard and programs of our users call the same methods,
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
@@ -18,10 +17,14 @@ from eventspool._events.decoding import decode_event
 from eventspool._exceptions import ConfigError, QueueError
 from eventspool._heartbeat import read_note
 from eventspool._job import JobState
-from eventspool._operate.erasure import concerns, erase_from
+from eventspool._operate.erasure import erase_from
+from eventspool._operate.new_file import new_file
+from eventspool._operate.reading import read_payloads
 from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
+from eventspool._operate.user import User
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
@@ -88,14 +91,15 @@ class Queue:
         """End a ``pause``; idle processors wake up."""
         self._backend.pause(False)
 
-    def jobs(self, state: str = "failed", limit: int = 50, after: str | None = None) -> list[Job]:
+    def jobs(self, state: str = "failed", limit: int = 50, after: Job | str | None = None) -> list[Job]:
         """
         List jobs, oldest first.
 
         Args:
             state: ``waiting``, ``delayed``, ``leased`` or ``failed``.
             limit: How many at most.
-            after: The last id of the page before.
+            after: The last job of the page before, or its id. Of the job itself it is known where it stood, so that no job is
+                left out where it has moved on meanwhile.
         """
         require_number("limit", limit, 1, integer=True)
         return self._backend.jobs(state_of(state), limit=limit, after=after)
@@ -232,13 +236,18 @@ class Queue:
             reason: Only those that failed for this reason.
             older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
             dry_run: Change nothing, only count. A batch that was sent in part is then counted as one that can be changed.
-            on_job: Called with 1 for every job that was looked at.
+            on_job: Called again and again with the number of jobs that were looked at.
         """
         # Forth and back, because a job may change its state while the other states are listed.
         states = (state_of(state),) if state is not None else (*STATES, *reversed(STATES))
         chosen = Selection(states, ids, reason, older_than)
-        found = {job.id: job for page in chosen.pages(self._backend) for job in page}
-        return erase_from(self._backend, found.values(), user_id, dry_run=dry_run, on_job=on_job)
+        if state is None and ids is None and reason is None:
+            if not dry_run:
+                self._backend.repair()  # what is stored and in no list would come back with the next repair
+            pages = chosen.scanned(self._backend)
+        else:
+            pages = ([job.id for job in page] for page in chosen.pages(self._backend))
+        return erase_from(self._backend, pages, user_id, dry_run=dry_run, on_job=on_job)
 
     def export(
         self,
@@ -257,23 +266,11 @@ class Queue:
         The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back
         in. Jobs whose payload cannot be read are left out; they stay where they are.
         """
-        import tempfile
-        from pathlib import Path
-
-        target = Path(path)
         chosen = Selection((state_of(state),), ids, reason, older_than)
         written = 0
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for page in chosen.pages_of_ids(self._backend):
-                    written += sum(self.write_events(file, page, user_id=user_id).values())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with new_file(path, replace=True) as file:
+            for page in chosen.pages_of_ids(self._backend):
+                written += sum(self.write_events(file, page, user_id=user_id).values())
         return written
 
     def write_events(
@@ -285,15 +282,18 @@ class Queue:
         A job that is gone or cannot be read is not in the answer, so the caller does not take it for saved.
         """
         written: dict[str, int] = {}
-        for job_id in ids:
-            try:
-                events = self._open(job_id)
-            except QueueError:
-                continue
-            if user_id is not None:
-                events = [event for event in events if concerns(event, user_id)]
-            file.writelines(event + b"\n" for event in events)
-            written[job_id] = len(events)
+        user = None if user_id is None else User(user_id)
+        for payloads in read_payloads(self._backend, ids):
+            for job_id, payload in payloads.items():
+                try:
+                    events = open_envelope(payload or b"").split()
+                except EnvelopeError:
+                    continue
+                if user is not None:
+                    events = [event for event in events if user.is_in(event)]
+                if events:
+                    file.write(b"\n".join([*events, b""]))
+                written[job_id] = len(events)
         return written
 
     def _open(self, job_id: str) -> list[bytes]:
@@ -331,3 +331,7 @@ def open_queue(
     backend = create_backend(opts, observe=True)
     backend.open()
     return Queue(backend)
+
+
+for _public in (Queue, open_queue):
+    _public.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -37,8 +37,8 @@ _T = TypeVar("_T")
 class Lists(Protocol):
     """What can list jobs: a backend, or an operator's ``Queue``."""
 
-    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
-        """List jobs in *state*, starting behind the id *after*."""
+    def jobs(self, state: JobState, *, limit: int, after: Job | str | None = None) -> list[Job]:
+        """List jobs in *state*, starting behind *after*."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,15 @@ class Selection:
 
         The caller may take the jobs of a page out of their list. A job that changes its state meanwhile may come twice.
         """
+        # Only a failed job has a reason.
+        states = [state for state in self.states if self.reason is None or state is JobState.FAILED]
         if self.ids is None:
-            for state in self.states:
+            for state in dict.fromkeys(states):
                 for page in self._read(source, state):
                     yield list(filter(self.matches, page))
             return
         wanted = set(self.ids)
-        for state in self.states:
+        for state in states:
             for page in self._read(source, state):
                 if not wanted:
                     return
@@ -111,6 +113,21 @@ class Selection:
                 left -= len(page)
                 if left <= 0:
                     return
+
+    def scanned(self, backend: Backend) -> Iterator[list[str]]:
+        """
+        Yield the ids of the jobs in any state, of which neither ids nor a reason are given, page by page and in no order.
+
+        Unlike a walk over one list after the other, this misses no job that changes its state meanwhile. A job may come twice.
+        """
+        cursor = ""
+        while True:
+            found, cursor = backend.scan(cursor)
+            for start in range(0, len(found), PAGE):
+                page = found[start : start + PAGE]
+                yield [job_id for job_id in page if self._is_old_enough(created_at_from_id(job_id))]
+            if not cursor:
+                return
 
     def pages_of_ids(self, backend: Backend) -> Iterator[list[str]]:
         """
@@ -140,15 +157,15 @@ def state_of(name: str) -> JobState:
 
 
 def walk(
-    source: Lists, state: JobState, *, after: str | None = None, size: int = PAGE
+    source: Lists, state: JobState, *, after: Job | str | None = None, size: int = PAGE
 ) -> Iterator[list[Job]]:
-    """Yield the jobs in *state* behind the id *after*, *size* at a time. The last page has fewer, perhaps none."""
+    """Yield the jobs in *state* behind *after*, *size* at a time. The last page has fewer, perhaps none."""
     while True:
         page = source.jobs(state, limit=size, after=after)
         yield page
         if len(page) < size:
             return
-        after = page[-1].id
+        after = page[-1]
 
 
 def _read_ahead(pages: Iterator[_T]) -> Iterator[_T]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Entries", "Entry", "PlacedEntries", "grow"]
 
+_ENDS_KEPT = 100
+"""Pages of lists of which it is known where they ended, although the last job of a page is gone or has moved on."""
 _SLACK = 1000
 """Stale entries that a heap may hold before it is rebuilt: rare enough to cost each push a constant share."""
 
@@ -100,6 +102,7 @@ class Entries:
         """How much has failed."""
         self.due: list[tuple[float, int, str]] = []
         """The heap of the moved jobs."""
+        self._ends: dict[str, tuple[float, int]] = {}  # where the last jobs of pages stood
         self._fresh: deque[Entry] = deque()  # the other unfinished jobs, in order
         self._places = 0
 
@@ -274,15 +277,22 @@ class Entries:
 
     # Looking.
 
-    def listed(self, state: JobState, now: float, *, limit: int, after: str | None) -> list[Entry]:
-        """Return the jobs in *state*, at most *limit*, in their order, behind the job *after*."""
+    def listed(self, state: JobState, now: float, *, limit: int, after: str) -> list[Entry]:
+        """Return the jobs in *state*, at most *limit*, in their order, behind where the job *after* stands or stood."""
         entries = (self.failed if state is JobState.FAILED else self.jobs).values()
-        cursor = self.find(after or "")
+        cursor = self.find(after)
         timed = state in (JobState.DELAYED, JobState.LEASED)
         rank = (lambda e: (e.due, e.place)) if timed else self.rank
-        behind = rank(cursor) if cursor is not None else (-1.0, -1)
+        known = [rank(cursor)] if cursor is not None else []
+        known += [self._ends[after]] if after in self._ends else []
+        behind = min(known, default=(-1.0, -1))
         matching = (e for e in entries if e.state(now) is state and rank(e) > behind)
-        return heapq.nsmallest(limit, matching, rank)
+        found = heapq.nsmallest(limit, matching, rank)
+        if found:
+            self._ends[found[-1].id] = rank(found[-1])
+            if len(self._ends) > _ENDS_KEPT:
+                del self._ends[next(iter(self._ends))]
+        return found
 
     def depths(self, now: float) -> tuple[Depth, Depth, Depth]:
         """Return how much is waiting, delayed and leased. Only the moved jobs are looked at."""

@@ -15,12 +15,21 @@ from typing import TYPE_CHECKING
 from eventspool._backends.bell import Bell
 from eventspool._backends.memory.entries import Entries, PlacedEntries, grow
 from eventspool._backends.memory.fates import Fates
-from eventspool._backends.rules import AGE_DEPTH, ORDER_RULES, PROCESSOR_TTL
+from eventspool._backends.rules import (
+    AGE_DEPTH,
+    ORDER_RULES,
+    PROCESSOR_TTL,
+    READ_BYTES,
+    count_within,
+    place_of,
+)
 from eventspool._config import Ordering
 from eventspool._job import PURGED, Depth, Job, JobState, QueueStats, created_at_from_id, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from eventspool._job import Rewrite
 
 __all__ = ["OperatedQueue"]
 
@@ -138,37 +147,51 @@ class OperatedQueue:
         self._bell.ring()
         return len(delayed)
 
-    def rewrite(
-        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
-    ) -> bool:
-        """Put *payload* in the place of *expected*."""
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        """Put payloads in the place of others."""
         with self._step() as entries:
             now = self._now()
-            entry = entries.find(job_id)
-            if entry is None or entry.payload != expected or entry.progress:
-                return False
-            if entry.state(now) is JobState.LEASED:
-                return False
-            if entry.token:  # its lease ran out: a stale holder must not bring back what it read
-                entry.end_stalled(entry.due)
-            if purged:
-                self._fates.remember({job_id: replace(PURGED, indices=tuple(purged))}, now)
-            self._erased += max(entry.events - events, 0)
-            entries.rewrite(entry, payload, events)
-            return True
+            return [self._rewrite(entries, each, now) for each in rewrites]
 
-    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+    def _rewrite(self, entries: Entries, rewrite: Rewrite, now: float) -> bool:
+        entry = entries.find(rewrite.job_id)
+        if entry is None or entry.payload != rewrite.expected or entry.progress:
+            return False
+        if entry.state(now) is JobState.LEASED:
+            return False
+        if entry.token:  # its lease ran out: a stale holder must not bring back what it read
+            entry.end_stalled(entry.due)
+        if rewrite.purged:
+            self._fates.remember({entry.id: replace(PURGED, indices=rewrite.purged)}, now)
+        self._erased += max(entry.events - rewrite.events, 0)
+        entries.rewrite(entry, rewrite.payload, rewrite.events)
+        return True
+
+    def jobs(self, state: JobState, *, limit: int, after: Job | str | None = None) -> list[Job]:
         """List jobs."""
+        job_id, _ = place_of(after)
         with self._step() as entries:
             now = self._now()
-            found = entries.listed(state, now, limit=limit, after=after)
+            found = entries.listed(state, now, limit=limit, after=job_id)
             return [entry.describe(now, self._skew) for entry in found]
+
+    def scan(self, cursor: str = "") -> tuple[list[str], str]:  # noqa: ARG002
+        """Return all ids: they are in memory already."""
+        with self._step() as entries:
+            return [*entries.jobs, *entries.failed], ""
 
     def payload(self, job_id: str) -> bytes | None:
         """Return one job's envelope."""
         with self._step() as entries:
             entry = entries.find(job_id)
             return entry.payload if entry is not None else None
+
+    def payloads(self, ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the envelopes of the first of *ids*."""
+        with self._step() as entries:
+            found = [None if entry is None else entry.payload for entry in map(entries.find, ids)]
+        within = count_within((len(payload or b"") for payload in found), READ_BYTES)
+        return dict(zip(ids[:within], found[:within], strict=True))
 
     def replay(self, ids: Sequence[str]) -> int:
         """Move failed jobs back to waiting, behind all others."""

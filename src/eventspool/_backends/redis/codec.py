@@ -28,13 +28,14 @@ from eventspool._job import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eventspool._job import NewJob, Settlement
+    from eventspool._job import NewJob, Rewrite, Settlement
 
 __all__ = [
     "MAX_COMMIT_BYTES",
     "MAX_IDS",
     "cut",
     "cut_commit",
+    "cut_rewrites",
     "decode_claimed",
     "decode_depths",
     "decode_failure",
@@ -44,6 +45,7 @@ __all__ = [
     "decode_text",
     "encode_failure",
     "encode_job",
+    "encode_rewrite",
     "encode_settlement",
     "micros",
     "queue_lease_ms",
@@ -83,6 +85,21 @@ def cut_commit(jobs: Sequence[NewJob], longest: float) -> Iterator[list[NewJob]]
         yield chunk
 
 
+def cut_rewrites(rewrites: Sequence[Rewrite]) -> Iterator[list[Rewrite]]:
+    """Cut *rewrites* into calls of the script, of at most ``MAX_COMMIT_BYTES`` but for a single larger one."""
+    chunk: list[Rewrite] = []
+    size = 0
+    for each in rewrites:
+        more = len(each.expected) + len(each.payload)
+        if chunk and (len(chunk) == MAX_IDS or size + more > MAX_COMMIT_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(each)
+        size += more
+    if chunk:
+        yield chunk
+
+
 def micros(seconds: float) -> int:
     """Return *seconds* in microseconds, none where they are negative."""
     return max(0, round(seconds * 1e6))
@@ -104,6 +121,12 @@ def encode_job(job: NewJob) -> tuple[str | int, ...]:
         tries = f":{job.attempts}:{job.progress}" if job.attempts or job.progress else ""
         return job.id, f"{job.events}{tries}"
     return job.id, job.events, job.attempts, micros(job.failed_at), encode_failure(job.failure)
+
+
+def encode_rewrite(rewrite: Rewrite) -> tuple[str | int | bytes, ...]:
+    """Return what the script ``rewrite`` is told of one job."""
+    positions = json.dumps(rewrite.purged) if rewrite.purged else ""
+    return rewrite.job_id, rewrite.expected, rewrite.payload, rewrite.events, positions
 
 
 def encode_settlement(settled: Settlement) -> tuple[str | int | bytes, ...]:

@@ -6,7 +6,6 @@ What producers and processors do with it is in ``backend``, and what each key ho
 
 from __future__ import annotations
 
-import json
 from itertools import chain, count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -14,13 +13,16 @@ from typing import TYPE_CHECKING, Final
 from eventspool._backends.redis.codec import (
     MAX_IDS,
     cut,
+    cut_rewrites,
     decode_depths,
     decode_fate,
     decode_job,
     decode_stats,
     decode_text,
+    encode_rewrite,
 )
 from eventspool._backends.redis.connection import Connection
+from eventspool._backends.rules import READ_BYTES, count_within, place_of
 from eventspool._config import Ordering
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
 from eventspool._guest.log import Log
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eventspool._config import RedisOpts
-    from eventspool._job import Failure, Job, QueueStats
+    from eventspool._job import Failure, Job, QueueStats, Rewrite
 
 __all__ = ["OperatedQueue"]
 
@@ -121,23 +123,43 @@ class OperatedQueue:
         self._connection.run("reasons", *chain.from_iterable(figures))
         return found
 
-    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
-        """
-        List jobs by their due (or failed) time, at most 1,000.
-
-        Where *after* has left that state meanwhile, the list goes on at the time of its creation: some jobs may be listed
-        again, but none is left out.
-        """
-        page = (max(0, min(limit, MAX_IDS)), after or "", int(created_at_from_id(after or "") * 1e6))
+    def jobs(self, state: JobState, *, limit: int, after: Job | str | None = None) -> list[Job]:
+        """List jobs by their due (or failed) time, at most 1,000."""
+        job_id, stood = place_of(after)
+        since = created_at_from_id(job_id) if stood is None else stood
+        page = (max(0, min(limit, MAX_IDS)), job_id, round(since * 1e6), int(stood is not None))
         reply = self._connection.run("jobs", self._find_ordering(), state.value, *page)
         return [decode_job(state, *reply[at : at + 5]) for at in range(0, len(reply), 5)]
 
+    def scan(self, cursor: str = "") -> tuple[list[str], str]:
+        """
+        Return the ids of some jobs, and the cursor of the next call.
+
+        The size of a job is stored for as long as the job is, so the hash of the sizes is scanned. Where damage has taken one,
+        ``repair`` stores it anew.
+        """
+        behind, page = self._connection.execute("HSCAN", self._prefix + "n", cursor or 0, "COUNT", MAX_IDS)
+        return [decode_text(job_id) for job_id in page], str(behind) if behind else ""
+
     def payload(self, job_id: str) -> bytes | None:
         """Return one job's envelope, or ``None``."""
-        return self._fetch([job_id], [self._connection.execute("HSTRLEN", self._payloads, job_id)])[0]
+        return self.payloads([job_id])[job_id]
+
+    def payloads(self, ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the envelopes of the first of *ids*."""
+        ids = ids[:MAX_IDS]
+        sizes = self._connection.run("sizes", *ids)
+        within = count_within(sizes, READ_BYTES)
+        found = self._fetch(ids[:within], sizes[:within], at_once=MAX_IDS)
+        return dict(zip(ids[:within], found, strict=True))
 
     def _fetch(
-        self, ids: Sequence[str], sizes: Sequence[int], known: Mapping[str, bytes] = MappingProxyType({})
+        self,
+        ids: Sequence[str],
+        sizes: Sequence[int],
+        known: Mapping[str, bytes] = MappingProxyType({}),
+        *,
+        at_once: int = _FETCH,
     ) -> list[bytes | None]:
         """
         Return the payloads of *ids*, ``None`` for those that are missing.
@@ -148,7 +170,7 @@ class OperatedQueue:
         found: dict[str, bytes] = {**known}
         stored = zip(ids, sizes, strict=True)
         fetched = [i for i, size in stored if size <= MAX_PAYLOAD_BYTES and i not in known]
-        for chunk in cut(fetched, _FETCH):
+        for chunk in cut(fetched, at_once):
             found.update(zip(chunk, self._connection.execute("HMGET", self._payloads, *chunk), strict=True))
         return [found.get(i, OVERSIZED) or None for i in ids]
 
@@ -180,12 +202,14 @@ class OperatedQueue:
         """Stop or resume handing out jobs."""
         self._connection.run("pause", int(paused))
 
-    def rewrite(
-        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
-    ) -> bool:
-        """Put *payload* in the place of *expected*."""
-        positions = json.dumps(list(purged)) if purged else ""
-        return bool(self._connection.run("rewrite", job_id, expected, payload, events, positions))
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        """Put payloads in the place of others."""
+        done: list[bool] = []
+        for chunk in cut_rewrites(rewrites):
+            done += map(
+                bool, self._connection.run("rewrite", *chain.from_iterable(map(encode_rewrite, chunk)))
+            )
+        return done
 
     def repair(self) -> int:
         """Queue payloads again that no index knows, and set damaged sizes and totals right."""

@@ -27,5 +27,9 @@ class Packer:
 def _encode(value: bytes | str | float) -> bytes:
     if isinstance(value, bytes):
         return value
+    text = value if isinstance(value, str) else repr(value)
     # A job id that another program has stored may be no valid text. Written as the same bytes it finds its job.
-    return (value if isinstance(value, str) else repr(value)).encode("utf-8", "surrogateescape")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # it came from no server, so it is no stored job's
+        return text.encode("utf-8", "surrogatepass")

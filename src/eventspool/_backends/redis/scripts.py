@@ -51,6 +51,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "renew": ("queue_lease",),
     "replay": ("places", "totals", "failure_counts"),
     "rewrite": ("totals", "failure_counts", "forgetting"),
+    "sizes": (),
     "settle": ("places", "totals", "queue_lease", "failure_counts"),
     "stats": ("looking",),
 }

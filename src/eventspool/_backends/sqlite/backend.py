@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +10,7 @@ from eventspool._backends.rules import ORDER_RULES
 from eventspool._backends.sqlite import listing, queues, rows
 from eventspool._backends.sqlite.file import SQLiteFile
 from eventspool._backends.sqlite.leases import Leases
+from eventspool._backends.sqlite.values import as_id
 from eventspool._job import Claim, CommitResult, Depth, Failure, Job, JobState, QueueStats, SettlementKind
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends.sqlite.queues import Queue
     from eventspool._config import Ordering, SQLiteOpts
-    from eventspool._job import NewJob, Settlement
+    from eventspool._job import NewJob, Rewrite, Settlement
 
 __all__ = ["SQLiteBackend"]
 
@@ -110,7 +110,7 @@ class SQLiteBackend:
             for job in jobs:
                 if rows.find_stored(db, queue, job.id):
                     duplicates += 1
-                elif len(job.payload) > self._max_bytes:
+                elif len(job.payload) > self._max_bytes or as_id(job.id) is None:
                     impossible.append(job.id)
                 elif (
                     queue.jobs + accepted >= self._max_jobs
@@ -253,26 +253,25 @@ class SQLiteBackend:
 
         return self._run_and_ring(step)
 
-    def rewrite(
-        self, job_id: str, expected: bytes, payload: bytes, events: int, purged: Sequence[int] = ()
-    ) -> bool:
-        """Put *payload* in the place of *expected*."""
+    def rewrite(self, rewrites: Sequence[Rewrite]) -> list[bool]:
+        """Put payloads in the place of others."""
+        return self._run(lambda db, queue: rows.rewrite(db, queue, rewrites), durable=True)
 
-        def step(db: sqlite3.Connection, queue: Queue) -> bool:
-            done = rows.rewrite(db, queue, job_id, expected, payload, events)
-            if done and purged:
-                queues.remember(db, queue, {job_id: json.dumps(list(purged))})
-            return done
-
-        return self._run(step, durable=True)
-
-    def jobs(self, state: JobState, *, limit: int, after: str | None = None) -> list[Job]:
+    def jobs(self, state: JobState, *, limit: int, after: Job | str | None = None) -> list[Job]:
         """List jobs."""
         return self._run(lambda db, queue: listing.list_jobs(db, queue, state, limit, after))
+
+    def scan(self, cursor: str = "") -> tuple[list[str], str]:
+        """Return the ids of the next jobs in the order of their ids, which no change of state changes."""
+        return self._run(lambda db, queue: listing.scan(db, queue, cursor))
 
     def payload(self, job_id: str) -> bytes | None:
         """Return one job's envelope."""
         return self._run(lambda db, queue: rows.payload_of(db, rows.find_stored(db, queue, job_id)))
+
+    def payloads(self, ids: Sequence[str]) -> Mapping[str, bytes | None]:
+        """Return the envelopes of the first of *ids*."""
+        return self._run(lambda db, queue: rows.payloads_of(db, queue, ids))
 
     def replay(self, ids: Sequence[str]) -> int:
         """Move failed jobs back to waiting, behind all others."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, count_within
 from eventspool._backends.sqlite import rows
 from eventspool._backends.sqlite.queues import hold, keep_time, note_processor
-from eventspool._backends.sqlite.values import as_count, as_text, micros
+from eventspool._backends.sqlite.values import as_count, as_id, as_text, micros
 from eventspool._job import (
     HELD,
     PAUSED,
@@ -174,7 +174,7 @@ class Leases:
         """End a lease. False, and no change, where *token* does not hold the job."""
         row = db.execute(
             "select seq, attempts, events from jobs where queue = ? and id = ? and token = ?",
-            (queue.key, settlement.job_id, token),
+            (queue.key, as_id(settlement.job_id), token),
         ).fetchone()
         if row is None:
             return False
@@ -213,7 +213,9 @@ class Leases:
         return {
             i
             for i in ids
-            if not db.execute(renewal, {"until": until, "key": queue.key, "id": i, "token": token}).rowcount
+            if not db.execute(
+                renewal, {"until": until, "key": queue.key, "id": as_id(i), "token": token}
+            ).rowcount
         }
 
     @staticmethod

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.rules import place_of
 from eventspool._backends.sqlite.queues import sighted_since
-from eventspool._backends.sqlite.values import as_count, micros
+from eventspool._backends.sqlite.values import as_count, as_id, micros
 from eventspool._job import Depth, Job, JobState, QueueStats, created_at_from_id
 
 if TYPE_CHECKING:
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
     from eventspool._backends.sqlite.queues import Queue
 
-__all__ = ["count", "count_reasons", "list_jobs"]
+__all__ = ["count", "count_reasons", "list_jobs", "scan"]
+
+_SCANNED = 500
+"""Ids in one step of a scan, which other processes have to wait for."""
 
 _SOURCES = {
     JobState.WAITING: "from jobs where queue = :key and (until is null or until <= :now)",
@@ -68,19 +72,24 @@ def count_reasons(db: sqlite3.Connection, queue: Queue) -> dict[str, Depth]:
 
 
 def list_jobs(
-    db: sqlite3.Connection, queue: Queue, state: JobState, limit: int, after: str | None
+    db: sqlite3.Connection, queue: Queue, state: JobState, limit: int, after: Job | str | None
 ) -> list[Job]:
     """Return the jobs in *state*, in their order, behind the job *after*."""
     failed = state is JobState.FAILED
     table = "failed" if failed else "jobs"
     time = "at" if failed else "due" if state is JobState.WAITING else "until"
+    job_id, stood = place_of(after)
     place = db.execute(
-        f"select {time}, seq from {table} where queue = ? and id = ?", (queue.key, after)
+        f"select {time}, seq from {table} where queue = ? and id = ?", (queue.key, as_id(job_id))
     ).fetchone()
-    if after is not None and (place is None or place[0] is None):
-        # That job has left the state meanwhile. The list goes on at its creation time, so that it comes to its end.
-        place = micros(created_at_from_id(after)) + queue.skew, 0
-    columns = "reason, error, at" if failed else "null, null, coalesce(until, due)"
+    if stood is not None:
+        there = round(stood * 1e6) + queue.skew
+        if place is None or not isinstance(place[0], int) or place[0] > there:
+            place = there, 0  # that job has left the state meanwhile, or was moved on in it
+    elif after is not None and (place is None or place[0] is None):
+        # Where that job stood is not known. The list goes on at its creation time, so that it comes to its end.
+        place = micros(created_at_from_id(job_id)) + queue.skew, 0
+    columns = "reason, error, at" if failed else f"null, null, {time}"
     since, seq = place or (None, None)
     behind = f"and ({time}, seq) > (:since, :seq)" if place else ""
     found = db.execute(
@@ -88,6 +97,21 @@ def list_jobs(
         {"key": queue.key, "now": queue.now, "since": since, "seq": seq, "limit": limit},
     ).fetchall()
     return [_job(row, state, queue.skew) for row in found]
+
+
+def scan(db: sqlite3.Connection, queue: Queue, cursor: str) -> tuple[list[str], str]:
+    """
+    Return the next ids behind *cursor*, in their order, and the cursor behind these; "" where there are no more.
+
+    A cursor is an id's bytes in hex: a foreign id may be no valid text, and would not be found again as text.
+    """
+    there = "from {} where queue = :key and id > cast(:behind as text)"
+    found = db.execute(
+        f"select id, hex(id) {there.format('jobs')} union all select id, hex(id) {there.format('failed')}"
+        " order by 1 limit :limit",
+        {"key": queue.key, "behind": bytes.fromhex(cursor), "limit": _SCANNED},
+    ).fetchall()
+    return [str(job_id) for job_id, _ in found], found[-1][1] if len(found) == _SCANNED else ""
 
 
 def _job(row: Sequence[Any], state: JobState, skew: int) -> Job:

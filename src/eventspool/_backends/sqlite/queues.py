@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.rules import PROCESSOR_TTL
-from eventspool._backends.sqlite.values import as_text, micros
+from eventspool._backends.sqlite.values import as_id, as_text, micros
 from eventspool._job import MOVED, PURGED, PURGED_FOR, PURGED_KEPT, Failure
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def find_fates(db: sqlite3.Connection, queue: Queue, ids: Iterable[str]) -> dict
     if db.execute("select 1 from purged where queue = ? limit 1", (queue.key,)).fetchone() is None:
         return {}  # as nearly always
     query = "select ifnull(fate, '') from purged left join fates using (queue, id) where queue = ? and id = ?"
-    found = ((job_id, db.execute(query, (queue.key, job_id)).fetchone()) for job_id in ids)
+    found = ((job_id, db.execute(query, (queue.key, as_id(job_id))).fetchone()) for job_id in ids)
     return {job_id: _fate(str(row[0])) for job_id, row in found if row is not None}
 
 

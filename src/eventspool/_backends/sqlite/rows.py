@@ -13,8 +13,9 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eventspool._backends.sqlite.queues import find_fates, tally_gone
-from eventspool._backends.sqlite.values import as_bytes, as_count, as_text, micros
+from eventspool._backends.rules import READ_BYTES, count_within
+from eventspool._backends.sqlite.queues import find_fates, remember, tally_gone
+from eventspool._backends.sqlite.values import as_bytes, as_count, as_id, as_text, micros
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED
 from eventspool._job import LOST, Failure, JobState
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from eventspool._backends.sqlite.queues import Queue
-    from eventspool._job import NewJob
+    from eventspool._job import NewJob, Rewrite
 
 __all__ = [
     "END_STALLED",
@@ -39,11 +40,14 @@ __all__ = [
     "lookup",
     "mend_times",
     "payload_of",
+    "payloads_of",
     "revive",
     "rewrite",
     "state_of",
 ]
 
+_AT_ONCE = 500
+"""Most jobs whose payloads are read in one step. Old builds of SQLite take 999 values in a statement."""
 NOT_SENT = 2
 """In ``stalled``, while a job is leased: its holder does not mean to send it."""
 END_STALLED = f"attempts = attempts + (stalled != {NOT_SENT}), stalled = (stalled != {NOT_SENT}), token = '', until = null"
@@ -59,9 +63,36 @@ def payload_of(db: sqlite3.Connection, seq: int | None) -> bytes | None:
     return as_bytes(row[0]) if row is not None else None
 
 
+def payloads_of(db: sqlite3.Connection, queue: Queue, ids: Sequence[str]) -> dict[str, bytes | None]:
+    """Return the payloads of the first of *ids*, as many as ``READ_BYTES`` hold (see ``Backend.payloads``)."""
+    ids = ids[:_AT_ONCE]
+    places: dict[str, tuple[int, int]] = {}
+    marks = ", ".join("?" * len(ids))
+    for table in ("jobs", "failed"):
+        found = db.execute(
+            f"select id, seq, ifnull(length(payload), 0) from {table} join payloads using (seq)"
+            f" where queue = ? and id in ({marks})",
+            (queue.key, *map(as_id, ids)),
+        ).fetchall()
+        places.update((job_id, (seq, size)) for job_id, seq, size in found)
+    chosen = [places.get(job_id, (None, 0)) for job_id in ids]
+    within = count_within((size for _, size in chosen), READ_BYTES)
+    wanted = {job_id: seq for job_id, (seq, _) in zip(ids, chosen[:within], strict=False)}
+    marks = ", ".join("?" * len(wanted))
+    stored = dict(
+        db.execute(
+            f"select seq, iif(length(payload) > {MAX_PAYLOAD_BYTES}, ?, payload) from payloads where seq in ({marks})",
+            (OVERSIZED, *wanted.values()),
+        ).fetchall()
+    )
+    return {job_id: as_bytes(stored.get(seq)) for job_id, seq in wanted.items()}
+
+
 def find(db: sqlite3.Connection, queue: Queue, table: str, job_id: str) -> int | None:
     """Return the number of *job_id*'s row in *table*, ``jobs`` or ``failed``."""
-    row = db.execute(f"select seq from {table} where queue = ? and id = ?", (queue.key, job_id)).fetchone()
+    row = db.execute(
+        f"select seq from {table} where queue = ? and id = ?", (queue.key, as_id(job_id))
+    ).fetchone()
     return row[0] if row is not None else None
 
 
@@ -189,7 +220,7 @@ def revive(db: sqlite3.Connection, queue: Queue, job_id: str) -> bool:
     """Move a failed job back to the unfinished ones. False if it is not a failed job."""
     row = db.execute(
         "select seq, events, payload from failed left join payloads using (seq) where queue = ? and id = ?",
-        (queue.key, job_id),
+        (queue.key, as_id(job_id)),
     ).fetchone()
     if row is None:
         return False
@@ -204,7 +235,7 @@ def expedite(db: sqlite3.Connection, queue: Queue, job_id: str) -> bool:
     done = db.execute(
         "update jobs set until = null, due = min(due, :now)"
         " where queue = :key and id = :id and token = '' and until > :now",
-        {"key": queue.key, "id": job_id, "now": queue.now},
+        {"key": queue.key, "id": as_id(job_id), "now": queue.now},
     )
     return bool(done.rowcount)
 
@@ -212,7 +243,7 @@ def expedite(db: sqlite3.Connection, queue: Queue, job_id: str) -> bool:
 def state_of(db: sqlite3.Connection, queue: Queue, job_id: str) -> JobState | None:
     """Return the state of *job_id*, or None if it is not stored."""
     row = db.execute(
-        "select until, token from jobs where queue = ? and id = ?", (queue.key, job_id)
+        "select until, token from jobs where queue = ? and id = ?", (queue.key, as_id(job_id))
     ).fetchone()
     if row is None:
         return JobState.FAILED if find(db, queue, "failed", job_id) is not None else None
@@ -225,7 +256,7 @@ def _failure_of(db: sqlite3.Connection, queue: Queue, job_id: str) -> Failure | 
     """Return why *job_id* failed, or None if it is not a failed job."""
     row = db.execute(
         "select reason, error, events, indices, status from failed where queue = ? and id = ?",
-        (queue.key, job_id),
+        (queue.key, as_id(job_id)),
     ).fetchone()
     if row is None:
         return None
@@ -244,14 +275,22 @@ def _failure_of(db: sqlite3.Connection, queue: Queue, job_id: str) -> Failure | 
     )
 
 
-def rewrite(
-    db: sqlite3.Connection, queue: Queue, job_id: str, expected: bytes, payload: bytes, events: int
-) -> bool:
-    """Put *payload* in the place of *expected*, unless the job is leased or half sent. False if it stays as it is."""
-    state = state_of(db, queue, job_id)
+def rewrite(db: sqlite3.Connection, queue: Queue, rewrites: Sequence[Rewrite]) -> list[bool]:
+    """Put payloads in the place of others, unless a job is leased or half sent. False for each job that stays as it is."""
+    done = [_rewrite(db, queue, each) for each in rewrites]
+    if any(done):
+        tally_gone(db, queue, "purged")
+    cut = [each for each, is_done in zip(rewrites, done, strict=True) if is_done and each.purged]
+    if cut:
+        remember(db, queue, {each.job_id: json.dumps(each.purged) for each in cut})
+    return done
+
+
+def _rewrite(db: sqlite3.Connection, queue: Queue, wanted: Rewrite) -> bool:
+    state = state_of(db, queue, wanted.job_id)
     table = "failed" if state is JobState.FAILED else "jobs"
-    seq = find(db, queue, table, job_id)
-    if state in (None, JobState.LEASED) or payload_of(db, seq) != expected:
+    seq = find(db, queue, table, wanted.job_id)
+    if state in (None, JobState.LEASED) or payload_of(db, seq) != wanted.expected:
         return False
     if table == "jobs":
         [progress, token] = db.execute("select progress, token from jobs where seq = ?", (seq,)).fetchone()
@@ -260,9 +299,10 @@ def rewrite(
         if token:  # its lease ran out: a stale holder must not bring back what it read
             db.execute(f"update jobs set {END_STALLED} where seq = ?", (seq,))
     with erasing(db):
-        db.execute("update payloads set payload = ? where seq = ?", (payload, seq))
-    db.execute(f"update {table} set events = ?, bytes = ? where seq = ?", (events, len(payload), seq))
-    tally_gone(db, queue, "purged")
+        db.execute("update payloads set payload = ? where seq = ?", (wanted.payload, seq))
+    db.execute(
+        f"update {table} set events = ?, bytes = ? where seq = ?", (wanted.events, len(wanted.payload), seq)
+    )
     return True
 
 

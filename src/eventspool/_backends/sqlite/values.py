@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["MAX_COUNT", "as_bytes", "as_count", "as_text", "micros"]
+__all__ = ["MAX_COUNT", "as_bytes", "as_count", "as_id", "as_text", "micros"]
 
 MAX_COUNT = 1 << 31
 """Largest count that is believed."""
@@ -32,3 +32,12 @@ def as_bytes(value: Any) -> bytes | None:
 def as_text(value: object) -> str:
     """Return *value* as text that can be stored: SQLite takes no lone surrogates."""
     return str(value).encode("utf-8", "replace").decode()
+
+
+def as_id(job_id: str) -> str | None:
+    """Return *job_id* as a statement takes it: ``None``, which is no job's, for text with surrogates, which no file holds."""
+    try:
+        job_id.encode()
+    except UnicodeEncodeError:
+        return None
+    return job_id
