@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
-from dataclasses import replace
-from itertools import chain, islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from eventspool._cli.commands.queue.opened import (
     confirm,
     describe,
     dry_run_option,
+    most,
     opened,
     progress,
     require_all,
@@ -30,6 +29,7 @@ from eventspool._cli.commands.queue.opened import (
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import format_count, print_json, say
 from eventspool._job import JobState
+from eventspool._operate.new_file import new_file
 from eventspool._operate.selection import PAGE, PURGEABLE
 
 if TYPE_CHECKING:
@@ -84,33 +84,35 @@ def export(
         require_consent("export --purge", yes=yes or dry_run)
         chosen = replace(chosen, states=tuple(state for state in PURGEABLE if state in chosen.states))
     with opened(address) as queue:
-        planned = Planned.of(queue, chosen)
-        require_all(chosen.ids, planned.jobs, "; nothing was written")
-        if purge and planned.jobs and not (yes or dry_run):
-            confirm(f"Write {describe(chosen, planned)} to {file}, and delete them for good?")
+        # Only jobs that are named, or to be deleted, are all listed before the first one is written.
+        planned = Planned.of(queue, chosen) if purge or chosen.ids is not None else None
+        if planned is not None:
+            require_all(chosen.ids, planned.jobs, "; nothing was written")
+            if purge and planned.jobs and not (yes or dry_run):
+                confirm(f"Write {describe(chosen, planned)} to {file}, and delete them for good?")
         with _written_to(target, force=force, dry_run=dry_run) as out:
-            written = _export(queue, planned, user_id, out)
-            if planned.jobs and not written:
+            done = _export(queue, chosen, planned, user_id, out)
+            if done.listed and not done.written:
                 raise click.ClickException(
-                    f"none of {format_count(planned.jobs, 'job')} could be read: moved on meanwhile, or unreadable and "
+                    f"none of {format_count(done.listed, 'job')} could be read: moved on meanwhile, or unreadable and "
                     "kept (does it take EVENTSPOOL_ENCRYPTION_KEY?); nothing was written"
                 )
-        purged = _purge(queue, planned, written, dry_run=dry_run) if purge else None
-    count = sum(written.values())
+        purged = _purge(queue, planned, done, dry_run=dry_run) if purge and planned is not None else None
     if as_json:
         more = {} if purged is None else {"purged": purged}
-        print_json({"exported": count, "file": file, **more, **({"dry_run": True} if dry_run else {})})
+        print_json({"exported": done.events, "file": file, **more, **({"dry_run": True} if dry_run else {})})
     else:
         where = "" if file == "-" else f" to {file}"
         gone = "" if purged is None else f", purged {format_count(purged, 'job')}"
-        say(f"{'would have ' if dry_run else ''}exported {format_count(count, 'event')}{where}{gone}")
-    if purged is not None and purged < len(written):
+        say(f"{'would have ' if dry_run else ''}exported {format_count(done.events, 'event')}{where}{gone}")
+    if purged is not None and purged < done.written:
         say(
-            f"{format_count(len(written) - purged, 'job')} moved on meanwhile: both in the file and not purged"
+            f"{format_count(done.written - purged, 'job')} moved on meanwhile: both in the file and not purged"
         )
-    if user_id is None and count < planned.events:
+    if user_id is None and done.events < done.listed_events:
         say(
-            f"{format_count(planned.events - count, 'event')} less than counted: moved on meanwhile, or unreadable and kept"
+            f"{format_count(done.listed_events - done.events, 'event')} less than counted: moved on meanwhile, "
+            "or unreadable and kept"
         )
         sys.exit(1)
 
@@ -143,25 +145,58 @@ def _is_there(target: Path) -> click.ClickException:
     )
 
 
-def _export(queue: Queue, planned: Planned, user_id: str | None, out: IO[bytes]) -> dict[str, int]:
-    """Write the events, and return how many by job."""
-    written: dict[str, int] = {}
-    # A job that has changed its state meanwhile is listed twice.
-    ids = iter(dict.fromkeys(chain.from_iterable(planned.ids.values())))
-    with progress("exporting", planned.jobs) as advance:
-        while page := list(islice(ids, PAGE)):
-            written |= queue.write_events(out, page, user_id=user_id)
+@dataclass(slots=True)
+class _Export:
+    """What became of an export: jobs and events as listed and as written, and the ids of the jobs that are not in the file."""
+
+    listed: int = 0
+    listed_events: int = 0
+    written: int = 0
+    events: int = 0
+    left: set[str] = field(default_factory=set)
+
+
+def _export(
+    queue: Queue, chosen: Selection, planned: Planned | None, user_id: str | None, out: IO[bytes]
+) -> _Export:
+    done = _Export()
+    seen: set[str] = set()  # a job that has changed its state meanwhile is listed twice
+    with progress("exporting", planned.jobs if planned else most(queue, chosen)) as advance:
+        for page, events in _pages_of(planned) if planned else _pages(queue, chosen):
+            fresh = [job_id for job_id in page if job_id not in seen]
+            seen.update(fresh)
+            counts = queue.write_events(out, fresh, user_id=user_id)
+            done.listed += len(fresh)
+            done.listed_events += events
+            done.written += len(counts)
+            done.events += sum(counts.values())
+            done.left.update(job_id for job_id in fresh if job_id not in counts)
             advance(len(page))
-    return written
+    return done
 
 
-def _purge(queue: Queue, planned: Planned, written: dict[str, int], *, dry_run: bool) -> int:
+def _pages(queue: Queue, chosen: Selection) -> Iterator[tuple[list[str], int]]:
+    """Yield the ids of the jobs, and how many events they hold, page by page as the queue lists them."""
+    for page in chosen.pages(queue):
+        yield [job.id for job in page], sum(job.events for job in page)
+
+
+def _pages_of(planned: Planned) -> Iterator[tuple[list[str], int]]:
+    """Yield the ids of the jobs page by page; all of their events are counted with the first one."""
+    events = planned.events
+    for ids in planned.ids.values():
+        for start in range(0, len(ids), PAGE):
+            yield ids[start : start + PAGE], events
+            events = 0
+
+
+def _purge(queue: Queue, planned: Planned, done: _Export, *, dry_run: bool) -> int:
     """Delete the jobs that were written. What came or changed its state since the file was begun is not among them."""
     if dry_run:
-        return len(written)
-    with progress("deleting", len(written)) as advance:
+        return done.written
+    with progress("deleting", done.written) as advance:
         return sum(
-            queue.purge(state, [job_id for job_id in ids if job_id in written], on_job=advance)
+            queue.purge(state, [job_id for job_id in ids if job_id not in done.left], on_job=advance)
             for state, ids in planned.ids.items()
         )
 
@@ -169,7 +204,7 @@ def _purge(queue: Queue, planned: Planned, written: dict[str, int], *, dry_run: 
 def _written_to(target: Path | None, *, force: bool, dry_run: bool) -> AbstractContextManager[IO[bytes]]:
     if dry_run:
         return Path(os.devnull).open("wb")  # counting leaves no copy anywhere
-    return _standard_output() if target is None else _new_file(target, force=force)
+    return _standard_output() if target is None else _named_file(target, force=force)
 
 
 @contextlib.contextmanager
@@ -179,34 +214,9 @@ def _standard_output() -> Iterator[IO[bytes]]:
 
 
 @contextlib.contextmanager
-def _new_file(target: Path, *, force: bool) -> Iterator[IO[bytes]]:
-    """Yield a file that becomes *target* at the end, whole or not at all; from then on it survives a power cut."""
-    handle, name = tempfile.mkstemp(prefix=".eventspool-", dir=target.parent)
+def _named_file(target: Path, *, force: bool) -> Iterator[IO[bytes]]:
     try:
-        with os.fdopen(handle, "wb") as file:
+        with new_file(target, replace=force) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        _put(Path(name), target, force=force)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-def _put(whole: Path, target: Path, *, force: bool) -> None:
-    if not force:
-        try:
-            # Unlike a rename, this never replaces a file that another export has just put there.
-            target.hardlink_to(whole)
-        except FileExistsError:
-            raise _is_there(target) from None
-        except OSError:  # a file system without links
-            if target.exists():
-                raise _is_there(target) from None
-        else:
-            return
-    whole.replace(target)
+    except FileExistsError:
+        raise _is_there(target) from None

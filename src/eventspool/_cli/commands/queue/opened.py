@@ -27,9 +27,11 @@ __all__ = [
     "STATES",
     "Planned",
     "confirm",
+    "count",
     "describe",
     "dry_run_option",
     "interval_option",
+    "most",
     "opened",
     "progress",
     "require_all",
@@ -73,16 +75,36 @@ class Planned:
         """Read the lists of the queue."""
         ids: dict[JobState, list[str]] = {state: [] for state in chosen.states}
         events = 0
-        for page in chosen.pages(queue):
-            for job in page:
-                ids[job.state].append(job.id)
-                events += job.events
+        with progress("listing", most(queue, chosen)) as advance:
+            for page in chosen.pages(queue):
+                for job in page:
+                    ids[job.state].append(job.id)
+                    events += job.events
+                advance(len(page))
         return cls(ids, events)
 
     @property
     def jobs(self) -> int:
         """How many jobs there are."""
         return sum(map(len, self.ids.values()))
+
+
+def count(queue: Queue, chosen: Selection) -> int:
+    """Return how many jobs are meant."""
+    with progress("counting", most(queue, chosen)) as advance:
+        total = 0
+        for page in chosen.pages(queue):
+            total += len(page)
+            advance(len(page))
+    return total
+
+
+def most(queue: Queue, chosen: Selection) -> int | None:
+    """Return how many jobs are meant, as far as that is known without reading a list."""
+    if chosen.is_everything:
+        stats = queue.stats()
+        return sum(int(getattr(stats, state).jobs) for state in chosen.states)
+    return None if chosen.ids is None else len(chosen.ids)
 
 
 def describe(chosen: Selection, planned: Planned) -> str:

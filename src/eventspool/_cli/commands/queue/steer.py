@@ -11,8 +11,10 @@ from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     Planned,
     confirm,
+    count,
     describe,
     dry_run_option,
+    most,
     opened,
     progress,
     require_all,
@@ -55,15 +57,15 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
         raise click.UsageError("delayed jobs have not failed yet: they have no reason")
     with opened(address) as queue:
         if dry_run:
-            count = sum(map(len, chosen.pages(queue)))
+            done = count(queue, chosen)
         else:
-            with progress("retrying", _most(queue, chosen)) as advance:
-                ids, age = _stored_ids(queue, chosen), chosen.older_than
+            with progress("retrying", most(queue, chosen)) as advance:
+                ids, age = chosen.ids, chosen.older_than
                 if is_failed:
-                    count = queue.retry_failed(ids, chosen.reason, older_than=age, on_job=advance)
+                    done = queue.retry_failed(ids, chosen.reason, older_than=age, on_job=advance)
                 else:
-                    count = queue.retry_now(ids, older_than=age, on_job=advance)
-    _report("retried", count, chosen.ids, as_json=as_json, dry_run=dry_run)
+                    done = queue.retry_now(ids, older_than=age, on_job=advance)
+    _report("retried", done, chosen.ids, as_json=as_json, dry_run=dry_run)
 
 
 @click.command()
@@ -99,18 +101,16 @@ def purge(
         if user_id is not None:
             erase_user(queue, chosen, user_id, yes=yes, dry_run=dry_run, as_json=as_json)
             return
-        if dry_run:
-            count = sum(map(len, chosen.pages(queue)))
-        else:
-            count = _delete(queue, chosen) if yes else _ask_and_delete(queue, chosen)
-    _report("purged", count, chosen.ids, as_json=as_json, dry_run=dry_run)
+        act = count if dry_run else _delete if yes else _ask_and_delete
+        done = act(queue, chosen)
+    _report("purged", done, chosen.ids, as_json=as_json, dry_run=dry_run)
 
 
 def _delete(queue: Queue, chosen: Selection) -> int:
-    with progress("deleting", _most(queue, chosen)) as advance:
-        ids, age = _stored_ids(queue, chosen), chosen.older_than
+    with progress("deleting", most(queue, chosen)) as advance:
         return sum(
-            queue.purge(state, ids, chosen.reason, older_than=age, on_job=advance) for state in chosen.states
+            queue.purge(state, chosen.ids, chosen.reason, older_than=chosen.older_than, on_job=advance)
+            for state in chosen.states
         )
 
 
@@ -122,29 +122,12 @@ def _ask_and_delete(queue: Queue, chosen: Selection) -> int:
         return sum(queue.purge(state, ids, on_job=advance) for state, ids in planned.ids.items())
 
 
-def _stored_ids(queue: Queue, chosen: Selection) -> list[str] | None:
-    """Return those of the ids given that a list has. What was typed as an id may be text that no queue can look up."""
-    if chosen.ids is None:
-        return None
-    return [job.id for page in chosen.pages(queue) for job in page]
-
-
-def _most(queue: Queue, chosen: Selection) -> int | None:
-    """Return how many jobs are meant, as far as that is known without reading a list."""
-    if chosen.is_everything:
-        stats = queue.stats()
-        return sum(int(getattr(stats, state).jobs) for state in chosen.states)
-    return None if chosen.ids is None else len(chosen.ids) * len(chosen.states)
-
-
-def _report(
-    verb: str, count: int, ids: Sequence[str] | None, *, as_json: bool, dry_run: bool = False
-) -> None:
+def _report(verb: str, done: int, ids: Sequence[str] | None, *, as_json: bool, dry_run: bool = False) -> None:
     if as_json:
-        print_json({verb: count, "dry_run": True} if dry_run else {verb: count})
+        print_json({verb: done, "dry_run": True} if dry_run else {verb: done})
     else:
-        console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(count, 'job')}")
-    require_all(ids, count)
+        console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(done, 'job')}")
+    require_all(ids, done)
 
 
 @click.command()
