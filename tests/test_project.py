@@ -66,6 +66,16 @@ def test_importing_is_light():
     assert [name for name in import_afresh().modules if name in heavy] == []
 
 
+def test_importing_leaves_out_what_only_operators_need():
+    """A program that sends events pays for the rest when it asks for it."""
+    seldom = ("eventspool._operate", "eventspool._job", "eventspool._envelope", "eventspool._aio")
+
+    assert [name for name in import_afresh().modules if name.startswith(seldom)] == []
+    assert set(eventspool.__all__) <= set(dir(eventspool))
+    with pytest.raises(AttributeError, match="no attribute 'Qeue'"):
+        _ = eventspool.Qeue
+
+
 def test_importing_starts_no_thread_or_process_and_opens_no_socket():
     result = import_afresh()
 

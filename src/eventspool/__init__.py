@@ -8,7 +8,8 @@ has it.
     client.track("user-1", "Order Completed", {"total": 9.99})
 """
 
-from eventspool._aio import AsyncClient
+from typing import TYPE_CHECKING, Any
+
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts, RedisOpts, SpillOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
@@ -21,12 +22,15 @@ from eventspool._exceptions import (
     QueueUnavailable,
     RefusedError,
 )
-from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
-from eventspool._operate.erasure import Erasure
-from eventspool._operate.queue import Queue, open_queue
 from eventspool._settling.stats import ClientStats
 from eventspool._settling.waiter import FlushResult
 from eventspool._version import __version__
+
+if TYPE_CHECKING:
+    from eventspool._aio import AsyncClient
+    from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
+    from eventspool._operate.erasure import Erasure
+    from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
     "AsyncClient",
@@ -64,7 +68,36 @@ __all__ = [
     "track",
 ]
 
-for _name in set(__all__) - {"__version__"}:
+_LATER = {
+    "AsyncClient": "_aio",
+    "Depth": "_job",
+    "Erasure": "_operate.erasure",
+    "Job": "_job",
+    "ProcessorInfo": "_job",
+    "Queue": "_operate.queue",
+    "QueueStats": "_job",
+    "open_queue": "_operate.queue",
+}
+"""Names that most programs do not need (operators do), and their modules, which are imported when one is asked for."""
+
+for _name in set(__all__) - {"__version__"} - _LATER.keys():
     globals()[
         _name
     ].__module__ = __name__  # what help, tracebacks and pickle say: the modules below may change
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    from eventspool._guest.importing import importing
+
+    with importing:
+        found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

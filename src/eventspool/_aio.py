@@ -166,3 +166,6 @@ def _settler(outcome: asyncio.Future[Any]) -> Callable[[Any, BaseException | Non
             outcome.get_loop().call_soon_threadsafe(settle, result, error)
 
     return settle_soon
+
+
+AsyncClient.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from eventspool._job import JobState
-
 if TYPE_CHECKING:
     from eventspool._backends.protocol import Backend
     from eventspool._config import QueueOpts
@@ -38,6 +36,10 @@ class Store(ABC, Generic[_Opts]):
 
     def clear(self, backend: Backend) -> None:
         """Take every job of the demo's queue out of the opened *backend*, and what else the queue has left there."""
+        from eventspool._job import (
+            JobState,
+        )  # imported here: every program imports this module, and few do this
+
         for state in (JobState.WAITING, JobState.DELAYED, JobState.FAILED):
             while jobs := backend.jobs(state, limit=_PAGE):
                 backend.purge(state, [job.id for job in jobs])

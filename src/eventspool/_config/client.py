@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from eventspool._config.authorities import load_trust
 from eventspool._config.checks import require_bool, require_numbers, require_text
-from eventspool._config.proxy import parse_proxy
 from eventspool._config.queue import QueueOpts, SpillOpts
 from eventspool._exceptions import ConfigError
 
@@ -90,6 +89,8 @@ class ClientOpts:
     def _check_way(self) -> None:
         """Raise ``ConfigError`` unless *proxy*, whose URL may hold a password, and *ca_file* can be used."""
         if self.proxy:
+            from eventspool._config.proxy import parse_proxy  # few clients name one
+
             require_text("proxy", self.proxy)
             try:
                 parse_proxy(self.proxy)

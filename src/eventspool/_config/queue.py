@@ -23,7 +23,7 @@ from eventspool._exceptions import ConfigError
 
 __all__ = ["JobOpts", "Ordering", "QueueOpts", "SpillOpts", "read_queue_opts"]
 
-_NAME = re.compile(r"[^\s{}:\ud800-\udfff]+")
+_NAME = r"[^\s{}:\ud800-\udfff]+"
 
 
 class Ordering(StrEnum):
@@ -105,7 +105,7 @@ class QueueOpts(FromMapping):
         for name in ("queue_name", "prefix"):
             value = getattr(self, name)
             require_text(name, value)
-            if not _NAME.fullmatch(value):
+            if not re.fullmatch(_NAME, value):
                 raise ConfigError(f"{name} must hold no space, colon, brace or surrogate, not {value!r}")
         require_bool("is_multi_processor", self.is_multi_processor)
         require_numbers(self, integer=True, max_jobs=1, max_bytes=1)

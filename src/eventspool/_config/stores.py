@@ -7,8 +7,7 @@ What a kind does stands in modules of higher layers, and may need a driver. So a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventspool._config.checks import require_text, split_url
 from eventspool._config.redis_opts import RedisOpts
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["REDIS", "StoreKind", "find_kind", "list_urls", "parse_queue_url", "register_store", "title_of"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreKind:
+class StoreKind(NamedTuple):
     """
     One kind of store.
 
