@@ -29,8 +29,9 @@ second column is the name that the Lua scripts give to the key::
                               as a whole
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
-Every other step is one script, so after a crash at any instant it has happened or it has not. Payloads stay out of Lua (half
-the cost). Claiming moves a job's time on, so the jobs of a processor that has died come due by themselves.
+Where they are small (durable calls) the script does both: that is one command and one reply in the place of four. Every other
+step is one script, so after a crash at any instant it has happened or it has not. Large payloads stay out of Lua (half the
+cost). Claiming moves a job's time on, so the jobs of a processor that has died come due by themselves.
 
 Times are the server's, and go on where its clock is set back. For processes of older versions they do not go on: what such a
 process leases or puts off is handed out early, until none is left; their own order and fencing hold.
@@ -51,6 +52,7 @@ from typing import TYPE_CHECKING, Any, Final
 from eventspool._backends.recent import RecentPayloads
 from eventspool._backends.redis.codec import (
     MAX_IDS,
+    SMALL_COMMIT_BYTES,
     cut,
     cut_commit,
     decode_claimed,
@@ -214,10 +216,15 @@ class RedisBackend(OperatedQueue):
         if self._is_too_long(jobs):
             return []
         name = "commit" if jobs[0].failure is None else "commit_failed"
-        args = (ordering, *self._bounds, *chain.from_iterable(map(encode_job, jobs)))
-        # Where the server does not know the script, it stores the payloads without an index. Sending all of it again completes
-        # that. Should this process die in between, ``repair`` does.
-        payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
+        payloads: list[tuple[Any, ...]] = []
+        if name == "commit" and sum(len(job.payload) for job in jobs) <= SMALL_COMMIT_BYTES:
+            told = [encode_job(job, job.payload) for job in jobs]
+        else:
+            # Where the server does not know the script, it stores the payloads without an index. Sending all of it again
+            # completes that. Should this process die in between, ``repair`` does.
+            payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
+            told = list(map(encode_job, jobs))
+        args = (ordering, *self._bounds, *chain.from_iterable(told))
         try:
             return self._connection.run_on(client, name, args, before=payloads)
         except Exception as error:

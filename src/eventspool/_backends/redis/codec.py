@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_COMMIT_BYTES",
     "MAX_IDS",
+    "SMALL_COMMIT_BYTES",
     "cut",
     "cut_commit",
     "cut_rewrites",
@@ -57,6 +58,8 @@ MAX_IDS: Final = 1000
 """Most jobs in one call of a script: Lua cannot unpack many more, and no call may hold up the server for long."""
 MAX_COMMIT_BYTES: Final = 4 << 20
 """Most payload in one transaction."""
+SMALL_COMMIT_BYTES: Final = 16 << 10
+"""Most payload that goes through Lua: that costs the server more for each byte, and saves it a transaction."""
 
 
 def cut(items: Sequence[_T], size: int = MAX_IDS) -> Iterator[Sequence[_T]]:
@@ -115,11 +118,15 @@ def decode_text(value: bytes | str) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 
-def encode_job(job: NewJob) -> tuple[str | int, ...]:
-    """Return what the script ``commit`` is told of *job*, or ``commit_failed`` where it failed in another queue."""
+def encode_job(job: NewJob, payload: bytes = b"") -> tuple[str | int | bytes, ...]:
+    """
+    Return what the script ``commit`` is told of *job*, or ``commit_failed`` where it failed in another queue.
+
+    The *payload* goes along where the script is to store it.
+    """
     if job.failure is None:
         tries = f":{job.attempts}:{job.progress}" if job.attempts or job.progress else ""
-        return job.id, f"{job.events}{tries}"
+        return job.id, f"{job.events}{tries}", payload
     return job.id, job.events, job.attempts, micros(job.failed_at), encode_failure(job.failure)
 
 

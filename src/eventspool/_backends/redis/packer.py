@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-__all__ = ["Packer"]
+__all__ = ["Packed", "Packer"]
+
+
+class Packed:
+    """
+    Words that are the same in many commands, such as a queue's keys: written once, and put in the place of an argument.
+
+    Args:
+        words: The words.
+    """
+
+    __slots__ = ("count", "data")
+
+    def __init__(self, *words: bytes | str | float) -> None:
+        self.count = len(words)
+        self.data = b"".join(map(_write, words))
 
 
 class Packer:
@@ -14,14 +29,23 @@ class Packer:
     hiredis, which is where it saves time, stays in use.
     """
 
-    def pack(self, *args: bytes | str | float) -> list[bytes]:
-        """Return the command in one piece. The words of its name, as in ``SCRIPT LOAD``, are written one by one."""
-        words = [_encode(arg) for arg in args]
-        words[:1] = words[0].split()
-        parts = [b"*%d\r\n" % len(words)]
-        for word in words:
-            parts += (b"$%d\r\n" % len(word), word, b"\r\n")
-        return [b"".join(parts)]
+    def pack(self, name: bytes | str, *args: bytes | str | float | Packed) -> list[bytes]:
+        """Return the command in one piece. The words of its *name*, as in ``SCRIPT LOAD``, are written one by one."""
+        words = _encode(name).split()
+        count, parts = len(words), list(map(_write, words))
+        for arg in args:
+            if isinstance(arg, Packed):
+                count += arg.count
+                parts.append(arg.data)
+            else:
+                count += 1
+                parts.append(_write(arg))
+        return [b"*%d\r\n%b" % (count, b"".join(parts))]
+
+
+def _write(value: bytes | str | float) -> bytes:
+    word = _encode(value)
+    return b"$%d\r\n%b\r\n" % (len(word), word)
 
 
 def _encode(value: bytes | str | float) -> bytes:

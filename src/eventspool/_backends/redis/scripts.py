@@ -34,7 +34,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "audit": (),
     "claim": ("claiming",),
     "claim_fifo": ("queue_lease", "claiming"),
-    "commit": ("places", "totals", "committing"),
+    "commit": ("places", "committing"),
     "commit_failed": ("totals", "failure_counts", "committing"),
     "expedite": ("looking",),
     "jobs": (),

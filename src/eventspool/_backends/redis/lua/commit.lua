@@ -1,11 +1,15 @@
--- Index jobs whose payloads the same transaction has stored.
--- ARGV: ordering, max_jobs, max_bytes, (id, "events", or "events:attempts:progress" of a job that was moved)...
+-- Store and index jobs.
+-- ARGV: ordering, max_jobs, max_bytes, (id, "events", or "events:attempts:progress" of a job that was moved, payload)...
 -- -> the reply of committing.lua
+-- The payload is "" where it was stored before, by the same transaction.
+-- A durable call waits for this script, and each call of the server's costs it a microsecond. So the totals are written as
+-- add_totals would write them, but together.
 local fifo = is_fifo(ARGV[1])
-local last = last_place(fifo)
-for i = 4, #ARGV, 2 do
-  local id = ARGV[i]
+local last = last_place(fifo, amount(all_before[1]))
+for i = 4, #ARGV, 3 do
+  local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
+  if payload ~= '' then call('HSETNX', PAYLOADS, id, payload) end
   if admit(id, events, fifo) then
     last = append(id, last)
     if tries ~= '' then call('HSET', TRIES, id, tries) end
@@ -13,10 +17,13 @@ for i = 4, #ARGV, 2 do
 end
 
 if accepted > 0 then
-  call('HSET', META, 'last', text(last), 'fifo', fifo and '1' or '0')
+  local none = failed == 0
+  call('HSET', META, 'last', text(last), 'fifo', fifo and '1' or '0',
+    'events', text(amount(all_before[2]) + new_events), 'bytes', text(bytes + new_bytes),
+    'failed_events', none and '0' or text(amount(all_before[4])),
+    'failed_bytes', none and '0' or text(amount(all_before[5])),
+    'accepted', text(amount(all_before[6]) + new_events))
   if now - noted > COARSE then note() end
-  add_totals(new_events, new_bytes, 0, 0)
-  tally('accepted', new_events)
   wake(WAKE)
 end
 return reply_to_commit()

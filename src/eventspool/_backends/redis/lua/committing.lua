@@ -1,13 +1,15 @@
--- What commit.lua and commit_failed.lua share: which jobs the queue takes. The transaction has put their payloads into
--- PAYLOADS.
+-- What commit.lua and commit_failed.lua share: which jobs the queue takes. Their payloads are in PAYLOADS by then.
 -- ARGV of both: ordering, max_jobs, max_bytes, ...   -> {accepted, duplicates, epoch, rejected id...}
 local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
-local jobs, bytes = call('ZCARD', ORDER) + call('ZCARD', FAILED), total('bytes')
+local failed = call('ZCARD', FAILED)
+local jobs = call('ZCARD', ORDER) + failed
+local all_before = call('HMGET', META, 'last', 'events', 'bytes', 'failed_events', 'failed_bytes', 'accepted', 'epoch')
+local bytes = amount(all_before[3])
 local accepted, duplicates, rejected, new_events, new_bytes = 0, 0, {}, 0, 0
 
 -- Return the size of the payload in bytes where the queue takes the job; nil where it has the job already, or rejects it.
 local function admit(id, events, keeps_order)
-  if call('ZSCORE', ORDER, id) or call('ZSCORE', FAILED, id) then
+  if call('ZSCORE', ORDER, id) or (failed > 0 and call('ZSCORE', FAILED, id)) then
     duplicates = duplicates + 1
     return nil
   end
@@ -26,7 +28,7 @@ local function admit(id, events, keeps_order)
 end
 
 local function reply_to_commit()
-  local epoch = call('HGET', META, 'epoch')
+  local epoch = all_before[7]
   if not epoch then
     epoch = text(now)
     call('HSET', META, 'epoch', epoch)

@@ -2,8 +2,8 @@
 
 -- The place behind which the next job goes. Processes of older versions give out places far in the future after the clock was
 -- set back. A job behind such a place would not be due until then. Only FIFO needs the order so much that it accepts this.
-local function last_place(fifo)
-  local last = total('last')
+-- `last` is the last place given out.
+local function last_place(fifo, last)
   if not fifo and last - now > COARSE then return now end
   return last
 end

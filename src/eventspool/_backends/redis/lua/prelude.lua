@@ -44,11 +44,13 @@ end
 local function lease_of(id) return parse_lease(call('HGET', LEASES, id)) end
 local function size_of(id) return parse_size(call('HGET', SIZES, id)) end
 
-local function total(field)
-  local value = tonumber(call('HGET', META, field) or '') or 0
+local function amount(digits)
+  local value = tonumber(digits or '') or 0
   if value >= 0 and value < LARGEST then return value end
   return 0
 end
+
+local function total(field) return amount(call('HGET', META, field)) end
 
 -- `now` is the queue's own time. It goes on when the server's clock is set back, or when another server whose clock is behind
 -- takes over: otherwise the times that are stored would lie in the future until the clock has caught up.

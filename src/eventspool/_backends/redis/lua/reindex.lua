@@ -1,7 +1,7 @@
 -- Queue payloads that no index knows.
 -- ARGV: (id, events)...   -> how many
 begin()
-local found, events, bytes, last = 0, 0, 0, last_place(true)
+local found, events, bytes, last = 0, 0, 0, last_place(true, total('last'))
 for i = 1, #ARGV, 2 do
   local id = ARGV[i]
   if call('HEXISTS', PAYLOADS, id) == 1 and not call('ZSCORE', ORDER, id) and not call('ZSCORE', FAILED, id) then

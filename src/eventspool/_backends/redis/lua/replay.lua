@@ -1,7 +1,7 @@
 -- Move failed jobs to the end of the queue, as if they were new.
 -- ARGV: ordering, id...   -> how many
 begin()
-local moved, events, bytes, last = 0, 0, 0, last_place(is_fifo(ARGV[1]))
+local moved, events, bytes, last = 0, 0, 0, last_place(is_fifo(ARGV[1]), total('last'))
 for i = 2, #ARGV do
   local id = ARGV[i]
   if call('ZREM', FAILED, id) == 1 then
