@@ -167,26 +167,29 @@ class Flusher:
 
     def count_held(self) -> int:
         """Return how many events are in made batches that only memory holds, and that a durable queue is to take."""
+        if not (self._made or self._adopted):  # as after nearly every commit
+            return 0
         return sum(job.events for job in (*self._made, *self._adopted))
 
     # -- a turn ------------------------------------------------------------------------------------------------------
 
     def patience(self, now: float) -> float:
         """Return how many seconds nothing is due, unless the buffer says otherwise."""
-        moments = [now + _LONGEST_IDLE]
+        until = now + _LONGEST_IDLE
         if self._handover is not None:
             return _HANDOVER_POLL
         if self._staged is not None:
             return 0.0
         if self._made or self._adopted:
-            may_spill = self._place.may_spill
-            moments.append(min(self._retry_at, now + _SPILL_POLL) if may_spill else self._retry_at)
+            until = min(until, self._retry_at)
+            if self._place.may_spill:
+                until = min(until, now + _SPILL_POLL)
         elif self._flush_by is not None:
             paced = now < self._paced_until < self._flush_by
-            moments.append(self._paced_until if paced else self._flush_by)
-        if self._look_up.is_needed:
-            moments.append(self._look_up.due_at)
-        return max(min(moments) - now, 0.0)
+            until = min(until, self._paced_until if paced else self._flush_by)
+        if self._look_up.due_at < until and self._look_up.is_needed:
+            until = self._look_up.due_at
+        return max(until - now, 0.0)
 
     def wait(self, patience: float | None) -> bool:
         """Wait until the buffer, or a thread that wants something stored, wakes it. Return whether one did."""
@@ -208,9 +211,10 @@ class Flusher:
         return True
 
     def _turn(self, now: float) -> None:
-        with self._taking:
-            self._stage()
-        if not self._take_over(now):
+        if self._staged is not None:
+            with self._taking:
+                self._stage()
+        if self._handover is not None and not self._take_over(now):
             return
         self._place.look_into_file(now)
         self._look_up.look(now)
@@ -326,12 +330,13 @@ class Flusher:
         # What the file can never take waits for the queue.
         impossible = set() if spilled else set(result.impossible)
         left = {*result.rejected, *result.impossible} - impossible
-        done = [job for job in group if job.id not in left]
+        done = [job for job in group if job.id not in left] if left else group
         if done:
-            self._give_up([job for job in done if job.id in impossible])
+            if impossible:
+                self._give_up([job for job in done if job.id in impossible])
             if not spilled:
-                self._ledger.note_stored((job.id for job in done), result.epoch)
-            jobs[:] = [job for job in group if job.id in left] + jobs[len(group) :]
+                self._ledger.note_stored([job.id for job in done], result.epoch)
+            jobs[:] = [*(job for job in group if job.id in left), *jobs[len(group) :]] if left else jobs[len(group) :]
             self._buffer.refresh()
             self._on_stored()
             if not spilled:

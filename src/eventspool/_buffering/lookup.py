@@ -56,7 +56,7 @@ class LookUp:
 
     def look(self, now: float) -> None:
         """Look up what is due. Raises ``QueueError``, unless a spill file takes commits meanwhile."""
-        if not self.is_needed or now < self.due_at:
+        if now < self.due_at or not self.is_needed:
             return
         try:
             self._look(now)

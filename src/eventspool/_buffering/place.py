@@ -81,8 +81,14 @@ class Place:
         result = self._spill(jobs)
         if result is not None:
             return result, True
-        with self.noting_outages():
-            return self.backend.commit(jobs), False
+        began = time.monotonic()
+        try:
+            result = self.backend.commit(jobs)
+        except QueueError:
+            self._note_outage(began)
+            raise
+        self._away_since = None
+        return result, False
 
     def _spill(self, jobs: list[NewJob]) -> CommitResult | None:
         """Store *jobs* in the file. Return ``None`` where they are for the queue."""
@@ -132,10 +138,13 @@ class Place:
         try:
             yield
         except QueueError:
-            if self._away_since is None:
-                self._away_since = began
+            self._note_outage(began)
             raise
         self._away_since = None
+
+    def _note_outage(self, began: float) -> None:
+        if self._away_since is None:
+            self._away_since = began
 
     def _warn(self, error: QueueError) -> None:
         self._throttle.warning("the spill file cannot be used (%s)", error)
