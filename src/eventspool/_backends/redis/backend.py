@@ -165,6 +165,8 @@ class RedisBackend(OperatedQueue):
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         """Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``."""
         ordering = self._find_ordering()
+        if self._is_small(jobs):
+            return self._commit_small(jobs, ordering)
         accepted = duplicates = 0
         rejected: list[str] = []
         impossible: list[str] = []
@@ -194,6 +196,20 @@ class RedisBackend(OperatedQueue):
                 impossible.append(chunk[0].id)
         return CommitResult(accepted, duplicates, tuple(rejected), tuple(impossible), epoch)
 
+    def _is_small(self, jobs: Sequence[NewJob]) -> bool:
+        size = sum([len(job.payload) for job in jobs])
+        if size > min(SMALL_COMMIT_BYTES, self._find_longest()) or not 0 < len(jobs) <= MAX_IDS:
+            return False
+        return all(job.failure is None for job in jobs)
+
+    def _commit_small(self, jobs: Sequence[NewJob], ordering: Ordering) -> CommitResult:
+        """Store a few small jobs by one command: a caller may wait for it."""
+        told = chain.from_iterable([encode_job(job, job.payload) for job in jobs])
+        accepted, duplicates, epoch, *rejected = self._connection.run("commit", ordering, *self._bounds, *told)
+        if accepted == len(jobs):
+            self._recent.keep(jobs)
+        return CommitResult(accepted, duplicates, tuple(map(decode_text, rejected)), (), decode_text(epoch))
+
     def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:
         """Return the ids of those of *jobs* that the queue holds, unfinished or failed."""
         gone = (PURGED.reason, MOVED.reason)
@@ -216,15 +232,10 @@ class RedisBackend(OperatedQueue):
         if self._is_too_long(jobs):
             return []
         name = "commit" if jobs[0].failure is None else "commit_failed"
-        payloads: list[tuple[Any, ...]] = []
-        if name == "commit" and sum(len(job.payload) for job in jobs) <= SMALL_COMMIT_BYTES:
-            told = [encode_job(job, job.payload) for job in jobs]
-        else:
-            # Where the server does not know the script, it stores the payloads without an index. Sending all of it again
-            # completes that. Should this process die in between, ``repair`` does.
-            payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
-            told = list(map(encode_job, jobs))
-        args = (ordering, *self._bounds, *chain.from_iterable(told))
+        args = (ordering, *self._bounds, *chain.from_iterable(map(encode_job, jobs)))
+        # Where the server does not know the script, it stores the payloads without an index. Sending all of it again completes
+        # that. Should this process die in between, ``repair`` does.
+        payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
         try:
             return self._connection.run_on(client, name, args, before=payloads)
         except Exception as error:

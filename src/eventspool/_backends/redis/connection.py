@@ -19,6 +19,7 @@ from eventspool._backends.redis.errors import (
     refuse,
     translate,
 )
+from eventspool._backends.redis.kept import KeptConnection
 from eventspool._backends.redis.packer import Packed, Packer
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.scripts import script
@@ -136,6 +137,7 @@ class Connection:
         self._waiter: Waiter | None = None
         self._lock = threading.Lock()
         self._knows_evalsha = True
+        self._kept = KeptConnection()
         self._addressed: dict[str, Packed] = {}  # by script: its digest and the keys
 
     def execute(self, name: str, *args: Any) -> Any:
@@ -173,18 +175,45 @@ class Connection:
         by_digest = ("EVALSHA", addressed, *args)
         if self._knows_evalsha:
             try:
-                return _send(client, by_digest, before)
+                return self._send(client, by_digest, before)
             except Exception as error:
                 if _is_refused(error, "evalsha"):
                     self._knows_evalsha = False
                 elif error_code(error) != "NOSCRIPT":
                     raise
         try:
-            return _send(client, ("EVAL", code.source, len(self._keys), *self._keys, *args), before)
+            return self._send(client, ("EVAL", code.source, len(self._keys), *self._keys, *args), before)
         except Exception as error:
             if not (self._knows_evalsha and _is_refused(error, "eval") and _load(client, code)):
                 raise
-        return _send(client, by_digest, before)
+        return self._send(client, by_digest, before)
+
+    def _send(self, client: Any, command: Sequence[Any], before: Sequence[Sequence[Any]]) -> Any:
+        """Return the reply to *command*; with the commands *before* it in one transaction, where there are any."""
+        if before:
+            pipeline = client.pipeline(transaction=True)
+            for each in (*before, command):
+                pipeline.execute_command(*each)
+            return pipeline.execute()[-1]
+        # What execute_command of redis-py does besides (it reads replies by the command's name, repeats, measures) takes a
+        # good part of the time of a durable call, and a script needs none of it.
+        pool = client.connection_pool
+        connection = self._kept.take(pool)
+        is_intact = False
+        try:
+            connection.send_command(*command)
+            reply = connection.read_response()
+            is_intact = True
+            return reply
+        except Exception as error:
+            is_intact = is_reply(error)
+            raise
+        finally:
+            if is_intact:
+                self._kept.keep(pool, connection)
+            else:  # the reply may be under way still
+                connection.disconnect()
+                pool.release(connection)
 
     def refuse(self, refused: Mapping[str, str]) -> QueueError:
         """Return the error that says which commands the server refuses."""
@@ -206,6 +235,7 @@ class Connection:
             self._client = self._waiter = None
         if waiter is not None:
             waiter.close()
+        self._kept.drop()
         if client is not None:
             self._guard(client.close)
 
@@ -254,6 +284,7 @@ class Connection:
         Where an exception came between a command and its reply, the next command would take that reply for its own.
         """
         with contextlib.suppress(Exception):
+            self._kept.drop()
             self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _find_unnamed(self, error: Exception) -> Mapping[str, str] | None:
@@ -272,28 +303,6 @@ def _connect(opts: RedisOpts) -> Any:
         return connect(opts)
     except ConfigError as wrong:
         raise QueueError(str(wrong)) from None
-
-
-def _send(client: Any, command: Sequence[Any], before: Sequence[Sequence[Any]] = ()) -> Any:
-    """Return the reply to *command*; with the commands *before* it in one transaction, where there are any."""
-    if before:
-        pipeline = client.pipeline(transaction=True)
-        for each in (*before, command):
-            pipeline.execute_command(*each)
-        return pipeline.execute()[-1]
-    # What execute_command of redis-py does besides (it reads replies by the command's name, repeats, measures) takes a fifth
-    # of the time of a durable call, and a script needs none of it.
-    pool = client.connection_pool
-    connection = pool.get_connection()
-    try:
-        connection.send_command(*command)
-        return connection.read_response()
-    except BaseException as error:
-        if not is_reply(error):  # its reply may be under way still
-            connection.disconnect()
-        raise
-    finally:
-        pool.release(connection)
 
 
 def _is_refused(error: Exception, command: str) -> bool:

@@ -9,8 +9,8 @@ local last = last_place(fifo, amount(all_before[1]))
 for i = 4, #ARGV, 3 do
   local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
-  if payload ~= '' then call('HSETNX', PAYLOADS, id, payload) end
-  if admit(id, events, fifo) then
+  local is_new = payload ~= '' and call('HSETNX', PAYLOADS, id, payload) == 1
+  if admit(id, events, fifo, is_new and #payload) then
     last = append(id, last)
     if tries ~= '' then call('HSET', TRIES, id, tries) end
   end

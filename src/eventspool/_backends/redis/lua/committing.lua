@@ -8,12 +8,13 @@ local bytes = amount(all_before[3])
 local accepted, duplicates, rejected, new_events, new_bytes = 0, 0, {}, 0, 0
 
 -- Return the size of the payload in bytes where the queue takes the job; nil where it has the job already, or rejects it.
-local function admit(id, events, keeps_order)
+-- `size` is that size, where it is known.
+local function admit(id, events, keeps_order, size)
   if call('ZSCORE', ORDER, id) or (failed > 0 and call('ZSCORE', FAILED, id)) then
     duplicates = duplicates + 1
     return nil
   end
-  local size = call('HSTRLEN', PAYLOADS, id)
+  size = size or call('HSTRLEN', PAYLOADS, id)
   local overtakes = keeps_order and #rejected > 0
   -- A job that is named twice, and was rejected the first time, has no payload any more.
   if overtakes or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
