@@ -214,6 +214,28 @@ def test_a_large_commit_is_several_transactions(backend, raw):
     assert ids_of(drain(backend, "t")) == ids_of(jobs)
 
 
+@pytest.mark.parametrize(("payload_bytes", "transactions"), [(16 << 10, 0), ((16 << 10) + 1, 1)])
+def test_a_small_commit_is_one_command(backend, raw, payload_bytes, transactions):
+    def count(command):
+        return raw.info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"]
+
+    jobs = [NewJob(new_job_id(), bytes(payload_bytes - 100), 1), NewJob(new_job_id(), bytes(100), 1)]
+    before = count("evalsha"), count("exec")
+    assert backend.commit(jobs).accepted == 2
+    assert (count("evalsha") - before[0], count("exec") - before[1]) == (1, transactions)
+    assert backend.commit(jobs).duplicates == 2
+    assert ids_of(drain(backend, "t")) == ids_of(jobs)
+
+
+@pytest.mark.parametrize("payload_bytes", [600, 20_000], ids=["through Lua", "by a transaction"])
+def test_a_payload_that_is_stored_already_is_not_overwritten(make, raw, payload_bytes):
+    backend = make()
+    job = NewJob(new_job_id(), bytes(payload_bytes), 1)
+    backend.commit([job])
+    assert backend.commit([NewJob(job.id, b"x" * payload_bytes, 1)]).duplicates == 1
+    assert raw.hget(backend._payloads, job.id) == job.payload
+
+
 def test_what_does_not_fit_is_not_stored(make, raw):
     backend = make(max_bytes=1000)
     small, large = NewJob(new_job_id(), bytes(600), 1), NewJob(new_job_id(), bytes(600), 1)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from e2e.harness import unmeasured_environment
 from eventspool._backends.redis.connection import connect
-from eventspool._backends.redis.packer import Packer
+from eventspool._backends.redis.packer import Packed, Packer
 from eventspool._config import RedisOpts
 
 WORDS = st.one_of(st.text(), st.binary(), st.integers(), st.floats(allow_nan=False))
@@ -28,6 +28,13 @@ def test_it_writes_what_redis_py_writes(name, words):
         1 << 20, redis.connection.Encoder("utf-8", "strict", False).encode
     )
     assert b"".join(Packer().pack(name, *words)) == b"".join(theirs.pack(name, *words))
+
+
+@given(st.lists(WORDS), st.lists(WORDS), st.lists(WORDS))
+def test_words_that_were_written_before_stand_where_they_are_put(first, packed, last):
+    assert Packer().pack("EVAL", *first, Packed(*packed), *last) == Packer().pack(
+        "EVAL", *first, *packed, *last
+    )
 
 
 def test_what_is_no_text_becomes_the_bytes_that_it_was():

@@ -347,6 +347,35 @@ def past_python_first_call():
         queue.close()
 
 
+def amid_a_durable_call():
+    global client
+    client = make_client(durability="persisted", timeout=20.0)
+    track("P")
+    backend = client._beginning.ready.engine.backend
+    commit, entered, may_go = backend.commit, threading.Event(), threading.Event()
+
+    def hold(jobs):
+        entered.set()
+        assert may_go.wait(20)
+        return commit(jobs)
+
+    def fork(*_):
+        reap(child(track_and_close))
+        may_go.set()
+
+    def interrupt():
+        assert entered.wait(20)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+
+    backend.commit = hold
+    signal.signal(signal.SIGUSR1, fork)
+    threading.Thread(target=interrupt).start()
+    track("P")
+    assert may_go.is_set()
+    track("P")
+    client.close(10)
+
+
 # -- amid locks of others ------------------------------------------------------------------------------------------------
 
 
