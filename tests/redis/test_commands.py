@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 
 import pytest
 import redis
@@ -173,7 +174,7 @@ def test_log_callback_and_doctor_say_the_same_of_a_command_that_is_missing(caplo
         ready = []
         client = Client(plane.write_key, data_plane_url=plane.url, flush_at=1)
         client.create_persistence_queue({"url": server.url}, ready.append)
-        client.track("u", CANARY)
+        client.track("u", CANARY, {"much": secrets.token_urlsafe(20_000)})  # a small one does without MULTI
         assert eventually(lambda: ready)
         assert eventually(lambda: "it has no" in caplog.text)
         client.close(0.1)

@@ -99,21 +99,29 @@ def test_who_may_not_ask_for_the_limits_stores_all_the_same(own, admin):
     backend.close()
 
 
-def test_what_a_hosted_server_says_of_a_long_request_is_understood(own, monkeypatch):
+@pytest.mark.parametrize("long_bytes", [1000, 20_000], ids=["one command", "a transaction"])
+def test_what_a_hosted_server_says_of_a_long_request_is_understood(own, monkeypatch, long_bytes):
     """Their limits are in no setting: they name them when they refuse."""
     backend = make_backend(own)
     backend.open()
-    short, long = large(10), large(1000)
+    short, long = large(10), large(long_bytes)
     from redis.client import Pipeline
+    from redis.connection import AbstractConnection
 
-    execute = Pipeline.execute
+    execute, send_command = Pipeline.execute, AbstractConnection.send_command
 
     def limited(pipeline, *args, **options):
         if any(long.payload in command.args for command in _commands(pipeline)):
             raise redis.ResponseError("max request size exceeded. Limit: 900 bytes, Actual: 1234 bytes")
         return execute(pipeline, *args, **options)
 
+    def send(connection, *args, **options):
+        if long.payload in args:
+            raise redis.ResponseError("max request size exceeded. Limit: 900 bytes, Actual: 1234 bytes")
+        return send_command(connection, *args, **options)
+
     monkeypatch.setattr(Pipeline, "execute", limited)
+    monkeypatch.setattr(AbstractConnection, "send_command", send)
     assert backend.commit([short, long]) == CommitResult(1, impossible=(long.id,))
     backend.close()
 

@@ -336,7 +336,11 @@ class Flusher:
                 self._give_up([job for job in done if job.id in impossible])
             if not spilled:
                 self._ledger.note_stored([job.id for job in done], result.epoch)
-            jobs[:] = [*(job for job in group if job.id in left), *jobs[len(group) :]] if left else jobs[len(group) :]
+            jobs[:] = (
+                [*(job for job in group if job.id in left), *jobs[len(group) :]]
+                if left
+                else jobs[len(group) :]
+            )
             self._buffer.refresh()
             self._on_stored()
             if not spilled:

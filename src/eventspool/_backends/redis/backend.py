@@ -165,8 +165,8 @@ class RedisBackend(OperatedQueue):
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         """Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``."""
         ordering = self._find_ordering()
-        if self._is_small(jobs):
-            return self._commit_small(jobs, ordering)
+        if self._is_small(jobs) and (result := self._commit_small(jobs, ordering)) is not None:
+            return result
         accepted = duplicates = 0
         rejected: list[str] = []
         impossible: list[str] = []
@@ -202,10 +202,13 @@ class RedisBackend(OperatedQueue):
             return False
         return all(job.failure is None for job in jobs)
 
-    def _commit_small(self, jobs: Sequence[NewJob], ordering: Ordering) -> CommitResult:
-        """Store a few small jobs by one command: a caller may wait for it."""
+    def _commit_small(self, jobs: Sequence[NewJob], ordering: Ordering) -> CommitResult | None:
+        """Store a few small jobs by one command, for callers wait. Return ``None`` where the server finds that too long."""
         told = chain.from_iterable([encode_job(job, job.payload) for job in jobs])
-        accepted, duplicates, epoch, *rejected = self._connection.run("commit", ordering, *self._bounds, *told)
+        reply = self._connection.call(self._run_unless_too_big, "commit", (ordering, *self._bounds, *told))
+        if not reply:
+            return None
+        accepted, duplicates, epoch, *rejected = reply
         if accepted == len(jobs):
             self._recent.keep(jobs)
         return CommitResult(accepted, duplicates, tuple(map(decode_text, rejected)), (), decode_text(epoch))
@@ -236,8 +239,13 @@ class RedisBackend(OperatedQueue):
         # Where the server does not know the script, it stores the payloads without an index. Sending all of it again completes
         # that. Should this process die in between, ``repair`` does.
         payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
+        return self._run_unless_too_big(client, name, args, payloads)
+
+    def _run_unless_too_big(
+        self, client: Any, name: str, args: Sequence[Any], before: Sequence[Sequence[Any]] = ()
+    ) -> Any:
         try:
-            return self._connection.run_on(client, name, args, before=payloads)
+            return self._connection.run_on(client, name, args, before)
         except Exception as error:
             if error_code(error) != TOO_BIG:
                 raise

@@ -137,7 +137,9 @@ class Connection:
         self._waiter: Waiter | None = None
         self._lock = threading.Lock()
         self._knows_evalsha = True
-        self._kept = KeptConnection()
+        self._kept = KeptConnection(
+            _LEAST_CONNECTIONS + 2
+        )  # two threads may keep one each at the same instant
         self._addressed: dict[str, Packed] = {}  # by script: its digest and the keys
 
     def execute(self, name: str, *args: Any) -> Any:

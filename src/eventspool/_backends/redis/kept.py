@@ -22,9 +22,15 @@ _inherited: list[object] = []  # a forked child must not run the destructors of 
 
 
 class KeptConnection:
-    """At most one connection, of whichever pool it came from. Safe between threads; a child takes none of its parent's."""
+    """
+    One connection, of whichever pool it came from. Safe between threads; a child takes none of its parent's.
 
-    def __init__(self) -> None:
+    Args:
+        least: Where the pool may have fewer connections than so many, none is kept from those who need one.
+    """
+
+    def __init__(self, least: int) -> None:
+        self._least = least
         self._kept: deque[tuple[Any, Any, int, float]] = deque()
 
     def take(self, pool: Any) -> Any:
@@ -40,8 +46,8 @@ class KeptConnection:
         return pool.get_connection()
 
     def keep(self, pool: Any, connection: Any) -> None:
-        """Keep *connection*, which has served its call and was read to the end; where one is kept already, give it back."""
-        if self._kept:
+        """Keep *connection*, which has served its call and was read to the end. Where one is kept already, give it back."""
+        if self._kept or pool.max_connections < self._least:
             pool.release(connection)
         else:
             self._kept.append((connection, pool, os.getpid(), time.monotonic() + _FRESH))
