@@ -176,6 +176,7 @@ class Pipeline:
             ordering=ordering,
             packer=Packer(self.opts.max_batch_bytes),
             gzip=self.opts.gzip,
+            is_paced=self.opts.durability == "persisted",
             on_settled=settler.settle,
             on_turn=self._tend,
         )

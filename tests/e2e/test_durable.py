@@ -9,11 +9,13 @@ from __future__ import annotations
 import queue
 import signal
 import threading
+import time
 
 import pytest
 
 from e2e.forking import assert_once, run
 from e2e.harness import PATIENCE, assert_delivered, eventually
+from eventspool._delivery import dispatcher
 from eventspool._envelope import open_envelope
 
 
@@ -217,6 +219,37 @@ def test_many_durable_calls_of_a_process_that_delivers_arrive_once_and_in_the_or
     assert len(arrived) == 400
     for ids in accepted.values():
         assert [message_id for message_id in arrived if message_id in set(ids)] == ids
+
+
+def test_what_durable_calls_store_is_delivered_in_groups_and_no_call_is_left_behind(clients, plane, store):
+    """Between two claims there is a pause, in which no wake-up is heard. A wake-up that was lost would cost five seconds."""
+    client = clients(persistence=store.opts(), durability="persisted", timeout=PATIENCE)
+    assert client.track("u", "E")
+    backend = client._beginning.ready.engine.backend
+    claims, claim = [], backend.claim
+
+    def note(*args, **kwargs):
+        claims.append(claim(*args, **kwargs))
+        return claims[-1]
+
+    backend.claim = note
+    waits = []
+    for number in range(100):
+        for _ in range(1 + number % 3):
+            assert client.track("u", "E")
+        began = time.monotonic()
+        assert client.flush(timeout=PATIENCE).pending == 0
+        waits.append(time.monotonic() - began)
+    assert max(waits) < 4.0
+    claims.clear()
+    began = time.monotonic()
+    for _ in range(300):
+        assert client.track("u", "E")
+    most = (time.monotonic() - began) / dispatcher._DURABLE_PACE
+    # A claim that finds nothing is followed at once by the next when a job comes, and so is one that brings a backlog.
+    backlogs = sum(len(each.jobs) >= 8 for each in claims)
+    assert len(claims) - backlogs <= 2 * most + 10
+    assert_delivered(client, 1 + 199 + 300)
 
 
 def test_a_fork_amid_the_wait_leaves_the_event_to_the_parent(plane, store):

@@ -58,6 +58,11 @@ _LISTEN_PAUSE = 0.02
 """Seconds without a job after which the listener is sent to wait for one: between two jobs it would only be in the way."""
 _OWN_PACE = 0.5
 """Seconds after a wake-up by its own process in which the listener is not sent: under load the next wake-up comes sooner."""
+_DURABLE_PACE = 0.005
+"""
+Seconds from a claim that has emptied the queue to the next one, while calls of this process wait for commits. Each round of
+claim, request and acknowledgement takes the interpreter from them several times, for one job as for many.
+"""
 
 
 class Dispatcher:
@@ -71,6 +76,7 @@ class Dispatcher:
         ordering: Whether order is kept: then one request is under way at a time.
         packer: Says which jobs share a request.
         on_settled: Called with how each job ended that was delivered or given up.
+        is_paced: Calls of this process wait for commits, so that its jobs come one by one: claim them in groups.
         on_dispatched: Called with how many parcels are under way: that many senders are wanted.
         jitter: Draws from [0, 1).
     """
@@ -85,6 +91,7 @@ class Dispatcher:
         packer: Packer,
         on_settled: Callable[[JobEnd], object],
         on_dispatched: Callable[[int], object],
+        is_paced: bool = False,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.exchange = exchange
@@ -110,6 +117,8 @@ class Dispatcher:
         self._in_flight = Flights()
         self._heard: list[Report | None] = []  # what was taken out of the exchange, until it is dealt with
         self._woken_at = -NEVER
+        self._is_paced = is_paced
+        self._paced_until = -NEVER  # a claim is due at that moment, and no wake-up is needed until then
         self._leaves_at_once = False
         self._obstacle = ""
 
@@ -117,8 +126,9 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Say that this process has stored a job."""
-        self._woken_at = time.monotonic()
-        self.exchange.wake()
+        self._woken_at = now = time.monotonic()
+        if now >= self._paced_until:
+            self.exchange.wake()
 
     def end(self, *, at_once: bool = False) -> None:
         """
@@ -232,6 +242,7 @@ class Dispatcher:
         if probe and self._in_flight:
             agenda.claim = now + _LONGEST_IDLE  # what becomes of what is under way brings us back
             return
+        self._paced_until = -NEVER  # first: a wake-up that comes amid the claim, and behind its look, must not be missed
         limit = 1 if probe else self._packer.jobs_for(room)
         claim = self._leases.claim(limit, self._packer.bytes_for(room), probe=probe)
         self._assessor.note_queue_works()
@@ -244,7 +255,11 @@ class Dispatcher:
             self._dispatch(claim.jobs, room, probe=probe)
             self._leases.are_unheard = False
             self._on_dispatched(self._in_flight.parcels)
-            if probe or len(claim.jobs) == limit or claim.wait is None or self._endings.settlements:
+            is_full = probe or len(claim.jobs) == limit or bool(self._endings.settlements)
+            if self._is_paced and not is_full and now - self._woken_at < _DURABLE_PACE:
+                self._paced_until = agenda.claim = now + _DURABLE_PACE
+                return
+            if is_full or claim.wait is None:
                 agenda.claim = now  # there may be more, or something to record
                 return
         self._leases.are_unheard = False
@@ -294,7 +309,7 @@ class Dispatcher:
             if report is not None:
                 self._take(report)
             elif not self._assessor.is_queue_away:
-                self._agenda.claim = 0.0
+                self._agenda.claim = self._paced_until
             del self._heard[0]
 
     def _take(self, report: Report) -> None:

@@ -48,6 +48,7 @@ class Processor(Dispatcher):
         ordering: Whether order is kept: then one request is under way at a time.
         packer: Says which jobs share a request.
         gzip: Compress bodies.
+        is_paced: Calls of this process wait for commits.
         on_settled: Called with how each job ended that was delivered or given up.
         on_turn: Called before each turn.
         jitter: Draws from [0, 1).
@@ -62,6 +63,7 @@ class Processor(Dispatcher):
         ordering: Ordering,
         packer: Packer,
         gzip: bool,
+        is_paced: bool = False,
         on_settled: Callable[[JobEnd], object],
         on_turn: Callable[[], object] = lambda: None,
         jitter: Callable[[], float] = random.random,
@@ -74,6 +76,7 @@ class Processor(Dispatcher):
             packer=packer,
             on_settled=on_settled,
             on_dispatched=self._want_senders,
+            is_paced=is_paced,
             jitter=jitter,
         )
         self.on_attempt: Callable[[ClaimedJob, Outcome, float, float], object] | None = None
