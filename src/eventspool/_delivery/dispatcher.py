@@ -242,7 +242,8 @@ class Dispatcher:
         if probe and self._in_flight:
             agenda.claim = now + _LONGEST_IDLE  # what becomes of what is under way brings us back
             return
-        self._paced_until = -NEVER  # first: a wake-up that comes amid the claim, and behind its look, must not be missed
+        # First: a wake-up that comes amid the claim, behind its look into the queue, must not be missed.
+        self._paced_until = -NEVER
         limit = 1 if probe else self._packer.jobs_for(room)
         claim = self._leases.claim(limit, self._packer.bytes_for(room), probe=probe)
         self._assessor.note_queue_works()
