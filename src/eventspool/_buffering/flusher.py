@@ -214,7 +214,7 @@ class Flusher:
         if self._staged is not None:
             with self._taking:
                 self._stage()
-        if self._handover is not None and not self._take_over(now):
+        if self._handover is not None and not self._take_over(self._handover, now):
             return
         self._place.look_into_file(now)
         self._look_up.look(now)
@@ -231,16 +231,14 @@ class Flusher:
             if not self._made:
                 self._flush_by = None  # the clock of events that came meanwhile starts with the next turn
 
-    def _take_over(self, now: float) -> bool:
+    def _take_over(self, handover: Handover, now: float) -> bool:
         """Adopt what the previous queue held, to be committed before anything else. Return whether that is done."""
-        handover = self._handover
-        if handover is not None:
-            jobs = handover.collect(now)
-            if jobs is None:
-                return False
-            known = {job.id for job in self._adopted}
-            self._adopted = [*self._adopted, *(job for job in jobs if job.id not in known)]
-            self._handover = None
+        jobs = handover.collect(now)
+        if jobs is None:
+            return False
+        known = {job.id for job in self._adopted}
+        self._adopted = [*self._adopted, *(job for job in jobs if job.id not in known)]
+        self._handover = None
         return True
 
     def _is_due(self, now: float) -> bool:
@@ -255,9 +253,9 @@ class Flusher:
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def _make_batches(self, upto: int) -> None:
-        while len(self._made) < _JOBS_PER_COMMIT and self._buffer.taken < upto:
-            if not self._make_batch(self._made):  # the client has closed meanwhile
-                return
+        is_open = True  # the client may close meanwhile
+        while is_open and len(self._made) < _JOBS_PER_COMMIT and self._buffer.taken < upto:
+            is_open = self._make_batch(self._made)
 
     def _make_batch(self, goal: list[NewJob]) -> bool:
         """Make a batch of the events that wait longest, and append it to *goal*. Return whether any event waited."""
@@ -273,8 +271,7 @@ class Flusher:
 
     def _stage(self) -> None:
         """Put a batch that was made where it belongs. Each step bears repeating: an exception may cut this off."""
-        staged = self._staged
-        if staged is None:
+        if (staged := self._staged) is None:
             return
         job, drawn, goal = staged.job, staged.drawn, staged.goal
         self._ledger.open_job(job.id, drawn.first, drawn.events)

@@ -21,6 +21,7 @@ class Agenda:
         repair: With the renewal at or after this moment, have the queue look for jobs that stand in no index.
         listen: Send the listener to wait for jobs of other processes.
         resume: Ask the queue for anything at all: it has just failed.
+        paced_until: Until then no wake-up is needed, for a claim is due at that moment.
     """
 
     claim: float = 0.0
@@ -29,6 +30,7 @@ class Agenda:
     repair: float = 0.0
     listen: float = NEVER
     resume: float = 0.0
+    paced_until: float = -NEVER
 
     def wait_out(self, now: float, pause: float, *, has_news: bool) -> None:
         """Ask the queue for nothing for *pause* seconds; where it is to be told something, for half a second at most."""

@@ -118,7 +118,6 @@ class Dispatcher:
         self._heard: list[Report | None] = []  # what was taken out of the exchange, until it is dealt with
         self._woken_at = -NEVER
         self._is_paced = is_paced
-        self._paced_until = -NEVER  # a claim is due at that moment, and no wake-up is needed until then
         self._leaves_at_once = False
         self._obstacle = ""
 
@@ -127,7 +126,7 @@ class Dispatcher:
     def wake(self) -> None:
         """Say that this process has stored a job."""
         self._woken_at = now = time.monotonic()
-        if now >= self._paced_until:
+        if now >= self._agenda.paced_until:
             self.exchange.wake()
 
     def end(self, *, at_once: bool = False) -> None:
@@ -166,7 +165,8 @@ class Dispatcher:
         try:
             self._step(now)
         except QueueError as error:
-            self._wait_out(error)
+            has_news = bool(self._endings.acks or self._endings.settlements)
+            self._agenda.wait_out(time.monotonic(), self._assessor.note_outage(error), has_news=has_news)
         if not self._is_to_leave:
             return True
         self._leave()
@@ -216,10 +216,6 @@ class Dispatcher:
             _log.warning("the queue could not be told of the last deliveries; they will be repeated")
         self._leases.leave()
 
-    def _wait_out(self, error: QueueError) -> None:
-        has_news = bool(self._endings.acks or self._endings.settlements)
-        self._agenda.wait_out(time.monotonic(), self._assessor.note_outage(error), has_news=has_news)
-
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
     def _claim(self, now: float) -> None:
@@ -243,7 +239,7 @@ class Dispatcher:
             agenda.claim = now + _LONGEST_IDLE  # what becomes of what is under way brings us back
             return
         # First: a wake-up that comes amid the claim, behind its look into the queue, must not be missed.
-        self._paced_until = -NEVER
+        agenda.paced_until = -NEVER
         limit = 1 if probe else self._packer.jobs_for(room)
         claim = self._leases.claim(limit, self._packer.bytes_for(room), probe=probe)
         self._assessor.note_queue_works()
@@ -258,7 +254,7 @@ class Dispatcher:
             self._on_dispatched(self._in_flight.parcels)
             is_full = probe or len(claim.jobs) == limit or bool(self._endings.settlements)
             if self._is_paced and not is_full and now - self._woken_at < _DURABLE_PACE:
-                self._paced_until = agenda.claim = now + _DURABLE_PACE
+                agenda.paced_until = agenda.claim = now + _DURABLE_PACE
                 return
             if is_full or claim.wait is None:
                 agenda.claim = now  # there may be more, or something to record
@@ -297,12 +293,9 @@ class Dispatcher:
         """Give back jobs that no sender has begun."""
         for parcel in self.exchange.take_back():
             self._release(parcel.jobs)
-            for job in parcel.jobs:
-                self._in_flight.land(job.id)
+            self._in_flight.land(*(job.id for job in parcel.jobs))
             if parcel.probe:
                 self._breaker.cancel_probe()
-
-    # -- reports -----------------------------------------------------------------------------------------------------------
 
     def _collect(self) -> None:
         while self._heard or self.wait(0.0):
@@ -310,7 +303,7 @@ class Dispatcher:
             if report is not None:
                 self._take(report)
             elif not self._assessor.is_queue_away:
-                self._agenda.claim = self._paced_until
+                self._agenda.claim = self._agenda.paced_until
             del self._heard[0]
 
     def _take(self, report: Report) -> None:

@@ -67,17 +67,18 @@ class Flights:
         self._left[self._number] = len(parcel.jobs)
         self._flights.update((job.id, Flight(job, self._number, parcel.probe)) for job in parcel.jobs)
 
-    def land(self, job_id: str) -> None:
-        """Note that a job is in flight no more. Bears repeating."""
-        flight = self._flights.get(job_id)
-        if flight is None:
-            return
-        left = self._left.get(flight.number, 0) - 1
-        if left > 0:
-            self._left[flight.number] = left
-        else:
-            self._left.pop(flight.number, None)
-        del self._flights[job_id]
+    def land(self, *job_ids: str) -> None:
+        """Note that jobs are in flight no more. Bears repeating."""
+        for job_id in job_ids:
+            flight = self._flights.get(job_id)
+            if flight is None:
+                continue
+            left = self._left.get(flight.number, 0) - 1
+            if left > 0:
+                self._left[flight.number] = left
+            else:
+                self._left.pop(flight.number, None)
+            del self._flights[job_id]
 
     def missing(self, known: Container[str]) -> list[Parcel]:
         """Return again, parcel by parcel, the jobs that are in flight and not *known* to be with a sender."""
