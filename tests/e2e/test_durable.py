@@ -160,17 +160,19 @@ def test_an_exception_of_the_hosts_amid_the_wait_comes_out_and_leaves_nothing_be
 
 def test_a_call_that_gives_up_returns_none_and_its_event_is_stored_with_those_that_wait(clients, store):
     client = clients(
-        persistence=store.opts(is_multi_processor=True), process=False, durability="persisted", timeout=0.3
+        persistence=store.opts(is_multi_processor=True), process=False, durability="persisted", timeout=0.5
     )
-    assert client.track("first", "E")
+    client.track("first", "E")  # a busy machine may take longer to store it
+    assert client.flush(until="persisted", timeout=PATIENCE).pending == 0
+    before = client.stats().unconfirmed
     gate = Gate(client)
     assert client.track("held up", "E") is None
     assert client.track("behind it", "E") is None
     gate.await_commit()
     gate.open()
-    assert client.track("last", "E")
-    assert store.stored_events() == 4
-    assert client.stats().unconfirmed == 2
+    assert client.flush(until="persisted", timeout=PATIENCE).pending == 0
+    assert store.stored_events() == 3
+    assert client.stats().unconfirmed - before == 2
 
 
 def test_several_clients_store_their_own(clients, store):
@@ -221,8 +223,21 @@ def test_many_durable_calls_of_a_process_that_delivers_arrive_once_and_in_the_or
         assert [message_id for message_id in arrived if message_id in set(ids)] == ids
 
 
-def test_what_durable_calls_store_is_delivered_in_groups_and_no_call_is_left_behind(clients, plane, store):
-    """Between two claims there is a pause, in which no wake-up is heard. A wake-up that was lost would cost five seconds."""
+def test_no_durable_call_is_left_behind_in_the_pause_between_two_claims(clients, store, monkeypatch):
+    """No wake-up is heard in that pause. Here nothing else would have the processor look again."""
+    monkeypatch.setattr(dispatcher, "_LONGEST_IDLE", 10 * PATIENCE)
+    client = clients(persistence=store.opts(), durability="persisted", timeout=PATIENCE)
+    assert client.track("u", "E")
+    client._beginning.ready.processor.exchange.rouse = lambda: None
+    accepted = 1
+    for number in range(150):
+        for _ in range(1 + number % 3):
+            assert client.track("u", "E")
+            accepted += 1
+        eventually(lambda most=accepted: client.stats().delivered == most, f"round {number}")
+
+
+def test_what_durable_calls_store_is_claimed_in_groups(clients, store):
     client = clients(persistence=store.opts(), durability="persisted", timeout=PATIENCE)
     assert client.track("u", "E")
     backend = client._beginning.ready.engine.backend
@@ -233,15 +248,6 @@ def test_what_durable_calls_store_is_delivered_in_groups_and_no_call_is_left_beh
         return claims[-1]
 
     backend.claim = note
-    waits = []
-    for number in range(100):
-        for _ in range(1 + number % 3):
-            assert client.track("u", "E")
-        began = time.monotonic()
-        assert client.flush(timeout=PATIENCE).pending == 0
-        waits.append(time.monotonic() - began)
-    assert max(waits) < 4.0
-    claims.clear()
     began = time.monotonic()
     for _ in range(300):
         assert client.track("u", "E")
@@ -249,7 +255,7 @@ def test_what_durable_calls_store_is_delivered_in_groups_and_no_call_is_left_beh
     # A claim that finds nothing is followed at once by the next when a job comes, and so is one that brings a backlog.
     backlogs = sum(len(each.jobs) >= 8 for each in claims)
     assert len(claims) - backlogs <= 2 * most + 10
-    assert_delivered(client, 1 + 199 + 300)
+    assert_delivered(client, 301)
 
 
 def test_a_fork_amid_the_wait_leaves_the_event_to_the_parent(plane, store):
