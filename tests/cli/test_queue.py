@@ -193,6 +193,25 @@ def test_an_export_purges_what_it_wrote_and_nothing_that_failed_meanwhile(
     assert (tmp_path / "out.jsonl").read_text().count("\n") == 2
 
 
+def test_a_job_that_fails_while_an_export_lists_is_written_once(
+    run, queue, enqueue, bury, tmp_path, monkeypatch
+):
+    enqueue("first")
+    write = Queue.write_events
+
+    def write_and_bury(*arguments, **options):
+        written = write(*arguments, **options)
+        bury("late")  # the first one, as it is the next that is due
+        return written
+
+    monkeypatch.setattr(Queue, "write_events", write_and_bury)
+    done = run("queue", "export", "out.jsonl", "--state", "all", "--json", **queue)
+
+    assert done.status == 0
+    assert (tmp_path / "out.jsonl").read_text().count("id-first") == 1
+    assert "id-first" in run("queue", "export", "-", "--state", "failed", **queue).out
+
+
 def test_what_is_purged_is_on_the_disk_before(run, failed, tmp_path, monkeypatch):
     """The file and its name: synced, both, when the first job is deleted."""
     purge, sync, done = Queue.purge, os.fsync, []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from eventspool._operate.new_file import new_file
 from eventspool._operate.selection import PAGE, PURGEABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from eventspool._cli.options import QueueAddress
@@ -156,18 +157,35 @@ class _Export:
     left: set[str] = field(default_factory=set)
 
 
+class _Seen:
+    """Ids that were met before. There may be millions, so SQLite keeps them, in a file that goes with this process."""
+
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("")
+        self._db.execute("create table seen (id blob primary key) without rowid")
+
+    def close(self) -> None:
+        """Forget them."""
+        self._db.close()
+
+    def add(self, ids: Sequence[str]) -> list[str]:
+        """Return those of *ids* that were not met before."""
+        entered = "insert or ignore into seen values (?)"
+        return [i for i in ids if self._db.execute(entered, (i.encode(errors="surrogatepass"),)).rowcount]
+
+
 def _export(
     queue: Queue, chosen: Selection, planned: Planned | None, user_id: str | None, out: IO[bytes]
 ) -> _Export:
     done = _Export()
-    seen: set[str] = set()  # a job that has changed its state meanwhile is listed twice
-    with progress("exporting", planned.jobs if planned else most(queue, chosen)) as advance:
-        for page, events in _pages_of(planned) if planned else _pages(queue, chosen):
-            fresh = [job_id for job_id in page if job_id not in seen]
-            seen.update(fresh)
+    total = planned.jobs if planned else most(queue, chosen)
+    # A job that has changed its state meanwhile is listed twice.
+    with progress("exporting", total) as advance, contextlib.closing(_Seen()) as seen:
+        for page in _pages_of(planned) if planned else _pages(queue, chosen):
+            fresh = seen.add(list(page))
             counts = queue.write_events(out, fresh, user_id=user_id)
             done.listed += len(fresh)
-            done.listed_events += events
+            done.listed_events += sum(page[job_id] for job_id in fresh)
             done.written += len(counts)
             done.events += sum(counts.values())
             done.left.update(job_id for job_id in fresh if job_id not in counts)
@@ -175,19 +193,21 @@ def _export(
     return done
 
 
-def _pages(queue: Queue, chosen: Selection) -> Iterator[tuple[list[str], int]]:
-    """Yield the ids of the jobs, and how many events they hold, page by page as the queue lists them."""
+def _pages(queue: Queue, chosen: Selection) -> Iterator[dict[str, int]]:
+    """Yield the ids of the jobs, each with the number of its events, page by page as the queue lists them."""
     for page in chosen.pages(queue):
-        yield [job.id for job in page], sum(job.events for job in page)
+        yield {job.id: job.events for job in page}
 
 
-def _pages_of(planned: Planned) -> Iterator[tuple[list[str], int]]:
-    """Yield the ids of the jobs page by page; all of their events are counted with the first one."""
+def _pages_of(planned: Planned) -> Iterator[dict[str, int]]:
+    """Yield the ids of the jobs page by page; all of their events are counted with the first job."""
     events = planned.events
     for ids in planned.ids.values():
         for start in range(0, len(ids), PAGE):
-            yield ids[start : start + PAGE], events
+            page = dict.fromkeys(ids[start : start + PAGE], 0)
+            page[ids[start]] = events
             events = 0
+            yield page
 
 
 def _purge(queue: Queue, planned: Planned, done: _Export, *, dry_run: bool) -> int:
