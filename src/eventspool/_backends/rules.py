@@ -1,11 +1,12 @@
 """
-What every store keeps to: its limits, and what an ordering asks of it. Pure.
+What every store keeps to: its limits, what an ordering asks of it, and how it reads what it stored. Pure.
 
 They stand here once, so that two processes on one queue, the processor and the contract suite mean the same.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -27,6 +28,7 @@ __all__ = [
     "OrderRules",
     "count_within",
     "place_of",
+    "positions_of",
 ]
 
 QUEUE_LEASE: Final = 10.0
@@ -82,3 +84,11 @@ def place_of(after: Job | str | None) -> tuple[str, float | None]:
     if after is None or isinstance(after, str):
         return after or "", None
     return after.id, after.next_attempt_at if after.failed_at is None else after.failed_at
+
+
+def positions_of(stored: str | bytes | None) -> tuple[int, ...] | None:
+    """Return the places of events that a store keeps as JSON; ``None`` where there are none, or none that can be read."""
+    try:
+        return tuple(map(int, json.loads(stored))) if stored else None
+    except (TypeError, ValueError):
+        return None

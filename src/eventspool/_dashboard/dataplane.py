@@ -25,6 +25,7 @@ __all__ = ["DataPlaneError", "LocalDataPlane"]
 
 _TIMEOUT_SECONDS = 2.0
 _EVENTS = 500
+_SHOWN = 100
 _REQUESTS = 1000
 
 
@@ -73,7 +74,7 @@ class LocalDataPlane:
             for name in ("requests", "statuses", "events", "unique", "duplicates", "faults")
         }
 
-    def inbox(self, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
+    def inbox(self, search: str) -> list[dict[str, Any]]:
         """Return the last events that arrived, newest first, as lines: those that hold *search* anywhere."""
         snapshot = self._look()
         tries: dict[str, list[float]] = {}
@@ -83,7 +84,7 @@ class LocalDataPlane:
         wanted = search.casefold().strip()
         lines: list[dict[str, Any]] = []
         for event in snapshot.events:
-            if len(lines) == limit:
+            if len(lines) == _SHOWN:
                 break
             if wanted and wanted not in search_text(event):
                 continue

@@ -116,7 +116,7 @@ def serve_control(plane: Controlled, wire: Wire, head: Head, peer: str) -> bool:
 
 def _reply(plane: Controlled, head: Head, body: bytes) -> Answer:
     if head.path == "/__stats":
-        return json_answer(200, stats_json(plane.stats()), *_NO_STORE)
+        return json_answer(200, plane.stats().as_dict(), *_NO_STORE)
     if head.path == "/__events":
         return json_answer(200, {"events": plane.last_events(_limit(head.query))}, *_NO_STORE)
     if head.path == "/__requests":
@@ -131,11 +131,6 @@ def _reply(plane: Controlled, head: Head, body: bytes) -> Answer:
         rules, seed = _read_script(body)
         plane.script(*rules, seed=seed)
     return json_answer(200, {"ok": True}, *_NO_STORE)
-
-
-def stats_json(stats: Stats) -> dict[str, Any]:
-    """Return *stats* in the form of ``GET /__stats``."""
-    return stats.as_dict()
 
 
 def _limit(query: str) -> int:

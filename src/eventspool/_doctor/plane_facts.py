@@ -14,12 +14,13 @@ import json
 import socket
 import ssl
 import time
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from eventspool._delivery.transport import HTTPTransport, write_head
 from eventspool._doctor.plane_checks import PlaneFacts
+from eventspool._events.clock import now_text
 
 if TYPE_CHECKING:
     from eventspool._config import ClientOpts
@@ -39,7 +40,7 @@ def ask_plane(opts: ClientOpts, *, has_key: bool) -> PlaneFacts:
         "loopback": _is_loopback(parts.hostname or ""),
     }
     probe = _Probe(opts, has_key=has_key)
-    body = json.dumps({"batch": [], "sentAt": _now()}).encode()
+    body = json.dumps({"batch": [], "sentAt": now_text()}).encode()
     began = time.monotonic()
     result = probe.send(body, gzip=False)
     elapsed = time.monotonic() - began
@@ -91,10 +92,6 @@ def _skew(date: str, now: float) -> float | None:
     if moment.tzinfo is None:  # the zone "-0000", which means GMT here
         moment = moment.replace(tzinfo=UTC)
     return moment.timestamp() + 0.5 - now
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _is_loopback(host: str) -> bool:

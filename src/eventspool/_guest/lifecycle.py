@@ -40,6 +40,8 @@ _log = Log("eventspool")
 
 _FORK_BUDGET = 0.1
 """Longest, in seconds, that a fork waits for the thread that starts clients."""
+_EXIT_BUDGET = 5.0
+"""Seconds that all clients together have for their end."""
 _BEGIN_AFTER = 1.0
 """Seconds after which a client that was only made delivers what its queue holds. A shorter command never does."""
 _PATCH_PATIENCE = 10.0
@@ -158,9 +160,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_parent=_after_fork_in_parent)
 
 
-def close_all(budget: float = 5.0) -> None:
-    """Close every client that was left open; together they take little more than *budget* seconds."""
-    deadline = time.monotonic() + budget
+def close_all() -> None:
+    """Close every client that was left open; together they take little more than five seconds."""
+    deadline = time.monotonic() + _EXIT_BUDGET
     closings = [closing for client in list(_clients) if (closing := client.end()) is not None]
     if closings:
         for closing in closings:

@@ -7,6 +7,7 @@ a job that another process dealt with, or that an operator deleted.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
@@ -139,10 +140,8 @@ class Settler:
     def _report(self, error: DeliveryError, job_id: str, payload: bytes | None) -> None:
         """On the thread of the callbacks, which holds no lock of ours: read the events, and call ``on_error``."""
         if payload is None and self._queue is not None:
-            try:
+            with contextlib.suppress(QueueError):  # the host hears of the error all the same
                 payload = carry_out(self._queue.payload, job_id)
-            except QueueError:  # the host hears of the error all the same
-                payload = None
         self._reporter.report(error, decode_batch(payload or b""))
 
 

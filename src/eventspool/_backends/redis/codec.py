@@ -10,7 +10,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from eventspool._backends.rules import QUEUE_LEASE
+from eventspool._backends.rules import QUEUE_LEASE, positions_of
 from eventspool._job import (
     LOST,
     MOVED,
@@ -169,10 +169,7 @@ def decode_failure(stored: bytes | str) -> tuple[Failure, int]:
 def decode_fate(reply: Any) -> Failure:
     """Return what the script ``lookup`` says of a job that is neither unfinished nor simply gone."""
     reply, positions = reply if isinstance(reply, list) else (reply, b"")
-    try:
-        purged = tuple(int(position) for position in json.loads(positions)) if positions else ()
-    except (ValueError, TypeError):
-        purged = ()
+    purged = positions_of(positions) or ()
     match reply:
         case -1:
             return LOST

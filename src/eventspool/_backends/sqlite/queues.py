@@ -7,11 +7,10 @@ Each function works inside the caller's transaction.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from eventspool._backends.rules import PROCESSOR_TTL
+from eventspool._backends.rules import PROCESSOR_TTL, positions_of
 from eventspool._backends.sqlite.values import as_id, as_text, micros
 from eventspool._job import MOVED, PURGED, PURGED_FOR, PURGED_KEPT, Failure
 
@@ -147,17 +146,11 @@ def find_fates(db: sqlite3.Connection, queue: Queue, ids: Iterable[str]) -> dict
         return {}  # as nearly always
     query = "select ifnull(fate, '') from purged left join fates using (queue, id) where queue = ? and id = ?"
     found = ((job_id, db.execute(query, (queue.key, as_id(job_id))).fetchone()) for job_id in ids)
-    return {job_id: _fate(str(row[0])) for job_id, row in found if row is not None}
-
-
-def _fate(stored: str) -> Failure:
-    if stored == MOVED_ON:
-        return MOVED
-    try:
-        positions = tuple(json.loads(stored)) if stored else None
-    except (TypeError, ValueError):
-        positions = None
-    return replace(PURGED, indices=positions)
+    fates = {job_id: str(row[0]) for job_id, row in found if row is not None}
+    return {
+        job_id: MOVED if fate == MOVED_ON else replace(PURGED, indices=positions_of(fate))
+        for job_id, fate in fates.items()
+    }
 
 
 # Processors.

@@ -13,7 +13,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eventspool._backends.rules import READ_BYTES, count_within
+from eventspool._backends.rules import READ_BYTES, count_within, positions_of
 from eventspool._backends.sqlite.queues import find_fates, remember, tally_gone
 from eventspool._backends.sqlite.values import as_bytes, as_count, as_id, as_text, micros
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED
@@ -261,16 +261,12 @@ def _failure_of(db: sqlite3.Connection, queue: Queue, job_id: str) -> Failure | 
     if row is None:
         return None
     reason, error, events, indices, status = row
-    try:
-        positions = None if indices is None else tuple(json.loads(indices))
-    except (TypeError, ValueError):
-        positions = None
     return Failure(
         str(reason),
         str(error),
         as_count(events),
         None,
-        positions,
+        positions_of(indices),
         status if isinstance(status, int) else None,
     )
 
