@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 
 from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._config import Ordering, SQLiteOpts
 
-PRELUDE = """
-import os, sys, time
-from eventspool._backends.sqlite.backend import SQLiteBackend
-from eventspool._config import *
-from eventspool._contract.tools import *
-from eventspool._exceptions import *
-from eventspool._job import *
-
-def make(path, ordering=Ordering.NONE):
-    options = {"queue_name": "q", "prefix": "p", "ordering": ordering, "max_jobs": 10**9, "max_bytes": 10**12}
-    backend = SQLiteBackend(SQLiteOpts(path=path), **options)
-    backend.open()
-    return backend
-
-path, *arguments = sys.argv[1:]
-"""
+PROGRAM = Path(__file__).parent / "programs/stories.py"
 
 
 class Clock:
@@ -75,12 +60,12 @@ def backend(make):
 
 @pytest.fixture
 def spawn(path):
-    """Start a process that runs *code* on the test's file; its output is text."""
+    """Start a process that plays *story* on the test's file; its output is text."""
     started = []
 
-    def start(code, *arguments):
+    def start(story, *arguments):
         process = subprocess.Popen(
-            [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(path), *map(str, arguments)],
+            [sys.executable, str(PROGRAM), story, str(path), *map(str, arguments)],
             stdout=subprocess.PIPE,
             text=True,
         )

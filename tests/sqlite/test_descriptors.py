@@ -17,7 +17,7 @@ from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._config import Ordering, SQLiteOpts
 from eventspool._contract.tools import drain, ids_of, new_jobs
 from eventspool._exceptions import QueueUnavailable
-from sqlite.conftest import PRELUDE
+from sqlite.conftest import PROGRAM
 
 
 def open_descriptors():
@@ -118,36 +118,23 @@ def test_a_link_and_its_target_are_one_queue_with_one_lock(path, make, tmp_path,
     assert not list(tmp_path.glob("link.db-*"))
 
 
-ENDS = {
-    "closed": "backend.close()",
-    "reopened": "backend.close(); backend.stats(); backend.close()",
-    "forked": "pid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\nbackend.stats()\nbackend.close()",
-    "forked, and the child never uses it": "pid = os.fork()\nif pid:\n    os.waitpid(pid, 0)\n    backend.close()",
-    "abandoned": "backend.abandon()\nbackend.stats()\nbackend.close()",
-    "refused": "sqlite3.connect(path + '2').execute('create table t (a)').connection.close()\n"
-    "try:\n    make(path + '2')\nexcept QueueError:\n    pass\nbackend.close()",
-    "damaged": "backend.close()\nopen(path, 'r+b').write(b'x' * 5000)\nbackend.stats()\nbackend.close()",
-}
+ENDS = [
+    "closed",
+    "reopened",
+    "forked",
+    "forked, and the child never uses it",
+    "abandoned",
+    "refused",
+    "damaged",
+]
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_is_left_for_the_interpreter_to_close(path, end):
     """Python 3.13 warns of a connection that is not closed; every version warns of such a file."""
-    program = f"import sqlite3\n{PRELUDE}\nbackend = make(path)\nbackend.commit(new_jobs(1))\n{ENDS[end]}\n".replace(
-        "open(path, 'r+b').write(b'x' * 5000)",
-        "with open(path, 'r+b') as f:\n    f.write(b'x' * 5000)",
-    )
+    warnings = ["-W", "error::ResourceWarning", "-W", "ignore::DeprecationWarning"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-W",
-            "error::ResourceWarning",
-            "-W",
-            "ignore::DeprecationWarning",
-            "-c",
-            program,
-            path,
-        ],
+        [sys.executable, *warnings, str(PROGRAM), "end", path, end],
         stderr=subprocess.PIPE,
         text=True,
         check=False,

@@ -109,31 +109,8 @@ def test_synchronous_is_set_for_commits_and_spared_for_leases(make, synchronous,
     assert levels == [1, *[committing] * 5]
 
 
-FULL = """
-import resource
-from eventspool._backends.sqlite import handle
-handle._LONG_LOG_BYTES = 6 << 20  # a small disk wants a small log
-resource.setrlimit(resource.RLIMIT_FSIZE, (12 << 20, 12 << 20))
-backend, stored, error = make(path), [], ""
-for _ in range(5000):
-    job = new_job(filling="x" * 20_000)
-    try:
-        backend.commit([job])
-    except QueueUnavailable as full:
-        error = str(full)
-        break
-    stored.append(job.id)
-claimed = ids_of(backend.claim("t", limit=5, visibility_timeout=60).jobs)
-assert claimed == stored[:5], "a full disk must not stop deliveries"
-assert backend.ack(claimed) == 5
-import json; print(json.dumps([error, stored[5:]]))
-sys.stdout.flush()
-os._exit(0)
-"""
-
-
 def test_a_full_disk_refuses_commits_and_lets_deliveries_go_on(make, spawn):
-    error, stored = json.loads(spawn(FULL).communicate()[0])
+    error, stored = json.loads(spawn("fill_the_disk").communicate()[0])
     assert error
     assert len(stored) > 100
     backend = make()

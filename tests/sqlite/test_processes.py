@@ -30,19 +30,6 @@ from eventspool._guest import process as _process
 from eventspool._guest.process import before_fork
 from eventspool._job import JobState
 
-COMMITTER = """
-backend, latencies = make(path), []
-print("ready", flush=True)
-end = time.monotonic() + float(arguments[0])
-while time.monotonic() < end:
-    started = time.monotonic()
-    backend.commit([new_job(filling="x" * int(arguments[1]))])
-    latencies.append(time.monotonic() - started)
-backend.close()
-import json; print(json.dumps(latencies))
-"""
-
-
 STARVED = 8.0
 """Seconds: a process that waits for the lock gives up after ten, and on a busy machine each commit takes one."""
 
@@ -58,7 +45,7 @@ def check_integrity(path):
 def test_four_committing_processes_do_not_stall_each_other(path, make, spawn, size):
     stored, shares = 0, []
     while len(shares) < 3 and min(shares, default=0.0) < 0.25:  # a busy machine may let one of them run less
-        processes = [spawn(COMMITTER, 2.0, size) for _ in range(4)]
+        processes = [spawn("commit_for_seconds", 2.0, size) for _ in range(4)]
         latencies = [json.loads(p.communicate()[0].splitlines()[-1]) for p in processes]
         assert max(max(each) for each in latencies) < STARVED
         shares.append(min(map(len, latencies)) / max(map(len, latencies)))
@@ -71,17 +58,7 @@ def test_four_committing_processes_do_not_stall_each_other(path, make, spawn, si
 def test_a_killed_process_loses_no_acknowledged_commit(path, make, spawn):
     acknowledged = []
     for _ in range(10):
-        process = spawn(
-            """
-            backend = make(path)
-            while True:
-                jobs = new_jobs(3)
-                backend.commit(jobs)
-                print(*ids_of(jobs), flush=True)
-                claimed = backend.claim("t", limit=1, visibility_timeout=60)
-                backend.settle("t", [release(job.id) for job in claimed.jobs])
-            """
-        )
+        process = spawn("commit_for_ever")
         acknowledged += [job_id for _ in range(5) for job_id in process.stdout.readline().split()]
         process.kill()
         *lines, torn = process.stdout.read().split("\n")
@@ -97,15 +74,7 @@ def test_a_killed_process_loses_no_acknowledged_commit(path, make, spawn):
 
 
 def test_a_commit_wakes_another_process(make, spawn):
-    process = spawn(
-        """
-        backend = make(path)
-        assert backend.claim("t", limit=1, visibility_timeout=60).jobs == ()
-        print("waiting", flush=True)
-        assert backend.wait(60.0)
-        print(*ids_of(backend.claim("t", limit=1, visibility_timeout=60).jobs))
-        """
-    )
+    process = spawn("wait_for_a_commit")
     assert process.stdout.readline() == "waiting\n"
     job = new_job()
     started = time.monotonic()
@@ -115,14 +84,7 @@ def test_a_commit_wakes_another_process(make, spawn):
 
 
 def test_a_stopped_holder_is_an_outage_and_not_a_hang(make, spawn, monkeypatch):
-    process = spawn(
-        """
-        backend = make(path)
-        backend._file.lock.acquire()
-        print("held", flush=True)
-        time.sleep(600)
-        """
-    )
+    process = spawn("hold_the_lock")
     assert process.stdout.readline() == "held\n"
     process.send_signal(signal.SIGSTOP)
     monkeypatch.setattr("eventspool._backends.sqlite.lock.TIMEOUT", 0.3)
@@ -288,18 +250,7 @@ def test_no_connection_is_open_while_the_process_forks(make):
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_does_not_keep_the_lock_of_a_dead_parent(make, spawn):
-    process = spawn(
-        """
-        backend = make(path)
-        backend._file.lock.acquire()
-        pid = os.fork()
-        if pid == 0:
-            backend.abandon()
-            print("abandoned", os.getpid(), flush=True)
-            time.sleep(600)
-        time.sleep(600)
-        """
-    )
+    process = spawn("fork_with_the_lock")
     word, child = process.stdout.readline().split()
     assert word == "abandoned"
     process.kill()
@@ -314,14 +265,7 @@ def test_a_lock_file_that_was_deleted_still_excludes(path, make, spawn):
     backend = make()
     backend.commit(new_jobs(1))
     path.with_name(path.name + "-lock").unlink()
-    process = spawn(
-        """
-        backend = make(path)
-        backend._file.lock.acquire()
-        print("held", flush=True)
-        time.sleep(600)
-        """
-    )
+    process = spawn("hold_the_lock")
     assert process.stdout.readline() == "held\n"
     with pytest.raises(QueueUnavailable):
         backend._file.lock.acquire(timeout=0.2)
@@ -330,26 +274,14 @@ def test_a_lock_file_that_was_deleted_still_excludes(path, make, spawn):
 def test_two_processes_deliver_each_job_once(make, spawn):
     jobs = new_jobs(300)
     make().commit(jobs)
-    code = """
-    backend = make(path)
-    while jobs := backend.claim(str(os.getpid()), limit=4, visibility_timeout=60).jobs:
-        assert backend.ack(ids_of(jobs)) == len(jobs)
-        print(*ids_of(jobs))
-    """
-    outputs = [process.communicate()[0].split() for process in [spawn(code), spawn(code)]]
+    outputs = [process.communicate()[0].split() for process in [spawn("deliver"), spawn("deliver")]]
     assert sorted(outputs[0] + outputs[1]) == sorted(ids_of(jobs))
 
 
 def test_a_first_in_first_out_queue_passes_to_another_process(make, spawn):
     jobs = new_jobs(3)
     make(ordering=Ordering.FIFO).commit(jobs)
-    process = spawn(
-        """
-        backend = make(path, ordering=Ordering.FIFO)
-        print(*ids_of(backend.claim("dead", limit=2, visibility_timeout=0.5).jobs), flush=True)
-        time.sleep(600)
-        """
-    )
+    process = spawn("claim_in_order")
     assert process.stdout.readline().split() == ids_of(jobs[:2])
     process.kill()
     claimed = claim_soon(make(ordering=Ordering.FIFO), "heir", limit=9, visibility_timeout=LONG)

@@ -15,15 +15,6 @@ from eventspool._backends.sqlite.readers import reader_pids
 from eventspool._contract.tools import LONG, drain, ids_of, new_job, new_jobs
 from eventspool._exceptions import QueueUnavailable
 
-READER = """
-import sqlite3
-db = sqlite3.connect(path)
-db.execute("begin")
-db.execute("select count(*) from jobs").fetchone()
-print("reading", flush=True)
-time.sleep(600)
-"""
-
 
 @pytest.fixture
 def reader(path, make, monkeypatch):
@@ -115,7 +106,7 @@ def test_a_failed_sync_beside_a_reader_stops_what_must_last_and_nothing_else(mak
 def test_the_reader_is_named(path, make, spawn, monkeypatch):
     backend = make()
     backend.commit(new_jobs(1))
-    process = spawn(READER)
+    process = spawn("read")
     assert process.stdout.readline() == "reading\n"
     monkeypatch.setattr(handle_module, "_LONG_LOG_BYTES", 0)
     with pytest.raises(QueueUnavailable, match=f"process {process.pid} keeps"):

@@ -13,15 +13,6 @@ from eventspool._backends.sqlite.pair import Fit, Pair, judge
 from eventspool._contract.tools import drain, ids_of, new_job, new_jobs
 from eventspool._exceptions import QueueUnavailable
 
-WRITER = """
-backend = make(path)
-for _ in range(30):
-    backend.commit([new_job(filling="x" * 2000) for _ in range(20)])
-    backend.ack(ids_of(backend.claim("t", limit=5, visibility_timeout=60).jobs))
-print("written", flush=True)
-time.sleep(600)
-"""
-
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
@@ -92,7 +83,7 @@ def test_who_has_the_file_open_goes_on_with_the_one_that_took_its_place(path, ma
 @WAYS
 @pytest.mark.parametrize("killed", [True, False], ids=["killed", "alive"])
 def test_another_process_s_log_does_not_meet_it_either(path, make, stored, backup, spawn, put, killed):
-    process = spawn(WRITER)
+    process = spawn("write")
     assert process.stdout.readline() == "written\n"
     if killed:
         process.send_signal(signal.SIGKILL)
@@ -118,21 +109,10 @@ def test_a_backup_that_was_made_by_vacuum_is_taken_as_well(path, make, stored, t
 
 def test_what_is_copied_slowly_is_waited_for(path, make, stored, backup, spawn, monkeypatch):
     """A half written file is not taken for a damaged one."""
-    monkeypatch.setattr("eventspool._backends.sqlite.aside._QUIET", 0.3)
+    monkeypatch.setattr("eventspool._backends.sqlite.aside._QUIET", 2.0)
     backend = make()
     write_more(backend)
-    process = spawn(
-        """
-        content = open(arguments[0], "rb").read()
-        with open(path, "wb", buffering=0) as target:
-            for at in range(0, len(content), 8192):
-                target.write(content[at : at + 8192])
-                if at == 8192:
-                    print("begun", flush=True)
-                time.sleep(0.02)
-        """,
-        backup,
-    )
+    process = spawn("copy_slowly", backup)
     assert process.stdout.readline() == "begun\n"
     assert ids_of(drain(backend, "u")) == ids_of(stored)
     assert files(path, "corrupt") == []
