@@ -36,7 +36,7 @@ _STORE_BUDGET = 1.0
 """Seconds that a close may spend on storing, however short its timeout, unless the queue has refused meanwhile."""
 _RESCUE_AFTER = 2.0
 """Seconds of a close, at most half of it, after which a commit that hangs is no longer waited for."""
-_LOG_BUDGET = 0.5
+_LOG_BUDGET = 2.0
 """Longest wait, in seconds, for the lines that say what was lost."""
 _LATE_BUDGET = 2.0
 """

@@ -59,13 +59,13 @@ def test_an_open_page_costs_redis_less_than_a_hundredth_of_its_time(serve, flown
     with stored(JOBS, 500) as (queue, client):
         site = serve(create_app(queue, token=TOKEN))
         site.get("/api/overview")
-        before = spent(client)
+        before = worked(client)
         for second in range(SECONDS):
             flown[0] += 1
             assert site.get("/api/overview").json["stats"]["failed"]["jobs"] == 500
             if second % 2:
                 assert site.get("/api/jobs?state=failed").json["reasons"][0]["jobs"] == 500
-        seconds = spent(client) - before
+        seconds = worked(client) - before
     print(f"Redis spent {seconds / SECONDS:.2%} of its time")
     assert 0 < seconds < SECONDS / 100
 
@@ -74,12 +74,12 @@ def test_a_filter_without_hits_costs_redis_less_than_a_hundredth_of_its_time(ser
     """Three pages that look for three reasons among 6,000 failed jobs, each every two seconds, for a minute."""
     with stored(6000, 6000) as (queue, client):
         site = serve(create_app(queue, token=TOKEN))
-        before = spent(client)
+        before = worked(client)
         for _ in range(30):
             flown[0] += 2
             for reason in ("stalled", "corrupt", "missing"):
                 assert site.get(f"/api/jobs?state=failed&reason={reason}").json["jobs"] == []
-        seconds = spent(client) - before
+        seconds = worked(client) - before
     print(f"Redis spent {seconds / 60:.2%} of its time")
     assert 0 < seconds < 60 / 100
 
@@ -99,3 +99,9 @@ def spent(client: redis.Redis) -> float:
     """Return the seconds that Redis has spent on commands."""
     stats = client.info("commandstats")
     return sum(each["usec"] for name, each in stats.items() if name != "cmdstat_info") / 1e6
+
+
+def worked(client: redis.Redis) -> float:
+    """Return the seconds of a processor that Redis has used. The time of commands has waits for a processor in it."""
+    used = client.info("cpu")
+    return used["used_cpu_user"] + used["used_cpu_sys"]

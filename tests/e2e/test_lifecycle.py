@@ -26,6 +26,7 @@ from e2e.harness import (
     unexpected_lines,
 )
 from eventspool import AsyncClient
+from eventspool._guest.log import drain_log
 
 BLACK_HOLE = {"hang": 60}
 PROGRAM = Path(__file__).parent / "programs/ending.py"
@@ -131,6 +132,7 @@ def test_close_without_persistence_reports_what_is_lost(clients, plane, caplog):
     client.close(timeout=0.5)
     assert time.monotonic() - began < 0.5 + SLACK
     assert client.stats().lost == 7
+    drain_log(PATIENCE)
     assert "7 events are lost" in caplog.text
     assert {error.reason for error, _ in callback.await_calls(7)} == {"lost"}
     assert set(callback.outcomes()) == set(ids)

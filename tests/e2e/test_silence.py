@@ -7,6 +7,7 @@ import re
 import pytest
 
 from e2e.harness import PATIENCE, eventually, run_python
+from eventspool._guest.log import drain_log
 
 PROGRAM = """
 import sys, time
@@ -71,6 +72,7 @@ def test_a_callback_that_always_raises_is_not_logged_for_each_event(plane, clien
         client.track("u1", "E", callback=lambda *_: 1 / 0)
     client.flush(timeout=PATIENCE)
     client.close()
+    drain_log(PATIENCE)
     assert caplog.text.count("a callback raised ZeroDivisionError") == 1
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from e2e.harness import PATIENCE, Calls, eventually, run_python
 from eventspool import AsyncClient, Client, RefusedError
+from eventspool._guest.log import drain_log
 
 
 def threads_of_ours():
@@ -75,6 +76,7 @@ def test_an_async_callback_that_raises_is_logged_by_its_type_alone(plane, caplog
     with Client(plane.write_key, data_plane_url=plane.url) as client:
         client.track("u1", "E", callback=callback)
         client.flush(timeout=PATIENCE)
+    drain_log(PATIENCE)
     assert "a callback raised ValueError" in caplog.text
     assert "a payload" not in caplog.text
 

@@ -14,6 +14,7 @@ import pytest
 
 from e2e.harness import PATIENCE, Store, eventually, new_queue_name
 from eventspool import AsyncClient, Client, EventSpoolError, open_queue
+from eventspool._guest.log import drain_log
 from eventspool._redis_server import RedisServer
 from eventspool.testing import DataPlane
 
@@ -137,6 +138,7 @@ def test_nothing_secret_is_said_or_stored_whatever_happens(plane, guarded_store,
         each.close(1.0)
     assert_clean(["".join(traceback.format_exception(error)) for error in errors], CONTENT)
     assert {type(error).__name__ for error in errors} >= {"EventError", "DeliveryError"}
+    drain_log(PATIENCE)
     formatter = logging.Formatter("%(name)s %(threadName)s %(message)s")
     assert len(caplog.records) >= 3
     ours = [r for r in caplog.records if r.name.startswith(("eventspool", "redis"))]
