@@ -31,6 +31,27 @@ def test_stale_order_entries_do_not_pile_up():
     assert len(backend._entries.due) < 1100
 
 
+def test_no_claim_hands_out_a_job_twice_where_the_order_was_made_anew_amid_a_probe():
+    backend = MemoryBackend()
+    backend.commit(new_jobs(2_000))
+    claimed = ids_of(backend.claim("t", limit=2_000, visibility_timeout=60).jobs)
+    backend.settle("t", [release(job_id) for job_id in claimed])
+    backend.ack(claimed[:1_900])  # most of what stands in the order is gone by now
+    [probed] = backend.claim("t", limit=1, visibility_timeout=60, probe=True).jobs
+    others = ids_of(backend.claim("t", limit=2_000, visibility_timeout=60).jobs)
+    assert sorted([probed.id, *others]) == sorted(claimed[1_900:])
+
+
+def test_no_claim_hands_out_a_job_twice_whose_lease_was_renewed_in_the_tick_of_the_clock():
+    now = 1_000_000.0
+    backend = MemoryBackend(clock=lambda: now)
+    backend.commit([job := new_job()])
+    backend.claim("t", limit=9, visibility_timeout=60)
+    backend.renew("t", [job.id], visibility_timeout=60)
+    now += 61.0
+    assert ids_of(backend.claim("u", limit=9, visibility_timeout=60).jobs) == [job.id]
+
+
 def test_purged_jobs_are_forgotten_after_a_day():
     now = 1_000_000.0
     backend = MemoryBackend(clock=lambda: now)

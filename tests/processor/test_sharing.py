@@ -294,3 +294,17 @@ def test_jobs_of_any_size_are_claimed_in_bounded_amounts(rig, monkeypatch):
     rig.start().empty()
     assert sorted(flat(rig.plane.accepted)) == sorted(names)
     assert max(claimed) <= 16 * (1 << 20), "what sixteen requests can carry"
+
+
+def test_a_turn_that_was_cut_off_takes_no_room_for_ever(rig):
+    """A ``MemoryError`` behind a job that has landed: its parcel is counted again, and lands with the last of the others."""
+    rig = rig(most_jobs=64).share()
+    rig.commit(*make_jobs())
+    processor = rig.processor
+    processor.turn(0.0)
+    [(number, jobs)] = processor._parcels.items()
+    assert jobs == len(NAMES)
+    processor._parcels[number] = 99
+    processor._parcels[number + 1] = 1
+    processor.recover(MemoryError())
+    assert processor._parcels == {number: len(NAMES)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,7 +82,13 @@ class Flights:
             del self._flights[job_id]
 
     def missing(self, known: Container[str]) -> list[Parcel]:
-        """Return again, parcel by parcel, the jobs that are in flight and not *known* to be with a sender."""
+        """
+        Return again, parcel by parcel, the jobs that are in flight and not *known* to be with a sender.
+
+        A turn was cut off, perhaps amid this bookkeeping. A parcel that never lands would take the place of another one, so how
+        many jobs of each are in flight is counted anew.
+        """
+        self._left = dict(Counter(flight.number for flight in self._flights.values()))
         lost: dict[int, list[Flight]] = {}
         for flight in self._flights.values():
             if flight.job.id not in known:

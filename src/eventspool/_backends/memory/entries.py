@@ -207,7 +207,9 @@ class Entries:
             if self._skip_held() and (moved is None or self.rank(self._fresh[0]) < self.rank(moved)):
                 due.append(self._fresh.popleft())
             elif moved is not None:
-                heapq.heappop(self.due)
+                place = heapq.heappop(self.due)
+                while self.due and self.due[0] == place:  # put there twice: in one tick, or amid `_order_anew`
+                    heapq.heappop(self.due)
                 due.append(moved)
             else:
                 break
