@@ -302,9 +302,9 @@ def test_a_turn_that_was_cut_off_takes_no_room_for_ever(rig):
     rig.commit(*make_jobs())
     processor = rig.processor
     processor.turn(0.0)
-    [(number, jobs)] = processor._parcels.items()
+    [(number, jobs)] = processor._in_flight._left.items()
     assert jobs == len(NAMES)
-    processor._parcels[number] = 99
-    processor._parcels[number + 1] = 1
+    processor._in_flight._left[number] = 99
+    processor._in_flight._left[number + 1] = 1
     processor.recover(MemoryError())
-    assert processor._parcels == {number: len(NAMES)}
+    assert processor._in_flight._left == {number: len(NAMES)}

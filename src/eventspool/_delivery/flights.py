@@ -85,8 +85,8 @@ class Flights:
         """
         Return again, parcel by parcel, the jobs that are in flight and not *known* to be with a sender.
 
-        A turn was cut off, perhaps amid this bookkeeping. A parcel that never lands would take the place of another one, so how
-        many jobs of each are in flight is counted anew.
+        A turn was cut off, perhaps amid this bookkeeping. A parcel that never lands would take the place of another one, so
+        how many jobs of each are in flight is counted anew.
         """
         self._left = dict(Counter(flight.number for flight in self._flights.values()))
         lost: dict[int, list[Flight]] = {}
