@@ -47,7 +47,7 @@ def measure(place: Place, *, rounds: int, quick: bool, jobs: int | None) -> Iter
     urls = {kind: place.queue_url(kind) or "" for kind in KINDS}
     left = {}
     for kind, url in urls.items():
-        left[kind] = place.run("fill.py", url, str(jobs), "1", str(users))["jobs"]
+        left[kind] = place.run("fill.py", url, str(jobs), "1", str(users), timeout=3600)["jobs"]
     for number in range(rounds):
         user = number % users
         theirs = len(range(user, jobs, users)) if number < users else 0
