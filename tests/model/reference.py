@@ -89,7 +89,9 @@ class Model:
     def probe_rank(self, job_id):
         """The order in which a probe tries them; what ties is tried by ``rank``."""
         job = self.jobs[job_id]
-        return job.attempts + (bool(job.token) and not job.idle), job.put_off if self.fifo else 0.0
+        return job.attempts + (
+            bool(job.token) and not job.idle
+        ), job.put_off if self.fifo and job.attempts else 0.0
 
     def rank(self, job_id):
         """The order in which jobs are handed out."""

@@ -133,6 +133,18 @@ def test_a_job_that_brings_the_data_plane_down_takes_no_companion_to_the_failed_
     assert set(delivered) == set(NAMES) - {"e05"}
 
 
+def test_in_order_a_head_that_brings_the_data_plane_down_is_passed_and_nothing_else_is(rig):
+    """Its halves fail so often that the breaker opens. What is then probed with is not to pass those that shared them."""
+    names = [f"e{n:02}" for n in range(40)]
+    rig = rig(
+        lambda sent: DOWN if "e00" in sent else OK, ordering=Ordering.FIFO, most_jobs=16, max_attempts=8
+    ).share(16)
+    rig.commit(*make_jobs(names))
+    rig.start().empty()
+    assert [job.id for job in rig.failed] == rig.ids[:1]
+    assert flat(rig.plane.accepted) == names[1:]
+
+
 @both
 def test_jobs_whose_shared_request_failed_come_due_together(rig, ordering):
     rig = rig([DOWN, OK, OK], ordering=ordering, most_jobs=64, backoff_initial=0.05, backoff_max=0.1)

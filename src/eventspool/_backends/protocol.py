@@ -76,7 +76,8 @@ class Backend(Protocol):
         A job whose lease ran out counts one more attempt and comes with ``stalled=True``, as it may be what killed the
         processor that held it; but not where that processor did not mean to send it (*sending* was false). With *probe*,
         pick among the first 1,000 due jobs those with the fewest attempts. Of these take the first ones; but in a
-        first-in-first-out queue, where a job that is put off keeps its place, those that were never put off go first.
+        first-in-first-out queue, where a job that is put off keeps its place, jobs that had attempts take turns. One that was
+        put off without an attempt, with those that shared its request, goes before the jobs behind it.
 
         A first-in-first-out queue is leased as a whole: while another token holds it, nothing is returned, and *wait* says
         when its lease ends. A job that waits for its retry holds up every job behind it, except for a probe.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,6 +143,16 @@ class FIFOContract:
         claim_soon(fifo, "t")
         fifo.settle("t", [retry(jobs[0].id, delay=LONG)])
         assert ids_of(fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs) == [jobs[1].id]
+
+    def test_fifo_a_probe_lets_no_job_pass_those_that_were_put_off_without_an_attempt(
+        self, fifo: Backend
+    ) -> None:
+        """They shared a request that failed. Whichever is at fault, none behind them is to come before the others."""
+        jobs = new_jobs(4)
+        fifo.commit(jobs)
+        claim_soon(fifo, "t", limit=3)
+        fifo.settle("t", [replace(release(job.id), delay=LONG) for job in jobs[:3]])
+        assert ids_of(fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs) == [jobs[0].id]
 
     def test_fifo_a_released_job_keeps_its_place(self, fifo: Backend) -> None:
         jobs = new_jobs(3)

@@ -168,6 +168,8 @@ class MovingContract:
         backend = backend_factory(ordering=Ordering.FIFO)
         jobs = new_jobs(3)
         backend.commit(jobs)
+        claim_soon(backend, "t", limit=3)
+        backend.settle("t", [retry(job.id) for job in jobs])
         turns = []
         for delay in range(7):
             [job] = backend.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs

@@ -208,7 +208,9 @@ class Entries:
                 due.append(self._fresh.popleft())
             elif moved is not None:
                 place = heapq.heappop(self.due)
-                while self.due and self.due[0] == place:  # put there twice: in one tick, or amid `_order_anew`
+                while (
+                    self.due and self.due[0] == place
+                ):  # put there twice: in one tick, or amid `_order_anew`
                     heapq.heappop(self.due)
                 due.append(moved)
             else:
@@ -341,7 +343,7 @@ class PlacedEntries(Entries):
 
     def _probe_rank(self, entry: Entry) -> tuple[int, float]:
         """Return what orders the jobs for a probe: of those with the fewest attempts, the one put off longest ago."""
-        return entry.attempts + entry.has_stalled, entry.put_off
+        return entry.attempts + entry.has_stalled, entry.put_off if entry.attempts else 0.0
 
     def _push(self, entry: Entry) -> None:
         """Do nothing: places do not change, so no heap is needed."""

@@ -108,9 +108,10 @@ class Leases:
         return Claim(leased, (first - queue.now) / 1e6 if isinstance(first, int) else None)
 
     def _probe_rank(self, row: tuple[Any, ...]) -> tuple[int, int]:
-        """Fewest attempts first. Where jobs keep their places: of these the one that was put off longest ago, or never."""
+        """Fewest attempts first. Where jobs keep their places: of those that had any, the one that was put off longest ago."""
         _, _, attempts, holder, stalled, _, until, _ = row
-        put_off = until if self._keeps_places and not holder and isinstance(until, int) else 0
+        takes_turns = self._keeps_places and as_count(attempts) and not holder
+        put_off = until if takes_turns and isinstance(until, int) else 0
         return as_count(attempts) + rows.has_stalled(holder, stalled), put_off
 
     @staticmethod

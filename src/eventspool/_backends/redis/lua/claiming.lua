@@ -16,13 +16,14 @@ local function offer(id, owner, was_idle, tries, put_off)
   local attempts, progress = parse_tries(tries)
   local stalled = owner ~= '' and not was_idle
   if stalled then attempts = attempts + 1 end
+  if attempts == 0 then put_off = 0 end
   found[#found + 1] = {
     id = id, attempts = attempts, progress = progress, stalled = stalled, put_off = put_off, place = #found,
   }
 end
 
 -- Lease as many of the noted jobs as were asked for, and as few as max_bytes allows, but one; reply with them.
--- A probe takes those first that were tried least; of these, those that were not put off; and of these, the first.
+-- A probe takes those first that were tried least; of these, those that were not put off after it; and of these, the first.
 local function lease_found(wait, fifo)
   if probe then
     table.sort(found, function(a, b)
