@@ -7,7 +7,8 @@ What a kind does stands in modules of higher layers, and may need a driver. So a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from eventspool._config.checks import require_text, split_url
 from eventspool._config.redis_opts import RedisOpts
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["REDIS", "StoreKind", "find_kind", "list_urls", "parse_queue_url", "register_store", "title_of"]
 
 
-class StoreKind(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreKind:
     """
     One kind of store.
 
