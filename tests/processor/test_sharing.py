@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 
 import pytest
@@ -248,6 +249,25 @@ def test_a_bug_on_this_side_costs_a_job_attempts_only_where_it_stands_alone(rig)
     jobs = rig.commit(*make_jobs())
     rig.start().empty()
     assert [job.id for job in rig.failed] == [jobs[5].id]
+
+
+@pytest.mark.parametrize("name", ["attempt.open_envelope", "body.inflate"])
+def test_a_bug_that_opening_a_job_meets_is_this_job_s_alone(rig, monkeypatch, name):
+    """A ``MemoryError``, say, each time: the parcel is not begun again for ever."""
+    bad = make_job("bad")
+    call = getattr(importlib.import_module(f"eventspool._delivery.{name.split('.')[0]}"), name.split(".")[1])
+
+    def fail(data, *rest):
+        if bad.payload[24:] in data:
+            raise MemoryError
+        return call(data, *rest)
+
+    monkeypatch.setattr(f"eventspool._delivery.{name}", fail)
+    rig = rig(most_jobs=64, max_attempts=2).share()
+    rig.commit(*make_jobs(NAMES[:4]), bad, *make_jobs(NAMES[4:]))
+    rig.start().empty()
+    assert set(NAMES) <= set(flat(rig.plane.accepted))
+    assert [job.id for job in rig.failed] == ([bad.id] if name == "attempt.open_envelope" else [])
 
 
 def test_a_job_that_was_begun_is_sent_alone(rig):
