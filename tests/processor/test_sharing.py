@@ -175,6 +175,24 @@ def test_a_body_that_is_too_large_is_halved_and_none_so_large_is_made_again(rig,
 
 
 @both
+def test_an_event_that_is_too_large_alone_has_the_others_share_requests_as_before(rig, ordering):
+    names = [f"e{n:03}" for n in range(256)]
+    rig = rig(
+        lambda sent: DeliveryResult(413) if "e100" in sent else OK, ordering=ordering, most_jobs=64
+    ).share()
+    rig.commit(*make_jobs(names[:64]))
+    rig.start().empty()
+    rig.commit(*make_jobs(names[64:]))
+    rig.empty()
+    assert [job.reason for job in rig.failed] == ["too_large"]
+    before = len(rig.plane.sent)
+    rig.commit(*make_jobs(names))
+    rig.plane.answer = OK
+    rig.empty()
+    assert len(rig.plane.sent) - before <= 8
+
+
+@both
 def test_a_refused_write_key_pauses_all_of_them_and_costs_none_an_attempt(rig, ordering):
     rig = rig(DeliveryResult(401), ordering=ordering, most_jobs=64).share()
     rig.commit(*make_jobs())

@@ -151,6 +151,30 @@ def test_a_body_that_was_too_large_is_not_made_again():
     assert all(len(parcel.jobs) * 500 <= 2_000 for parcel in packer.pack(jobs))
 
 
+def test_where_larger_bodies_were_taken_of_late_it_was_an_event_that_is_too_large():
+    packer = make_packer(64, 5_000)
+    jobs = [make_job(f"{n}", b"1" * 500) for n in range(9)]
+    packer.note_answer(["a", "b"], 4_000)
+    packer.note_too_large(1_100)
+    assert len(packer.pack(jobs)) == 1
+    for _ in range(200):  # by now the data plane may take less than it did
+        packer.note_answer(["a", "b"], 1_000)
+    packer.note_too_large(1_100)
+    assert len(packer.pack(jobs)) > 4
+
+
+def test_that_a_body_was_too_large_is_forgotten_with_many_good_answers():
+    packer = make_packer(64, 5_000)
+    jobs = [make_job(f"{n}", b"1" * 500) for n in range(9)]
+    packer.note_too_large(100)
+    for _ in range(50):
+        packer.note_answer(["a"])
+    assert len(packer.pack(jobs)) == 9
+    for _ in range(600):
+        packer.note_answer(["a"])
+    assert len(packer.pack(jobs)) == 1
+
+
 def test_what_is_remembered_of_jobs_is_bounded():
     packer = make_packer(4)
     for number in range(20_000):

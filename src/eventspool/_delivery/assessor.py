@@ -66,7 +66,9 @@ class Assessor:
         if report.refused_bytes:
             self._packer.note_too_large(report.refused_bytes)
 
-    def judge(self, outcomes: Sequence[Outcome], attempts: int, now: float, *, probe: bool) -> bool:
+    def judge(
+        self, outcomes: Sequence[Outcome], attempts: int, now: float, *, probe: bool, taken_bytes: int
+    ) -> bool:
         """
         Tell the breaker, and the packer, what *outcomes* say of the data plane, and the log where it is not well.
 
@@ -75,13 +77,14 @@ class Assessor:
             attempts: Those that the job took before; of several, the fewest.
             now: The moment, of the monotonic clock.
             probe: Whether the attempt was the breaker's probe.
+            taken_bytes: Size of the body, where several jobs shared it and it was taken.
 
         Returns:
             Whether a failure counts against the job. One of a shared request does not: it may be the fault of a companion.
         """
         outcome = outcomes[0]
         counts = outcome.counts and not outcome.companions
-        self._note_company(outcomes)
+        self._note_company(outcomes, taken_bytes)
         was_open = self._breaker.is_open
         if outcome.answered or outcome.error:
             self.trouble = outcome.error
@@ -107,12 +110,12 @@ class Assessor:
             self._warn(outcome)
         return counts
 
-    def _note_company(self, outcomes: Sequence[Outcome]) -> None:
+    def _note_company(self, outcomes: Sequence[Outcome], taken_bytes: int) -> None:
         """Let more jobs share a request after an answer, and fewer after a failure."""
         if outcomes[0].companions:
             self._packer.note_failure([outcome.job_id for outcome in outcomes])
         elif outcomes[0].answered:
-            self._packer.note_answer([outcome.job_id for outcome in outcomes])
+            self._packer.note_answer([outcome.job_id for outcome in outcomes], taken_bytes)
 
     def _warn(self, outcome: Outcome) -> None:
         if outcome.unauthorized:

@@ -319,7 +319,9 @@ class Dispatcher:
         was_open = self._breaker.is_open
         flights = [self._in_flight[outcome.job_id] for outcome in outcomes]
         attempts = min(flight.job.attempts for flight in flights)
-        counts = self._assessor.judge(outcomes, attempts, now, probe=flights[0].probe)
+        counts = self._assessor.judge(
+            outcomes, attempts, now, probe=flights[0].probe, taken_bytes=report.taken_bytes
+        )
         if self._breaker.is_open:
             self._take_back()  # else they would burn an attempt
             self.exchange.go_on()  # what is handed out from now on is a probe

@@ -29,6 +29,8 @@ MOST_JOBS = 1000
 """Most jobs of one request, and of one claim."""
 _FILLED = 0.95
 """How full parcels of jobs that come in their order are, about: of a claim for more, something would have to be given back."""
+_FORGOTTEN = 0.01
+"""How much of what sizes the data plane took or refused is forgotten with each good answer: half of it after 70."""
 _REMEMBERED = 10_000
 """Jobs of which it is remembered in how small a company they are to travel. The oldest are forgotten first."""
 
@@ -57,7 +59,10 @@ class Packer:
     """
 
     def __init__(self, max_bytes: int, limit: int = MOST_JOBS) -> None:
-        self._max_bytes = max_bytes
+        self._max_bytes = self._configured_bytes = max_bytes
+        self._taken_bytes = (
+            0.0  # size of the largest body that several jobs shared and that was taken of late, about
+        )
         self._limit = limit
         self._most_jobs = 1
         self._companies: OrderedDict[str, int] = OrderedDict()
@@ -100,8 +105,14 @@ class Packer:
             self._texts_per_byte += (max(size / len(payload), 0.1) - self._texts_per_byte) / 16
         return size
 
-    def note_answer(self, jobs: Sequence[str]) -> None:
-        """Note that the data plane dealt with these jobs in one request: as many, and more, may travel together."""
+    def note_answer(self, jobs: Sequence[str], taken_bytes: int = 0) -> None:
+        """
+        Note that the data plane dealt with these jobs in one request: as many, and more, may travel together.
+
+        *taken_bytes* is the size of the body, where they shared it and it was taken.
+        """
+        self._taken_bytes = max(self._taken_bytes * (1 - _FORGOTTEN), taken_bytes)
+        self._max_bytes = min(self._configured_bytes, int(self._max_bytes * (1 + _FORGOTTEN)) + 1)
         if len(jobs) >= self._most_jobs:
             self._most_jobs = min(2 * self._most_jobs, self._limit)
         for job_id in jobs:
@@ -117,7 +128,13 @@ class Packer:
             self._companies.popitem(last=False)
 
     def note_too_large(self, body_bytes: int) -> None:
-        """Note that the data plane takes no body of *body_bytes*. This process makes none so large again."""
+        """
+        Note that the data plane took no body of *body_bytes*.
+
+        For a while none so large is made again, unless larger ones were taken of late: then it was about an event in it.
+        """
+        if body_bytes <= self._taken_bytes:
+            return
         self._max_bytes = min(self._max_bytes, body_bytes // 2)
 
     def note_surplus(self) -> None:

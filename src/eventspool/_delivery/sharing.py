@@ -38,11 +38,13 @@ class Report:
         outcomes: Of each of these jobs. They were in one last request, or in none: all say the same of the data plane.
         requests: How each request ended that was made for them, and how many seconds it took.
         refused_bytes: Size, before compression, of a body that the data plane found too large; 0 where there was none.
+        taken_bytes: Size of one that several jobs shared and that it took in, whatever it said of single events.
     """
 
     outcomes: tuple[Outcome, ...]
     requests: tuple[tuple[str, float], ...] = ()
     refused_bytes: int = 0
+    taken_bytes: int = 0
 
 
 def give_back(jobs: Sequence[ClaimedJob]) -> Report:
@@ -149,8 +151,13 @@ class _Shared:
                 _conclude(delivery, verdict, result, _cut_out(rejections, start, end))
                 for delivery, start, end in zip(span, starts, ends, strict=False)
             ]
-        size = sum(delivery.envelope.text_bytes for delivery in span) if verdict is Verdict.SPLIT else 0
-        self.report = Report(tuple(replace(each, requests=(request,)) for each in outcomes), (request,), size)
+        size = sum(delivery.envelope.text_bytes for delivery in span)
+        self.report = Report(
+            tuple(replace(each, requests=(request,)) for each in outcomes),
+            (request,),
+            refused_bytes=size if verdict is Verdict.SPLIT else 0,
+            taken_bytes=size if verdict is Verdict.DELIVERED else 0,
+        )
 
 
 def _cut_out(rejections: dict[int, str], start: int, end: int) -> dict[int, str]:
