@@ -9,6 +9,8 @@ import pytest
 
 from eventspool._config import Ordering
 from eventspool._delivery import parcel as _parcel
+from eventspool._delivery.attempt import Outcome
+from eventspool._delivery.sharing import Report
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import Cut, seal
 from eventspool._job import NewJob, Settlement, SettlementKind, new_job_id
@@ -344,6 +346,16 @@ def test_jobs_of_any_size_are_claimed_in_bounded_amounts(rig, monkeypatch):
     rig.start().empty()
     assert sorted(flat(rig.plane.accepted)) == sorted(names)
     assert max(claimed) <= 16 * (1 << 20), "what sixteen requests can carry"
+
+
+def test_a_parcel_that_is_cut_apart_ends_no_patience_that_another_was_asked_for(rig):
+    """The senders are held up until the dispatcher has heard who asked for it, and not until it has heard of anything."""
+    processor = rig().processor
+    processor.exchange.reports.put(Report((), (("400", 0.01),)))
+    processor.exchange.report(Report((Outcome("j", retry_after=5.0),)))
+    processor.wait(0.0)
+    processor._take(processor._heard[0])
+    assert processor.exchange.is_held_up
 
 
 def test_a_turn_that_was_cut_off_takes_no_room_for_ever(rig):

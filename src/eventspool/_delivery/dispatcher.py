@@ -314,7 +314,10 @@ class Dispatcher:
         # Those that are in flight no more were sent again by a sender that was cut off.
         outcomes = [outcome for outcome in report.outcomes if outcome.job_id in self._in_flight]
         if not outcomes:
-            self.exchange.go_on()  # the breaker learns nothing of this report, so nothing else would let the senders go on
+            if (
+                report.outcomes
+            ):  # the breaker learns nothing of them, so nothing else would let the senders go on
+                self.exchange.go_on()
             return
         was_open = self._breaker.is_open
         flights = [self._in_flight[outcome.job_id] for outcome in outcomes]
