@@ -154,11 +154,12 @@ def test_a_body_that_was_too_large_is_not_made_again():
 def test_where_larger_bodies_were_taken_of_late_it_was_an_event_that_is_too_large():
     packer = make_packer(64, 5_000)
     jobs = [make_job(f"{n}", b"1" * 500) for n in range(9)]
-    packer.note_answer(["a", "b"], 4_000)
+    packer.note_taken(4_000)
     packer.note_too_large(1_100)
     assert len(packer.pack(jobs)) == 1
     for _ in range(200):  # by now the data plane may take less than it did
-        packer.note_answer(["a", "b"], 1_000)
+        packer.note_taken(1_000)
+        packer.note_answer(["a", "b"])
     packer.note_too_large(1_100)
     assert len(packer.pack(jobs)) > 4
 

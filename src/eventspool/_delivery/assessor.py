@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.breaker import Breaker
+    from eventspool._delivery.flights import Flight
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.sharing import Report
     from eventspool._exceptions import QueueError
@@ -63,28 +64,26 @@ class Assessor:
     def hear(self, report: Report) -> None:
         """Note how requests ended."""
         self._heartbeat.add(report.requests)
+        if report.taken_bytes:
+            self._packer.note_taken(report.taken_bytes)
         if report.refused_bytes:
             self._packer.note_too_large(report.refused_bytes)
 
-    def judge(
-        self, outcomes: Sequence[Outcome], attempts: int, now: float, *, probe: bool, taken_bytes: int
-    ) -> bool:
+    def judge(self, outcomes: Sequence[Outcome], flights: Sequence[Flight], now: float) -> bool:
         """
         Tell the breaker, and the packer, what *outcomes* say of the data plane, and the log where it is not well.
 
         Args:
             outcomes: Of an attempt at a job, or at several that shared a request: then all say the same.
-            attempts: Those that the job took before; of several, the fewest.
+            flights: The jobs. Of what they were tried before, the least counts; a probe is alone.
             now: The moment, of the monotonic clock.
-            probe: Whether the attempt was the breaker's probe.
-            taken_bytes: Size of the body, where several jobs shared it and it was taken.
 
         Returns:
             Whether a failure counts against the job. One of a shared request does not: it may be the fault of a companion.
         """
-        outcome = outcomes[0]
+        outcome, probe = outcomes[0], flights[0].probe
         counts = outcome.counts and not outcome.companions
-        self._note_company(outcomes, taken_bytes)
+        self._note_company(outcomes)
         was_open = self._breaker.is_open
         if outcome.answered or outcome.error:
             self.trouble = outcome.error
@@ -102,7 +101,7 @@ class Assessor:
                 now,
                 self._jitter(),
                 probe=probe,
-                attempts=attempts,
+                attempts=min(flight.job.attempts for flight in flights),
                 retry_after=outcome.retry_after,
                 unauthorized=outcome.unauthorized,
             )
@@ -110,12 +109,12 @@ class Assessor:
             self._warn(outcome)
         return counts
 
-    def _note_company(self, outcomes: Sequence[Outcome], taken_bytes: int) -> None:
+    def _note_company(self, outcomes: Sequence[Outcome]) -> None:
         """Let more jobs share a request after an answer, and fewer after a failure."""
         if outcomes[0].companions:
             self._packer.note_failure([outcome.job_id for outcome in outcomes])
         elif outcomes[0].answered:
-            self._packer.note_answer([outcome.job_id for outcome in outcomes], taken_bytes)
+            self._packer.note_answer([outcome.job_id for outcome in outcomes])
 
     def _warn(self, outcome: Outcome) -> None:
         if outcome.unauthorized:

@@ -109,8 +109,7 @@ class Dispatcher:
         self._assessor = Assessor(opts, self._breaker, packer, self._heartbeat, jitter)
         self._leases = Leases(backend, opts.visibility_timeout, ordering)
         self._packer = packer
-        self._keeps_order = ordering is Ordering.FIFO
-        self._pace = Pace(self.concurrency, fetches_ahead=not self._keeps_order)
+        self._pace = Pace(self.concurrency, fetches_ahead=ordering is not Ordering.FIFO)
         self.token = self._leases.token
         """The name under which jobs are leased."""
         self._endings = Endings(backend, self.token, on_settled)
@@ -271,11 +270,10 @@ class Dispatcher:
         for job in new:
             if (stalled := self._assessor.give_up_stalled(job)) is not None:
                 self._endings.add(stalled)
-        waiting = (job for job in new if job.id not in self._endings.settlements)
-        parcels = self._packer.pack(waiting, probe=probe)
+        parcels = self._packer.pack((j for j in new if j.id not in self._endings.settlements), probe=probe)
         if probe and not parcels:
             self._breaker.cancel_probe()
-        sent = room if self._keeps_order else room + 1  # one more costs less than to give its jobs back
+        sent = room + self._pace.spare
         for parcel in parcels[:sent]:
             self._in_flight.add(parcel)
             self.exchange.parcels.put(parcel)
@@ -316,15 +314,12 @@ class Dispatcher:
         if not outcomes:
             if (
                 report.outcomes
-            ):  # the breaker learns nothing of them, so nothing else would let the senders go on
+            ):  # the breaker learns nothing of them: nothing else would let the senders go on
                 self.exchange.go_on()
             return
         was_open = self._breaker.is_open
         flights = [self._in_flight[outcome.job_id] for outcome in outcomes]
-        attempts = min(flight.job.attempts for flight in flights)
-        counts = self._assessor.judge(
-            outcomes, attempts, now, probe=flights[0].probe, taken_bytes=report.taken_bytes
-        )
+        counts = self._assessor.judge(outcomes, flights, now)
         if self._breaker.is_open:
             self._take_back()  # else they would burn an attempt
             self.exchange.go_on()  # what is handed out from now on is a probe

@@ -34,6 +34,11 @@ class Pace:
         self._heard_at = 0.0
 
     @property
+    def spare(self) -> int:
+        """How many parcels beyond its capacity it may hold. To send one more costs less than to give its jobs back."""
+        return 1 if self._fetches_ahead else 0
+
+    @property
     def capacity(self) -> int:
         """Most parcels to hold: those that are sent, and while answers come quickly as many again."""
         ahead = self._fetches_ahead and self._quick >= self._concurrency

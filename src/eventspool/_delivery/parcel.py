@@ -60,9 +60,7 @@ class Packer:
 
     def __init__(self, max_bytes: int, limit: int = MOST_JOBS) -> None:
         self._max_bytes = self._configured_bytes = max_bytes
-        self._taken_bytes = (
-            0.0  # size of the largest body that several jobs shared and that was taken of late, about
-        )
+        self._taken_bytes = 0.0  # of the largest shared body that was taken of late, about
         self._limit = limit
         self._most_jobs = 1
         self._companies: OrderedDict[str, int] = OrderedDict()
@@ -105,13 +103,9 @@ class Packer:
             self._texts_per_byte += (max(size / len(payload), 0.1) - self._texts_per_byte) / 16
         return size
 
-    def note_answer(self, jobs: Sequence[str], taken_bytes: int = 0) -> None:
-        """
-        Note that the data plane dealt with these jobs in one request: as many, and more, may travel together.
-
-        *taken_bytes* is the size of the body, where they shared it and it was taken.
-        """
-        self._taken_bytes = max(self._taken_bytes * (1 - _FORGOTTEN), taken_bytes)
+    def note_answer(self, jobs: Sequence[str]) -> None:
+        """Note that the data plane dealt with these jobs in one request: as many, and more, may travel together."""
+        self._taken_bytes *= 1 - _FORGOTTEN
         self._max_bytes = min(self._configured_bytes, int(self._max_bytes * (1 + _FORGOTTEN)) + 1)
         if len(jobs) >= self._most_jobs:
             self._most_jobs = min(2 * self._most_jobs, self._limit)
@@ -126,6 +120,10 @@ class Packer:
             self._companies.move_to_end(job_id)
         while len(self._companies) > _REMEMBERED:
             self._companies.popitem(last=False)
+
+    def note_taken(self, body_bytes: int) -> None:
+        """Note that the data plane took a shared body of *body_bytes*, whatever it said of single events."""
+        self._taken_bytes = max(self._taken_bytes, body_bytes)
 
     def note_too_large(self, body_bytes: int) -> None:
         """
