@@ -24,8 +24,8 @@ end
 -- where the job stood: some jobs may be listed twice, but none is left out.
 local function rank_behind(key)
   if after == '' then return 0 end
-  local there = call('ZSCORE', key, after)
-  if there and not (is_known and tonumber(there) > since) then return call('ZRANK', key, after) + 1 end
+  local rank, there = call('ZRANK', key, after), call('ZSCORE', key, after)
+  if rank and not (is_known and tonumber(there) > since) then return rank + 1 end
   return call('ZCOUNT', key, '-inf', '(' .. text(since))
 end
 
