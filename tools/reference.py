@@ -58,7 +58,8 @@ OUTCOMES = {
     " queue as `rejected`; all others are delivered.",
     Verdict.UNAUTHORIZED: "The write key is refused. Nothing is given up and no attempt is counted: the processor **pauses**,"
     " and sends one probe at a time until the key is taken.",
-    Verdict.REJECTED: "All events of the request go to the **failed queue** as `rejected`.",
+    Verdict.REJECTED: "All events of the batch go to the **failed queue** as `rejected`."
+    " Of several batches in one request, the others are delivered.",
 }
 """What becomes of the events of one request."""
 

@@ -88,6 +88,20 @@ def test_a_poison_event_is_found_by_bisection_and_costs_no_other_job_anything(ri
 
 
 @both
+@pytest.mark.parametrize("status", [404, 409, 451])
+def test_a_final_answer_to_one_job_takes_no_companion_to_the_failed_queue(rig, ordering, status):
+    """A request with one job goes there as a whole. A gateway that bars one event must not bar those of other callers."""
+    rig = rig(
+        lambda names: DeliveryResult(status) if "e05" in names else OK, ordering=ordering, most_jobs=64
+    ).share()
+    jobs = rig.commit(*make_jobs())
+    rig.start().empty()
+    assert [(job.id, job.reason) for job in rig.failed] == [(jobs[5].id, "rejected")]
+    assert flat(rig.plane.accepted) == [name for name in NAMES if name != "e05"]
+    assert len(rig.plane.sent) <= 2 * 4 + 1
+
+
+@both
 def test_an_answer_that_rejects_without_a_name_has_the_parcel_cut_between_jobs(rig, ordering):
     def answer(names):
         return DeliveryResult(200, body=b'{"ok":false}') if "b" in names else OK

@@ -1,9 +1,9 @@
 """
 The way of one parcel to the data plane: its jobs share requests, until it is clear what becomes of each.
 
-An answer that is about a part of a request (400, 413, rejections without names) has the parcel cut between jobs, and again,
-until a job stands alone; that one is then sent as any lone job is (``attempt``). An answer that names events is about their
-jobs.
+An answer that refuses a request (400, 413, other final 4xx, rejections without names) may be about a part of it. It has the
+parcel cut between jobs, and again, until a job stands alone; that one is then sent as any lone job is (``attempt``). An answer
+that names events is about their jobs.
 Where there is no such answer, the failure is one of all the jobs in the request, and what is left of the parcel is not sent.
 """
 
@@ -142,7 +142,7 @@ class _Shared:
         if verdict in (Verdict.RETRY, Verdict.UNAUTHORIZED):
             self.goes_on = False
             outcomes = [delivery.retry(result, companions=self._companions) for delivery in span]
-        elif rejections is None or verdict in (Verdict.SPLIT, Verdict.BISECT):
+        elif rejections is None or verdict is not Verdict.DELIVERED:
             middle = len(span) // 2
             self.halves = [span[:middle], span[middle:]]
         else:
