@@ -44,7 +44,8 @@ def run(story, args, *, measured=False, **told):
         )
     words = json.dumps({"name": story, **told})
     result = run_python(PROGRAM, words, *args, timeout=220.0, measured=measured)
-    assert unexpected_lines(result.stderr) == []
+    unexpected = unexpected_lines(result.stderr)
+    assert not unexpected, "\n".join(unexpected)  # pytest shows no values here
     lines = [line.split() for line in result.stdout.splitlines()]
     parents, children = ([i for who, i in lines if who == kind] for kind in "PC")
     assert len(set(parents + children)) == len(parents) + len(children), "two processes drew the same id"

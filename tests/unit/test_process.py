@@ -192,15 +192,12 @@ def test_message_ids_of_children_forked_past_python_differ():
 
 @pytest.fixture
 def be_patient(monkeypatch):
-    """Have forks and imports wait for each other for so many seconds."""
+    """Have forks and imports wait for each other for so many seconds, and for those that get on for so many in all."""
 
-    def be_patient(seconds):
-        for module, name in (
-            (_process, "FORK_PATIENCE"),
-            (_process, "_HOOKS_PATIENCE"),
-            (_importing, "FORK_PATIENCE"),
-        ):
-            monkeypatch.setattr(module, name, seconds)
+    def be_patient(seconds, in_all=None):
+        monkeypatch.setattr(_process, "FORK_PATIENCE", seconds)
+        monkeypatch.setattr(_importing, "FORK_PATIENCE", seconds)
+        monkeypatch.setattr(_process, "_HOOKS_PATIENCE", in_all or seconds)
 
     return be_patient
 
@@ -229,6 +226,31 @@ def test_a_fork_waits_for_who_imports_but_not_for_ever(be_patient, is_quick):
     finally:
         _process._before.pop()
     assert noted == (["imported", "forks"] if is_quick else ["forks", "imported"])
+
+
+def test_a_fork_waits_for_an_import_that_takes_long_and_gets_on(be_patient):
+    """As each does on a busy machine. A child that is forked amid it waits for ever for the lock of a module."""
+    entered, noted = threading.Event(), []
+
+    def get_on():
+        with importing:
+            entered.set()
+            over = time.monotonic() + 3.0
+            while time.monotonic() < over:
+                pass
+            noted.append("imported")
+
+    be_patient(1.0, PATIENCE)
+    before_fork(lambda _deadline: noted.append("forks"))
+    try:
+        thread = threading.Thread(target=get_on)
+        thread.start()
+        assert entered.wait(PATIENCE)
+        run_in_child(lambda: None)
+        thread.join()
+    finally:
+        _process._before.pop()
+    assert noted == ["imported", "forks"]
 
 
 @pytest.mark.parametrize("is_quick", [True, False], ids=["it is over", "for ever"])

@@ -10,6 +10,7 @@ holds the lock of ``logging`` while it makes a handler, which may make a client;
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 
@@ -45,10 +46,23 @@ class _Importing:
             self._threads.remove(threading.get_ident())
 
     def _await_imports(self, deadline: float) -> None:
-        me = threading.get_ident()
-        deadline = min(deadline, time.monotonic() + FORK_PATIENCE)
-        while any(thread != me for thread in list(self._threads)) and time.monotonic() < deadline:
+        """Wait for as long as an import gets on, which on a busy machine takes many seconds; not for one that stands still."""
+        seen: list[tuple[int, int]] = []
+        given_up_at = 0.0
+        while (places := self._places()) and (now := time.monotonic()) < deadline:
+            if places != seen:
+                seen, given_up_at = places, now + FORK_PATIENCE
+            elif now >= given_up_at:
+                return
             time.sleep(_POLL)
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Return where each other thread that imports is just now."""
+        me = threading.get_ident()
+        others = [thread for thread in list(self._threads) if thread != me]
+        frames = sys._current_frames() if others else {}  # noqa: SLF001 - documented, in spite of its name
+        found = [frames.get(thread) for thread in others]
+        return [(0, 0) if frame is None else (id(frame), frame.f_lasti) for frame in found]
 
 
 importing = _Importing()

@@ -44,8 +44,8 @@ __all__ = [
 
 FORK_PATIENCE = 1.0
 """Seconds for which a fork is waited for. One that takes longer waits itself, perhaps for the thread that waits for it."""
-_HOOKS_PATIENCE = 5.0
-"""Seconds that all calls before a fork together may hold it up."""
+_HOOKS_PATIENCE = 30.0
+"""Seconds that all calls before a fork together may hold it up. Nothing takes as long but imports that get on slowly."""
 _WIPE_ON_FORK = 18
 _POLL = 0.001
 
