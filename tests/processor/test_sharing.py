@@ -163,6 +163,25 @@ def test_in_order_a_head_that_brings_the_data_plane_down_is_passed_and_nothing_e
 
 
 @both
+def test_a_data_plane_that_wants_fewer_requests_gets_no_more_of_them(rig, ordering):
+    rig = rig([DeliveryResult(429)] * 4 + [OK], ordering=ordering, most_jobs=64, backoff_max=0.004).share()
+    rig.commit(*make_jobs())
+    rig.start().empty()
+    assert rig.plane.sent == [NAMES] * 5
+    assert not rig.failed
+
+
+def test_a_job_that_has_the_data_plane_want_fewer_requests_takes_no_companion_to_the_failed_queue(rig):
+    rig = rig(
+        lambda names: DeliveryResult(429) if "e05" in names else OK, most_jobs=64, max_attempts=2
+    ).share()
+    rig.commit(*make_jobs())
+    rig.start().empty()
+    assert [job.id for job in rig.failed] == [rig.ids[5]]
+    assert set(flat(rig.plane.accepted)) == set(NAMES) - {"e05"}
+
+
+@both
 def test_jobs_whose_shared_request_failed_come_due_together(rig, ordering):
     rig = rig([DOWN, OK, OK], ordering=ordering, most_jobs=64, backoff_initial=0.05, backoff_max=0.1)
     rig.share()

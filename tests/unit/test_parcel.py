@@ -124,6 +124,21 @@ def test_jobs_whose_request_failed_travel_in_halves_and_at_last_alone():
     assert sizes == [[8], [4, 4], [2] * 4, [1] * 8]
 
 
+def test_jobs_of_which_there_were_too_many_requests_go_on_together_unless_they_hear_nothing_else():
+    packer = make_packer(8)
+    jobs = [make_job(f"{n}") for n in range(8)]
+    sizes = []
+    for _ in range(17):
+        parcels = packer.pack(jobs)
+        sizes.append([len(parcel.jobs) for parcel in parcels])
+        for parcel in parcels:
+            packer.note_throttled([job.id for job in parcel.jobs])
+    assert sizes == [[8]] * 8 + [[4, 4]] * 8 + [[2] * 4]
+    assert packer.jobs_for(1) == 8, "other jobs are not concerned"
+    packer.note_answer([job.id for job in jobs])
+    assert len(packer.pack(jobs)) == 1
+
+
 def test_others_are_not_packed_with_a_job_that_is_to_travel_alone():
     packer = make_packer(8)
     packer.note_failure(["a", "b"])
@@ -180,4 +195,5 @@ def test_what_is_remembered_of_jobs_is_bounded():
     packer = make_packer(4)
     for number in range(20_000):
         packer.note_failure([f"{number}a", f"{number}b"])
-    assert len(packer._companies) == 10_000
+        packer.note_throttled([f"{number}a", f"{number}b"])
+    assert len(packer._companies) == len(packer._throttled) == 10_000

@@ -111,7 +111,9 @@ class Assessor:
 
     def _note_company(self, outcomes: Sequence[Outcome]) -> None:
         """Let more jobs share a request after an answer, and fewer after a failure."""
-        if outcomes[0].companions:
+        if outcomes[0].throttled:
+            self._packer.note_throttled([outcome.job_id for outcome in outcomes])
+        elif outcomes[0].companions:
             self._packer.note_failure([outcome.job_id for outcome in outcomes])
         elif outcomes[0].answered:
             self._packer.note_answer([outcome.job_id for outcome in outcomes])

@@ -44,6 +44,7 @@ class Outcome:
         answered: The data plane works: it took or refused events for what they are.
         interrupted: Nothing was learnt of the data plane: we were asked to stop, for example.
         unauthorized: The write key was refused.
+        throttled: The data plane asked for fewer requests, which is about no event.
         retry_after: Seconds that the data plane asked for.
         reason: Why the job is given up, should this have been its last attempt.
         error: What went wrong, for people.
@@ -60,6 +61,7 @@ class Outcome:
     answered: bool = False
     interrupted: bool = False
     unauthorized: bool = False
+    throttled: bool = False
     retry_after: float | None = None
     reason: str = "max_attempts"
     error: str = ""
@@ -256,6 +258,7 @@ class Delivery:
             counts=not unauthorized,
             companions=companions,
             unauthorized=unauthorized,
+            throttled=result.status == 429,
             retry_after=result.retry_after,
             error=result.describe(),
             progress=self.plan.progress,

@@ -31,6 +31,8 @@ _FILLED = 0.95
 """How full parcels of jobs that come in their order are, about: of a claim for more, something would have to be given back."""
 _FORGOTTEN = 0.01
 """How much of what sizes the data plane took or refused is forgotten with each good answer: half of it after 70."""
+_OFTEN = 8
+"""Requests of a job in a row for which there were too many, after which it travels in a smaller company all the same."""
 _REMEMBERED = 10_000
 """Jobs of which it is remembered in how small a company they are to travel. The oldest are forgotten first."""
 
@@ -64,6 +66,7 @@ class Packer:
         self._limit = limit
         self._most_jobs = 1
         self._companies: OrderedDict[str, int] = OrderedDict()
+        self._throttled: OrderedDict[str, int] = OrderedDict()
         self._texts_per_byte = 1.0  # bytes of text to one that is stored, as far as was seen
 
     def jobs_for(self, requests: int) -> int:
@@ -111,15 +114,25 @@ class Packer:
             self._most_jobs = min(2 * self._most_jobs, self._limit)
         for job_id in jobs:
             self._companies.pop(job_id, None)
+            self._throttled.pop(job_id, None)
 
     def note_failure(self, jobs: Sequence[str]) -> None:
         """Note that the request that these jobs shared failed: they travel in halves."""
-        self._most_jobs = max(1, min(self._most_jobs, len(jobs) // 2))
-        for job_id in jobs:
-            self._companies[job_id] = max(1, len(jobs) // 2)
-            self._companies.move_to_end(job_id)
-        while len(self._companies) > _REMEMBERED:
-            self._companies.popitem(last=False)
+        half = max(1, len(jobs) // 2)
+        self._most_jobs = min(self._most_jobs, half)
+        _remember(self._companies, jobs, half)
+
+    def note_throttled(self, jobs: Sequence[str]) -> None:
+        """
+        Note that the data plane asked for fewer requests when it got the one that these jobs shared.
+
+        Smaller ones would be more. But where a job hears nothing else, again and again, it may be about what it holds.
+        """
+        times = 1 + max(self._throttled.pop(job_id, 0) for job_id in jobs)
+        if times < _OFTEN:
+            _remember(self._throttled, jobs, times)
+        else:
+            _remember(self._companies, jobs, max(1, len(jobs) // 2))
 
     def note_taken(self, body_bytes: int) -> None:
         """Note that the data plane took a shared body of *body_bytes*, whatever it said of single events."""
@@ -138,3 +151,12 @@ class Packer:
     def note_surplus(self) -> None:
         """Note that more was claimed than can be sent soon."""
         self._most_jobs = max(1, self._most_jobs // 2)
+
+
+def _remember(about: OrderedDict[str, int], jobs: Sequence[str], number: int) -> None:
+    """Note *number* of each of *jobs*, and forget the oldest ones."""
+    for job_id in jobs:
+        about[job_id] = number
+        about.move_to_end(job_id)
+    while len(about) > _REMEMBERED:
+        about.popitem(last=False)
