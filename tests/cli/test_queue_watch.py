@@ -151,8 +151,9 @@ class _Listed:
 
     def jobs(self, state, limit, after=None):
         self.asked += 1
+        last = after.id if isinstance(after, Job) else after
         ids = [job.id for job in self.failed]
-        return self.failed[ids.index(after) + 1 if after in ids else 0 :][:limit]
+        return self.failed[ids.index(last) + 1 if last in ids else 0 :][:limit]
 
 
 def job_that_failed(number, at=0.0):
