@@ -11,6 +11,7 @@ import pytest
 from e2e.harness import PATIENCE, SLACK, Calls, assert_balanced, assert_delivered, eventually
 from eventspool import ConfigError, DeliveryError, EventError, FlushResult, RefusedError
 from eventspool._guest.log import drain_log
+from lasting_threads import lasting_threads
 
 LONG = 3600.0
 BAD = {"reject": "events", "event": "Bad"}
@@ -264,22 +265,17 @@ def test_a_disabled_client_accepts_everything_and_sends_nothing(clients, plane, 
     assert store.stored_events() == 0
 
 
-def _threads_that_stay():
-    """Their names, without those that only do what a call waits for, and end by themselves."""
-    return sorted(thread.name for thread in threading.enumerate() if thread.name != "eventspool-executor")
-
-
 def test_a_disabled_client_leaves_alone_what_other_processes_stored(clients, plane, store):
     """Its write key may be a dummy: with it, their events would be refused, or go astray."""
     producer = clients(persistence=store.opts(), process=False)
     producer.track("u1", "E")
     producer.flush(until="persisted")
-    before = _threads_that_stay()
+    before = lasting_threads()
     client = clients(enable=False, persistence=store.opts())
     client.track("u1", "E")
     client.flush()
     client.flush(until="persisted")
-    assert _threads_that_stay() == before
+    assert lasting_threads() <= before
     assert client.queue.stats().waiting.events == 0
     client.close()
     assert store.stored_events() == 1
@@ -289,12 +285,12 @@ def test_a_disabled_client_leaves_alone_what_other_processes_stored(clients, pla
 def test_a_disabled_client_takes_a_queue_that_is_not_there(clients, tmp_path):
     """Without a word, as with one that is; but wrong options are wrong options."""
     client, callback = clients(enable=False), Calls()
-    before = _threads_that_stay()
+    before = lasting_threads()
     with pytest.raises(ConfigError):
         client.create_persistence_queue({"queueName": "q"})
     client.create_persistence_queue(f"unix://{tmp_path}/nobody")
     assert client.queue.stats().waiting.events == 0
-    assert _threads_that_stay() == before
+    assert lasting_threads() <= before
     client.create_persistence_queue(f"sqlite:///{tmp_path}/queue.db", callback)
     assert callback.await_calls(1) == [(None,)]
     assert list(tmp_path.iterdir()) == []

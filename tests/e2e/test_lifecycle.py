@@ -27,6 +27,7 @@ from e2e.harness import (
 )
 from eventspool import AsyncClient
 from eventspool._guest.log import drain_log
+from lasting_threads import lasting_threads
 
 BLACK_HOLE = {"hang": 60}
 PROGRAM = Path(__file__).parent / "programs/ending.py"
@@ -74,12 +75,11 @@ def test_close_of_an_unused_client_starts_nothing():
     """Constructed, never used, closed: no thread, no error."""
     from eventspool import Client
 
-    before = {thread.name for thread in threading.enumerate()}
+    before = lasting_threads()
     Client("key").close()
     with Client("key"):
         pass
-    # The executor's thread does what a call waits for, and ends by itself.
-    assert {thread.name for thread in threading.enumerate()} <= before | {"eventspool-executor"}
+    assert lasting_threads() <= before
 
 
 def test_close_from_two_threads_is_harmless(clients, plane):
@@ -207,15 +207,15 @@ def test_events_after_close_are_refused_not_raised(clients, plane):
 
 def test_a_closed_client_leaves_no_thread_behind(plane, clients, store):
     """Threads end with their client, but for the one that runs the host's callbacks, which sleeps."""
-    before = set(threading.enumerate())
+    before = lasting_threads()
     client = clients(persistence=store.opts())
     client.track("u1", "E")
     client.flush(timeout=PATIENCE)
-    assert {t.name.rsplit("-", 1)[0] for t in threading.enumerate() if t not in before} >= {"eventspool"}
+    assert {t.name.rsplit("-", 1)[0] for t in lasting_threads() - before} >= {"eventspool"}
     client.close()
 
     def left():
-        ours = [t for t in threading.enumerate() if t not in before]
+        ours = lasting_threads() - before
         return [t.name for t in ours if "dataplane" not in t.name and "callbacks" not in t.name]
 
     eventually(lambda: not left(), "the client's threads end")

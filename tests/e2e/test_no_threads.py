@@ -9,6 +9,7 @@ import pytest
 
 from e2e.harness import PATIENCE, Calls, assert_delivered, eventually
 from eventspool import QueueError
+from lasting_threads import lasting_threads
 
 THREADS = ["flusher", "sender-0", "processor"]
 
@@ -48,14 +49,14 @@ def test_an_event_is_refused_while_a_thread_is_missing_and_the_next_one_starts_i
 @pytest.mark.rotating
 @pytest.mark.parametrize("name", [*THREADS, "listener"])
 def test_a_client_that_could_not_start_closes_at_once_and_leaves_no_thread(clients, refused, store, name):
-    before = set(threading.enumerate())
+    before = lasting_threads()
     client = clients(persistence=store.opts())
     refused.add(name)
     assert client.track("u1", "E") is None
     began = time.monotonic()
     client.close(timeout=PATIENCE)
     assert time.monotonic() - began < PATIENCE / 2
-    eventually(lambda: set(threading.enumerate()) <= before, "its threads end")
+    eventually(lambda: lasting_threads() <= before, "its threads end")
 
 
 @pytest.mark.parametrize("name", ["sender-0", "processor"])
