@@ -4,15 +4,17 @@ Heavy tests rotate: each commit runs a share of them, and ten commits in a row r
 The parameters of a test with the marker ``rotating`` are dealt out over ten shares, so that each share runs at least one
 parameter: each of five parameters is run by two shares, and of a hundred parameters each share runs ten. Tests that name a
 group in common, ``rotating("whole demos")``, are dealt out together. Tests that name a unit besides the group, as those do
-that need one expensive fixture, are run by the same shares. The number of a commit in its history says which share it runs,
+that need one expensive fixture, are run by the same shares. Each unit of a group that is ``seldom=True`` is run by one share
+alone, so that some shares have none of the group. The number of a commit in its history says which share it runs,
 so a commit always runs the same tests. In a shallow clone, where git does not know that number, the hash of the commit says
 it, and where there is no git, share 0 is run.
 
 A test with the marker ``hunt`` looks at random for faults that no test describes: what it finds depends on the machine and on
 chance, and not on what a commit has changed. So no share has it, and only ``--whole`` runs it.
 
-``--whole`` runs all shares and all hunts, as does ``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test
-that is named by its node id (``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests it left out.
+``--whole`` runs all shares and all hunts, and tries four times as many examples of each property, as does
+``EVENTSPOOL_TEST_SHARE=all``; a number there asks for one share. A test that is named by its node id
+(``tests/FILE.py::TEST``) is never left out. The end of a run says how many tests it left out.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 from zlib import crc32
 
 import pytest
+from hypothesis import settings
 
 SHARES = 10
 _share = pytest.StashKey[int | None]()
@@ -32,9 +35,9 @@ _left = pytest.StashKey[tuple[int, int]]()
 """How many heavy tests, and how many hunts, a run has left out."""
 
 
-def is_dealt(share: int, group: str, position: int, count: int) -> bool:
-    """Return whether *share* runs what is at *position* of the *count* things in *group*."""
-    hands = min(SHARES, count)
+def is_dealt(share: int, group: str, position: int, count: int, *, seldom: bool = False) -> bool:
+    """Return whether *share* runs what is at *position* of the *count* things in *group*: one share alone if *seldom*."""
+    hands = SHARES if seldom else min(SHARES, count)
     return (share + crc32(group.encode())) % hands == position % hands
 
 
@@ -76,6 +79,9 @@ def pytest_configure(config: pytest.Config) -> None:
         share = int(wanted) % SHARES if wanted else share_of_commit()
     config.stash[_share] = share
     config.stash[_left] = 0, 0
+    if share is None:
+        settings.register_profile("whole", parent=settings.get_profile("ci"), max_examples=400)
+        settings.load_profile("whole")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -99,15 +105,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if share is None or any("::" in argument for argument in config.args):
         return
     groups: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
+    seldom: set[str] = set()
     for item in items:
         if (marker := item.get_closest_marker("rotating")) and not item.get_closest_marker("hunt"):
             group, unit, *_ = *marker.args, *(item.nodeid.partition("[")[0], item.nodeid)[len(marker.args) :]
             groups[group][unit].append(item)
+            if marker.kwargs.get("seldom"):
+                seldom.add(group)
     left = {
         item
         for group, units in groups.items()
         for position, dealt in enumerate(units.values())
-        if not is_dealt(share, group, position, len(units))
+        if not is_dealt(share, group, position, len(units), seldom=group in seldom)
         for item in dealt
     }
     hunts = {item for item in items if item.get_closest_marker("hunt")}

@@ -22,6 +22,17 @@ def test_ten_commits_in_a_row_run_every_test_and_each_commit_at_least_one(count)
     assert max(map(len, dealt)) <= max(1, -(-count // shares.SHARES))
 
 
+@pytest.mark.parametrize("count", [1, 2, 12])
+def test_what_is_seldom_is_run_by_one_commit_in_ten(count):
+    for position in range(count):
+        dealt = [
+            share
+            for share in range(shares.SHARES)
+            if shares.is_dealt(share, "a group", position, count, seldom=True)
+        ]
+        assert len(dealt) == 1
+
+
 def test_groups_do_not_turn_together():
     first = [
         [shares.is_dealt(0, f"group {n}", place, 10) for place in range(10)].index(True) for n in range(50)
@@ -64,6 +75,10 @@ def test_one():
 def test_another():
     pass
 
+@pytest.mark.rotating("seldom", seldom=True)
+def test_seldom():
+    pass
+
 @pytest.mark.hunt
 @pytest.mark.rotating
 @pytest.mark.parametrize("number", range(2))
@@ -77,7 +92,7 @@ def test_light():
 
 LEFT = [
     "heavy tests: share 4 of 0 to 9",
-    "10 heavy tests are left to the shares of other commits",
+    "11 heavy tests are left to the shares of other commits",
     "2 hunts for unknown faults are left out",
 ]
 
@@ -85,7 +100,7 @@ LEFT = [
 @pytest.mark.parametrize(
     ("workers", "arguments", "ran", "says"),
     [
-        ("0", ["--whole"], 15, ["heavy tests: all"]),
+        ("0", ["--whole"], 16, ["heavy tests: all"]),
         ("0", [], 3, LEFT),
         ("2", [], 3, LEFT),
         ("0", ["test_it.py::test_heavy"], 10, []),

@@ -26,7 +26,8 @@ NAME = "million"
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param(kind, marks=pytest.mark.rotating("a million jobs", kind)) for kind in ("sqlite", "redis")
+        pytest.param(kind, marks=pytest.mark.rotating("a million jobs", kind, seldom=True))
+        for kind in ("sqlite", "redis")
     ],
 )
 def million(request, tmp_path_factory):

@@ -21,7 +21,6 @@ from eventspool._exceptions import EventError
 
 FAST, EXACT = EventEncoder(), EventEncoder(_fast=False)
 SETTINGS = settings(
-    max_examples=400,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )

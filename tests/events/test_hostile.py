@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CANARY = "s3cr3t-canary"
-FUZZED_CALLS = int(os.environ.get("EVENTSPOOL_FUZZED_CALLS", "6000"))
+FUZZED_CALLS = int(os.environ.get("EVENTSPOOL_FUZZED_CALLS", "3000"))
 
 
 class TrapError(Exception):

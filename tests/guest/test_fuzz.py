@@ -1,7 +1,7 @@
 """
 Hostile values for the event methods: no call lets an exception out or hangs, and each is counted.
 
-Ten processes make 100,000 calls each, a million in all; three of them keep their events in SQLite. Other values than
+Twenty processes make 50,000 calls each, a million in all; six of them keep their events in SQLite. Other values than
 those of every run: ``EVENTSPOOL_FUZZ_SEED=7 pytest tests/guest/test_fuzz.py``, more of them: ``EVENTSPOOL_FUZZ_CALLS``. One
 batch once more, as the failure says: ``EVENTSPOOL_FUZZ_SEED=20261127 EVENTSPOOL_FUZZ_BATCH=12``, with ``--whole``.
 """
@@ -19,10 +19,10 @@ import pytest
 from e2e.harness import unmeasured_environment
 from eventspool.testing import DataPlane
 
-CALLS = int(os.environ.get("EVENTSPOOL_FUZZ_CALLS", "100000"))
+CALLS = int(os.environ.get("EVENTSPOOL_FUZZ_CALLS", "50000"))
 SEED = int(os.environ.get("EVENTSPOOL_FUZZ_SEED", "20261124"))
 BATCH = os.environ.get("EVENTSPOOL_FUZZ_BATCH", "")
-STORES = ["memory", "sqlite"] if BATCH else [*["memory", "memory", "sqlite"] * 3, "memory"]
+STORES = ["memory", "sqlite"] if BATCH else [*["memory", "memory", "sqlite"] * 6, "memory", "memory"]
 LONGEST = 3.0
 """Seconds of the calling thread's processor, which a busy machine does not stretch as it does the clock's."""
 _TESTS = Path(__file__).parent.parent

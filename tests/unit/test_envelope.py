@@ -23,14 +23,14 @@ ENCODED = json.dumps(EVENT, ensure_ascii=False, separators=(",", ":")).encode()
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=10,
+    max_leaves=5,
 )
 encoded_events = st.lists(
     st.dictionaries(st.text(), values, max_size=4).map(
         lambda event: json.dumps(event, separators=(",", ":")).encode()
     ),
     min_size=1,
-    max_size=20,
+    max_size=8,
 )
 
 
