@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from eventspool._aio import AsyncClient
 from eventspool._client import Client
+from eventspool._reception import Awaited
 from eventspool._settling.stats import Tally, find_imbalances
 
 if TYPE_CHECKING:
@@ -77,7 +79,20 @@ def _watch(begin: Any) -> None:
         @functools.wraps(method)
         def call(client: Client, *args: Any, **kwargs: Any) -> str | None:
             message_id = method(client, *args, **kwargs)
-            client._returned.add("nothing" if message_id is None else "id")
+            if not isinstance(kwargs.get("callback"), Awaited):
+                client._returned.add("nothing" if message_id is None else "id")
+            return message_id
+
+        return call
+
+    def counting_awaited(method: Any) -> Any:
+        @functools.wraps(method)
+        async def call(client: AsyncClient, *args: Any) -> str | None:
+            message_id: str | None = "cancelled, and accepted"
+            try:
+                message_id = await method(client, *args)
+            finally:
+                client._client._returned.add("nothing" if message_id is None else "id")
             return message_id
 
         return call
@@ -90,6 +105,7 @@ def _watch(begin: Any) -> None:
     Client._begin = begin_and_note
     for name in ("identify", "track", "page", "screen", "group", "alias"):
         setattr(Client, name, counting(getattr(Client, name)))
+    AsyncClient._await_stored = counting_awaited(AsyncClient._await_stored)
 
 
 _watch(Client._begin)

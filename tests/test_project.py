@@ -98,7 +98,7 @@ def test_the_exported_names_are_the_documented_ones():
         AsyncClient Client ClientStats FlushResult JobOpts QueueOpts RedisOpts SpillOpts
         Depth Erasure Job ProcessorInfo Queue QueueStats
         ConfigError DeliveryError EventError EventSpoolError QueueError QueueUnavailable RefusedError
-        alias close flush group identify init open_queue page screen stats track
+        alias bind close context current flush group identify init open_queue page screen stats track
         __version__
     """
 

@@ -42,6 +42,7 @@ ERRORS = [
     "QueueUnavailable",
 ]
 DEFAULT_CLIENT = [*KINDS, "flush", "stats", "close"]
+STORING = [f"{name}_persisted" for name in KINDS]
 WAITING = ["create_persistence_queue", "flush", "close", "stats", "queue"]
 
 OUTCOMES = {
@@ -108,10 +109,12 @@ def render() -> str:
     ):
         parts.append(f"## Why {title}\n\n{_reasons(reasons)}\n")
     parts.append("## The client\n")
-    parts += [_class("Client", [*KINDS, *WAITING]), _class("AsyncClient", WAITING)]
+    parts += [_class("Client", [*KINDS, *WAITING]), _class("AsyncClient", [*STORING, *WAITING])]
     parts.append(f"## The default client\n\n{_function('init')}")
     names = ", ".join(f"`{name}`" for name in DEFAULT_CLIENT)
     parts.append(f"{names}: the default client's methods, as functions of `eventspool`.\n")
+    parts.append("## What events take from their scope\n")
+    parts += [_function(name) for name in ("context", "bind", "current")]
     parts.append(f"## The queue\n\n{_function('open_queue')}")
     parts.append(_class("Queue", [name for name in vars(eventspool.Queue) if not name.startswith("_")]))
     parts.append("## Values\n")

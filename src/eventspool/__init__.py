@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from eventspool._client import Client
 from eventspool._config import JobOpts, QueueOpts, RedisOpts, SpillOpts
 from eventspool._default import alias, close, flush, group, identify, init, page, screen, stats, track
+from eventspool._events.scope import bind, context, current
 from eventspool._exceptions import (
     ConfigError,
     DeliveryError,
@@ -56,7 +57,10 @@ __all__ = [
     "SpillOpts",
     "__version__",
     "alias",
+    "bind",
     "close",
+    "context",
+    "current",
     "flush",
     "group",
     "identify",

@@ -3,24 +3,57 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+import time
+from functools import partial, wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Self, cast, overload
 
 from eventspool._client import Client
 from eventspool._config.signature import constructing
-from eventspool._guest.executor import start_apart
+from eventspool._guest.executor import carry_out, start_apart
 from eventspool._guest.thread import NoThread
+from eventspool._reception import ALARM_INTERVAL, Awaited
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
     from types import TracebackType
 
     from eventspool._config import QueueOpts, RedisOpts
+    from eventspool._events.methods import Callback
     from eventspool._operate.queue import Queue
     from eventspool._settling.stats import ClientStats
     from eventspool._settling.waiter import FlushResult
 
 __all__ = ["AsyncClient"]
+
+P = ParamSpec("P")
+_STORED = """``{}``, and wait until the event is stored in the queue, as with ``durability="persisted"``.
+
+        The event loop goes on meanwhile. Return the message id, or ``None`` when the event was refused, or was not stored
+        within the client's *timeout* and may still arrive. Cancelling the call leaves its event on the way.
+        """
+
+
+def _awaiting_storage(
+    method: Callable[Concatenate[Client, P], str | None],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, str | None]]:
+    """Return *method* as one to await: until the event is stored in the queue."""
+
+    place = list(signature(method).parameters).index("callback") - 1  # without self
+
+    @wraps(method)
+    async def call(self: AsyncClient, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        given: dict[str, Any] = {"callback": None, **kwargs}
+        callback: Any = args[place] if len(args) > place else given["callback"]
+        del given["callback"]
+        plain = getattr(self._client, method.__name__)
+        return await self._await_stored(partial(plain, *args[:place], **given), callback)
+
+    call.__name__ = f"{method.__name__}_persisted"
+    call.__qualname__ = f"AsyncClient.{call.__name__}"
+    call.__doc__ = _STORED.format(method.__name__)
+    return cast("Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, str | None]]", call)
 
 
 class AsyncClient:
@@ -31,9 +64,16 @@ class AsyncClient:
     It takes the same arguments. Callbacks and ``on_error`` may be ``async def``: they run on the event loop that last awaited
     one of these methods, or on which the client was made.
 
-    With ``durability="persisted"`` an event method blocks the event loop while the event is stored: use
-    ``await flush(until="persisted")`` instead.
+    With ``durability="persisted"`` an event method blocks the event loop while the event is stored. Await
+    ``track_persisted`` and the like instead, whatever the client's durability is.
     """
+
+    identify_persisted = _awaiting_storage(Client.identify)
+    track_persisted = _awaiting_storage(Client.track)
+    page_persisted = _awaiting_storage(Client.page)
+    screen_persisted = _awaiting_storage(Client.screen)
+    group_persisted = _awaiting_storage(Client.group)
+    alias_persisted = _awaiting_storage(Client.alias)
 
     @constructing(Client)
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -116,6 +156,30 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    async def _await_stored(self, call: Callable[..., str | None], callback: Callback | None) -> str | None:
+        import asyncio
+
+        outcome: asyncio.Future[bool] = self._running_loop().create_future()
+        settle = _settler(outcome)
+        awaited = Awaited(lambda stored: settle(stored, None), callback)
+        message_id = call(callback=awaited)
+        pipeline = awaited.pipeline
+        if message_id is None or pipeline is None:
+            return message_id
+        if self._client._opts.durability != "persisted":  # noqa: SLF001 - it is ours
+            # The flusher would wait for company. Its locks are for threads of ours: a signal handler may run amid this one.
+            carry_out(lambda: pipeline.flusher.hasten(pipeline.buffer.accepted))
+        deadline = time.monotonic() + self._client._opts.timeout  # noqa: SLF001 - it is ours
+        while (left := deadline - time.monotonic()) > 0:
+            done, _ = await asyncio.wait([outcome], timeout=min(left, ALARM_INTERVAL))
+            if done:
+                break
+            pipeline.buffer.alarm()
+        if outcome.done() and outcome.result():
+            return message_id
+        self._client.leave_unconfirmed()
+        return None
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         """Return the running event loop, on which callbacks may run from now on."""

@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping  # noqa: TC003 - tools look up the types of the options
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from eventspool._backends import import_driver
@@ -91,6 +92,8 @@ class Client(Reception):
             *timeout*. ``"buffered"``: it returns once the event is in memory.
         persistence: The queue: a URL, ``QueueOpts``, a mapping of its fields, or ``None`` for memory.
         on_error: Called as ``on_error(error, events)`` for every event that is given up or refused.
+        before_send: Called as ``before_send(event)`` for every event, on the caller's thread, with a copy of what would be
+            sent. It returns what is sent; ``None`` drops the event, and an exception or anything else refuses it.
         process: ``False``: this process only enqueues; a worker elsewhere delivers.
         handle_sigterm: On SIGTERM, close the client and then do what would have been done without it.
         spill: For a queue in Redis: ``sqlite:///path`` (or ``SpillOpts``, or a mapping of its fields), a local file that takes
@@ -124,6 +127,7 @@ class Client(Reception):
         durability: Literal["buffered", "persisted"] = "buffered",
         persistence: str | QueueOpts | Mapping[str, Any] | None = None,
         on_error: Callable[[Exception, list[dict[str, Any]]], object] | None = None,
+        before_send: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
         process: bool = True,
         handle_sigterm: bool = False,
         spill: str | SpillOpts | Mapping[str, Any] | None = None,
@@ -155,8 +159,9 @@ class Client(Reception):
         )
         if on_error is not None and not callable(on_error):
             raise ConfigError("on_error must be callable")
+        _check_before_send(before_send)
         _import_drivers(opts, queue_opts)
-        super().__init__(opts, Reporter(on_error, _log))
+        super().__init__(opts, Reporter(on_error, _log), before_send)
         self._is_made = False
         self._beginning = Beginning(self, opts, queue_opts, self._reporter, self._take_pipeline)
         register(self)
@@ -378,6 +383,7 @@ class Client(Reception):
         if pipeline is None:  # it has accepted nothing so far
             return ClientStats(
                 refused=self._refused.counts(),
+                dropped=self._dropped.counts().get("dropped", 0),
                 discarded=self._discarded.counts().get("discarded", 0),
                 unconfirmed=self._unconfirmed.counts().get("unconfirmed", 0),
             )
@@ -391,6 +397,7 @@ class Client(Reception):
         return ClientStats(
             accepted=taken,
             refused=self._refused.counts(),
+            dropped=self._dropped.counts().get("dropped", 0),
             buffered=taken - counts.delivered - counts.failed - counts.lost - persisted,
             persisted=persisted,
             spilled=counts.spilled,
@@ -442,6 +449,15 @@ class Client(Reception):
         if pipeline is not None:
             _inherited.append(pipeline)
             pipeline.abandon()
+
+
+def _check_before_send(before_send: object) -> None:
+    if before_send is not None and not callable(before_send):
+        raise ConfigError("before_send must be callable")
+    if iscoroutinefunction(before_send):
+        raise ConfigError(
+            "before_send must be a plain function: the caller's thread waits for what it returns"
+        )
 
 
 def _import_drivers(opts: ClientOpts, queue_opts: QueueOpts | None) -> None:

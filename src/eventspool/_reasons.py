@@ -80,6 +80,7 @@ REFUSED = {
     "buffer_full": Reason("Memory holds as many events as it may."),
     "closed": Reason("The client is closed, or the process is exiting."),
     "no_queue": Reason("There is no queue in which durability='persisted' could store the event."),
+    "before_send": Reason("The client's before_send raised, or returned what is no event."),
     "starting": Reason("No thread can be started now, or the call has interrupted the making of the client."),
 }
 """Why an event method returned ``None``."""

@@ -14,6 +14,7 @@ from eventspool._events.event import EventEncoder
 from eventspool._events.kinds import COMMON, KINDS
 from eventspool._events.methods import EventMethods
 from eventspool._exceptions import EventError, EventSpoolError, RefusedError
+from eventspool._guest.importing import importing
 from eventspool._guest.lifecycle import call_soon, is_exiting
 from eventspool._guest.log import Log
 from eventspool._guest.thread import NoThread, is_ours
@@ -28,13 +29,40 @@ if TYPE_CHECKING:
     from eventspool._pipeline import Pipeline
     from eventspool._settling.reporting import Reporter
 
-__all__ = ["Reception", "waits_in_vain"]
+    BeforeSend = Callable[[dict[str, Any]], dict[str, Any] | None]
+
+__all__ = ["ALARM_INTERVAL", "Awaited", "Reception", "waits_in_vain"]
 
 _log = Log("eventspool")
 
 _MAX_PENDING_REPORTS = 1000
-_ALARM_INTERVAL = 0.5
+ALARM_INTERVAL = 0.5
 """Seconds after which a durable call wakes the flusher once more: an exception may have cut another caller's wake-up off."""
+
+
+class Awaited:
+    """
+    Stands in the place of the callback of a call whose event is awaited, without a thread that waits, until it is stored.
+
+    Args:
+        tell: Called, on another thread, with whether the event was stored.
+        callback: The call's own callback, if it has one.
+    """
+
+    def __init__(self, tell: Callable[[bool], object], callback: Callback | None) -> None:
+        self._tell = tell
+        self.callback = callback
+        self.pipeline: Pipeline | None = None
+        """Where the event is on its way; ``None`` where it was refused or discarded."""
+
+    def __call__(self, error: Exception | None, message_id: str) -> object:
+        """Call the call's own callback: the event is discarded."""
+        return None if self.callback is None else self.callback(error, message_id)
+
+    def await_in(self, pipeline: Pipeline) -> Callable[[bool], object]:
+        """Note which *pipeline* stores the event. Return what to tell when it has."""
+        self.pipeline = pipeline
+        return self._tell
 
 
 class Reception(EventMethods):
@@ -44,14 +72,20 @@ class Reception(EventMethods):
     Args:
         opts: The client's options.
         reporter: Tells the host's ``on_error`` of refusals.
+        before_send: The host's last word on each event, or ``None``.
     """
 
     _beginning: Beginning
 
-    def __init__(self, opts: ClientOpts, reporter: Reporter) -> None:
+    def __init__(
+        self,
+        opts: ClientOpts,
+        reporter: Reporter,
+        before_send: BeforeSend | None = None,
+    ) -> None:
         self._opts = opts
         self._reporter = reporter
-        self._encoder = EventEncoder(max_event_bytes=opts.max_event_bytes)
+        self._encoder = _make_encoder(opts.max_event_bytes, before_send)
         self._put = None
         self._begin()
 
@@ -61,6 +95,7 @@ class Reception(EventMethods):
         self._refused = Tally()
         self._unconfirmed = Tally()
         self._discarded = Tally()
+        self._dropped = Tally()
 
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         if methods.capture is not None:
@@ -71,7 +106,7 @@ class Reception(EventMethods):
             return self._accept_slowly(encoded, message_id, callback)
         return message_id if put(encoded) else self._refuse_full(encoded)
 
-    def _discard(self, message_id: str, callback: Callback | None) -> str:
+    def _discard(self, message_id: str, callback: Callback | Awaited | None) -> str:
         self._discarded.add("discarded")
         if callback is not None:
             self._call_back(callback, None, message_id)
@@ -89,7 +124,9 @@ class Reception(EventMethods):
     def _run_callback(self, callback: Callable[..., object], *args: Any) -> None:
         self._reporter.finish(callback(*args))
 
-    def _accept_slowly(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
+    def _accept_slowly(
+        self, encoded: bytes, message_id: str, callback: Callback | Awaited | None
+    ) -> str | None:
         """Accept the first event of a process, one with a callback, or one that must be stored before we return."""
         if not self._opts.enable:
             return self._discard(message_id, callback)
@@ -99,24 +136,32 @@ class Reception(EventMethods):
             return self._refuse(RefusedError(str(error), "starting"), encoded)
         except NoThread as error:
             return self._refuse(RefusedError(str(error), "closed" if is_exiting() else "starting"), encoded)
-        is_durable = self._opts.durability == "persisted"
-        if is_durable and not pipeline.backend.durable:
+        reply: queue.SimpleQueue[bool] | None = None
+        tell: Callable[[bool], object] | None = None
+        awaited = callback if isinstance(callback, Awaited) else None
+        if awaited is not None:
+            callback, tell = awaited.callback, awaited.await_in(pipeline)
+        elif self._opts.durability == "persisted":
+            reply = queue.SimpleQueue()
+            tell = reply.put
+        if tell is not None and not pipeline.backend.durable:
             message = "durability='persisted' needs persistence=… or create_persistence_queue()"
             return self._refuse(RefusedError(message, "no_queue"), encoded)
-        reply: queue.SimpleQueue[bool] | None = queue.SimpleQueue() if is_durable else None
-        if callback is not None or reply is not None:
-            encoded = pipeline.ledger.watch(
-                encoded, callback, message_id, reply.put if reply is not None else None
-            )
+        if callback is not None or tell is not None:
+            encoded = pipeline.ledger.watch(encoded, callback, message_id, tell)
         if not self._choose_put(pipeline)(encoded):
             return self._refuse_full(encoded)
         if reply is None or self._await_stored(pipeline, reply):
             return message_id
+        self.leave_unconfirmed()
+        return None
+
+    def leave_unconfirmed(self) -> None:
+        """Count and tell a call that has waited as long as it may for its event to be stored."""
         self._unconfirmed.add("unconfirmed")
         self._throttle.warning(
             "storing events takes too long; calls return None, their events are kept in memory where they can be"
         )
-        return None
 
     def _await_stored(self, pipeline: Pipeline, reply: queue.SimpleQueue[bool]) -> bool:
         """Wait for the commit that stores one event. Return whether it came to that."""
@@ -125,7 +170,7 @@ class Reception(EventMethods):
         deadline = time.monotonic() + self._opts.timeout
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
-                return reply.get(timeout=min(left, _ALARM_INTERVAL))
+                return reply.get(timeout=min(left, ALARM_INTERVAL))
             pipeline.buffer.alarm()
         return False
 
@@ -135,6 +180,9 @@ class Reception(EventMethods):
         # Before Python 3.13 the caller's frame holds this dictionary. With the error in it, whose traceback holds the frame,
         # all of it, the client too, would wait for the garbage collector.
         arguments.pop("error", None)
+        if error.reason == "dropped":
+            self._dropped.add("dropped")
+            return None
         if self._opts.strict:
             raise error
         fields = {**KINDS[kind].fields, **COMMON}
@@ -173,6 +221,15 @@ class Reception(EventMethods):
         if observer is None:
             return put
         return lambda encoded: put(mark(encoded, observer.origin()))
+
+
+def _make_encoder(max_event_bytes: int, before_send: BeforeSend | None) -> EventEncoder:
+    if before_send is None:
+        return EventEncoder(max_event_bytes=max_event_bytes)
+    with importing:
+        from eventspool._events.last_word import LastWordEncoder
+
+    return LastWordEncoder(before_send, max_event_bytes=max_event_bytes)
 
 
 def waits_in_vain() -> bool:

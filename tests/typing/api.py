@@ -39,6 +39,11 @@ def the_client() -> None:
         assert_type(client.stats().accepted + client.stats().spilled, int)
         assert_type(client.queue, eventspool.Queue)
 
+    with eventspool.context(user_id="user", context={"ip": "203.0.113.7"}):
+        eventspool.bind(user_id=lambda: 7)
+        assert_type(eventspool.current(), dict[str, Any])
+    eventspool.Client("key", before_send=lambda event: event if event["type"] == "track" else None)
+
     client.flush(until="later")  # type: ignore[call-overload]
     client.track("user", "Order Completed", ["not", "a", "mapping"])  # type: ignore[arg-type]
     client.track("user", "Order Completed", callback=on_ready)  # type: ignore[arg-type]
@@ -79,10 +84,14 @@ def what_operators_use() -> None:
 async def the_same_for_asyncio() -> None:
     async with eventspool.AsyncClient("key", persistence="sqlite:///queue.db") as client:
         assert_type(client.track("user", "Order Completed"), str | None)
-        await client.flush(timeout=5)
+        assert_type(await client.track_persisted("user", "Order Completed", {"total": 9.99}), str | None)
+        assert_type(await client.identify_persisted("user", callback=on_settled), str | None)
+        assert_type(await client.flush(timeout=5), eventspool.FlushResult)
+        assert_type(await client.flush(on_flushed), None)
         await client.create_persistence_queue(callback=on_ready)
         assert_type(client.stats(), eventspool.ClientStats)
     await client.close(timeout=1.0)
+    await client.track_persisted("user", "Order Completed", ["no", "mapping"])  # type: ignore[arg-type]
 
 
 def the_default_client() -> None:

@@ -20,16 +20,23 @@ _quote = json.encoder.encode_basestring
 _quote_ascii = json.encoder.encode_basestring_ascii
 
 
-def decode_event(event: bytes | str) -> dict[str, Any]:
+def decode_event(event: bytes | str, *, is_exact: bool = False) -> dict[str, Any]:
     """
     Return what *event*, the JSON of one, says.
+
+    Args:
+        event: Of this or another process.
+        is_exact: A number that a float would write differently (0.10) is a ``Decimal``.
 
     Raises:
         ValueError: It is no JSON object, or nested too deeply for Python to read.
     """
     try:
         fields = json.loads(
-            event, parse_int=exact_int, parse_float=plain_float, parse_constant=lambda _: None
+            event,
+            parse_int=exact_int,
+            parse_float=_any_float if is_exact else plain_float,
+            parse_constant=lambda _: None,
         )
     except RecursionError:
         raise ValueError("the event is nested too deeply") from None
@@ -75,12 +82,14 @@ def exact_float(text: str) -> float | Decimal:
 def plain_float(text: str) -> float | Decimal:
     """Return the float that *text* is; one that is beyond a float's bounds exactly, if any number is."""
     number = float(text)
-    if number - number == 0:
-        return number
+    return number if number - number == 0 else _any_float(text)
+
+
+def _any_float(text: str) -> float | Decimal:
     try:
         return exact_float(text)
     except ValueError:
-        return number
+        return float(text)
 
 
 def json_text(value: object, *, indent: int | None = None, ascii_only: bool = False) -> str:

@@ -27,6 +27,7 @@ from eventspool._events.encoding import (
     with_leaves_encoded,
 )
 from eventspool._events.interruption import raise_interruption
+from eventspool._events.scope import entered
 from eventspool._exceptions import EventError
 from eventspool._version import __version__
 
@@ -92,6 +93,7 @@ class EventEncoder:
             and type(user_id) is str
             and event
             and user_id
+            and entered() is None
         ):
             identity = new_message_id()
             moment = now_text()
@@ -119,6 +121,8 @@ class EventEncoder:
                 raise_interruption(error)
         if type(event) is not str or not event:
             event = required_text("event", event)
+        if (scope := entered()) is not None:
+            properties = scope.properties_of(properties)
         if properties is None or type(properties) is not dict:
             properties = mapping_of("properties", properties)
         body: dict[str, Any] = {"type": "track", "event": event, "properties": properties}
@@ -201,6 +205,8 @@ class EventEncoder:
     ) -> Event:
         """Encode that two ids are one user: *previous_id* is now known as *user_id*."""
         body: dict[str, Any] = {"type": "alias", "previousId": required_id("previous_id", previous_id)}
+        if user_id is None and (scope := entered()) is not None:
+            user_id, _ = scope.ids_of(None, None)
         user = required_id("user_id", user_id)
         return self._event(body, user, context, timestamp, None, integrations, message_id)
 
@@ -215,6 +221,10 @@ class EventEncoder:
         message_id: object,
     ) -> Event:
         """Add what all calls have to *event*, and encode it."""
+        if (scope := entered()) is not None:
+            user_id, anonymous = scope.ids_of(user_id, anonymous_id)
+            anonymous_id = None if event["type"] == "alias" else anonymous  # an alias has none
+            context = scope.context_of(context)
         if user_id is not None and type(user_id) is not str:
             user_id = id_of("user_id", user_id)
         if anonymous_id is not None:
@@ -274,6 +284,8 @@ class EventEncoder:
 
 
 def _view(kind: str, category: object, name: object, properties: Mapping[str, Any] | None) -> dict[str, Any]:
+    if (scope := entered()) is not None:
+        properties = scope.properties_of(properties)
     body: dict[str, Any] = {"type": kind, "properties": mapping_of("properties", properties)}
     for field, value in (("category", category), ("name", name)):
         text = None if value is None else text_of(field, value)

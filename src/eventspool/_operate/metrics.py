@@ -117,6 +117,7 @@ METRICS: Mapping[str, Metric] = {
         _client("delivered.events", "{event}", "Accepted events that the data plane took."),
         _client("failed.events", "{event}", "Accepted events that were given up, by reason.", "reason"),
         _client("lost.events", "{event}", "Accepted events that are gone undelivered, by reason.", "reason"),
+        _client("dropped.events", "{event}", "Events that before_send has dropped."),
         _client("discarded.events", "{event}", "Events taken and forgotten: the client is not enabled."),
         _client("unconfirmed.events", "{event}", "Accepted events whose storing took too long to wait for."),
         _client(
@@ -173,6 +174,7 @@ def read_client(name: str, stats: ClientStats) -> Iterator[Reading]:
         for reason, events in {**dict.fromkeys(_REASONS[metric], 0), **reasons}.items():
             yield reading(f"{metric}.events", events, reason)
     yield reading("delivered.events", stats.delivered)
+    yield reading("dropped.events", stats.dropped)
     yield reading("discarded.events", stats.discarded)
     yield reading("unconfirmed.events", stats.unconfirmed)
     yield reading("pending.events", stats.buffered, "memory")

@@ -14,12 +14,14 @@ class ClientStats:
     What became of this client's events in this process.
 
     Every accepted event is in one place: ``accepted == buffered + persisted + delivered + failed + lost``. Every event call
-    is counted once: calls ``== accepted + sum(refused.values()) + discarded``, but for those that raise (``strict=True``).
+    is counted once: calls ``== accepted + sum(refused.values()) + discarded + dropped``, but for those that raise
+    (``strict=True``).
 
     Args:
         accepted: Events taken to be delivered. Their calls returned a message id, but for the *unconfirmed* ones.
         refused: Refused ones, by reason: ``invalid``, ``unencodable``, ``too_large``, ``buffer_full``, ``closed``,
-            ``no_queue``, ``starting``.
+            ``no_queue``, ``starting``, ``before_send``.
+        dropped: Left out by ``before_send``, which returned ``None``.
         buffered: Held by this process's memory alone.
         persisted: In the queue or in the spill file, not settled yet.
         spilled: Those of *persisted* that are in the spill file and not yet in the queue.
@@ -43,6 +45,7 @@ class ClientStats:
 
     accepted: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
+    dropped: int = 0
     buffered: int = 0
     persisted: int = 0
     spilled: int = 0
@@ -84,7 +87,12 @@ def find_imbalances(stats: ClientStats, *, calls: int | None = None) -> list[str
         wrong.append(f"{stats.spilled} are in the spill file, but {stats.persisted} are stored")
     if stats.unconfirmed > stats.accepted:
         wrong.append(f"{stats.unconfirmed} are unconfirmed, but {stats.accepted} were accepted")
-    counted = {"accepted": stats.accepted, "discarded": stats.discarded, **stats.refused}
+    counted = {
+        "accepted": stats.accepted,
+        "discarded": stats.discarded,
+        "dropped": stats.dropped,
+        **stats.refused,
+    }
     if calls is not None and calls != sum(counted.values()):
         wrong.append(f"there were {calls} calls, but counted are {counted}")
     return wrong

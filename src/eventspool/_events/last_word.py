@@ -1,0 +1,105 @@
+"""The host's last word on each event, on the caller's thread: it may change the event, leave things out of it, or drop it."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from eventspool._events.arguments import message_id_of, moment_text, required_id
+from eventspool._events.decoding import decode_event
+from eventspool._events.encoding import encode_exactly, type_name
+from eventspool._events.event import Event, EventEncoder
+from eventspool._events.interruption import raise_interruption
+from eventspool._events.kinds import KINDS
+from eventspool._exceptions import EventError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LastWordEncoder"]
+
+_is_asking: ContextVar[bool] = ContextVar("eventspool_before_send", default=False)
+
+
+class LastWordEncoder(EventEncoder):
+    """
+    An encoder whose events the host's *before_send* sees last, each as a copy that it may change and return.
+
+    Args:
+        before_send: Takes the event as a dictionary, as it would be sent. Returns what is sent, ``None`` for nothing.
+        max_event_bytes: Most bytes that an encoded event may have, before and after.
+    """
+
+    __slots__ = ("_before_send",)
+
+    def __init__(
+        self, before_send: Callable[[dict[str, Any]], dict[str, Any] | None], *, max_event_bytes: int
+    ) -> None:
+        super().__init__(max_event_bytes=max_event_bytes)
+        self._before_send = before_send
+
+    def track(self, *args: Any, **kwargs: Any) -> Event:
+        return self._amend(super().track(*args, **kwargs))
+
+    def identify(self, *args: Any, **kwargs: Any) -> Event:
+        return self._amend(super().identify(*args, **kwargs))
+
+    def page(self, *args: Any, **kwargs: Any) -> Event:
+        return self._amend(super().page(*args, **kwargs))
+
+    def screen(self, *args: Any, **kwargs: Any) -> Event:
+        return self._amend(super().screen(*args, **kwargs))
+
+    def group(self, *args: Any, **kwargs: Any) -> Event:
+        return self._amend(super().group(*args, **kwargs))
+
+    def alias(self, *args: Any, **kwargs: Any) -> Event:
+        return self._amend(super().alias(*args, **kwargs))
+
+    def _amend(self, made: Event) -> Event:
+        """
+        Return the event that the host makes of *made*.
+
+        Raises:
+            EventError: Nothing is sent: the host's function returned ``None`` (``dropped``), or raised or returned what is
+                no event (``before_send``).
+        """
+        if _is_asking.get():
+            raise EventError(
+                "before_send tracks an event itself, which it would be asked about", "before_send"
+            )
+        token = _is_asking.set(True)
+        try:
+            returned = self._before_send(decode_event(made[0], is_exact=True))
+        except Exception as error:
+            raise_interruption(error)
+            raise EventError(f"before_send raised {type_name(error)}", "before_send") from error
+        finally:
+            _is_asking.reset(token)
+        if returned is None:
+            raise EventError("before_send dropped the event", "dropped")
+        if type(returned) is not dict:
+            raise EventError(f"before_send returned no event, but {type_name(returned)}", "before_send")
+        try:
+            identity = _check(returned)
+        except EventError as error:
+            raise EventError(f"before_send returned no event: {error}", "before_send") from None
+        return encode_exactly(returned, self._max_bytes), identity
+
+
+def _check(event: dict[str, Any]) -> str:
+    """Return the message id of *event*. Raises ``EventError`` where it is no event that a data plane takes."""
+    kind = KINDS.get(event["type"]) if isinstance(event.get("type"), str) else None
+    if kind is None:
+        raise EventError(f"type must be one of {', '.join(KINDS)}")
+    for name in kind.needed:
+        required_id(name, event.get(name))
+    if not event.get("userId") and not event.get("anonymousId"):
+        raise EventError("userId or anonymousId must be given")
+    for name in ("userId", "anonymousId"):
+        if name in event:
+            required_id(name, event[name])
+    for name in ("timestamp", "originalTimestamp"):
+        event[name] = moment_text(name, event.get(name))
+    identity = event["messageId"] = message_id_of("messageId", event.get("messageId"))
+    return identity

@@ -1,0 +1,190 @@
+"""
+What events take from where they are tracked: a user, context and properties that a request or a task has set once.
+
+A scope belongs to the code that is inside its ``with`` block, on this thread or in this asyncio task, and to what that code
+starts with a copy of its context, as ``asyncio.create_task`` does (``contextvars``, PEP 567). A scope never changes: ``bind``
+puts another one in its place, so a request does not see what another one binds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from contextvars import ContextVar, Token
+from functools import partial
+from types import BuiltinMethodType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eventspool._events.arguments import id_of, mapping_of
+from eventspool._events.encoding import encode_exactly, type_name
+from eventspool._events.interruption import raise_interruption
+from eventspool._exceptions import EventError
+from eventspool._guest.log import Log
+from eventspool._guest.throttle import Throttle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+__all__ = ["Scope", "bind", "context", "current", "entered"]
+
+_MOST_CARRIED_BYTES = 1 << 20
+_ASKED = (FunctionType, MethodType, BuiltinMethodType, partial)
+"""Types of a user that is asked for at each event. A proxy may be callable, and is an id."""
+
+
+class Scope(NamedTuple):
+    """What has been bound in a scope and in those around it."""
+
+    user_id: object = None
+    """An id, or a function that returns one or ``None``."""
+    anonymous_id: object = None
+    context: Mapping[str, Any] = {}
+    properties: Mapping[str, Any] = {}
+    error: EventError | None = None
+    """What is wrong with it."""
+
+    def add(
+        self,
+        user_id: object,
+        anonymous_id: object,
+        context: Mapping[str, Any] | None,
+        properties: Mapping[str, Any] | None,
+    ) -> Scope:
+        """Return a scope inside of this one. Ids win as a whole, context and properties key by key."""
+        added = self._replace(
+            user_id=self.user_id if user_id is None else user_id,
+            anonymous_id=self.anonymous_id if anonymous_id is None else anonymous_id,
+        )
+        try:
+            return added._replace(
+                context={**self.context, **mapping_of("context", context)},
+                properties={**self.properties, **mapping_of("properties", properties)},
+            )
+        except EventError as error:  # told by the events that take it: binding never raises into the host
+            return added._replace(error=error)
+
+    def ids_of(self, user_id: object, anonymous_id: object) -> tuple[object, object]:
+        """Return both ids of an event, taken from here where its call gave ``None``. Raises ``EventError``."""
+        if self.error is not None:
+            raise EventError(str(self.error), self.error.reason)  # anew: a raised one keeps its frames
+        if user_id is None:
+            user_id = self.ask_user()
+        return user_id, self.anonymous_id if anonymous_id is None else anonymous_id
+
+    def context_of(self, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return the context of an event whose call gave *given*, which wins. Raises ``EventError``."""
+        return _merged("context", self.context, given)
+
+    def properties_of(self, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Return the properties of an event whose call gave *given*, which win. Raises ``EventError``."""
+        return _merged("properties", self.properties, given)
+
+    def ask_user(self) -> object:
+        """Return the user's id, or whatever stands for it. Raises ``EventError`` where the function that knows it raises."""
+        user = self.user_id
+        if not isinstance(user, _ASKED):
+            return user
+        try:
+            return user()
+        except Exception as error:
+            raise_interruption(error)
+            raise EventError(f"user_id: asking for it raised {type_name(error)}") from error
+
+
+_scope: ContextVar[Scope | None] = ContextVar("eventspool_scope", default=None)
+entered = _scope.get
+"""Return the scope of the running code, ``None`` outside of all."""
+_throttle = Throttle(Log("eventspool"))
+
+
+class context:  # noqa: N801 - programs call it as they call ``contextlib.suppress``
+    """
+    Give events that are tracked inside the ``with`` block what no argument of theirs says.
+
+        with eventspool.context(user_id="user-1", context={"ip": "203.0.113.7"}, properties={"tenant": "acme"}):
+            eventspool.track(event="Order Completed")
+
+    Arguments of an event method win, and so does an inner scope: ids as a whole, context and properties key by key. Every
+    client takes them. A wrong value raises nothing here; the events that would take it are refused, and say why.
+
+    Args:
+        user_id: The user's id, or a function without arguments that is asked for it at each event, and may return ``None``.
+        anonymous_id: The id of somebody who has not logged in.
+        context: Added to the ``context`` of each event: ``ip``, ``userAgent``, ``page`` and the like.
+        properties: Added to the ``properties`` of track, page and screen events.
+    """
+
+    __slots__ = ("_given", "_tokens")
+
+    def __init__(
+        self,
+        *,
+        user_id: object = None,
+        anonymous_id: object = None,
+        context: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._given = (user_id, anonymous_id, context, properties)
+        self._tokens: list[Token[Scope | None]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_scope.set((entered() or Scope()).add(*self._given)))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A generator may have been left in another context than it was entered in: there is nothing to undo there.
+        with contextlib.suppress(ValueError):
+            _scope.reset(self._tokens.pop())
+
+
+def bind(
+    *,
+    user_id: object = None,
+    anonymous_id: object = None,
+    context: Mapping[str, Any] | None = None,
+    properties: Mapping[str, Any] | None = None,
+) -> None:
+    """
+    Add to the scope of the running code, until its ``with`` block ends: a user who has just logged in, for one.
+
+    Outside of every block it holds for the rest of this thread, or of this asyncio task. The arguments are those of
+    ``context``.
+    """
+    _scope.set((entered() or Scope()).add(user_id, anonymous_id, context, properties))
+
+
+def current() -> dict[str, Any]:
+    """
+    Return what the scope of the running code has bound, as JSON has it, to carry over to a thread, a task or a queue.
+
+    ``with eventspool.context(**carrier)`` enters it there. A user that is a function is asked for now. A value that JSON has
+    no form for is left out, and a warning in the log says so.
+    """
+    scope = entered() or Scope()
+    found: dict[str, Any] = {}
+    with _leaving_out("user_id"):
+        found["user_id"] = id_of("user_id", scope.ask_user())
+    with _leaving_out("anonymous_id"):
+        found["anonymous_id"] = id_of("anonymous_id", scope.anonymous_id)
+    for name, values in (("context", scope.context), ("properties", scope.properties)):
+        found[name] = {}
+        for key, value in values.items():
+            with _leaving_out(name):
+                found[name].update(json.loads(encode_exactly({key: value}, _MOST_CARRIED_BYTES)))
+    return {name: value for name, value in found.items() if value}
+
+
+def _merged(name: str, bound: Mapping[str, Any], given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    if given is None:
+        return bound or None
+    return {**bound, **mapping_of(name, given)} if bound else given
+
+
+@contextlib.contextmanager
+def _leaving_out(name: str) -> Iterator[None]:
+    try:
+        yield
+    except EventError as error:
+        _throttle.warning(f"left a value out of what eventspool.current() carries over ({name}): %s", error)

@@ -1,0 +1,267 @@
+"""What events take from the scope of the code that tracks them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+
+import eventspool
+from eventspool import Client
+from eventspool._events import scope
+from eventspool.testing import capture_events
+
+
+@pytest.fixture
+def client():
+    with Client("key") as made:
+        yield made
+
+
+@pytest.fixture
+def events():
+    with capture_events() as captured:
+        yield captured
+
+
+def fields(event):
+    return {
+        "user": event.get("userId"),
+        "anonymous": event.get("anonymousId"),
+        "context": {k: v for k, v in event["context"].items() if k != "library"},
+        "properties": event.get("properties"),
+    }
+
+
+def test_an_event_takes_what_no_argument_says(client, events):
+    with eventspool.context(
+        user_id="u1", anonymous_id="a1", context={"ip": "203.0.113.7"}, properties={"tenant": "acme"}
+    ):
+        assert client.track(event="Order Completed", properties={"total": 1})
+        assert client.page(name="Start")
+        assert client.screen(name="Home")
+
+    assert [fields(event) for event in events] == [
+        {
+            "user": "u1",
+            "anonymous": "a1",
+            "context": {"ip": "203.0.113.7"},
+            "properties": {"tenant": "acme", **own},
+        }
+        for own in ({"total": 1}, {}, {})
+    ]
+
+
+def test_arguments_win_ids_as_a_whole_mappings_key_by_key(client, events):
+    with eventspool.context(
+        user_id="u1", context={"ip": "1", "page": {"path": "/"}}, properties={"a": 1, "b": 1}
+    ):
+        client.track("u2", "e", {"b": 2}, {"ip": "2"})
+
+    assert fields(events[0]) == {
+        "user": "u2",
+        "anonymous": None,
+        "context": {"ip": "2", "page": {"path": "/"}},
+        "properties": {"a": 1, "b": 2},
+    }
+
+
+def test_every_kind_takes_ids_and_context_and_only_those_with_properties_take_these(client, events):
+    with eventspool.context(user_id="u", anonymous_id="a", context={"ip": "1"}, properties={"p": 1}):
+        client.identify(traits={"plan": "pro"})
+        client.group(group_id="g")
+        client.alias("old")
+
+    identify, group, alias = events
+    assert identify["context"]["traits"] == identify["traits"] == {"plan": "pro"}
+    assert group["traits"] == {}
+    assert (alias["userId"], alias["previousId"]) == ("u", "old")
+    assert "anonymousId" not in alias
+    for event in events:
+        assert (event["userId"], event["context"]["ip"]) == ("u", "1")
+        assert "properties" not in event
+
+
+def test_an_inner_scope_adds_and_ends(client, events):
+    with eventspool.context(user_id="u", properties={"a": 1}):
+        with eventspool.context(properties={"b": 2}):
+            eventspool.bind(user_id="v", properties={"c": 3})
+            client.track(event="inner")
+        client.track(event="outer")
+    assert client.track(event="outside") is None
+
+    assert [fields(event) for event in events] == [
+        {"user": "v", "anonymous": None, "context": {}, "properties": {"a": 1, "b": 2, "c": 3}},
+        {"user": "u", "anonymous": None, "context": {}, "properties": {"a": 1}},
+    ]
+
+
+def test_a_scope_ends_when_its_block_raises_and_one_object_may_be_entered_again(client, events):
+    entered = eventspool.context(user_id="u")
+    with contextlib.suppress(ZeroDivisionError), entered, entered:
+        raise ZeroDivisionError
+    assert eventspool.current() == {}
+    with entered:
+        client.track(event="e")
+    assert events[0]["userId"] == "u"
+
+
+def test_what_is_bound_is_a_snapshot(client, events):
+    properties = {"a": 1}
+    with eventspool.context(user_id="u", properties=properties):
+        properties["a"] = 2
+        client.track(event="e", properties=(own := {}))
+
+    assert events[0]["properties"] == {"a": 1}
+    assert own == {}
+
+
+def test_a_user_that_is_a_function_is_asked_at_each_event_and_only_where_it_is_needed(client, events):
+    users = iter(["u1", None, 3])
+    with eventspool.context(user_id=lambda: next(users), anonymous_id="a"):
+        client.track("given", "e")
+        for _ in range(3):
+            client.track(event="e")
+
+    assert [event.get("userId") for event in events] == ["given", "u1", None, "3"]
+
+
+class Session:
+    def user(self):
+        raise LookupError("no such session")
+
+
+@pytest.mark.parametrize("user", [Session().user, partial(Session.user, None)])
+def test_a_function_that_raises_refuses_the_event_and_raises_nothing(client, events, user):
+    with eventspool.context(user_id=user):
+        assert client.track(event="e") is None
+        assert eventspool.current() == {}
+
+    assert (client.stats().refused, events) == ({"invalid": 1}, [])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"context": 1}, {"properties": ["a"]}, {"context": {1, 2}}, {"user_id": object()}]
+)
+def test_binding_what_is_wrong_raises_nothing_and_refuses_the_events(client, events, wrong):
+    with eventspool.context(**{"user_id": "u", **wrong}):
+        assert client.track(event="e") is None
+    with eventspool.context(user_id="u"):
+        assert client.track(event="e")
+
+    assert client.stats().refused == {"invalid": 1}
+
+
+def test_what_is_carried_over_is_json_and_enters_the_same_scope(client, events):
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    with eventspool.context(
+        user_id=lambda: 7, anonymous_id="a", context={"at": at, "bad": object()}, properties={"n": 1}
+    ):
+        carrier = eventspool.current()
+        client.track(event="here", context={"bad": 0})
+    carrier = json.loads(json.dumps(carrier))
+    with eventspool.context(**carrier):
+        client.track(event="there", context={"bad": 0})
+
+    here, there = map(fields, events)
+    assert here == there
+    assert carrier == {
+        "user_id": "7",
+        "anonymous_id": "a",
+        "context": {"at": "2026-11-30T00:00:00.000Z"},
+        "properties": {"n": 1},
+    }
+
+
+def test_what_cannot_be_carried_over_is_told_without_its_value(caplog, monkeypatch):
+    monkeypatch.setattr(scope._throttle, "_seen", {})  # other tests have said the same a moment ago
+    with eventspool.context(context={"card": {"number": object(), "holder": "Ada Lovelace"}}):
+        assert eventspool.current() == {}
+
+    assert "context.card" in caplog.text or "card.number" in caplog.text
+    assert "Ada" not in caplog.text
+
+
+def test_a_thread_begins_without_and_a_copied_context_with_the_scope():
+    seen = []
+
+    def look():
+        seen.append(eventspool.current())
+
+    with eventspool.context(user_id="u"):
+        for target in (look, partial(copy_context().run, look)):
+            thread = threading.Thread(target=target)
+            thread.start()
+            thread.join()
+
+    assert seen == [{}, {"user_id": "u"}]
+
+
+def test_a_generator_that_is_left_elsewhere_harms_nothing(client, events):
+    def request():
+        with eventspool.context(user_id="u"):
+            yield
+
+    opened = request()
+    copy_context().run(next, opened)
+    with contextlib.suppress(StopIteration):
+        next(opened)
+
+    assert eventspool.current() == {}
+
+
+USERS = 200
+
+
+def test_no_task_s_event_carries_the_user_of_another_one(client, events):
+    """All of them inside one scope, bound in both ways, with waits in between."""
+
+    async def request(number):
+        await asyncio.sleep(0)
+        if number % 2:
+            eventspool.bind(user_id=f"user-{number}", context={"requestId": number})
+            await asyncio.sleep(0)
+            client.track(event="e", properties={"number": number})
+        else:
+            with eventspool.context(user_id=f"user-{number}", context={"requestId": number}):
+                await asyncio.sleep(0)
+                await asyncio.to_thread(client.track, event="e", properties={"number": number})
+
+    async def serve():
+        with eventspool.context(properties={"app": "shop"}):
+            await asyncio.gather(*map(request, range(USERS)))
+
+    asyncio.run(serve())
+    check(events)
+
+
+def test_no_thread_s_event_carries_the_user_of_another_one(client, events):
+    together = threading.Barrier(8)
+
+    def request(number):
+        if number < 8:
+            together.wait(30)
+        with eventspool.context(properties={"app": "shop"}):
+            eventspool.bind(user_id=f"user-{number}", context={"requestId": number})
+            client.track(event="e", properties={"number": number})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(request, range(USERS)))
+    check(events)
+
+
+def check(events):
+    assert len(events) == USERS
+    for event in events:
+        number = event["properties"]["number"]
+        assert event["userId"] == f"user-{number}"
+        assert event["context"]["requestId"] == number
+        assert event["properties"]["app"] == "shop"
+    assert {event["userId"] for event in events} == {f"user-{number}" for number in range(USERS)}
