@@ -58,6 +58,8 @@ class Account:
     kills: int = 0
     kills_amid_leases: int = 0
     outages: int = 0
+    durable: list[str] = field(default_factory=list)
+    """Seeds of the children whose calls were durable ones, one after another, so that each event was a job."""
 
     def hear(self, line: bytes) -> None:
         """Take one line of a child."""
@@ -156,6 +158,8 @@ def run_kills(
         plane.script(*FAULTS, seed=dice.randrange(1 << 30))
         mode = dice.choice(["persisted", "grouped"])
         child = Child(plane, store, account, mode, f"{seed}.{round_number}", **opts)
+        if mode == "persisted":
+            account.durable.append(f"{seed}.{round_number}-")
         child.listen(START_PATIENCE, until_line=True)
         if dice.random() < 0.25:
             plane.script({"outage": True, "from": 0.05, "to": 0.2}, *FAULTS, seed=dice.randrange(1 << 30))
@@ -168,11 +172,23 @@ def run_kills(
     return account
 
 
+def count_shared(account: Account, plane: DataPlane) -> int:
+    """Return how many requests carried several jobs, as far as the events' ids tell: those of durable calls, one in a job."""
+    jobs = (
+        sum(message_id.startswith(tuple(account.durable)) for message_id in request.message_ids)
+        for request in plane.requests
+    )
+    return sum(
+        durable > 3 for durable in jobs
+    )  # three threads call, whose events may share a commit, and so a job
+
+
 def could_fail(account: Account, plane: DataPlane, kills: int) -> bool:
     """Return whether enough was going on for *kills* kills to do harm."""
     stats = plane.stats()
     return (
-        len(account.acked) >= 20 * kills
+        count_shared(account, plane) >= kills
+        and len(account.acked) >= 20 * kills
         and account.kills_amid_leases + stats.duplicates >= kills // 5
         and stats.duplicates > 0
         and stats.statuses.get("503", 0) > 0
@@ -204,6 +220,7 @@ def check(
     figures = (
         f"{note}: {account.kills} kills ({account.kills_amid_leases} amid leases, {account.outages} "
         f"outages), {len(account.issued)} issued, {len(account.acked)} acknowledged, {len(received)} delivered, "
+        f"{count_shared(account, plane)} requests with several jobs, "
         f"{stats.duplicates} duplicates, {repeated} of {len(taken)} batches taken again for a kill, {len(lost)} lost, "
         f"statuses {dict(stats.statuses)}"
     )
