@@ -209,7 +209,7 @@ def test_the_defaults_are_those_of_the_contract():
 
 def test_the_client_shows_the_options_that_are_checked():
     """Its signature is written out, for editors and type checkers: by name, type and default it is that of ``ClientOpts``."""
-    ours = {"self", "persistence", "on_error"}
+    ours = {"self", "persistence", "on_error", "before_send"}
     shown = inspect.signature(eventspool.Client.__init__).parameters
     types = typing.get_type_hints(eventspool.Client.__init__)
     checked = inspect.signature(ClientOpts).parameters
