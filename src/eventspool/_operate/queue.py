@@ -328,7 +328,7 @@ def open_queue(
     """
     opts = QueueOpts(url=url, queue_name=queue_name, prefix=prefix, encryption_key=encryption_key)
     import_driver(opts)
-    backend = create_backend(opts, observe=True)
+    backend = set_apart(create_backend(opts, observe=True))
     backend.open()
     return Queue(backend)
 
