@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -50,6 +51,7 @@ return 1
 """
 
 
+@cache
 def available_servers() -> dict[str, Path]:
     """Return the servers by name, oldest first."""
     places = {

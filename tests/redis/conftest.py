@@ -14,14 +14,16 @@ from redis_servers import NEWEST, available_servers, make_backend, new_queue_nam
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """
-    Have the tests on older servers rotate by commit (see ``shares``).
+    Have the tests on other servers than the newest Redis rotate by commit (see ``shares``), and those of middle-aged drivers.
 
     With ``EVENTSPOOL_TEST_SERVERS=newest`` leave out all but the newest Redis: an older driver meets each command there.
     """
     servers = {item: _servers_of(item) for item in items}
     for item in items:
-        if servers[item] and not servers[item] & set(NEWEST):
-            item.add_marker(pytest.mark.rotating("older servers"))
+        if servers[item] and NEWEST[0] not in servers[item]:
+            item.add_marker(pytest.mark.rotating("other servers"))
+        elif os.environ.get("EVENTSPOOL_TEST_REDIS_PY"):
+            item.add_marker(pytest.mark.rotating("other drivers"))
     if os.environ.get("EVENTSPOOL_TEST_SERVERS") == "newest":
         left_out = [item for item in items if servers[item] and NEWEST[0] not in servers[item]]
         items[:] = [item for item in items if item not in set(left_out)]
