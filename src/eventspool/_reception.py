@@ -138,9 +138,9 @@ class Reception(EventMethods):
             return self._refuse(RefusedError(str(error), "closed" if is_exiting() else "starting"), encoded)
         reply: queue.SimpleQueue[bool] | None = None
         tell: Callable[[bool], object] | None = None
-        awaited = callback if isinstance(callback, Awaited) else None
-        if awaited is not None:
-            callback, tell = awaited.callback, awaited.await_in(pipeline)
+        if type(callback) is Awaited:  # and not isinstance, which asks the host's object for its class
+            tell = callback.await_in(pipeline)
+            callback = callback.callback
         elif self._opts.durability == "persisted":
             reply = queue.SimpleQueue()
             tell = reply.put

@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 import tracemalloc
+from collections import Counter
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import Enum
@@ -21,6 +22,8 @@ import pytest
 
 from e2e.harness import run_python
 from eventspool._events.event import Event, EventEncoder
+from eventspool._events.last_word import LastWordEncoder
+from eventspool._events.scope import context, current
 from eventspool._exceptions import EventError
 
 if TYPE_CHECKING:
@@ -223,9 +226,7 @@ def test_fuzzed_calls_raise_only_event_errors_without_the_payload(encoder):
         arguments += random_.choices([None, {}], k=random_.randint(0, 4))
         for _ in range(random_.choice([0, 1, 1, 2, 6])):
             position = random_.randrange(6)
-            bad = random_.choice(HOSTILE)()
-            while random_.random() < 0.5:
-                bad = random_.choice([lambda v: {"k": v}, lambda v: [1, v], lambda v: (v,)])(bad)
+            bad = wrapped(random_, random_.choice(HOSTILE)())
             while len(arguments) <= position:
                 arguments.append(None)
             arguments[position] = bad
@@ -240,6 +241,52 @@ def test_fuzzed_calls_raise_only_event_errors_without_the_payload(encoder):
         assert not before or unchanged(arguments) == before
     assert FUZZED_CALLS // 20 < accepted < FUZZED_CALLS
     assert slowest < 2
+
+
+def wrapped(random_, bad):
+    while random_.random() < 0.5:
+        bad = random_.choice([lambda v: {"k": v}, lambda v: [1, v], lambda v: (v,)])(bad)
+    return bad
+
+
+def test_a_hostile_scope_raises_nothing_and_costs_no_more_than_its_events(encoder):
+    """One hostile object in each of its fields, at random, and scopes within it."""
+    random_ = random.Random(20261130)
+    found = Counter()
+    for number in range(FUZZED_CALLS):
+        given = {
+            name: wrapped(random_, random_.choice(HOSTILE)())
+            for name in random_.sample(
+                ["user_id", "anonymous_id", "context", "properties"], random_.randint(1, 3)
+            )
+        }
+        call = random_.choice([encoder.track, encoder.identify, encoder.page, encoder.group, encoder.alias])
+        arguments = random_.choice([["u", "e"], [None, "e"], [None, "e", {"k": 1}, {"k": 2}]])
+        with context(user_id="outer", context={"k": 0}, properties={"k": 0}), context(**given):
+            outcome = outcome_of(call, arguments)
+            current()
+        found[outcome] += 1
+        assert outcome in ("accepted", "invalid", "unencodable", "too_large"), (
+            f"{call.__name__}, call {number}"
+        )
+    assert len(found) == 4
+
+
+def test_whatever_before_send_returns_only_event_errors_come_out():
+    random_ = random.Random(20261130)
+    found = Counter()
+
+    def replace(event):
+        where = random_.choice([event, event, event["properties"], event["context"]])
+        where[random_.choice([*where, "more"])] = wrapped(random_, random_.choice(HOSTILE)())
+        return random_.choice([event, event, event, random_.choice(HOSTILE)()])
+
+    encoder = LastWordEncoder(replace, max_event_bytes=32_768)
+    for number in range(FUZZED_CALLS):
+        outcome = outcome_of(encoder.track, ["u", "e", {"k": 1}])
+        found[outcome] += 1
+        assert outcome in ("accepted", "before_send", "unencodable", "too_large", "dropped"), f"call {number}"
+    assert len(found) >= 4
 
 
 def test_the_callers_objects_are_left_as_they_were(encoder):

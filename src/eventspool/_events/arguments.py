@@ -21,12 +21,13 @@ from eventspool._events.mappings import is_mapping, items_of
 from eventspool._exceptions import EventError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "MAX_MESSAGE_ID_CHARS",
     "id_of",
     "mapping_of",
+    "merged",
     "message_id_of",
     "moment_text",
     "required_id",
@@ -72,6 +73,12 @@ def _read_mapping(name: str, value: object) -> dict[str, Any]:
             raise EventError(f"{name}: has more than {_MOST_ITEMS:,} keys", "too_large")
         return dict(items)
     raise EventError(f"{name}: must be a mapping, not {type_name(value)}")
+
+
+@_no_other_error
+def merged(name: str, bound: Mapping[str, Any], given: object) -> dict[str, Any]:
+    """Return *given*, which wins key by key, on top of what is *bound*."""
+    return {**bound, **mapping_of(name, given)}
 
 
 def _stood_for(value: Any) -> Any:

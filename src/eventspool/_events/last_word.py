@@ -84,21 +84,24 @@ class LastWordEncoder(EventEncoder):
             identity = _check(returned)
         except EventError as error:
             raise EventError(f"before_send returned no event: {error}", "before_send") from None
+        except Exception as error:  # noqa: BLE001 - what the host's own values raise
+            raise_interruption(error)
+            raise EventError(
+                f"before_send returned no event: reading it raised {type_name(error)}", "before_send"
+            ) from None
         return encode_exactly(returned, self._max_bytes), identity
 
 
 def _check(event: dict[str, Any]) -> str:
     """Return the message id of *event*. Raises ``EventError`` where it is no event that a data plane takes."""
-    kind = KINDS.get(event["type"]) if isinstance(event.get("type"), str) else None
+    kind = KINDS.get(event["type"]) if type(event.get("type")) is str else None
     if kind is None:
         raise EventError(f"type must be one of {', '.join(KINDS)}")
     for name in kind.needed:
         required_id(name, event.get(name))
-    if not event.get("userId") and not event.get("anonymousId"):
+    given = [required_id(name, event[name]) for name in ("userId", "anonymousId") if name in event]
+    if not given:
         raise EventError("userId or anonymousId must be given")
-    for name in ("userId", "anonymousId"):
-        if name in event:
-            required_id(name, event[name])
     for name in ("timestamp", "originalTimestamp"):
         event[name] = moment_text(name, event.get(name))
     identity = event["messageId"] = message_id_of("messageId", event.get("messageId"))

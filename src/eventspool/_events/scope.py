@@ -15,7 +15,7 @@ from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eventspool._events.arguments import id_of, mapping_of
+from eventspool._events.arguments import id_of, merged
 from eventspool._events.encoding import encode_exactly, type_name
 from eventspool._events.interruption import raise_interruption
 from eventspool._exceptions import EventError
@@ -58,8 +58,8 @@ class Scope(NamedTuple):
         )
         try:
             return added._replace(
-                context={**self.context, **mapping_of("context", context)},
-                properties={**self.properties, **mapping_of("properties", properties)},
+                context=merged("context", self.context, context),
+                properties=merged("properties", self.properties, properties),
             )
         except EventError as error:  # told by the events that take it: binding never raises into the host
             return added._replace(error=error)
@@ -74,19 +74,19 @@ class Scope(NamedTuple):
 
     def context_of(self, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Return the context of an event whose call gave *given*, which wins. Raises ``EventError``."""
-        return _merged("context", self.context, given)
+        return merged("context", self.context, given) if self.context else given
 
     def properties_of(self, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
         """Return the properties of an event whose call gave *given*, which win. Raises ``EventError``."""
-        return _merged("properties", self.properties, given)
+        return merged("properties", self.properties, given) if self.properties else given
 
     def ask_user(self) -> object:
         """Return the user's id, or whatever stands for it. Raises ``EventError`` where the function that knows it raises."""
         user = self.user_id
-        if not isinstance(user, _ASKED):
+        if type(user) not in _ASKED:
             return user
         try:
-            return user()
+            return user()  # type: ignore[operator] # only the type of its type was looked at
         except Exception as error:
             raise_interruption(error)
             raise EventError(f"user_id: asking for it raised {type_name(error)}") from error
@@ -176,15 +176,12 @@ def current() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _merged(name: str, bound: Mapping[str, Any], given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    if given is None:
-        return bound or None
-    return {**bound, **mapping_of(name, given)} if bound else given
-
-
 @contextlib.contextmanager
 def _leaving_out(name: str) -> Iterator[None]:
     try:
         yield
-    except EventError as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # JSON of it may have numbers that Python does not read, or be too deep
         _throttle.warning(f"left a value out of what eventspool.current() carries over ({name}): %s", error)
