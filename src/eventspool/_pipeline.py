@@ -326,10 +326,10 @@ class Pipeline:
 
     # -- flow ------------------------------------------------------------------------------------------------------------
 
-    def _wake_processor(self) -> None:
+    def _wake_processor(self, *, at_once: bool = False) -> None:
         processor = self.engine.processor
         if processor is not None:
-            processor.wake()
+            processor.wake(at_once=at_once)
 
     def _count_outside(self) -> int:
         if self.engine.backend.durable and self.flusher.is_handed_over:
@@ -337,9 +337,9 @@ class Pipeline:
         return self.ledger.open_events
 
     def hasten(self, upto: int) -> None:
-        """Move every event numbered below *upto* into the queue now."""
+        """Move every event numbered below *upto* into the queue now, and have what is there delivered."""
         self.flusher.hasten(upto)
-        self._wake_processor()
+        self._wake_processor(at_once=True)
 
     def _explain_pending(self, cut: int) -> str:
         if self.ledger.stored < cut and self.flusher.trouble:

@@ -237,6 +237,16 @@ def test_no_durable_call_is_left_behind_in_the_pause_between_two_claims(clients,
         eventually(lambda most=accepted: client.stats().delivered == most, f"round {number}")
 
 
+def test_a_flush_waits_for_no_pause_between_two_claims(clients, store, monkeypatch):
+    monkeypatch.setattr(dispatcher, "_DURABLE_PACE", 10 * PATIENCE)
+    client = clients(persistence=store.opts(), durability="persisted", timeout=PATIENCE)
+    for number in range(1, 20):
+        assert client.track("u", "E")
+        assert client.track("u", "E")
+        assert client.flush(timeout=PATIENCE).pending == 0, f"round {number}"
+    assert_delivered(client, 38)
+
+
 def test_what_durable_calls_store_is_claimed_in_groups(clients, store):
     client = clients(persistence=store.opts(), durability="persisted", timeout=PATIENCE)
     assert client.track("u", "E")

@@ -58,10 +58,10 @@ _LISTEN_PAUSE = 0.02
 """Seconds without a job after which the listener is sent to wait for one: between two jobs it would only be in the way."""
 _OWN_PACE = 0.5
 """Seconds after a wake-up by its own process in which the listener is not sent: under load the next wake-up comes sooner."""
-_DURABLE_PACE = 0.005
+_DURABLE_PACE = 0.05
 """
 Seconds from a claim that has emptied the queue to the next one, while calls of this process wait for commits. Each round of
-claim, request and acknowledgement takes the interpreter from them several times, for one job as for many.
+claim, request and acknowledgement takes the interpreter from them several times, for one job as for many. A flush ends it.
 """
 
 
@@ -122,9 +122,10 @@ class Dispatcher:
 
     # -- for any thread ------------------------------------------------------------------------------------------------
 
-    def wake(self) -> None:
-        """Say that this process has stored a job."""
+    def wake(self, *, at_once: bool = False) -> None:
+        """Say that this process has stored a job; *at_once*: one whose delivery a call waits for."""
         self._woken_at = now = time.monotonic()
+        self._agenda.paced_until = -NEVER if at_once else self._agenda.paced_until
         if now >= self._agenda.paced_until:
             self.exchange.wake()
 
