@@ -172,7 +172,8 @@ class Failure:
 
     Args:
         reason: A short word to group by: ``rejected``, ``max_attempts``, ``stalled``, ``too_large``,
-            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``; from ``lookup`` also ``lost``, ``purged``, ``moved``.
+            ``corrupt``, ``unsupported``, ``encrypted``, ``missing``, ``imported``; from ``lookup`` also ``lost``, ``purged``,
+            ``moved``.
         error: One sentence for people, at most 500 characters. May quote up to 200 of what the data plane answered,
             so it is shown to operators and never logged.
         events: How many events the failed job holds. Counts only together with *payload*: otherwise it is what

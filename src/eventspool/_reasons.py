@@ -60,6 +60,10 @@ FAILED = {
         "find out what deletes keys or rows (an evicting Redis, a clean-up), then purge",
         is_unreadable=True,
     ),
+    "imported": Reason(
+        "A Node process had given the batch up before `eventspool queue import-bull` brought it here.",
+        "look at why, then `eventspool queue retry --reason imported`",
+    ),
     "unknown": Reason(
         "The record of why they failed is damaged.",
         "look at one, then retry",

@@ -60,6 +60,7 @@ LASTING = {
     ("dataplane",),
     ("dashboard",),
     ("queue", "tail"),
+    ("queue", "import-bull"),
     ("demo",),
     ("completion",),
 }

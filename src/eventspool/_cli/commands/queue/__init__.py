@@ -22,6 +22,7 @@ _HOMES = {
     "pause": "steer",
     "resume": "steer",
     "move": "move",
+    "import-bull": "import_bull",
 }
 """The module of each command, in the order in which `--help` lists them."""
 
@@ -36,7 +37,7 @@ class _Commands(Group):
         if cmd_name not in _HOMES:
             return None
         module = importlib.import_module(f"{__name__}.{_HOMES[cmd_name]}")
-        command = getattr(module, "list_jobs" if cmd_name == "list" else cmd_name)
+        command = getattr(module, "list_jobs" if cmd_name == "list" else cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)  # noqa: S101
         return command
 
