@@ -22,6 +22,7 @@ class Agenda:
         listen: Send the listener to wait for jobs of other processes.
         resume: Ask the queue for anything at all: it has just failed.
         paced_until: Until then no wake-up is needed, for a claim is due at that moment.
+        hastened_at: When a call has last begun to wait for the delivery of what is stored.
     """
 
     claim: float = 0.0
@@ -31,6 +32,13 @@ class Agenda:
     listen: float = NEVER
     resume: float = 0.0
     paced_until: float = -NEVER
+    hastened_at: float = -NEVER
+
+    def heeds(self, now: float, *, at_once: bool) -> bool:
+        """Return whether a wake-up says something new: a job is stored, *at_once* one whose delivery is waited for."""
+        if at_once:
+            self.hastened_at, self.paced_until = now, -NEVER
+        return now >= self.paced_until
 
     def wait_out(self, now: float, pause: float, *, has_news: bool) -> None:
         """Ask the queue for nothing for *pause* seconds; where it is to be told something, for half a second at most."""

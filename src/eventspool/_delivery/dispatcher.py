@@ -125,8 +125,7 @@ class Dispatcher:
     def wake(self, *, at_once: bool = False) -> None:
         """Say that this process has stored a job; *at_once*: one whose delivery a call waits for."""
         self._woken_at = now = time.monotonic()
-        self._agenda.paced_until = -NEVER if at_once else self._agenda.paced_until
-        if now >= self._agenda.paced_until:
+        if self._agenda.heeds(now, at_once=at_once):
             self.exchange.wake()
 
     def end(self, *, at_once: bool = False) -> None:
@@ -253,6 +252,9 @@ class Dispatcher:
             self._leases.are_unheard = False
             self._on_dispatched(self._in_flight.parcels)
             is_full = probe or len(claim.jobs) == limit or bool(self._endings.settlements)
+            is_full = (
+                is_full or agenda.hastened_at >= now
+            )  # the claim may have been too early for what is waited for
             if self._is_paced and not is_full and now - self._woken_at < _DURABLE_PACE:
                 agenda.paced_until = agenda.claim = now + _DURABLE_PACE
                 return
