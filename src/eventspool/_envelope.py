@@ -9,7 +9,7 @@ Compression keeps that property: the text is stored as a raw deflate stream that
 without its final block (a *sync flush*, RFC 1951 section 3.2.4), and other blocks may come before and behind it. So a batch
 is compressed once, several can share a request, and ``sentAt`` is still the moment of sending, days later.
 
-Layout: ``"ES"``, version, flags (1 = deflate, 4 = cut), then four little-endian u32: CRC-32 of all else, number of
+Layout: ``"ES"``, version, flags (1 = deflate, 4 = cut, 8 = traced), then four little-endian u32: CRC-32 of all else, number of
 events, CRC-32 of the text, length of the text; then the stream. In version 1, which is read and no longer written, the text
 begins with ``{"batch":[``, so such a batch is the first of its request. The CRC-32 of the text is in both versions that of a
 text that begins so: then a request with one batch has nothing to compute anew.
@@ -18,6 +18,9 @@ A batch of which events were taken out (delivered, or erased by user id) is *cut
 became of every event of the batch as it was first stored, as runs such as ``1p3h`` (see ``Cut``), behind their length as
 a u32. So every process that reads the batch, in whichever queue, knows which of the first events these are. A whole batch
 says nothing of it.
+
+A *traced* batch says, behind that, in which spans its events were tracked: the *trace*, behind its length as a u32
+(``_delivery.observation`` writes and reads it). No request holds it. A batch of a client that is not instrumented has none.
 
 An *encrypted* envelope (flags = 2) holds a whole one: ``"ES"``, version, flags, CRC-32, number of events, the key's
 id (8 bytes), the nonce (12 bytes), the encrypted envelope, the tag (16 bytes). The tag vouches for all before the nonce,
@@ -62,6 +65,7 @@ __all__ = [
     "measure_text",
     "open_envelope",
     "seal",
+    "trace_of",
 ]
 
 _MAGIC = b"ES"
@@ -71,7 +75,8 @@ _VERSIONS = (_HEADED_VERSION, _VERSION)
 _DEFLATE = 1
 _ENCRYPTED = 2
 _CUT = 4
-_READABLE = (0, _DEFLATE, _ENCRYPTED, _CUT, _CUT | _DEFLATE)
+_TRACED = 8
+_READABLE = (_ENCRYPTED, *(a | b | c for a in (0, _DEFLATE) for b in (0, _CUT) for c in (0, _TRACED)))
 _HEADER = struct.Struct("<2sBBIIII")
 _LENGTH = struct.Struct("<I")
 _ENCRYPTED_HEAD = struct.pack("<2sBB", _MAGIC, _HEADED_VERSION, _ENCRYPTED)
@@ -168,7 +173,9 @@ class Cut:
         return cls(b"".join(letter * number for number, letter in runs))
 
 
-def seal(events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = None) -> bytes:
+def seal(
+    events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = None, trace: bytes = b""
+) -> bytes:
     """
     Return the envelope of *events*, each the compact JSON of one event.
 
@@ -176,6 +183,7 @@ def seal(events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = No
         events: The events.
         compress: Deflate them.
         cut: Which events of which batch these are, where others were taken out of it.
+        trace: In which spans they were tracked.
     """
     text = SEPARATOR.join(events)
     if compress:
@@ -184,6 +192,9 @@ def seal(events: Sequence[bytes], *, compress: bool = True, cut: Cut | None = No
     else:
         stream = text
     flags = _DEFLATE if compress else 0
+    if trace:
+        flags |= _TRACED
+        stream = _LENGTH.pack(len(trace)) + trace + stream
     if cut is not None:
         flags |= _CUT
         fates = cut.to_bytes()
@@ -213,6 +224,16 @@ def cut_of(payload: bytes | None) -> Cut | None:
         return open_envelope(payload or b"").cut
     except EnvelopeError:
         return None
+
+
+def trace_of(payload: bytes | None) -> bytes:
+    """Return in which spans the events in *payload* were tracked; nothing where it does not say, or cannot be read."""
+    if not payload or len(payload) < _HEADER.size or not payload[3] & _TRACED:
+        return b""
+    try:
+        return open_envelope(payload).trace
+    except EnvelopeError:
+        return b""
 
 
 def encrypt(payload: bytes, cipher: Cipher) -> bytes:
@@ -248,6 +269,7 @@ class Envelope:
         text_bytes: Length of the text.
         stream: The text as it is stored.
         cut: Which events of which batch these are, where others were taken out of it.
+        trace: In which spans they were tracked, where the batch says so.
     """
 
     events: int
@@ -257,6 +279,7 @@ class Envelope:
     text_bytes: int
     stream: bytes = field(repr=False)
     cut: Cut | None = field(default=None, repr=False)
+    trace: bytes = field(default=b"", repr=False)
 
     def split(self) -> list[bytes]:
         """Return the events' bytes, as they were sealed. Raises ``EnvelopeError`` where the count is wrong."""
@@ -318,11 +341,23 @@ def open_envelope(payload: bytes) -> Envelope:
     if text_bytes > MAX_TEXT_BYTES:
         raise EnvelopeError("the payload says that it inflates beyond all bounds")
     about = (events, bool(flags & _DEFLATE), version == _HEADED_VERSION, text_crc, text_bytes)
-    if not flags & _CUT:
+    if not flags & (_CUT | _TRACED):
         return Envelope(*about, payload[_HEADER.size :])
-    at = _HEADER.size + _LENGTH.size
-    end = at + int.from_bytes(payload[_HEADER.size : at], "little")
-    cut = Cut.from_bytes(payload[at:end])
-    if len(cut.here) != events:
-        raise EnvelopeError("the batch holds another number of events than were left in it")
-    return Envelope(*about, payload[end:], cut)
+    cut, trace, at = None, b"", _HEADER.size
+    if flags & _CUT:
+        fates, at = _read_part(payload, at)
+        cut = Cut.from_bytes(fates)
+        if len(cut.here) != events:
+            raise EnvelopeError("the batch holds another number of events than were left in it")
+    if flags & _TRACED:
+        trace, at = _read_part(payload, at)
+    return Envelope(*about, payload[at:], cut, trace)
+
+
+def _read_part(payload: bytes, at: int) -> tuple[bytes, int]:
+    """Return the part whose length stands at *at*, and where it ends."""
+    start = at + _LENGTH.size
+    end = start + int.from_bytes(payload[at:start], "little")
+    if end > len(payload):
+        raise EnvelopeError("the payload is shorter than it says")
+    return payload[start:end], end

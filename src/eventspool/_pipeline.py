@@ -24,7 +24,7 @@ from eventspool._buffering.flusher import Flusher
 from eventspool._buffering.spill import Spill
 from eventspool._config import JobOpts, Ordering, SQLiteOpts
 from eventspool._delivery.attempt import fail_rest
-from eventspool._delivery.observation import describe_attempt
+from eventspool._delivery.observation import describe_attempt, write_trace
 from eventspool._delivery.parcel import Packer
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.transport import HTTPTransport
@@ -36,9 +36,10 @@ from eventspool._guest.throttle import Throttle
 from eventspool._settling.flushes import Flushes
 from eventspool._settling.ledger import Ledger
 from eventspool._settling.settler import MemorySettler, Settler
+from eventspool._settling.watched import origins_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from eventspool._backends import Backend
     from eventspool._config import ClientOpts, QueueOpts
@@ -133,6 +134,7 @@ class Pipeline:
             opts,
             spill=self.engine.spill,
             max_batch_bytes=self.engine.max_batch_bytes,
+            trace=self._trace,
             on_stored=self._wake_processor,
             on_lookup=self.settler.learn,
         )
@@ -320,9 +322,20 @@ class Pipeline:
 
     def _note_attempt(self, job: ClaimedJob, outcome: Outcome, began_at: float, ended_at: float) -> None:
         observer = self._observer
-        attempt = describe_attempt(job, outcome, began_at, ended_at, self.ledger.origins(job.id))
+        attempt = describe_attempt(job, outcome, began_at, ended_at)
         if observer is not None and attempt is not None:
             observer.attempted(attempt)
+
+    def _trace(self, events: Sequence[bytes]) -> bytes:
+        """Return what a batch of *events* says of the spans in which they were tracked. For the thread that makes batches."""
+        observer = self._observer
+        if observer is None:
+            return b""
+        try:
+            return write_trace(observer.describe(origins_of(events)))
+        except Exception as error:  # noqa: BLE001 - whatever an instrumentation raises: events go on without their trace
+            self._throttle.warning("the instrumentation raised %s", type(error).__name__)
+            return b""
 
     # -- flow ------------------------------------------------------------------------------------------------------------
 

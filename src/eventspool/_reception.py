@@ -20,6 +20,7 @@ from eventspool._guest.log import Log
 from eventspool._guest.thread import NoThread, is_ours
 from eventspool._guest.throttle import Throttle
 from eventspool._settling.stats import Tally
+from eventspool._settling.watched import mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +218,7 @@ class Reception(EventMethods):
 
     def _choose_put(self, pipeline: Pipeline) -> Callable[[bytes], bool]:
         """Return what puts an event into the buffer. Without an observer an event pays nothing for there being such."""
-        put, mark, observer = pipeline.buffer.put, pipeline.ledger.mark, self._beginning.observer
+        put, observer = pipeline.buffer.put, self._beginning.observer
         if observer is None:
             return put
         return lambda encoded: put(mark(encoded, observer.origin()))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from inspect import signature
+from pathlib import Path
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -13,9 +16,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from e2e.harness import eventually
+from e2e.harness import eventually, run_python
 from eventspool import AsyncClient, Client, ConfigError, Queue
+from eventspool._envelope import trace_of
 from eventspool.integrations.opentelemetry import instrument
+
+WORKER = Path(__file__).parent / "programs/traced_worker.py"
 
 
 class SDK:
@@ -173,28 +179,81 @@ def test_without_a_current_span_there_are_no_links_and_nothing_is_kept(sdk, clie
     assert links_of(sdk.deliveries()[0]) == []
 
 
-def test_links_are_forgotten_when_the_events_are_settled(sdk, clients):
-    client = clients()
-    sdk.instrument(client)
-    with sdk.request():
-        client.track("user", "event")
-    eventually(lambda: client.stats().delivered)
-
-    assert client._pipe().ledger._watchers._origins == {}
-
-
-def test_another_process_delivers_without_links(sdk, clients, tmp_path):
-    queue = f"sqlite:///{tmp_path}/queue.db"
+@pytest.mark.parametrize("more", [{}, {"encryption_key": "A" * 43 + "="}], ids=["plain", "encrypted"])
+def test_a_delivery_by_another_process_is_linked_to_the_request(sdk, clients, plane, tmp_path, more):
+    queue = {"url": f"sqlite:///{tmp_path}/queue.db", "is_multi_processor": True, **more}
     producer = clients(persistence=queue, process=False)
     sdk.instrument(producer)
-    with sdk.request():
+    with sdk.request() as request:
         producer.track("user", "event")
     assert producer.flush(until="persisted", timeout=60).pending == 0
-    worker = clients(persistence=queue)
-    sdk.instrument(worker)
-    worker.flush(timeout=0.1)
+    producer.close()
+    told = run_python(WORKER, plane.write_key, plane.url, json.dumps(queue)).stdout
 
-    assert links_of(sdk.deliveries()[0]) == []
+    context = request.get_span_context()
+    assert json.loads(told) == [[f"{context.trace_id:032x}", f"{context.span_id:016x}", True]]
+
+
+def test_a_batch_of_a_client_that_is_not_instrumented_says_nothing_of_spans(sdk, clients, tmp_path):
+    client = clients(persistence=f"sqlite:///{tmp_path}/queue.db", process=False)
+    with sdk.request():
+        client.track("user", "event")
+    client.flush(until="persisted", timeout=60)
+    [job] = client.queue.jobs(state="waiting")
+    [payload] = client._pipe().backend.payloads([job.id]).values()
+
+    assert payload
+    assert not trace_of(payload)
+
+
+def test_nothing_of_a_trace_is_sent(sdk, clients, plane):
+    client = clients(gzip=False)
+    sdk.instrument(client)
+    with sdk.request() as request:
+        client.track("user", "event")
+    sdk.deliveries()
+
+    assert plane.stats().unique == 1
+    context = request.get_span_context()
+    for sent in (repr(plane.requests), repr(plane.events)):
+        assert f"{context.trace_id:032x}" not in sent
+        assert f"{context.span_id:016x}" not in sent
+
+
+def test_links_lead_to_recorded_spans_first_and_there_is_an_end_to_them(sdk, clients):
+    client = clients(flush_interval=60.0)
+    sdk.instrument(client)
+    unrecorded = trace.NonRecordingSpan(trace.SpanContext(1, 2, False))
+    with trace.use_span(unrecorded):
+        client.track("user", "event")
+    recorded = []
+    for _ in range(40):
+        with sdk.request() as request:
+            client.track("user", "event")
+        recorded.append(request.get_span_context().span_id)
+    client.flush(timeout=60)
+
+    assert links_of(sdk.deliveries()[0]) == recorded[:32]
+
+
+def test_an_instrumentation_that_cannot_describe_its_spans_costs_no_event(clients, caplog):
+    class Broken:
+        def origin(self):
+            return object()
+
+        def describe(self, origins):
+            raise RuntimeError("secret")
+
+        def attempted(self, attempt):
+            assert attempt.spans == ()
+
+    client = clients()
+    client._observe(Broken())
+    client.track("user", "event")
+    eventually(lambda: client.stats().delivered)
+
+    assert "the instrumentation raised RuntimeError" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_a_queue_that_comes_later_is_observed_too(sdk, clients, tmp_path):

@@ -14,7 +14,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventspool._delivery.body import make_body
-from eventspool._envelope import MAX_TEXT_BYTES, Cut, EnvelopeError, count_events, cut_of, open_envelope, seal
+from eventspool._encryption import Keyring
+from eventspool._envelope import (
+    MAX_TEXT_BYTES,
+    Cut,
+    EnvelopeError,
+    count_events,
+    cut_of,
+    decrypt,
+    encrypt,
+    measure_text,
+    open_envelope,
+    seal,
+    trace_of,
+)
 
 SENT_AT = "2026-11-23T17:26:00.123Z"
 EVENT = {"type": "track", "event": "Käse 🧀", "messageId": "m1", "properties": {"text": ',\n],"sentAt":"x"}'}}
@@ -107,7 +120,7 @@ def test_foreign_bytes_are_no_batch(junk):
     assert count_events(junk) == 0
 
 
-@pytest.mark.parametrize(("position", "value"), [(2, 3), (2, 255), (3, 6), (3, 8), (3, 129)])
+@pytest.mark.parametrize(("position", "value"), [(2, 3), (2, 255), (3, 6), (3, 10), (3, 16), (3, 129)])
 def test_a_newer_format_is_told_from_a_corrupt_one(position, value):
     payload = bytearray(seal([ENCODED]))
     payload[position] = value
@@ -198,4 +211,40 @@ def test_a_cut_that_makes_no_sense_is_corrupt(junk):
 def test_a_cut_of_another_length_than_it_says_is_corrupt(length):
     payload = bytearray(seal([b"{}", b"[]"], compress=False, cut=Cut(b"hh")))
     payload[20:24] = length.to_bytes(4, "little")
+    assert _reason(_signed(bytes(payload))) == "corrupt"
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("cut", [None, Cut(b"dhh")])
+def test_a_batch_says_in_which_spans_it_began_and_no_request_holds_that(compress, cut):
+    payload = seal([b"{}", b"[]"], compress=compress, cut=cut, trace=b"in these spans")
+    envelope = open_envelope(payload)
+
+    assert (envelope.trace, trace_of(payload)) == (b"in these spans", b"in these spans")
+    assert (envelope.cut, envelope.split(), count_events(payload)) == (cut, [b"{}", b"[]"], 2)
+    assert measure_text(payload) == len(b"{},\n[]")
+    together = [envelope, open_envelope(seal([b"1"], compress=compress))]
+    for zipped in (False, True):
+        for envelopes, text in (([envelope], b"{},\n[]"), (together, b"{},\n[],\n1")):
+            body = make_body(envelopes, "now", gzip=zipped)
+            assert (gzip.decompress(body) if zipped else body) == b'{"batch":[%b],"sentAt":"now"}' % text
+
+
+def test_an_encrypted_batch_says_it_to_those_who_have_the_key():
+    keys = Keyring([b"\1" * 32])
+    stored = encrypt(seal([ENCODED], trace=b"in these spans"), keys)
+
+    assert b"in these" not in stored
+    assert trace_of(stored) == b""
+    assert trace_of(decrypt(stored, keys)) == b"in these spans"
+
+
+@pytest.mark.parametrize("payload", [None, b"", b"junk", b"ES\2\x08" + b"\0" * 30, seal([ENCODED])], ids=repr)
+def test_what_says_nothing_of_spans_or_cannot_be_read_has_none(payload):
+    assert trace_of(payload) == b""
+
+
+def test_a_trace_that_is_longer_than_the_payload_is_corrupt():
+    payload = bytearray(seal([b"{}"], compress=False, trace=b"in these spans"))
+    payload[20:24] = (100).to_bytes(4, "little")
     assert _reason(_signed(bytes(payload))) == "corrupt"

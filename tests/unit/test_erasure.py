@@ -119,3 +119,14 @@ def test_an_export_reads_in_bulk(queue, backend, steps, tmp_path):
     written = [json.loads(line)["userId"] for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     assert written == [user for n in range(MANY) for user in (f"user-{n}", "ann")]
     assert queue.export(tmp_path / "one.jsonl", "waiting", user_id="user-7") == 1
+
+
+def test_what_is_left_of_a_batch_no_longer_says_in_which_spans_its_events_were_tracked(queue, backend):
+    """One of them may lead to the user."""
+    events = [b'{"userId":"ann"}', b'{"userId":"bob"}']
+    job = NewJob(new_job_id(), seal(events, trace=b"a span"), 2)
+    backend.commit([job])
+    queue.erase("ann")
+
+    left = open_envelope(backend.payload(job.id))
+    assert (left.split(), left.trace) == ([b'{"userId":"bob"}'], b"")

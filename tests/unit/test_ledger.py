@@ -409,3 +409,17 @@ def test_a_callback_that_is_no_function_stops_nobody(book):
     assert ledger.counts()[:4] == (1, 0, 0, 0)
     with pytest.raises(TypeError):
         calls[0]()
+
+
+def test_why_events_failed_or_were_lost_is_counted():
+    ledger = Ledger(run_all)
+    for number, job_id in enumerate("abcd"):
+        ledger.open_job(job_id, 2 * number, [b"{}", b"{}"])
+    ledger.settle("a", DeliveryError("no", "rejected"), (1,))
+    ledger.settle("b", DeliveryError("no", "too_large"))
+    ledger.settle("c", DeliveryError("the queue was emptied", "lost"))
+    ledger.lose(stored_too=False, error=DeliveryError("closed", "lost"))
+
+    counts = ledger.counts()
+    assert (counts.failed, counts.failed_reasons) == (3, {"rejected": 1, "too_large": 2})
+    assert (counts.lost, counts.lost_reasons) == (4, {"emptied": 2, "unstored": 2})

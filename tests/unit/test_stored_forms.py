@@ -49,6 +49,10 @@ BARE_CUT = bytes.fromhex(
     "4553020498ee18b502000000d103da221c000000060000003170326831647b226576656e74223a2261227d2c0a7b22657665"
     "6e74223a2262227d"
 )
+TRACED = bytes.fromhex(
+    "4553020cbed8996102000000d103da221c00000006000000317032683164050000007370616e737b226576656e74223a2261"
+    "227d2c0a7b226576656e74223a2262227d"
+)
 KEYS = Keyring([b"\1" * 32])
 ENCRYPTED = bytes.fromhex(
     "45530102028c9f72020000001452357fd5a71298000102030405060708090a0bfef59426786d66e7fc6ae7c4f16a128188c66b0a8eb3276105"
@@ -96,7 +100,7 @@ def test_an_encrypted_batch_is_read_with_its_key():
     assert str(caught.value) == "the batch is encrypted, and no key given here opens it"
 
 
-@pytest.mark.parametrize("stored", [BARE, BARE_DEFLATED, BARE_CUT])
+@pytest.mark.parametrize("stored", [BARE, BARE_DEFLATED, BARE_CUT, TRACED])
 def test_a_batch_that_can_share_a_request_is_read(stored):
     assert count_events(stored) == 2
     assert open_envelope(stored).split() == EVENTS
@@ -112,6 +116,7 @@ def test_what_is_stored_now_has_the_same_form():
     """A process of an earlier version, still running beside this one, must read it as well."""
     assert seal(EVENTS, compress=False) == BARE
     assert seal(EVENTS, compress=False, cut=open_envelope(CUT).cut) == BARE_CUT
+    assert seal(EVENTS, compress=False, cut=open_envelope(CUT).cut, trace=b"spans") == TRACED
     now = encrypt(PLAIN, KEYS)
     assert (now[:4], now[8:20]) == (ENCRYPTED[:4], ENCRYPTED[8:20])
     assert len(now) == len(ENCRYPTED)

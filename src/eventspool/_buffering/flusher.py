@@ -27,7 +27,7 @@ from eventspool._retry import compute_backoff
 from eventspool._retry import system_random as random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends import Backend
     from eventspool._buffering.buffer import Buffer, Drawn
@@ -80,6 +80,7 @@ class Flusher:
         opts: The client's options.
         spill: Where batches go while *backend* is not available, or ``None``.
         max_batch_bytes: Largest request body that is made.
+        trace: Returns what a batch of these events is to say of the spans in which they were tracked. Must not raise.
         on_stored: Called after each commit.
         on_lookup: Called with what the queue says of jobs that are open for long, and of those that never fit into it.
     """
@@ -93,6 +94,7 @@ class Flusher:
         *,
         spill: Spill | None = None,
         max_batch_bytes: int | None = None,
+        trace: Callable[[Sequence[bytes]], bytes] = lambda _: b"",
         on_stored: Callable[[], object],
         on_lookup: Callable[[list[str], Mapping[str, Failure | None]], object],
     ) -> None:
@@ -102,6 +104,7 @@ class Flusher:
         self._place = Place(backend, spill, buffer, opts.max_internal_queue_size)
         self._look_up = LookUp(ledger, self._place, on_lookup)
         self._max_batch_bytes = max_batch_bytes or opts.max_batch_bytes
+        self._trace = trace
         self._on_stored = on_stored
         self._on_lookup = on_lookup
         self._staged: _Staged | None = None
@@ -264,7 +267,7 @@ class Flusher:
             if not drawn.events:
                 return False
             compress = self._opts.gzip or self._place.backend.durable
-            payload = seal(drawn.events, compress=compress)
+            payload = seal(drawn.events, compress=compress, trace=self._trace(drawn.events))
             self._staged = _Staged(NewJob(new_job_id(), payload, len(drawn.events)), drawn, goal)
             self._stage()
         return True

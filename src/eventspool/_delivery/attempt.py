@@ -96,7 +96,7 @@ def fail_rest(
             envelope = open_envelope(payload)
             plan = Plan.resume(envelope.events, progress)
             if left := sorted({*plan.unsent(), *plan.rejected}):
-                return _fail_part(reason, error, left, envelope.split(), envelope.cut, status)
+                return _fail_part(reason, error, left, envelope.split(), envelope, status)
     return _fail_all(reason, error, count_events(payload or b""), cut_of(payload), status)
 
 
@@ -307,7 +307,7 @@ class Delivery:
             failure = _fail_all(reason, error, plan.events, envelope.cut, status)
         else:
             events = self._events or envelope.split()
-            failure = _fail_part(reason, error, left, events, envelope.cut, status)
+            failure = _fail_part(reason, error, left, events, envelope, status)
         return Outcome(job.id, answered=True, failure=failure)
 
     def _refuse(self, result: DeliveryResult, said: bytes) -> None:
@@ -318,13 +318,13 @@ class Delivery:
 
 
 def _fail_part(
-    reason: str, error: str, left: list[int], events: list[bytes], cut: Cut | None, status: int | None
+    reason: str, error: str, left: list[int], events: list[bytes], envelope: Envelope, status: int | None
 ) -> Failure:
     """Return the failure of the *events* at the positions *left*. The others were delivered, and do not come back."""
     if len(left) == len(events):
-        return _fail_all(reason, error, len(events), cut, status)
-    rest = (cut or Cut(b"h" * len(events))).keep(left, Cut.DONE)
-    payload = seal([events[i] for i in left], cut=rest)
+        return _fail_all(reason, error, len(events), envelope.cut, status)
+    rest = (envelope.cut or Cut(b"h" * len(events))).keep(left, Cut.DONE)
+    payload = seal([events[i] for i in left], cut=rest, trace=envelope.trace)
     return Failure(reason, error[:500], len(left), payload, rest.here, status, rest.purged)
 
 

@@ -2,20 +2,32 @@
 What an instrumentation sees of delivery: one ``Attempt`` for each time that a job was sent. Pure.
 
 Nothing here holds an event's content or what the data plane said of it.
+
+The spans in which a batch's events were tracked travel with it in its stored form, as W3C ``traceparent`` values with commas
+between them. So whichever process sends the batch can link its own span to them. What a batch says is read with care: other
+processes write to the queue, too.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from eventspool._envelope import count_events
+from eventspool._envelope import count_events, trace_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from eventspool._delivery.attempt import Outcome
     from eventspool._job import ClaimedJob
 
-__all__ = ["Attempt", "Observer", "describe_attempt"]
+__all__ = ["MAX_SPANS", "Attempt", "Observer", "describe_attempt", "write_trace"]
+
+MAX_SPANS = 32
+"""Spans that a batch names at most: 1.8 kB, which is little beside a batch, and as many links as a person can follow."""
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,7 @@ class Attempt:
         requests: Requests that it took.
         began_at: Seconds since the epoch.
         ended_at: Seconds since the epoch.
-        origins: What ``Observer.origin`` returned for its events, where this process tracked them.
+        spans: In which its events were tracked, as ``traceparent`` values; empty where no instrumented client tracked them.
     """
 
     job_id: str
@@ -47,7 +59,7 @@ class Attempt:
     requests: int
     began_at: float
     ended_at: float
-    origins: tuple[object, ...] = ()
+    spans: tuple[str, ...] = ()
 
 
 class Observer(Protocol):
@@ -56,13 +68,29 @@ class Observer(Protocol):
     def origin(self) -> object | None:
         """Return what ties an event to where it is tracked. Called on the caller's thread, for every event."""
 
+    def describe(self, origins: list[object]) -> Iterable[str]:
+        """
+        Return the spans that are to be remembered of *origins*, the most useful first, as ``traceparent`` values.
+
+        Called on the thread that makes batches, with what ``origin`` returned for the events of one.
+        """
+
     def attempted(self, attempt: Attempt) -> object:
         """Be told of an attempt. Called on the thread that sent it."""
 
 
-def describe_attempt(
-    job: ClaimedJob, outcome: Outcome, began_at: float, ended_at: float, origins: tuple[object, ...]
-) -> Attempt | None:
+def write_trace(spans: Iterable[str]) -> bytes:
+    """Return what a batch says of the *spans* in which its events were tracked."""
+    return ",".join(islice(spans, MAX_SPANS)).encode("ascii")
+
+
+def _read_trace(trace: bytes) -> tuple[str, ...]:
+    """Return the spans that *trace* names. What is no ``traceparent`` is left out."""
+    named = trace.decode("ascii", "replace").split(",", MAX_SPANS)[:MAX_SPANS]
+    return tuple(span for span in named if _TRACEPARENT.fullmatch(span))
+
+
+def describe_attempt(job: ClaimedJob, outcome: Outcome, began_at: float, ended_at: float) -> Attempt | None:
     """Return what *outcome* says of *job*; ``None`` where nothing was sent and nothing decided."""
     failure, requests = outcome.failure, outcome.requests
     if not requests and failure is None:
@@ -86,5 +114,5 @@ def describe_attempt(
         requests=len(requests),
         began_at=began_at,
         ended_at=ended_at,
-        origins=origins,
+        spans=_read_trace(trace_of(job.payload)),
     )

@@ -187,7 +187,11 @@ def _leased_among(backend: Backend, ids: Sequence[str]) -> set[str]:
 
 
 def _rewrite(found: _Found) -> Rewrite:
-    """Return the batch anew with only the events that are kept, and with a record that the others were purged."""
+    """
+    Return the batch anew with only the events that are kept, and with a record that the others were purged.
+
+    It has no trace any more: a span in which the user's events were tracked may name the user.
+    """
     envelope = open_envelope(found.payload)
     cut = (envelope.cut or Cut(b"h" * len(found.events))).keep(found.kept, Cut.PURGED)
     left = [found.events[place] for place in found.kept]

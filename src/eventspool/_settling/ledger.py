@@ -90,8 +90,7 @@ class Ledger:
         self._lock = threading.RLock()  # of our threads only; a destructor may interrupt its holder
         self._open: dict[str, _OpenJob] = {}
         self._watchers = Watchers()
-        self.watch, self.mark = self._watchers.watch, self._watchers.mark  # for the callers' threads
-        self.origins = self._watchers.origins
+        self.watch = self._watchers.watch  # for the callers' threads
         self._waiters: weakref.WeakSet[Waiter] = weakref.WeakSet()  # a call that was interrupted leaves none
         self._batched = 0  # events with a lower number are, or were, in a job
         # Open jobs that are not in the queue, in order.
@@ -215,7 +214,7 @@ class Ledger:
         self._unstored.pop(end.job_id, None)
         self._spilled.discard(end.job_id)
         self._watchers.say_stored(end.job_id, end.is_stored)
-        self._watchers.forget(end.job_id, end.job.numbers if end.calls is not None else range(0))
+        self._watchers.forget(end.job.numbers if end.calls is not None else range(0))
         self._stored_changed.notify_all()
         for waiter, seen in end.seen:
             if self._end is not end:  # a destructor has interrupted us, and what it called has done it all

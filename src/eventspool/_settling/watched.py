@@ -12,14 +12,11 @@ from operator import call
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from eventspool._exceptions import DeliveryError
 
-__all__ = ["WatchedEvent", "Watchers"]
-
-MAX_ORIGINS = 10_000
-"""Origins kept for open jobs: in a long outage there would be one for every request."""
+__all__ = ["WatchedEvent", "Watchers", "mark", "origins_of"]
 
 
 class WatchedEvent(bytes):
@@ -31,13 +28,27 @@ class WatchedEvent(bytes):
     stored: Callable[[bool], object] | None = None
 
 
+def mark(encoded: bytes, origin: object | None) -> bytes:
+    """Return *encoded* as an event that knows its *origin* until it is part of a batch."""
+    if origin is None:
+        return encoded
+    event = encoded if type(encoded) is WatchedEvent else WatchedEvent(encoded)
+    event.origin = origin
+    return event
+
+
+def origins_of(events: Iterable[bytes]) -> list[object]:
+    """Return what *events* were marked with, each origin once: a request's events share theirs."""
+    marked = (event.origin for event in events if type(event) is WatchedEvent and event.origin is not None)
+    return list({id(origin): origin for origin in marked}.values())
+
+
 class Watchers:
     """What hangs on the events of open jobs."""
 
     def __init__(self) -> None:
         self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}  # by event number
         self._stored_calls: dict[str, list[Callable[[bool], object]]] = {}  # by job: durable calls that wait
-        self._origins: dict[str, tuple[object, ...]] = {}  # by job
         self._is_used = False  # events that carry something are looked for only where there ever was one
 
     # -- on the caller's thread, without the lock ----------------------------------------------------------------------
@@ -59,15 +70,6 @@ class Watchers:
         event.callback, event.message_id, event.stored = callback, message_id, stored
         return event
 
-    def mark(self, encoded: bytes, origin: object | None) -> bytes:
-        """Return *encoded* as an event whose job remembers *origin*."""
-        if origin is None:
-            return encoded
-        self._is_used = True
-        event = encoded if type(encoded) is WatchedEvent else WatchedEvent(encoded)
-        event.origin = origin
-        return event
-
     # -- under the ledger's lock ---------------------------------------------------------------------------------------
 
     @property
@@ -79,24 +81,15 @@ class Watchers:
         """Keep what hangs on *events*, the first of which has the number *first*. May be repeated."""
         if not self._is_used:
             return
-        origins: dict[int, object] = {}  # by identity: a request's events share theirs
         waiting: list[Callable[[bool], object]] = []
         for number, event in enumerate(events, first):
             if type(event) is WatchedEvent:
                 if event.callback is not None:
                     self._callbacks[number] = (event.callback, event.message_id)
-                if event.origin is not None:
-                    origins[id(event.origin)] = event.origin
                 if event.stored is not None:
                     waiting.append(event.stored)
         if waiting:
             self._stored_calls[job_id] = waiting
-        if origins and sum(map(len, self._origins.values())) + len(origins) <= MAX_ORIGINS:
-            self._origins[job_id] = tuple(origins.values())
-
-    def origins(self, job_id: str) -> tuple[object, ...]:
-        """Return what the events of an open job were marked with, each origin once; nothing where there were too many."""
-        return self._origins.get(job_id, ())
 
     def find_calls(
         self, numbers: range, errors: Mapping[int, DeliveryError]
@@ -125,8 +118,7 @@ class Watchers:
         for job_id in list(self._stored_calls):
             self.say_stored(job_id, False)
 
-    def forget(self, job_id: str, numbers: range) -> None:
-        """Forget what hung on a job, and the callbacks of the events with these *numbers*. May be repeated."""
-        self._origins.pop(job_id, None)
+    def forget(self, numbers: range) -> None:
+        """Forget the callbacks of the events with these *numbers*. May be repeated."""
         for number in numbers:
             self._callbacks.pop(number, None)

@@ -6,8 +6,8 @@ up decides what becomes of them.
 
 Metrics: what ``Client.stats()`` and ``Queue.stats()`` count, read whenever the SDK collects, and what the semantic
 conventions for messaging ask of a producer. Traces: a span for each attempt to deliver a batch, linked to the spans in which
-its events were tracked, in the process that tracked them. Nothing of an event's content is in either. Names are listed in
-docs/observability.md.
+its events were tracked, whichever process tracked them (as far as its client is instrumented, too). Nothing of an event's
+content is in either. Names are listed in docs/observability.md.
 """
 
 # ruff: noqa: SLF001 - a client's users have no need to observe it, so the way to do so is private
@@ -172,6 +172,12 @@ class Instrumentation:
         context = trace.get_current_span().get_span_context()
         return context if context.is_valid else None
 
+    def describe(self, origins: Iterable[object]) -> Iterable[str]:
+        """Return these spans as ``traceparent`` values, those first that are recorded: a link to another one leads nowhere."""
+        contexts = {(c.trace_id, c.span_id): c for c in origins if isinstance(c, trace.SpanContext)}
+        for context in sorted(contexts.values(), key=lambda context: not context.trace_flags.sampled):
+            yield f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
     def attempted(self, attempt: Attempt) -> None:
         """Record an attempt: a span, its duration, its events."""
         known = {**self._fixed, "messaging.operation.name": "send", "messaging.operation.type": "send"}
@@ -199,7 +205,7 @@ class Instrumentation:
             context=Context(),  # a trace of its own: the events of a batch come from several
             kind=trace.SpanKind.CLIENT,
             attributes=attributes,
-            links=_link(attempt.origins),
+            links=[trace.Link(_parse(span)) for span in attempt.spans],
             start_time=int(attempt.began_at * 1e9),
         )
         if attempt.ended_as != "delivered":
@@ -207,10 +213,9 @@ class Instrumentation:
         span.end(int(max(attempt.ended_at, attempt.began_at) * 1e9))
 
 
-def _link(origins: Iterable[object]) -> list[trace.Link]:
-    """Return one link to each span."""
-    contexts = {(c.trace_id, c.span_id): c for c in origins if isinstance(c, trace.SpanContext)}
-    return [trace.Link(context) for context in contexts.values()]
+def _parse(traceparent: str) -> trace.SpanContext:
+    _, trace_id, span_id, flags = traceparent.split("-")
+    return trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, trace.TraceFlags(int(flags, 16)))
 
 
 def _describe_destination(data_plane: str) -> dict[str, Any]:
