@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -11,7 +12,7 @@ from eventspool._config.signature import show_unbound, taking
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 __all__ = ["alias", "close", "flush", "group", "identify", "init", "page", "screen", "stats", "track"]
 
@@ -20,6 +21,8 @@ R = TypeVar("R")
 
 _lock = threading.Lock()
 _client: Client | None = None
+_kept: tuple[Client, ...] = ()
+"""Default clients that ``init`` does not close, for they come back at the end of a test."""
 
 
 @taking(Client)
@@ -36,9 +39,25 @@ def init(*args: Any, **options: Any) -> Client:
     fresh = Client(*args, **options)
     with _lock:
         old, _client = _client, fresh
-    if old is not None:
+    if old is not None and old not in _kept:
         old.close()
     return fresh
+
+
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Have the present default client be so again at the end of the ``with`` block, and one that is made inside it closed."""
+    global _client, _kept  # noqa: PLW0603 - there is one default client
+    with _lock:
+        before, kept = _client, _kept
+        _kept = kept if before is None else (*kept, before)
+    try:
+        yield
+    finally:
+        with _lock:
+            made, _client, _kept = _client, before, kept
+        if made is not None and made is not before:
+            made.close()
 
 
 def _default() -> Client:

@@ -100,7 +100,7 @@ class Reception(EventMethods):
 
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
         if methods.capture is not None:
-            methods.capture(encoded)
+            methods.capture.take(self, encoded)
             return self._discard(message_id, callback)
         put = self._put
         if put is None or callback is not None:

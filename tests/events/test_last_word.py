@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,7 +43,8 @@ def test_it_sees_the_event_as_it_would_be_sent_and_what_it_returns_is_sent():
 
 def test_numbers_stay_exact(monkeypatch):
     taken = []
-    monkeypatch.setattr("eventspool._events.methods.capture", taken.append)
+    recorder = SimpleNamespace(take=lambda client, encoded: taken.append(encoded))
+    monkeypatch.setattr("eventspool._events.methods.capture", recorder)
     numbers = {"total": Decimal("0.10"), "much": 10**400, "float": 0.1}
     with Client("key", before_send=lambda event: event) as client:
         client.track("u", "e", numbers)

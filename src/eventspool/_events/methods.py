@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from eventspool._exceptions import EventError
 from eventspool._guest.process import begin_in_child, here
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["EventMethods"]
 
-capture: Callable[[bytes], object] | None = None
-"""Set by ``eventspool.testing``: takes every encoded event in place of the pipeline."""
+
+class Capturing(Protocol):
+    """What takes the events of all clients in place of their pipelines, for a test."""
+
+    def take(self, client: EventMethods, encoded: bytes) -> object:
+        """Take an encoded event of *client*."""
+
+    def flush(self, client: EventMethods) -> int:
+        """Return how many events of *client* were taken since this was last asked."""
+
+
+capture: Capturing | None = None
+"""Set by ``eventspool.testing``."""
 
 
 class EventMethods(ABC):

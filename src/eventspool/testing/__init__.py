@@ -1,0 +1,82 @@
+"""
+For the tests of code that tracks events: a pytest plugin, and the same things for any other test runner.
+
+Fixtures:
+
+* ``eventspool_capture``: what the test's code tracked, as a list of events; nothing is sent.
+* ``eventspool_dataplane``: a started ``DataPlane`` to send to, with scripted faults.
+
+``QueueContract`` is the behavioural suite that any queue backend must pass. Every pytest run of an environment
+that has eventspool installed imports this module, so it imports nothing that a test did not ask for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from eventspool._contract.suite import QueueContract
+    from eventspool._dataplane import DataPlane, Rule
+    from eventspool.testing._capture import Capture
+
+__all__ = ["Capture", "DataPlane", "QueueContract", "Rule", "capture_events"]
+
+_LAZY = {
+    "Capture": "eventspool.testing._capture",
+    "DataPlane": "eventspool._dataplane",
+    "Rule": "eventspool._dataplane",
+    "QueueContract": "eventspool._contract.suite",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+@contextlib.contextmanager
+def capture_events() -> Iterator[Capture]:
+    """
+    Collect what every client of this process accepts inside the ``with`` block, instead of sending it.
+
+    A client's ``flush()`` says of what was captured since its last one that it was delivered. A default client that is made
+    inside the block (``eventspool.init``) is closed at its end, and the one before it is the default client again.
+    """
+    from eventspool import _default
+    from eventspool._events import methods
+    from eventspool.testing._capture import Capture, Recorder
+
+    captured = Capture()
+    outer, methods.capture = methods.capture, Recorder(captured)
+    try:
+        with _default.restored():
+            yield captured
+    finally:
+        methods.capture = outer
+
+
+try:
+    import pytest
+except ImportError:  # everything but the fixtures works with any test runner
+    pass
+else:
+
+    @pytest.fixture
+    def eventspool_capture() -> Iterator[Capture]:
+        """Events that the test's code tracked, in order; nothing is sent."""
+        with capture_events() as captured:
+            yield captured
+
+    @pytest.fixture
+    def eventspool_dataplane() -> Iterator[DataPlane]:
+        """A local data plane: ``Client("any key", data_plane_url=plane.url)``."""
+        from eventspool import _default
+        from eventspool._dataplane import DataPlane
+
+        with DataPlane(None) as plane, _default.restored():
+            yield plane
