@@ -265,3 +265,34 @@ def check(events):
         assert event["context"]["requestId"] == number
         assert event["properties"]["app"] == "shop"
     assert {event["userId"] for event in events} == {f"user-{number}" for number in range(USERS)}
+
+
+# -- what identifies events ----------------------------------------------------------------------------------------------
+
+
+def test_a_scope_may_know_the_message_ids_of_its_events(client, events):
+    said = []
+
+    def identify(content):
+        said.append(json.loads(content))
+        return f"id-{len(said)}"
+
+    with scope.identifying(identify), eventspool.context(user_id="u1", context={"ip": "203.0.113.7"}):
+        client.track(event="E")
+        client.page(name="P", timestamp="2026-11-23T17:26:00Z", integrations={"all": False})
+        client.track(event="E", message_id="mine")
+    client.track("u1", "E")
+
+    assert [event["messageId"] for event in events[:3]] == ["id-1", "id-2", "mine"]
+    assert len(events[3]["messageId"]) == 36
+    plain = {"userId": "u1", "context": {"ip": "203.0.113.7"}, "properties": {}}
+    assert said == [
+        {"type": "track", "event": "E", **plain, "integrations": {}, "timestamp": None},
+        {
+            "type": "page",
+            "name": "P",
+            **plain,
+            "integrations": {"all": False},
+            "timestamp": "2026-11-23T17:26:00.000Z",
+        },
+    ]

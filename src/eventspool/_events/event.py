@@ -236,7 +236,13 @@ class EventEncoder:
         elif not anonymous_id:
             raise EventError("user_id or anonymous_id must be given")
         moment = now_text() if timestamp is None else moment_text("timestamp", timestamp)
-        identity = new_message_id() if message_id is None else message_id_of("message_id", message_id)
+        if message_id is not None:
+            identity = message_id_of("message_id", message_id)
+        elif scope is not None and scope.identify is not None:
+            given = None if timestamp is None else moment
+            identity = scope.identify(self._content(event, context, given, integrations))
+        else:
+            identity = new_message_id()
         event["messageId"] = identity
         event["timestamp"] = event["originalTimestamp"] = moment
         event["channel"] = "server"
@@ -246,20 +252,35 @@ class EventEncoder:
             event["context"] = {**mapping_of("context", context), "library": self._library}
         if integrations is not None:
             event["integrations"] = mapping_of("integrations", integrations)
-        encoded = None
-        if self._dumps is not None:
-            try:
-                encoded = self._dumps(event, None, FAST_OPTIONS)
-            except Exception as error:  # noqa: BLE001 - the exact encoder takes the value, or says what is wrong
-                raise_interruption(error)
-        if encoded is None:
-            encoded = self._once_more(event)
+        encoded = self._encode(event)
         if len(encoded) > self._max_bytes:
             size = f"{len(encoded)} bytes, more than max_event_bytes ({self._max_bytes})"
             raise EventError(f"the event has {size}", "too_large")
         if 10 in encoded:  # a newline; asking for the byte is five times as fast as for b"\n"
             raise EventError("an orjson.Fragment must not hold a raw newline", "unencodable")
         return encoded, identity
+
+    def _content(
+        self,
+        event: dict[str, Any],
+        context: Mapping[str, Any] | None,
+        moment: str | None,
+        integrations: Mapping[str, Any] | None,
+    ) -> bytes:
+        """Return what a call says, the same for each call that says the same: without the present moment and the library."""
+        said = {
+            name: mapping_of(name, given)
+            for name, given in (("context", context), ("integrations", integrations))
+        }
+        return self._encode({**event, **said, "timestamp": moment})
+
+    def _encode(self, event: dict[str, Any]) -> bytes:
+        if self._dumps is not None:
+            try:
+                return self._dumps(event, None, FAST_OPTIONS)
+            except Exception as error:  # noqa: BLE001 - the exact encoder takes the value, or says what is wrong
+                raise_interruption(error)
+        return self._once_more(event)
 
     def _once_more(self, event: dict[str, Any]) -> bytes:
         """

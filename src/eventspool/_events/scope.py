@@ -23,10 +23,10 @@ from eventspool._guest.log import Log
 from eventspool._guest.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
-__all__ = ["Scope", "bind", "context", "current", "entered"]
+__all__ = ["Scope", "bind", "context", "current", "entered", "identifying"]
 
 _MOST_CARRIED_BYTES = 1 << 20
 _ASKED = (FunctionType, MethodType, BuiltinMethodType, partial)
@@ -43,6 +43,8 @@ class Scope(NamedTuple):
     properties: Mapping[str, Any] = {}
     error: EventError | None = None
     """What is wrong with it."""
+    identify: Callable[[bytes], str] | None = None
+    """Returns the message id of an event whose call gave none. It gets what the event says, without times and the library."""
 
     def add(
         self,
@@ -174,6 +176,17 @@ def current() -> dict[str, Any]:
             with _leaving_out(name):
                 found[name].update(json.loads(encode_exactly({key: value}, _MOST_CARRIED_BYTES)))
     return {name: value for name, value in found.items() if value}
+
+
+@contextlib.contextmanager
+def identifying(identify: Callable[[bytes], str]) -> Iterator[None]:
+    """Have *identify* give the events inside the ``with`` block their message ids, where no argument does: see ``Scope``."""
+    token = _scope.set((entered() or Scope())._replace(identify=identify))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):  # left in another context
+            _scope.reset(token)
 
 
 @contextlib.contextmanager
