@@ -281,6 +281,15 @@ def test_the_default_client_of_a_test_ends_with_it():
         _default._client = None
 
 
+def test_what_a_test_binds_ends_with_it(client):
+    with eventspool.context(user_id="u1"):
+        with capture_events() as captured:
+            eventspool.bind(user_id="u2")
+            client.track(event="Order")
+        assert captured[0]["userId"] == "u2"
+        assert eventspool.current() == {"user_id": "u1"}
+
+
 def test_where_there_was_no_default_client_there_is_none_again(eventspool_dataplane):
     with capture_events():
         eventspool.init("test")
@@ -297,10 +306,14 @@ import pytest
 import eventspool
 
 def test_captured(eventspool_capture):
+    assert eventspool.current() == {}
+    eventspool.bind(user_id="u9")
     eventspool.init("WRITE_KEY")
     eventspool.track("u1", "Order")
 
 def test_sent(eventspool_dataplane):
+    assert eventspool.current() == {}
+    eventspool.bind(user_id="u9")
     with pytest.raises(eventspool.ConfigError):
         eventspool.track("u1", "Order")
     eventspool.init("WRITE_KEY", data_plane_url=eventspool_dataplane.url)
@@ -308,6 +321,7 @@ def test_sent(eventspool_dataplane):
     assert eventspool.flush(timeout=60).delivered == 1
 
 def test_neither(eventspool_capture):
+    assert eventspool.current() == {}
     with pytest.raises(eventspool.ConfigError):
         eventspool.track("u1", "Order")
 """

@@ -45,19 +45,29 @@ def capture_events() -> Iterator[Capture]:
     Collect what every client of this process accepts inside the ``with`` block, instead of sending it.
 
     A client's ``flush()`` says of what was captured since its last one that it was delivered. A default client that is made
-    inside the block (``eventspool.init``) is closed at its end, and the one before it is the default client again.
+    inside the block (``eventspool.init``) is closed at its end, and the one before it is the default client again. What
+    ``eventspool.bind`` has bound inside the block ends with it.
     """
-    from eventspool import _default
     from eventspool._events import methods
     from eventspool.testing._capture import Capture, Recorder
 
     captured = Capture()
     outer, methods.capture = methods.capture, Recorder(captured)
     try:
-        with _default.restored():
+        with _restored():
             yield captured
     finally:
         methods.capture = outer
+
+
+@contextlib.contextmanager
+def _restored() -> Iterator[None]:
+    """Have the default client, and what is bound in the scope, be at the end of the ``with`` block what they are now."""
+    from eventspool import _default
+    from eventspool._events.scope import context
+
+    with _default.restored(), context():
+        yield
 
 
 try:
@@ -75,8 +85,7 @@ else:
     @pytest.fixture
     def eventspool_dataplane() -> Iterator[DataPlane]:
         """A local data plane: ``Client("any key", data_plane_url=plane.url)``."""
-        from eventspool import _default
         from eventspool._dataplane import DataPlane
 
-        with DataPlane(None) as plane, _default.restored():
+        with DataPlane(None) as plane, _restored():
             yield plane
