@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -58,6 +59,18 @@ def restored() -> Iterator[None]:
             made, _client, _kept = _client, before, kept
         if made is not None and made is not before:
             made.close()
+
+
+def current_client() -> Client | None:
+    """Return the default client, ``None`` where there is none."""
+    return _client
+
+
+def ensure_client() -> None:
+    """Make the default client of the environment's options, where the application has made none and there is a write key."""
+    is_there = _client is not None and not _client._beginning.is_closed  # noqa: SLF001 - it is ours
+    if not is_there and (write_key := os.environ.get("EVENTSPOOL_WRITE_KEY")):
+        init(write_key)
 
 
 def _default() -> Client:

@@ -14,7 +14,7 @@ app = Celery("guest", broker=os.environ["GUEST_BROKER"])
 app.conf.update(
     task_ignore_result=True, broker_connection_retry_on_startup=True, worker_prefetch_multiplier=1
 )
-eventspool_celery.install()
+eventspool_celery.connect(app)
 
 
 @app.task(name="guest.track")
