@@ -30,7 +30,9 @@ def write_files(page: str, folder: Path) -> None:
         folder.joinpath(name).write_text(text, encoding="utf-8")
 
 
-@pytest.mark.parametrize(("page", "tests"), [("testing.md", 5)])
+@pytest.mark.parametrize(
+    ("page", "tests"), [("testing.md", 5), ("frameworks/celery.md", 2), ("frameworks/aws-lambda.md", 2)]
+)
 def test_the_tests_that_a_page_shows_pass(page, tests, tmp_path):
     write_files(page, tmp_path)
     done = subprocess.run(

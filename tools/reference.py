@@ -68,8 +68,9 @@ INTRO = f"""# Reference
 
 Made from the source by `tools/reference.py`; edit the docstrings, not this page. Every public name is here. What
 happens to events when something fails stands in [guarantees.md](guarantees.md), the command in [operations.md](operations.md),
-metrics in [observability.md](observability.md). Public besides: `eventspool.testing` (a pytest plugin: `eventspool_capture`,
-`eventspool_dataplane`, `QueueContract`) and `eventspool.integrations` (`celery`, `opentelemetry`, `prometheus`, `dashboard`).
+metrics in [observability.md](observability.md). Public besides: `eventspool.testing` (a pytest plugin with the fixtures
+`eventspool_capture` and `eventspool_dataplane`, and `QueueContract`: [testing.md](testing.md)) and `eventspool.integrations`
+([`celery`](frameworks/celery.md), [`aws_lambda`](frameworks/aws-lambda.md), `opentelemetry`, `prometheus`, `dashboard`).
 
 ## Events
 
