@@ -193,6 +193,9 @@ class Capture(list[dict[str, Any]]):
         raise AssertionError(wanted.explain(of_kind, closest))
 
 
+Capture.__module__ = "eventspool.testing"  # what help, tracebacks and pickle say: this module may change
+
+
 class _Wanted:
     """What a test asks for: fields with one value each, and mappings that hold some values."""
 
