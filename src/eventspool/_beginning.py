@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eventspool._closing import Closing
-    from eventspool._config import ClientOpts, QueueOpts
+    from eventspool._config import ClientOpts, JobOpts, QueueOpts
     from eventspool._delivery.observation import Observer
     from eventspool._guest.lifecycle import Guest
     from eventspool._pipeline import Pipeline
@@ -83,6 +83,8 @@ class Beginning:
         """The pipeline's end."""
         self.observer: Observer | None = None
         """An instrumentation."""
+        self.memory_jobs: JobOpts | None = None
+        """How patiently jobs are tried without a durable queue, where the options of another SDK say so."""
         self.is_closed = is_exiting()
         self.begin()
 
@@ -179,7 +181,9 @@ class Beginning:
                 with self._lock:
                     if self.pipeline is None:
                         queue_opts = self.queue_opts if self._opts.enable else None
-                        pipeline = Pipeline(self._opts, queue_opts, self._reporter, self.observer)
+                        pipeline = Pipeline(
+                            self._opts, queue_opts, self._reporter, self.observer, self.memory_jobs
+                        )
                         if self.is_closed:
                             pipeline.buffer.close()
                         self.closing, self.pipeline = Closing(pipeline), pipeline

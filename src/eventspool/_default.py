@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from eventspool._client import Client
+from eventspool._config.elsewhere import find_elsewhere
 from eventspool._config.signature import show_unbound, taking
 from eventspool._exceptions import ConfigError
 
@@ -34,9 +37,10 @@ def init(*args: Any, **options: Any) -> Client:
     The arguments are those of ``Client``.
 
     Raises:
-        ConfigError: An option is unknown or wrong.
+        ConfigError: An option is unknown or wrong, or was assigned to the module (``eventspool.host = …``).
     """
     global _client
+    _refuse_assignments()
     fresh = Client(*args, **options)
     with _lock:
         old, _client = _client, fresh
@@ -76,8 +80,22 @@ def ensure_client() -> None:
 def _default() -> Client:
     client = _client
     if client is None:
+        _refuse_assignments()
         raise ConfigError("call eventspool.init(write_key) first")
     return client
+
+
+def _refuse_assignments() -> None:
+    """Raise ``ConfigError`` where the program has set options as other SDKs have them set: they would have no effect."""
+    package = vars(sys.modules[__name__.partition(".")[0]])
+    options = signature(Client).parameters
+    assigned = sorted(name for name in package if name in options or find_elsewhere(name) is not None)
+    if assigned:
+        names = ", ".join(f"eventspool.{name}" for name in assigned)
+        raise ConfigError(
+            f"{names}: eventspool has no module settings. Give options to eventspool.init(…); or import"
+            " eventspool.compat.segment, .rudder or .htevents, which take settings of these SDKs"
+        )
 
 
 def _on_default(method: Callable[Concatenate[Client, P], R]) -> Callable[P, R]:

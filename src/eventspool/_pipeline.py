@@ -108,6 +108,7 @@ class Pipeline:
         queue_opts: The durable queue, or ``None`` for memory.
         reporter: Tells the host's ``on_error``.
         observer: An instrumentation, or ``None``.
+        memory_jobs: How patiently jobs are tried as long as there is no durable queue, which has options of its own.
     """
 
     def __init__(
@@ -116,8 +117,10 @@ class Pipeline:
         queue_opts: QueueOpts | None,
         reporter: Reporter,
         observer: Observer | None = None,
+        memory_jobs: JobOpts | None = None,
     ) -> None:
         self.opts = opts
+        self._memory_jobs = memory_jobs or JobOpts()
         self._reporter = reporter
         self._observer = observer
         self._throttle = Throttle(_log)
@@ -159,7 +162,7 @@ class Pipeline:
         limit = self.opts.max_batch_bytes
         if queue_opts is None:
             backend = self._memory = MemoryBackend()
-            jobs, ordering = JobOpts(), Ordering.NONE
+            jobs, ordering = self._memory_jobs, Ordering.NONE
         else:
             backend = create_backend(queue_opts)
             jobs, ordering = queue_opts.jobs, queue_opts.ordering

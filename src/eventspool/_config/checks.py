@@ -15,6 +15,7 @@ from inspect import signature
 from typing import Any, ParamSpec, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
+from eventspool._config.elsewhere import hint_at
 from eventspool._exceptions import ConfigError
 
 __all__ = [
@@ -43,16 +44,6 @@ The options' dataclasses by the option that holds one: where to look for an opti
 ``queue.py`` fills it, as it stands above them all.
 """
 
-_ELSEWHERE: dict[str, str] = {
-    "proxies": "proxy",
-    "http_proxy": "proxy",
-    "https_proxy": "proxy",
-    "verify": "ca_file",
-    "ca_bundle": "ca_file",
-    "host": "data_plane_url",
-}
-"""What other libraries call an option, and what it is called here."""
-
 
 def reject_unknown(given: Mapping[str, object], known: list[str], where: str) -> None:
     """Raise ``ConfigError`` for the first key of *given* that is not *known*, naming the nearest one."""
@@ -61,10 +52,11 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
             import difflib  # rarely needed: most options are right
 
             snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", str(name)).lower()
-            snake = ours if (ours := _ELSEWHERE.get(snake)) in known else snake
             home = next((h for h, kind in HOMES.items() if snake in {f.name for f in fields(kind)}), None)
             near = [snake] if snake in known else difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
-            if home and snake not in known:
+            if elsewhere := hint_at(snake, known):
+                hint = elsewhere
+            elif home and snake not in known:
                 hint = f"{snake!r} is one of {home}"
             elif snake in (*HOMES, "queue") and "persistence" in known:
                 hint = "give it as persistence=…, or to create_persistence_queue()"

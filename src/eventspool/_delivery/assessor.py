@@ -57,6 +57,8 @@ class Assessor:
         self._throttle = Throttle(_log)
         self.trouble = ""
         """What the data plane last answered, or what is wrong with the queue; "" where all is well."""
+        self.is_key_refused = False
+        """The data plane refused the write key, and has not answered otherwise since."""
         self._failures = 0  # of the queue, in a row
         self.retried = 0
         """Attempts that ended in a retry."""
@@ -87,6 +89,7 @@ class Assessor:
         was_open = self._breaker.is_open
         if outcome.answered or outcome.error:
             self.trouble = outcome.error
+            self.is_key_refused = outcome.unauthorized
         if outcome.reason == "encrypted":
             self._throttle.error("%s: check encryption_key. It is kept", outcome.error)
         if outcome.interrupted:

@@ -154,6 +154,11 @@ class Processor(Dispatcher):
         return self._breaker.is_open
 
     @property
+    def is_key_refused(self) -> bool:
+        """The data plane refuses the write key: nothing is delivered before an operator puts that right."""
+        return self._assessor.is_key_refused
+
+    @property
     def hindrance(self) -> str:
         """What keeps jobs from being delivered, in one sentence; "" where nothing is known to."""
         return self._obstacle or self._assessor.trouble

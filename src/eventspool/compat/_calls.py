@@ -1,0 +1,272 @@
+"""The six event calls as the SDKs of the family have them: what is wrong raises ``AssertionError``, the result is a pair."""
+
+from __future__ import annotations
+
+import numbers
+import queue
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from eventspool._events.clock import instant_text, new_message_id
+from eventspool._events.encoding import type_name
+from eventspool._events.interruption import raise_interruption
+from eventspool._exceptions import EventError
+from eventspool._reception import waits_in_vain
+from eventspool._version import __version__
+from eventspool.compat._values import Reading, read_moment
+
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+    from eventspool._client import Client
+    from eventspool.compat._peer import Peer
+
+__all__ = ["Calls", "Result"]
+
+Result = tuple[bool, dict[str, Any]]
+"""Whether the event was taken, and the event, as the SDKs return it."""
+
+_LIBRARY = {"name": "eventspool", "version": __version__}
+_ARGUMENTS = {"groupId": "group_id", "previousId": "previous_id"}
+"""Fields of an event that an argument of the client has another name for."""
+
+
+class Calls:
+    """The event calls of one client."""
+
+    PEER: ClassVar[Peer]
+    client: Client
+    """The ``eventspool.Client`` that does the work: its ``stats()`` and its ``queue`` tell more than this face."""
+    send: bool
+    sync_mode: bool
+    timeout: float
+
+    def identify(
+        self,
+        user_id: Any = None,
+        traits: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+        anonymous_id: Any = None,
+        integrations: dict[str, Any] | None = None,
+        message_id: Any = None,
+    ) -> Result:
+        """Say who a user is. Return whether the event was taken, and the event."""
+        fields = {"traits": _dict("traits", traits)}
+        _require_either(user_id, anonymous_id)
+        return self._enqueue(
+            "identify", fields, user_id, context, timestamp, anonymous_id, integrations, message_id
+        )
+
+    def track(
+        self,
+        user_id: Any = None,
+        event: str | None = None,
+        properties: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+        anonymous_id: Any = None,
+        integrations: dict[str, Any] | None = None,
+        message_id: Any = None,
+    ) -> Result:
+        """Record what a user did. Return whether the event was taken, and the event."""
+        _require_either(user_id, anonymous_id)
+        fields = {"properties": _dict("properties", properties), "event": _require("event", event, str)}
+        return self._enqueue(
+            "track", fields, user_id, context, timestamp, anonymous_id, integrations, message_id
+        )
+
+    def alias(
+        self,
+        previous_id: Any = None,
+        user_id: Any = None,
+        context: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+        integrations: dict[str, Any] | None = None,
+        message_id: Any = None,
+    ) -> Result:
+        """Say that two ids are one user. Return whether the event was taken, and the event."""
+        fields = {"previousId": _require_id("previous_id", previous_id)}
+        _require_id("user_id", user_id)
+        return self._enqueue("alias", fields, user_id, context, timestamp, None, integrations, message_id)
+
+    def group(
+        self,
+        user_id: Any = None,
+        group_id: Any = None,
+        traits: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+        anonymous_id: Any = None,
+        integrations: dict[str, Any] | None = None,
+        message_id: Any = None,
+    ) -> Result:
+        """Put a user into a group. Return whether the event was taken, and the event."""
+        _require_either(user_id, anonymous_id)
+        fields = {"groupId": _require_id("group_id", group_id), "traits": _dict("traits", traits)}
+        return self._enqueue(
+            "group", fields, user_id, context, timestamp, anonymous_id, integrations, message_id
+        )
+
+    def page(
+        self,
+        user_id: Any = None,
+        category: str | None = None,
+        name: str | None = None,
+        properties: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+        anonymous_id: Any = None,
+        integrations: dict[str, Any] | None = None,
+        message_id: Any = None,
+    ) -> Result:
+        """Record a page view. Return whether the event was taken, and the event."""
+        _require_either(user_id, anonymous_id)
+        fields = _view(category, name, properties)
+        return self._enqueue(
+            "page", fields, user_id, context, timestamp, anonymous_id, integrations, message_id
+        )
+
+    def screen(
+        self,
+        user_id: Any = None,
+        category: str | None = None,
+        name: str | None = None,
+        properties: dict[str, Any] | None = None,
+        context: dict[str, Any] | None = None,
+        timestamp: datetime | None = None,
+        anonymous_id: Any = None,
+        integrations: dict[str, Any] | None = None,
+        message_id: Any = None,
+    ) -> Result:
+        """Record a view of an app's screen. Return whether the event was taken, and the event."""
+        _require_either(user_id, anonymous_id)
+        fields = _view(category, name, properties)
+        return self._enqueue(
+            "screen", fields, user_id, context, timestamp, anonymous_id, integrations, message_id
+        )
+
+    def _enqueue(
+        self,
+        kind: str,
+        fields: dict[str, Any],
+        user_id: Any,
+        context: dict[str, Any] | None,
+        timestamp: datetime | None,
+        anonymous_id: Any,
+        integrations: dict[str, Any] | None,
+        message_id: Any,
+    ) -> Result:
+        """Have the client take an event whose own *fields* are right."""
+        message: dict[str, Any] = {
+            "type": kind,
+            **fields,
+            "context": _dict("context", context),
+            "integrations": _dict("integrations", integrations) or self.PEER.integrations,
+            "userId": user_id,
+            "anonymousId": anonymous_id,
+            "messageId": message_id,
+        }
+        if timestamp is not None:
+            _require("timestamp", timestamp, datetime)
+        try:
+            return self._take(message, read_moment(timestamp)), message
+        except EventError as error:
+            problem = error
+        except Exception as error:  # noqa: BLE001 - what the host's objects raise costs the event, and nothing else
+            raise_interruption(error)
+            problem = EventError(f"reading the call raised {type_name(error)}")
+        told = {name: value for name, value in message.items() if value is not None}
+        self.client._refuse(problem, told)  # noqa: SLF001 - one package
+        return False, message
+
+    def _take(self, message: dict[str, Any], moment: datetime) -> bool:
+        """Make *message* what is sent, and hand it to the client. Return whether the client has taken it."""
+        reading = Reading(self.client._opts.max_event_bytes)  # noqa: SLF001
+        for name, value in message.items():
+            if type(value) is dict or isinstance(value, dict):
+                message[name] = reading.mapping(value)
+            elif name.endswith("Id") and value is not None:
+                message[name] = value if type(value) is str else str(value)
+        message["messageId"] = message["messageId"] or new_message_id()
+        message["timestamp"] = instant_text(moment)
+        arguments = {
+            _ARGUMENTS.get(name, name): message[name]
+            for name in ("event", "properties", "traits", "category", "name", "groupId", "previousId")
+            if name in message
+        }
+        if message["type"] != "alias":
+            arguments["anonymous_id"] = message["anonymousId"]
+        if message["type"] == "identify":
+            self._place_traits(message, arguments)
+        arguments["context"] = message["context"] or None
+        message["context"] = {**message["context"], "library": _LIBRARY}
+        if self.PEER.has_channel:
+            message["channel"] = "server"
+        return self._track(
+            message["type"],
+            user_id=message["userId"],
+            timestamp=moment,
+            integrations=message["integrations"],
+            message_id=message["messageId"],
+            **arguments,
+        )
+
+    def _place_traits(self, message: dict[str, Any], arguments: dict[str, Any]) -> None:
+        """Have the traits of ``identify`` stand where the SDK puts them. The client puts them into both places."""
+        if self.PEER.has_root_traits:
+            arguments["traits"] = (
+                message["traits"] or None
+            )  # those of the context stay where the call gives none
+        else:
+            message["context"]["traits"] = message.pop("traits")
+
+    def _track(self, kind: str, **arguments: Any) -> bool:
+        method = getattr(self.client, kind)
+        if not (self.sync_mode and self.send) or waits_in_vain():
+            return method(**arguments) is not None
+        settled: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+        if method(**arguments, callback=lambda error, _: settled.put(error)) is None:
+            return False
+        self.client.flush(lambda *_: None, timeout=self.timeout)
+        try:
+            return settled.get(timeout=self.timeout) is None
+        except queue.Empty:  # it is still tried
+            return True
+
+
+def _require(name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise AssertionError(f"{name} must be {kind.__name__}, not {type_name(value)}")  # noqa: TRY004 - the family's
+    return value
+
+
+def _require_id(name: str, value: Any) -> Any:
+    if not isinstance(value, str | numbers.Number):
+        raise AssertionError(f"{name} must be a string or a number, not {type_name(value)}")  # noqa: TRY004
+    return value
+
+
+def _require_either(user_id: Any, anonymous_id: Any) -> None:
+    _require_id("user_id or anonymous_id", _first(user_id, anonymous_id))
+
+
+def _first(value: Any, other: Any) -> Any:
+    """Return ``value or other``. An object that is neither true nor false is no id."""
+    try:
+        return value or other
+    except Exception as error:  # noqa: BLE001
+        raise_interruption(error)
+        return None
+
+
+def _dict(name: str, value: Any) -> dict[str, Any]:
+    return dict(_require(name, _first(value, {}), dict))
+
+
+def _view(category: Any, name: Any, properties: Any) -> dict[str, Any]:
+    return {
+        "category": _first(category, None) and _require("category", category, str),
+        "name": _first(name, None) and _require("name", name, str),
+        "properties": _dict("properties", properties),
+    }
