@@ -266,7 +266,13 @@ def _dict(name: str, value: Any) -> dict[str, Any]:
 
 def _view(category: Any, name: Any, properties: Any) -> dict[str, Any]:
     return {
-        "category": _first(category, None) and _require("category", category, str),
-        "name": _first(name, None) and _require("name", name, str),
+        "category": _text_or_none("category", category),
+        "name": _text_or_none("name", name),
         "properties": _dict("properties", properties),
     }
+
+
+def _text_or_none(name: str, value: Any) -> Any:
+    if isinstance(value, str):
+        return value
+    return _first(value, None) and _require(name, value, str)

@@ -91,7 +91,7 @@ def translate(peer: Peer, given: Mapping[str, Any], own: Mapping[str, Any]) -> T
     if given["proxies"]:
         if options.get("proxy"):
             raise ConfigError("give either proxies or proxy, not both")
-        options["proxy"] = _proxy_of(given["proxies"], str(options.get("data_plane_url")))
+        options["proxy"] = _proxy_of(given["proxies"], options["data_plane_url"])
     jobs = _jobs_of(given)
     if options.get("persistence") is not None:
         options["persistence"] = _with_jobs(options["persistence"], jobs, given)
@@ -99,15 +99,15 @@ def translate(peer: Peer, given: Mapping[str, Any], own: Mapping[str, Any]) -> T
 
 
 def _read_address(options: dict[str, Any], face: str) -> None:
-    """Leave to the environment what the program does not say. An address of another SDK's vendor is never assumed."""
-    if options["write_key"] is None and not os.environ.get("EVENTSPOOL_WRITE_KEY"):
+    """Take from the environment what the program does not say. An address of another SDK's vendor is never assumed."""
+    if options["write_key"] is None:
+        options["write_key"] = os.environ.get("EVENTSPOOL_WRITE_KEY")
+    if options["write_key"] is None:
         raise AssertionError("write_key must be str, not NoneType")
+    options["data_plane_url"] = options["data_plane_url"] or os.environ.get("EVENTSPOOL_DATA_PLANE_URL")
     if not options["data_plane_url"]:
-        del options["data_plane_url"]
-        if not os.environ.get("EVENTSPOOL_DATA_PLANE_URL"):
-            raise ConfigError(
-                f"{face} needs to know where the data plane is: set host, or EVENTSPOOL_DATA_PLANE_URL in the environment"
-            )
+        where = "set host, or EVENTSPOOL_DATA_PLANE_URL in the environment"
+        raise ConfigError(f"{face} needs to know where the data plane is: {where}")
 
 
 def _jobs_of(given: Mapping[str, Any]) -> JobOpts:
