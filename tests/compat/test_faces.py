@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-import os
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from datetime import date, datetime
 import pytest
 
 import eventspool
-from compat.programs_of_peers import MODULES
+from compat.programs_of_peers import MODULES, run_program
 from e2e.harness import PATIENCE, eventually
 from eventspool.testing import capture_events
 
@@ -469,15 +468,8 @@ assert not heavy, heavy
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, timeout=60)
 
 
-def test_a_forked_child_sends_through_the_face_of_its_parent(client, eventspool_dataplane):
-    client.track("user", "Parent")
-    child = os.fork()
-    if child == 0:
-        try:
-            client.track("user", "Child")
-            client.shutdown()
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    client.flush()
-    assert sorted(event["event"] for event in eventspool_dataplane.events) == ["Child", "Parent"]
+@pytest.mark.parametrize("sdk", MODULES)
+def test_a_forked_child_sends_through_the_client_of_its_parent(sdk):
+    run = run_program(sys.executable, sdk, "forked", changes_import=True)
+
+    assert sorted(event["event"] for event in run.events) == ["Child", "Parent", "Parent Again"]

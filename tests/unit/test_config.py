@@ -24,6 +24,7 @@ from eventspool._config import (
     read_queue_opts,
     reject_unknown,
 )
+from eventspool._config.elsewhere import ELSEWHERE
 
 NAN, INF = float("nan"), float("inf")
 NO_BOOL = [1, 0, "yes", None, []]
@@ -252,11 +253,84 @@ def test_the_client_answers_likewise(given):
         ("verify", "ca_file"),
         ("caBundle", "ca_file"),
         ("host", "data_plane_url"),
+        ("upload_size", "flush_at"),
+        ("maxEventsInBatch", "flush_at"),
+        ("upload_interval", "flush_interval"),
+        ("max_queue_size", "max_internal_queue_size"),
+        ("send", "enable"),
+        ("disabled", "enable"),
+        ("disable", "enable"),
+        ("errorHandler", "on_error"),
+        ("httpRequestTimeout", "timeout"),
+        ("api_key", "write_key"),
     ],
 )
 def test_an_option_by_the_name_that_others_give_it_is_answered_with_ours(given, near):
     with pytest.raises(ConfigError, match=f"'{given}' in Client: did you mean '{near}'"):
         eventspool.Client("key", **{given: "x"})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "max_retries",
+            r"'max_attempts': ….*without a queue an event is tried 10 times .it counts the first",
+        ),
+        ("maxRetries", "'max_attempts': …"),
+        ("retryCount", "'max_attempts': …"),
+        ("thread", "'concurrency': …"),
+        ("sync_mode", r"durability='persisted' with persistence=…, or call flush\(\)"),
+        ("debug", r"no equivalent: .*logging.getLogger\(\"eventspool\"\)"),
+        ("log_handler", "no equivalent: .*logging"),
+        ("logLevel", "no equivalent: .*logging"),
+        ("oauth_client_id", "no equivalent: .*the write key alone"),
+        ("oauthSettings", "no equivalent: .*the write key alone"),
+        ("axiosConfig", "no equivalent: .*proxy=…, ca_file=… and timeout=…"),
+        ("axiosInstance", "no equivalent: "),
+        ("axiosRetryConfig", "no equivalent: "),
+        ("httpClient", "no equivalent: "),
+        ("flushOverride", "no equivalent: "),
+        ("feature_flags_request_timeout_seconds", "no equivalent: "),
+        ("enable_exception_autocapture", "no equivalent: "),
+    ],
+)
+def test_an_option_of_others_without_one_here_is_told_what_to_do_instead(given, said):
+    with pytest.raises(ConfigError, match=f"'{given}' in Client: .*{said}") as raised:
+        eventspool.Client("key", **{given: "x"})
+    assert "did you mean" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "note"),
+    [
+        ("flushInterval", "it is in seconds"),
+        ("httpRequestTimeout", "it is in seconds"),
+        ("disable", "the contrary"),
+    ],
+)
+def test_a_value_that_means_something_else_here_is_told(given, note):
+    """The SDKs for Node count milliseconds: 10,000 of them are three hours of seconds."""
+    with pytest.raises(ConfigError, match=rf"did you mean '\w+'\? \(.*{note}\)$"):
+        eventspool.Client("key", **{given: 10_000})
+
+
+def test_the_names_of_others_are_answered_where_the_option_belongs():
+    with pytest.raises(ConfigError, match="'maxRetries' in job_opts: did you mean 'max_attempts'"):
+        read_queue_opts({"job_opts": {"maxRetries": 3}})
+    with pytest.raises(ConfigError, match="'thread' in JobOpts: did you mean 'concurrency'"):
+        JobOpts(thread=3)
+    with pytest.raises(ConfigError, match="'host' in queue_opts: 'host' is one of redis_opts"):
+        read_queue_opts({"host": "redis"})
+    with pytest.raises(ConfigError, match="'debug' in queue_opts: known are"):
+        read_queue_opts({"debug": True})
+
+
+def test_each_answer_names_an_option_that_there_is():
+    options = {*inspect.signature(eventspool.Client).parameters, *inspect.signature(JobOpts).parameters}
+    for name, elsewhere in ELSEWHERE.items():
+        assert elsewhere.option in options or (not elsewhere.option and elsewhere.instead), name
+        assert name not in options or name == elsewhere.option, name
 
 
 @pytest.mark.parametrize(

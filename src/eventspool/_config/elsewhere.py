@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["Elsewhere", "find_elsewhere", "hint_at"]
+__all__ = ["ELSEWHERE", "Elsewhere", "find_elsewhere", "hint_at"]
 
 
 class Elsewhere(NamedTuple):
@@ -22,10 +22,12 @@ class Elsewhere(NamedTuple):
     Args:
         option: Our option that does the same; "" where none does.
         instead: A sentence for where *option* cannot be given right there, or where there is none.
+        note: What its value means here, where a program that changed the name alone would give a wrong one.
     """
 
     option: str
     instead: str = ""
+    note: str = ""
 
 
 _NO_EQUIVALENT = "no equivalent: "
@@ -37,19 +39,22 @@ _HTTP = _NO_EQUIVALENT + "eventspool has its own HTTP client; it has proxy=…, 
 _JOB = "give it in job_opts of the queue, persistence={{'url': …, 'job_opts': {{{0!r}: …}}}}; {1}"
 _ATTEMPTS = _JOB.format("max_attempts", "without a queue an event is tried 10 times")
 _CONCURRENCY = _JOB.format("concurrency", "without a queue 8 requests are in flight at most")
+_FIRST = "it counts the first attempt, too"
+_SECONDS = "it is in seconds"
+_NEGATED = "it means the contrary"
 _PRODUCT = _NO_EQUIVALENT + "eventspool sends events and has no other product of PostHog"
 _GIVE_UP = (
     _NO_EQUIVALENT
     + "a job is given up after job_opts' max_attempts, and not before it is retry_for seconds old"
 )
 
-_TABLE: dict[str, Elsewhere] = {
+ELSEWHERE: dict[str, Elsewhere] = {
     # the Python SDKs of the Segment family
     "host": Elsewhere("data_plane_url"),
     "max_queue_size": Elsewhere("max_internal_queue_size"),
     "upload_size": Elsewhere("flush_at"),
     "upload_interval": Elsewhere("flush_interval"),
-    "max_retries": Elsewhere("max_attempts", _ATTEMPTS),
+    "max_retries": Elsewhere("max_attempts", _ATTEMPTS, _FIRST),
     "send": Elsewhere("enable"),
     "sync_mode": Elsewhere(
         "", "give durability='persisted' with persistence=…, or call flush() after each event"
@@ -65,11 +70,12 @@ _TABLE: dict[str, Elsewhere] = {
     "endpoint": Elsewhere("data_plane_url"),
     "max_events_in_batch": Elsewhere("flush_at"),
     "max_batch_size": Elsewhere("flush_at"),
-    "retry_count": Elsewhere("max_attempts", _ATTEMPTS),
-    "http_request_timeout": Elsewhere("timeout"),
+    "retry_count": Elsewhere("max_attempts", _ATTEMPTS, _FIRST),
+    "flush_interval": Elsewhere("flush_interval", "", _SECONDS),
+    "http_request_timeout": Elsewhere("timeout", "", _SECONDS),
     "error_handler": Elsewhere("on_error"),
-    "disable": Elsewhere("enable"),
-    "disabled": Elsewhere("enable"),
+    "disable": Elsewhere("enable", "", _NEGATED),
+    "disabled": Elsewhere("enable", "", _NEGATED),
     "log_level": Elsewhere("", _LOGGING),
     "http_client": Elsewhere("", _HTTP),
     "flush_override": Elsewhere("", _NO_EQUIVALENT + "eventspool itself sends what it has stored"),
@@ -124,7 +130,7 @@ _BEGINNINGS: dict[str, Elsewhere] = {
 
 def find_elsewhere(name: str) -> Elsewhere | None:
     """Return our answer to *name*, in the form ``snake_case``; ``None`` for one that no other SDK is known to have."""
-    found = _TABLE.get(name)
+    found = ELSEWHERE.get(name)
     if found is None:
         found = next((each for begin, each in _BEGINNINGS.items() if name.startswith(begin)), None)
     return found
@@ -136,5 +142,7 @@ def hint_at(name: str, known: Collection[str]) -> str:
     if found is None:
         return ""
     if found.option in known:
-        return f"did you mean {found.option!r}?"
-    return found.instead if "write_key" in known else ""
+        return f"did you mean {found.option!r}?{f' ({found.note})' if found.note else ''}"
+    if not found.instead or "write_key" not in known:  # here are the options of a queue, or the like
+        return ""
+    return f"{found.instead} ({found.note})" if found.note else found.instead
