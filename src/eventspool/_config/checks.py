@@ -7,7 +7,6 @@ may be a secret.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
@@ -15,7 +14,7 @@ from inspect import signature
 from typing import Any, ParamSpec, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from eventspool._config.elsewhere import hint_at
+from eventspool._config.elsewhere import hint_at, in_snake_case
 from eventspool._exceptions import ConfigError
 
 __all__ = [
@@ -51,7 +50,7 @@ def reject_unknown(given: Mapping[str, object], known: list[str], where: str) ->
         if name not in known:
             import difflib  # rarely needed: most options are right
 
-            snake = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", str(name)).lower()
+            snake = in_snake_case(name)
             home = next((h for h, kind in HOMES.items() if snake in {f.name for f in fields(kind)}), None)
             near = [snake] if snake in known else difflib.get_close_matches(snake, known, n=1, cutoff=0.6)
             if elsewhere := hint_at(snake, known):

@@ -7,12 +7,13 @@ A name stands in the form ``snake_case``: ``flushAt`` of a Node SDK is looked up
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["ELSEWHERE", "Elsewhere", "find_elsewhere", "hint_at"]
+__all__ = ["ELSEWHERE", "Elsewhere", "find_elsewhere", "hint_at", "in_snake_case"]
 
 
 class Elsewhere(NamedTuple):
@@ -67,6 +68,7 @@ ELSEWHERE: dict[str, Elsewhere] = {
     "max_rate_limit_duration": Elsewhere("", _NO_EQUIVALENT + "Retry-After is honoured, for an hour at most"),
     # the Node SDKs
     "data_plane": Elsewhere("data_plane_url"),
+    "data_plane_url": Elsewhere("data_plane_url"),
     "endpoint": Elsewhere("data_plane_url"),
     "max_events_in_batch": Elsewhere("flush_at"),
     "max_batch_size": Elsewhere("flush_at"),
@@ -128,8 +130,14 @@ _BEGINNINGS: dict[str, Elsewhere] = {
 """How names begin that have one answer."""
 
 
+def in_snake_case(name: object) -> str:
+    """Return *name*, which may be in ``camelCase``, in the form that options have here."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", str(name)).lower()
+
+
 def find_elsewhere(name: str) -> Elsewhere | None:
-    """Return our answer to *name*, in the form ``snake_case``; ``None`` for one that no other SDK is known to have."""
+    """Return our answer to *name*; ``None`` for one that no other SDK is known to have."""
+    name = in_snake_case(name)
     found = ELSEWHERE.get(name)
     if found is None:
         found = next((each for begin, each in _BEGINNINGS.items() if name.startswith(begin)), None)

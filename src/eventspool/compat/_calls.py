@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eventspool._events.clock import instant_text, new_message_id
 from eventspool._events.encoding import type_name
 from eventspool._events.interruption import raise_interruption
+from eventspool._events.scope import entered
 from eventspool._exceptions import EventError
 from eventspool._reception import waits_in_vain
 from eventspool._version import __version__
@@ -223,7 +224,7 @@ class Calls:
 
     def _track(self, kind: str, **arguments: Any) -> bool:
         method = getattr(self.client, kind)
-        if not (self.sync_mode and self.send) or waits_in_vain():
+        if not (self.sync_mode and self.send) or self._waits_in_vain():
             return method(**arguments) is not None
         settled: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
         if method(**arguments, callback=lambda error, _: settled.put(error)) is None:
@@ -233,6 +234,11 @@ class Calls:
             return settled.get(timeout=self.timeout) is None
         except queue.Empty:  # it is still tried
             return True
+
+    def _waits_in_vain(self) -> bool:
+        """Whether no callback can come as long as this call waits for it: it is one of a callback, or of a thread of ours."""
+        pipeline = self.client._beginning.pipeline  # noqa: SLF001
+        return waits_in_vain() or (pipeline is not None and pipeline.callbacks.is_current)
 
 
 def _require(name: str, value: Any, kind: type) -> Any:
@@ -248,7 +254,11 @@ def _require_id(name: str, value: Any) -> Any:
 
 
 def _require_either(user_id: Any, anonymous_id: Any) -> None:
-    _require_id("user_id or anonymous_id", _first(user_id, anonymous_id))
+    """Raise where there is no id: neither here, nor in the scope that ``eventspool.context`` has entered."""
+    given, scope = _first(user_id, anonymous_id), entered()
+    if given is None and scope is not None and not (scope.user_id is None and scope.anonymous_id is None):
+        return
+    _require_id("user_id or anonymous_id", given)
 
 
 def _first(value: Any, other: Any) -> Any:

@@ -67,6 +67,7 @@ client.track("u1", "Falsy", [], (), None, None, 0, 17)
 client.group(1, 2, {"size": 3})
 client.alias(1, 2)
 client.page("u1", "", "")
+client.page("u1")
 client.page(
     "u1", "category", "name", {"a": 1}, {"ip": "1.2.3.4"}, datetime(2014, 9, 3), "a1", {"X": True}, "m1"
 )
