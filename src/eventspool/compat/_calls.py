@@ -223,6 +223,8 @@ class Calls:
             message["context"]["traits"] = message.pop("traits")
 
     def _track(self, kind: str, **arguments: Any) -> bool:
+        if not self.send and self.client._opts.enable:  # noqa: SLF001
+            return True  # the program has switched it off by its attribute
         method = getattr(self.client, kind)
         if not (self.sync_mode and self.send) or self._waits_in_vain():
             return method(**arguments) is not None

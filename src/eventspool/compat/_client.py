@@ -10,6 +10,7 @@ from eventspool._exceptions import ConfigError
 from eventspool._guest.log import Log
 from eventspool._reception import waits_in_vain
 from eventspool.compat._calls import Calls
+from eventspool.compat._insides import Consumer, Waiting
 from eventspool.compat._options import NAMES, translate
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class PeerClient(Calls):
         log_handler: logging.Handler | None = None,
         **own: Any,
     ) -> None:
+        self.write_key = write_key
         self.gzip = self.PEER.gzip if gzip is None else bool(gzip)
         self.host = host
         self.debug = bool(debug)
@@ -80,7 +82,6 @@ class PeerClient(Calls):
         self.on_error = on_error
         self.sync_mode = bool(sync_mode)
         self.timeout = timeout
-        self.queue = Waiting(self, max_queue_size)
         given = {
             "write_key": write_key,
             "host": host,
@@ -98,6 +99,8 @@ class PeerClient(Calls):
         options, jobs = translate(self.PEER, given, own)
         self.client = _make_client(options, self.PEER.face)
         self.client._beginning.memory_jobs = jobs  # noqa: SLF001 - one package
+        self.queue = Waiting(self.client, max_queue_size)
+        self.consumers = None if self.sync_mode else [Consumer(self.client, timeout, max_retries)]
         if debug or log_handler:
             _set_up_logging(log_handler, debug=self.debug)
 
@@ -128,33 +131,6 @@ class PeerClient(Calls):
         """Flush, then close."""
         self.flush()
         self.join()
-
-
-class Waiting:
-    """
-    What the SDKs of the family show as ``client.queue``: how many events wait. The queue itself is ``client.client.queue``.
-
-    Args:
-        owner: The client.
-        maxsize: Most events that it holds in memory.
-    """
-
-    def __init__(self, owner: PeerClient, maxsize: int) -> None:
-        self._owner = owner
-        self.maxsize = maxsize
-
-    def qsize(self) -> int:
-        """Return how many events of this process are neither delivered nor given up."""
-        stats = self._owner.client.stats()
-        return stats.buffered + stats.persisted
-
-    def empty(self) -> bool:
-        """Return whether there is none."""
-        return self.qsize() == 0
-
-    def full(self) -> bool:
-        """Return whether there are as many as memory may hold."""
-        return self.qsize() >= self.maxsize
 
 
 def _make_client(options: dict[str, Any], face: str) -> Client:

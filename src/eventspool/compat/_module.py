@@ -49,16 +49,14 @@ class Face:
     The functions of one module, and the client behind them.
 
     Args:
-        module: Its name.
-        make: Its ``Client``.
+        module: Its name. Its ``Client`` is what the first call makes.
         urls: Settings for the host beside ``host``, which go before it.
     """
 
-    def __init__(self, module: str, make: type[PeerClient], *, urls: tuple[str, ...] = ()) -> None:
+    def __init__(self, module: str, *, urls: tuple[str, ...] = ()) -> None:
         self.module = sys.modules[module]
         self.made: list[PeerClient] = []
         """Clients that threads have made at the same time. All take the first one; the others have begun nothing."""
-        self._make = make
         self._urls = urls
         self.settings = frozenset((*NAMES, *OTHERS, *OWN, *urls))
 
@@ -72,15 +70,15 @@ class Face:
         client: PeerClient | None = assigned["default_client"]
         if not client:
             made = self.made
-            made.append(self._make(**self._options()))
+            made.append(assigned["Client"](**self._options()))
             client = assigned["default_client"] = made[0]
         return client
 
     def _options(self) -> dict[str, Any]:
         assigned = self.module.__dict__
-        options = {name: assigned[name] for name in (*NAMES, *OTHERS, *OWN) if assigned.get(name) is not None}
+        options = {name: assigned[name] for name in (*NAMES, *OTHERS, *OWN) if name in assigned}
         for name in self._urls:
-            options["host"] = assigned[name] or options.get("host")
+            options["host"] = assigned[name] or options["host"]
         return options
 
     def call(self, method: Callable[Concatenate[_C, _P], _R]) -> Callable[_P, _R]:

@@ -83,19 +83,20 @@ def translate(peer: Peer, given: Mapping[str, Any], own: Mapping[str, Any]) -> T
         ConfigError: An option cannot be had, or there is no address of a data plane.
     """
     check_names(own, peer.face)
+    own = {name: value for name, value in own.items() if value is not None}
     options = {"max_event_bytes": peer.max_event_bytes, "max_batch_bytes": peer.max_batch_bytes, **own}
     for theirs, ours in NAMES.items():
         options[ours] = given[theirs]
-    options.update(enable=bool(given["send"]), gzip=bool(given["gzip"]))
+    options.update(enable=bool(given["send"]), on_error=given["on_error"] or None)
     _read_address(options, peer.face)
     if given["proxies"]:
         if options.get("proxy"):
             raise ConfigError("give either proxies or proxy, not both")
         options["proxy"] = _proxy_of(given["proxies"], options["data_plane_url"])
     jobs = _jobs_of(given)
-    if options.get("persistence") is not None:
+    if "persistence" in options:
         options["persistence"] = _with_jobs(options["persistence"], jobs, given)
-    return Translated({name: value for name, value in options.items() if value is not None}, jobs)
+    return Translated(options, jobs)
 
 
 def _read_address(options: dict[str, Any], face: str) -> None:

@@ -52,7 +52,7 @@ persistence: Any = None
 default_client: Client | None = None
 """Made by the first call. ``None`` has the next call make another one."""
 
-_face = Face(__name__, Client)
+_face = Face(__name__)
 
 identify = _face.call(Client.identify)
 track = _face.call(Client.track)
@@ -60,8 +60,8 @@ page = _face.call(Client.page)
 screen = _face.call(Client.screen)
 group = _face.call(Client.group)
 alias = _face.call(Client.alias)
-flush = _face.call(Client.flush)
-join = _face.call(Client.join)
-shutdown = _face.call(Client.shutdown)
+flush = _face.call_silently(Client.flush)
+join = _face.call_silently(Client.join)
+shutdown = _face.call_silently(Client.shutdown)
 
 _face.check_assignments()

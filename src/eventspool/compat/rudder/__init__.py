@@ -53,7 +53,7 @@ persistence: Any = None
 default_client: Client | None = None
 """Made by the first call. ``None`` has the next call make another one."""
 
-_face = Face(__name__, Client, urls=("dataPlaneUrl",))
+_face = Face(__name__, urls=("dataPlaneUrl",))
 
 identify = _face.call_silently(Client.identify)
 track = _face.call_silently(Client.track)
@@ -61,8 +61,8 @@ page = _face.call_silently(Client.page)
 screen = _face.call_silently(Client.screen)
 group = _face.call_silently(Client.group)
 alias = _face.call_silently(Client.alias)
-flush = _face.call(Client.flush)
-join = _face.call(Client.join)
-shutdown = _face.call(Client.shutdown)
+flush = _face.call_silently(Client.flush)
+join = _face.call_silently(Client.join)
+shutdown = _face.call_silently(Client.shutdown)
 
 _face.check_assignments()
