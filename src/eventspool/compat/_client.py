@@ -11,7 +11,7 @@ from eventspool._guest.log import Log
 from eventspool._reception import waits_in_vain
 from eventspool.compat._calls import Calls
 from eventspool.compat._insides import Consumer, Waiting
-from eventspool.compat._options import NAMES, translate
+from eventspool.compat._options import NAMES, patient_as, translate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,7 +86,7 @@ class PeerClient(Calls):
             "write_key": write_key,
             "host": host,
             "max_queue_size": max_queue_size,
-            "send": send,
+            "send": self.send,
             "on_error": on_error,
             "gzip": self.gzip,
             "max_retries": max_retries,
@@ -98,7 +98,10 @@ class PeerClient(Calls):
         }
         options, jobs = translate(self.PEER, given, own)
         self.client = _make_client(options, self.PEER.face)
-        self.client._beginning.memory_jobs = jobs  # noqa: SLF001 - one package
+        beginning = self.client._beginning  # noqa: SLF001 - one package
+        beginning.memory_jobs = jobs
+        if beginning.queue_opts is not None:
+            beginning.queue_opts = patient_as(beginning.queue_opts, jobs)
         self.queue = Waiting(self.client, max_queue_size)
         self.consumers = None if self.sync_mode else [Consumer(self.client, timeout, max_retries)]
         if debug or log_handler:

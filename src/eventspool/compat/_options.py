@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import inspect
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from eventspool._client import Client
-from eventspool._config import JobOpts, read_queue_opts, reject_unknown
+from eventspool._config import JobOpts, reject_unknown
 from eventspool._config.elsewhere import find_elsewhere
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eventspool._config import QueueOpts
     from eventspool.compat._peer import Peer
 
-__all__ = ["NAMES", "OWN", "Translated", "check_names", "translate"]
+__all__ = ["NAMES", "OTHERS", "OWN", "Translated", "check_names", "patient_as", "translate"]
 
 NAMES: Mapping[str, str] = {
     "write_key": "write_key",
@@ -38,8 +40,15 @@ OWN = tuple(
 )
 """Options of the client that the family has no name for. A face takes them, too: *persistence* brings a durable queue."""
 
-_RETRIES, _THREADS = 10, 1
-"""What the family does unless told otherwise."""
+_USUAL: Mapping[str, Any] = {
+    "max_queue_size": 10_000,
+    "send": True,
+    "timeout": 15,
+    "upload_size": 100,
+    "upload_interval": 0.5,
+}
+"""What the family does unless told otherwise. The environment goes before it, and a program before the environment."""
+_USUAL_JOBS = JobOpts(max_attempts=11, concurrency=1)
 
 
 class Translated(NamedTuple):
@@ -48,7 +57,7 @@ class Translated(NamedTuple):
 
     Args:
         options: Of the client.
-        jobs: How patiently events are tried where no queue is given.
+        jobs: How patiently events are tried.
     """
 
     options: dict[str, Any]
@@ -83,29 +92,35 @@ def translate(peer: Peer, given: Mapping[str, Any], own: Mapping[str, Any]) -> T
         ConfigError: An option cannot be had, or there is no address of a data plane.
     """
     check_names(own, peer.face)
-    own = {name: value for name, value in own.items() if value is not None}
-    options = {"max_event_bytes": peer.max_event_bytes, "max_batch_bytes": peer.max_batch_bytes, **own}
+    options: dict[str, Any] = {name: value for name, value in own.items() if value is not None}
+    usual = {**_USUAL, "gzip": peer.gzip}
     for theirs, ours in NAMES.items():
-        options[ours] = given[theirs]
-    options.update(enable=bool(given["send"]), on_error=given["on_error"] or None)
+        if theirs not in usual or given[theirs] != usual[theirs] or not _read_variable(ours):
+            options[ours] = given[theirs]
+    for name in ("max_event_bytes", "max_batch_bytes"):
+        if not _read_variable(name):
+            options.setdefault(name, getattr(peer, name))
+    options["on_error"] = given["on_error"] or None
     _read_address(options, peer.face)
     if given["proxies"]:
         if options.get("proxy"):
             raise ConfigError("give either proxies or proxy, not both")
         options["proxy"] = _proxy_of(given["proxies"], options["data_plane_url"])
-    jobs = _jobs_of(given)
-    if "persistence" in options:
-        options["persistence"] = _with_jobs(options["persistence"], jobs, given)
-    return Translated(options, jobs)
+    return Translated(options, _jobs_of(given))
+
+
+def _read_variable(option: str) -> str | None:
+    """Return what the environment says of an option of the client; ``None`` where it says nothing."""
+    return os.environ.get(f"EVENTSPOOL_{option.upper()}") or None
 
 
 def _read_address(options: dict[str, Any], face: str) -> None:
     """Take from the environment what the program does not say. An address of another SDK's vendor is never assumed."""
     if options["write_key"] is None:
-        options["write_key"] = os.environ.get("EVENTSPOOL_WRITE_KEY")
+        options["write_key"] = _read_variable("write_key")
     if options["write_key"] is None:
         raise AssertionError("write_key must be str, not NoneType")
-    options["data_plane_url"] = options["data_plane_url"] or os.environ.get("EVENTSPOOL_DATA_PLANE_URL")
+    options["data_plane_url"] = options["data_plane_url"] or _read_variable("data_plane_url")
     if not options["data_plane_url"]:
         where = "set host, or EVENTSPOOL_DATA_PLANE_URL in the environment"
         raise ConfigError(f"{face} needs to know where the data plane is: {where}")
@@ -118,19 +133,13 @@ def _jobs_of(given: Mapping[str, Any]) -> JobOpts:
         raise ConfigError("max_retries must be an integer of at least 0, and thread of at least 1") from None
 
 
-def _with_jobs(persistence: Any, jobs: JobOpts, given: Mapping[str, Any]) -> Any:
-    """Return the queue with *max_retries* and *thread*, where they are said and the queue does not say otherwise."""
-    from dataclasses import replace
-
-    queue = read_queue_opts(persistence)
-    assert queue is not None  # noqa: S101 - None is for None
+def patient_as(queue: QueueOpts, jobs: JobOpts) -> QueueOpts:
+    """Return *queue* with what the program says in *jobs*, unless the queue itself says otherwise."""
     said = {
         name: getattr(jobs, name)
-        for name, is_said in (
-            ("max_attempts", given["max_retries"] != _RETRIES),
-            ("concurrency", given["thread"] != _THREADS),
-        )
-        if is_said and getattr(queue.jobs, name) == getattr(JobOpts(), name)
+        for name in ("max_attempts", "concurrency")
+        if getattr(jobs, name) != getattr(_USUAL_JOBS, name)
+        and getattr(queue.jobs, name) == getattr(JobOpts(), name)
     }
     return replace(queue, job_opts=replace(queue.jobs, **said))
 
