@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from datetime import date, datetime
+from inspect import signature
 
 import pytest
 
 import eventspool
 from e2e.harness import PATIENCE, eventually
+from eventspool.compat._options import translate
 
 CALLS = (
     ("track", ("user", "Event")),
@@ -243,3 +245,16 @@ def test_debug_and_a_handler_are_those_of_our_logger(face, monkeypatch):
     assert logger.handlers == [handler]
     assert logger.level == logging.DEBUG
     face.Client("key", host="https://events.example.com").log.setLevel(logging.NOTSET)
+
+
+def test_the_environment_goes_before_a_default_of_the_sdk_and_after_the_program(face, monkeypatch):
+    defaults = {name: each.default for name, each in signature(face.Client).parameters.items()}
+    given = {**defaults, "write_key": "key", "host": "https://events.example.com", "gzip": face.gzip}
+    peer = face.Client.PEER
+    before = translate(peer, given, {}).options
+    assert (before["timeout"], before["max_event_bytes"]) == (15, peer.max_event_bytes)
+    monkeypatch.setenv("EVENTSPOOL_TIMEOUT", "7")
+    monkeypatch.setenv("EVENTSPOOL_MAX_EVENT_BYTES", "700")
+    left = translate(peer, given, {}).options
+    assert before.keys() - left.keys() == {"timeout", "max_event_bytes"}
+    assert translate(peer, {**given, "timeout": 5}, {}).options["timeout"] == 5

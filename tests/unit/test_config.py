@@ -317,13 +317,13 @@ def test_a_value_that_means_something_else_here_is_told(given, note):
 
 def test_the_names_of_others_are_answered_where_the_option_belongs():
     with pytest.raises(ConfigError, match="'maxRetries' in job_opts: did you mean 'max_attempts'"):
-        read_queue_opts({"job_opts": {"maxRetries": 3}})
+        QueueOpts(job_opts={"maxRetries": 3})
     with pytest.raises(ConfigError, match="'thread' in JobOpts: did you mean 'concurrency'"):
         JobOpts(thread=3)
-    with pytest.raises(ConfigError, match="'host' in queue_opts: 'host' is one of redis_opts"):
-        read_queue_opts({"host": "redis"})
-    with pytest.raises(ConfigError, match="'debug' in queue_opts: known are"):
-        read_queue_opts({"debug": True})
+    with pytest.raises(ConfigError, match="'host' in QueueOpts: 'host' is one of redis_opts"):
+        QueueOpts(host="redis")
+    with pytest.raises(ConfigError, match="'debug' in QueueOpts: known are"):
+        QueueOpts(debug=True)
 
 
 def test_each_answer_names_an_option_that_there_is():
