@@ -9,6 +9,7 @@ import pytest
 
 import eventspool
 from compat.programs_of_peers import MODULES, run_program
+from eventspool._events.scope import identifying
 from eventspool._guest.log import Log
 from eventspool._guest.throttle import Throttle
 from eventspool.testing import capture_events
@@ -100,6 +101,18 @@ def test_a_scope_gives_what_a_call_leaves_out(client, eventspool_dataplane):
     [event] = eventspool_dataplane.events
     assert (event["userId"], event["context"]["ip"]) == ("scoped", "1.2.3.4")
     assert event["properties"] == {"tenant": "acme", "a": 1}
+
+
+def test_a_scope_that_gives_message_ids_gives_those_of_a_face(client, eventspool_dataplane):
+    """So that a task of Celery's that runs once more repeats them."""
+    said = []
+    with identifying(lambda content: said.append(content) or f"id-{len(set(said))}"):
+        results = [client.track("user", "Event", {"a": 1}) for _ in range(2)]
+        results.append(client.track("user", "Event", {"a": 1}, message_id="mine"))
+    client.flush()
+    ids = [message["messageId"] for _, message in results]
+    assert ids == ["id-1", "id-1", "mine"]
+    assert [event["messageId"] for event in eventspool_dataplane.events] == ids
 
 
 def test_what_before_send_drops_was_not_taken(face, eventspool_dataplane):

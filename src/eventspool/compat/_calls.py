@@ -171,7 +171,7 @@ class Calls:
         if timestamp is not None:
             _require("timestamp", timestamp, datetime)
         try:
-            return self._take(message, read_moment(timestamp)), message
+            return self._take(message, timestamp), message
         except EventError as error:
             problem = error
         except Exception as error:  # noqa: BLE001 - what the host's objects raise costs the event, and nothing else
@@ -181,7 +181,7 @@ class Calls:
         self.client._refuse(problem, told)  # noqa: SLF001 - one package
         return False, message
 
-    def _take(self, message: dict[str, Any], moment: datetime) -> bool:
+    def _take(self, message: dict[str, Any], timestamp: datetime | None) -> bool:
         """Make *message* what is sent, and hand it to the client. Return whether the client has taken it."""
         reading = Reading(self.client._opts.max_event_bytes)  # noqa: SLF001
         for name, value in message.items():
@@ -189,8 +189,16 @@ class Calls:
                 message[name] = reading.mapping(value)
             elif name.endswith("Id") and value is not None:
                 message[name] = value if type(value) is str else str(value)
-        message["messageId"] = message["messageId"] or new_message_id()
+        moment = read_moment(timestamp)
         message["timestamp"] = instant_text(moment)
+        scope = entered()
+        if (
+            scope is not None and scope.identify is not None
+        ):  # it tells repeated calls by what they say, and not by when
+            timestamp = timestamp and moment
+        else:
+            timestamp = moment
+            message["messageId"] = message["messageId"] or new_message_id()
         arguments = {
             _ARGUMENTS.get(name, name): message[name]
             for name in ("event", "properties", "traits", "category", "name", "groupId", "previousId")
@@ -204,14 +212,11 @@ class Calls:
         message["context"] = {**message["context"], "library": _LIBRARY}
         if self.PEER.has_channel:
             message["channel"] = "server"
-        return self._track(
-            message["type"],
-            user_id=message["userId"],
-            timestamp=moment,
-            integrations=message["integrations"],
-            message_id=message["messageId"],
-            **arguments,
-        )
+        arguments |= {"user_id": message["userId"], "integrations": message["integrations"]}
+        message_id = message["messageId"] or None
+        ok, identity = self._track(message["type"], timestamp=timestamp, message_id=message_id, **arguments)
+        message["messageId"] = message_id or identity
+        return ok
 
     def _place_traits(self, message: dict[str, Any], arguments: dict[str, Any]) -> None:
         """Have the traits of ``identify`` stand where the SDK puts them. The client puts them into both places."""
@@ -222,20 +227,23 @@ class Calls:
         else:
             message["context"]["traits"] = message.pop("traits")
 
-    def _track(self, kind: str, **arguments: Any) -> bool:
+    def _track(self, kind: str, **arguments: Any) -> tuple[bool, str | None]:
+        """Return whether the client has taken the event, and the event's id."""
         if not self.send and self.client._opts.enable:  # noqa: SLF001
-            return True  # the program has switched it off by its attribute
+            return True, None  # the program has switched it off by its attribute
         method = getattr(self.client, kind)
         if not (self.sync_mode and self.send) or self._waits_in_vain():
-            return method(**arguments) is not None
+            identity = method(**arguments)
+            return identity is not None, identity
         settled: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-        if method(**arguments, callback=lambda error, _: settled.put(error)) is None:
-            return False
+        identity = method(**arguments, callback=lambda error, _: settled.put(error))
+        if identity is None:
+            return False, None
         self.client.flush(lambda *_: None, timeout=self.timeout)
         try:
-            return settled.get(timeout=self.timeout) is None
+            return settled.get(timeout=self.timeout) is None, identity
         except queue.Empty:  # it is still tried
-            return True
+            return True, identity
 
     def _waits_in_vain(self) -> bool:
         """Whether no callback can come as long as this call waits for it: it is one of a callback, or of a thread of ours."""
