@@ -72,6 +72,9 @@ def test_an_unknown_option_is_named_wherever_it_is_given(taker):
         taker("key", flushAt=3)
 
 
-def test_a_missing_write_key_is_a_mistake_in_the_call():
-    with pytest.raises(TypeError, match="write_key"):
-        eventspool.Client()
+@pytest.mark.parametrize("taker", [eventspool.Client, eventspool.AsyncClient, eventspool.init])
+def test_a_missing_write_key_is_said_with_both_ways_to_give_it(taker):
+    with pytest.raises(
+        eventspool.ConfigError, match="write_key is missing: give it, or set EVENTSPOOL_WRITE_KEY"
+    ):
+        taker()

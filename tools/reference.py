@@ -12,15 +12,22 @@ import re
 import sys
 from collections import Counter
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
 
 import eventspool
+from eventspool._cli.app import cli
 from eventspool._config import SQLiteOpts
+from eventspool._config.variables import COMMANDS, list_variables
 from eventspool._delivery.verdict import MAX_RETRY_AFTER, DeliveryResult, Verdict, judge
 from eventspool._events.arguments import MAX_MESSAGE_ID_CHARS
 from eventspool._events.encoding import MAX_DEPTH
 from eventspool._events.kinds import COMMON, KINDS
 from eventspool._reasons import FAILED, LOST, REFUSED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 OPTIONS = {
     "Client": eventspool.Client,
@@ -99,11 +106,30 @@ Segment family.
 """
 
 
+ENVIRONMENT = """## Options from the environment
+
+Each of these variables gives an option to `Client`, `AsyncClient` and `init`, which read them when a client is made, to
+`create_persistence_queue` and `open_queue`, and to the commands that have the option. An argument goes before the environment,
+also `None` and one that is equal to the default; the environment goes before the default. A variable that is set to nothing
+counts as not set.
+
+- `EVENTSPOOL_QUEUE` gives a client its queue. The options of `QueueOpts`, `JobOpts` and `RedisOpts` apply where the queue is
+  given by URL, by a mapping or by the environment. An instance of one of these classes says all its options itself.
+- The options of `RedisOpts` stand beside the URL of a server, which goes before them. A password that is given in the call or
+  in the URL is the only one.
+- A value that cannot be read, or is out of bounds, is a `ConfigError` that names the variable and repeats no secret.
+- A variable that begins with `EVENTSPOOL_` and is not in this table may be misspelt: `eventspool doctor` and, once in each
+  process, the log name it, with the nearest name. What Kubernetes sets for a service that is called `eventspool` is passed
+  over.
+"""
+
+
 def render() -> str:
     """Return the page."""
     parts = [INTRO.replace("@KINDS@", _kinds())]
     for title, owner in OPTIONS.items():
         parts.append(f"### {title}\n\n{_first_paragraph(owner)}\n\n{_options(owner)}\n")
+    parts.append(f"{ENVIRONMENT}\n{_variables()}\n")
     parts.append(f"## What an answer of the data plane leads to\n\n{_outcomes()}\n")
     for title, reasons in (
         ("an event is refused", REFUSED),
@@ -171,6 +197,41 @@ def _options(owner: Any) -> str:
         rows.append(
             f"| `{parameter.name}` | `{_type(parameter)}` | {default} | {_cell(said[parameter.name])} |"
         )
+    return "\n".join(rows)
+
+
+def command_variables() -> dict[str, list[str]]:
+    """Return the variables that commands read, each with the options that it gives, as `worker --grace`."""
+    found: dict[str, list[str]] = {}
+    for words, command in _commands("", cli):
+        for option in command.params:
+            names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or ()
+            for name in names:
+                found.setdefault(name, []).append(f"{words} {max(option.opts, key=len)}".strip())
+    return found
+
+
+def _commands(words: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield words, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _commands(f"{words} {name}".strip(), found)
+
+
+def _variables() -> str:
+    on_commands = command_variables()
+    rows = ["| variable | option | of | text | on the command line |", "|---|---|---|---|---|"]
+    for each in list_variables():
+        options = sorted({said.rpartition(" ")[2] for said in on_commands.get(each.name, [])})
+        cells = (f"`{each.name}`", f"`{each.option}`", f"`{each.owner}`", each.form.value)
+        rows.append(f"| {' | '.join(cells)} | {', '.join(f'`{option}`' for option in options)} |")
+    rows += ["", "These only commands read:", "", "| variable | option of a command |", "|---|---|"]
+    rows += [
+        f"| `{name}` | {', '.join(f'`{said}`' for said in on_commands[name])} |" for name in sorted(COMMANDS)
+    ]
     return "\n".join(rows)
 
 

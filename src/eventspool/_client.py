@@ -7,6 +7,7 @@ Its class is longer than others since more than half of it is signatures and doc
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping  # noqa: TC003 - tools look up the types of the options
@@ -21,8 +22,10 @@ from eventspool._config import (
     ClientOpts,
     QueueOpts,
     SpillOpts,
+    fill_client,
+    find_unknown,
     naming_unknown,
-    read_queue_opts,
+    read_queue,
 )
 from eventspool._events import methods
 from eventspool._exceptions import (
@@ -60,6 +63,8 @@ __all__ = ["Client"]
 
 _log = Log("eventspool")
 
+_are_strays_told = False
+
 _inherited: list[Pipeline] = []
 """Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
 
@@ -75,8 +80,12 @@ class Client(Reception):
     An event method does no more on the caller's thread than encode the event and put it into a buffer; the methods that wait
     say so. What a signal handler raises amid a call comes out of the call as it is, and the event was taken or was not.
 
+    What is not given is as the environment has it: ``EVENTSPOOL_WRITE_KEY``, ``EVENTSPOOL_QUEUE`` (for *persistence*) and so
+    on, read when the client is made.
+
     Args:
-        write_key: Identifies the source to the data plane. It is never stored and never logged.
+        write_key: Identifies the source to the data plane; needed, here or in the environment. It is never stored and never
+            logged.
         data_plane_url: Scheme and host (and base path) of the data plane.
         path: Where batches are posted.
         flush_at: Number of events that triggers a flush, at most every 0.25 s unless 1,000 wait. It is no cap: a batch grows
@@ -109,10 +118,10 @@ class Client(Reception):
         ConfigError: An option is unknown or wrong.
     """
 
-    @naming_unknown("Client")
+    @naming_unknown("Client", lambda given: fill_client(os.environ, given))
     def __init__(
         self,
-        write_key: str,
+        write_key: str = "",
         *,
         data_plane_url: str = DEFAULT_DATA_PLANE_URL,
         path: str = DEFAULT_PATH,
@@ -137,7 +146,7 @@ class Client(Reception):
     ) -> None:
         if not here[0]:
             begin_in_child()
-        queue_opts = read_queue_opts(persistence)
+        queue_opts = read_queue(persistence, environ=os.environ)
         opts = ClientOpts(
             write_key=write_key,
             data_plane_url=data_plane_url,
@@ -162,6 +171,7 @@ class Client(Reception):
             raise ConfigError("on_error must be callable")
         _check_before_send(before_send)
         _import_drivers(opts, queue_opts)
+        _tell_of_strays()
         super().__init__(opts, Reporter(on_error, _log), before_send)
         self._is_made = False
         self._beginning = Beginning(self, opts, queue_opts, self._reporter, self._take_pipeline)
@@ -193,7 +203,8 @@ class Client(Reception):
         Keep events in a durable queue from now on and deliver those that it holds already.
 
         Args:
-            queue_opts: The queue. A mapping may be nested as well: ``{"queue_opts": {…}, "redis_opts": {…}}``.
+            queue_opts: The queue; ``None``: that of the environment, else Redis on localhost. A mapping may be nested as well:
+                ``{"queue_opts": {…}, "redis_opts": {…}}``.
             callback: Called once as ``callback(error)``, with ``None`` when the queue is ready.
             redis_opts: Where Redis is, where *queue_opts* does not say.
 
@@ -204,7 +215,8 @@ class Client(Reception):
         """
         if not here[0]:
             begin_in_child()
-        opts = read_queue_opts(queue_opts, redis_opts) or QueueOpts()
+        given = {} if queue_opts is None else queue_opts
+        opts = read_queue(given, redis_opts, environ=os.environ) or QueueOpts()
         self._opts.spill_beside(opts)
         if self._beginning.is_closed:
             closed = QueueError("the client is closed: it takes no queue any more")
@@ -465,6 +477,15 @@ def _check_before_send(before_send: object) -> None:
         raise ConfigError(
             "before_send must be a plain function: the caller's thread waits for what it returns"
         )
+
+
+def _tell_of_strays() -> None:
+    """Log, once in each process, which variables of the environment begin like ours and mean nothing."""
+    global _are_strays_told  # noqa: PLW0603 - once per process
+    if not _are_strays_told:
+        _are_strays_told = True
+        for stray in find_unknown(os.environ):
+            _log.warning("%s", stray.sentence)
 
 
 def _import_drivers(opts: ClientOpts, queue_opts: QueueOpts | None) -> None:

@@ -118,6 +118,23 @@ def test_the_least_user_can_be_examined_and_only_cannot_say_how_the_file_is_sync
     assert examine(as_user(server, *documented_acl())) == {"redis.appendfsync": "note"}
 
 
+def test_a_misspelt_variable_and_a_wrong_value_are_found_and_not_repeated(run, examine, file):
+    url = f"sqlite:///{file}"
+    wrong = {
+        "EVENTSPOOL_WRITEKEY": "canary-1",
+        "EVENTSPOOL_FLUSH_AT": "canary-2",
+        "EVENTSPOOL_XYZZY": "canary-3",
+    }
+    found = examine(url, **wrong)
+    done = run("doctor", "--interval", "0", "--queue", url, **wrong)
+
+    assert (found["environment.unknown"], found["environment.value"]) == ("note", "error")
+    assert "did you mean EVENTSPOOL_WRITE_KEY?" in done.out
+    assert "EVENTSPOOL_FLUSH_AT must be a whole number" in done.out
+    assert "canary" not in done.out + done.err
+    assert examine(url, EVENTSPOOL_WRITEKEY="1")["environment.unknown"] == "warning"
+
+
 def test_people_read_what_to_do(run, server, target):
     done = run("doctor", "--queue", server.url, **{**target, "EVENTSPOOL_WRITE_KEY": "wrong"})
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import subprocess
+import sys
 import traceback
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import redis
 
 from eventspool import Client, ConfigError, QueueOpts, RedisOpts
 from eventspool._backends.redis.connection import connect
-from eventspool._config import read_queue_opts
+from eventspool._config import read_queue
 from eventspool._contract.tools import eventually, new_job
 from eventspool._doctor.redis_checks import check_redis
 from eventspool._doctor.redis_facts import ask_redis
@@ -267,7 +269,7 @@ def test_what_gives_no_password_is_refused(options):
 
 def test_they_may_stand_wherever_options_of_redis_may(tmp_path):
     for given in ({"password": lambda: "x"}, {"url": "redis://h", "password_file": str(tmp_path)}):
-        opts = read_queue_opts({"redis_opts": given})
+        opts = read_queue({"redis_opts": given}, environ={})
         assert isinstance(opts, QueueOpts)
         assert "password" not in repr(opts)
 
@@ -279,3 +281,25 @@ def test_an_unset_variable_of_the_environment_is_no_password(monkeypatch):
     assert not kwargs["password"]
     assert "credential_provider" not in kwargs
     assert Path(empty) == Path()
+
+
+def test_a_password_in_the_environment_opens_the_queue_for_a_client_and_for_the_commands(monkeypatch):
+    with running(NEWEST[1], "--requirepass", FIRST) as server, DataPlane("key") as plane:
+        texts = {"QUEUE": server.url, "PASSWORD": FIRST, "WRITE_KEY": "key", "DATA_PLANE_URL": plane.url}
+        for name, text in texts.items():
+            monkeypatch.setenv(f"EVENTSPOOL_{name}", text)
+        with Client(process=False) as client:
+            client.track("u1", "E")
+            assert client.flush(until="persisted", timeout=60).pending == 0
+        for command, said in (
+            (["queue", "status", "--json"], '"waiting"'),
+            (["queue", "list", "--state", "waiting", "--json"], '"events": 1'),
+            (["worker", "--once", "--json"], '"waiting": 0'),
+            (["doctor", "--interval", "0", "--json"], '"delivered_events": 1'),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "eventspool", *command], capture_output=True, text=True, timeout=60
+            )
+            assert said in done.stdout, done
+            assert FIRST not in done.stdout + done.stderr
+        assert len(plane.unique_ids()) == 1

@@ -48,7 +48,7 @@ def the_client() -> None:
     client.track("user", "Order Completed", ["not", "a", "mapping"])  # type: ignore[arg-type]
     client.track("user", "Order Completed", callback=on_ready)  # type: ignore[arg-type]
     eventspool.Client("key", on_error=on_ready)  # type: ignore[arg-type]
-    eventspool.Client()  # type: ignore[call-arg]
+    eventspool.Client()  # all options may come from the environment
     eventspool.Client("key", queueName="orders")  # type: ignore[call-arg]
     eventspool.AsyncClient("key", flush_at="20")  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ from eventspool._config import (
     SpillOpts,
     SQLiteOpts,
     parse_queue_url,
-    read_queue_opts,
+    read_queue,
     reject_unknown,
 )
 from eventspool._config.elsewhere import ELSEWHERE
@@ -31,6 +31,11 @@ NO_BOOL = [1, 0, "yes", None, []]
 NO_COUNT = [0, -1, 1.0, 1.5, True, "5", None, NAN, INF, []]
 NO_SECONDS = [0, -0.1, True, "5", None, NAN, INF, -INF, 1e10, 10**400, dt.timedelta(seconds=5)]
 NO_TEXT = ["", None, 5, b"bytes", ["x"], "\ud800", "a\0b"]
+
+
+def read_opts(given, redis_opts=None):
+    return read_queue(given, redis_opts, environ={})
+
 
 CLIENT = {
     "write_key": [*NO_TEXT, "two words", "colon:", "täst", "new\nline", "\x7f"],
@@ -232,7 +237,7 @@ def test_the_client_shows_the_options_that_are_checked():
 )
 def test_an_unknown_option_is_answered_with_the_nearest_known_one(given, near):
     with pytest.raises(ConfigError, match=f"{given}.*did you mean '{near}'"):
-        read_queue_opts({given: 1})
+        read_opts({given: 1})
 
 
 @pytest.mark.parametrize(
@@ -390,9 +395,9 @@ def test_the_dataclasses_answer_likewise(kind, given, near):
 
 def test_nested_options_say_where_they_are():
     with pytest.raises(ConfigError, match="'maxAttempts' in job_opts: did you mean 'max_attempts'"):
-        read_queue_opts({"job_opts": {"maxAttempts": 3}})
+        read_opts({"job_opts": {"maxAttempts": 3}})
     with pytest.raises(ConfigError, match="'hostname' in redis_opts: did you mean 'host'"):
-        read_queue_opts({"redis_opts": {"hostname": "x"}})
+        read_opts({"redis_opts": {"hostname": "x"}})
 
 
 def test_no_secret_is_in_a_repr():
@@ -487,11 +492,11 @@ def test_the_forms_of_the_document_all_mean_the_same():
         ({"queue_opts": QueueOpts(queue_name="q", redis_opts={"host": "h"})}, None),
         (wanted, None),
     ):
-        assert read_queue_opts(queue_opts, redis_opts) == wanted
-    assert read_queue_opts(None, {"host": "h"}) == QueueOpts(redis_opts={"host": "h"})
-    assert read_queue_opts("sqlite:///q.db") == QueueOpts(url="sqlite:///q.db")
-    assert read_queue_opts({"queue_opts": None}) == QueueOpts()
-    assert read_queue_opts(None) is None
+        assert read_opts(queue_opts, redis_opts) == wanted
+    assert read_opts(None, {"host": "h"}) == QueueOpts(redis_opts={"host": "h"})
+    assert read_opts("sqlite:///q.db") == QueueOpts(url="sqlite:///q.db")
+    assert read_opts({"queue_opts": None}) == QueueOpts()
+    assert read_opts(None) is None
 
 
 @pytest.mark.parametrize(
@@ -511,7 +516,7 @@ def test_the_forms_of_the_document_all_mean_the_same():
 )
 def test_options_that_contradict_each_other_or_are_none_raise(queue_opts, redis_opts):
     with pytest.raises(ConfigError):
-        read_queue_opts(queue_opts, redis_opts)
+        read_opts(queue_opts, redis_opts)
 
 
 def test_options_cannot_be_changed_afterwards():

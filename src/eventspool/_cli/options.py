@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
-from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, QueueOpts
+from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, QueueOpts, read_queue
 from eventspool._config.stores import list_urls
+from eventspool._config.variables import variable_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = [
+    "DELIVERS",
     "DataPlaneAddress",
     "QueueAddress",
     "data_plane_options",
@@ -42,6 +44,10 @@ class QueueAddress:
     url: str = field(repr=False)
     queue_name: str
     prefix: str
+
+    def opts(self, **more: Any) -> QueueOpts:
+        """Return the queue, with *more* of its options; what neither says is as the environment has it."""
+        return read_queue({**asdict(self), **more}, environ=os.environ) or QueueOpts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +78,14 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
             "-q",
             "queue_url",
             metavar="URL",
-            envvar="EVENTSPOOL_QUEUE",
+            envvar=variable_of("persistence"),
             required=required,
             show_envvar=True,
             help=f"The queue: {list_urls()}. A queue whose events are encrypted also needs EVENTSPOOL_ENCRYPTION_KEY.",
         ),
         click.option(
             "--queue-name",
-            envvar="EVENTSPOOL_QUEUE_NAME",
+            envvar=variable_of("queue_name"),
             default="hightouchEventsQueue",
             show_default=True,
             show_envvar=True,
@@ -87,7 +93,7 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
         ),
         click.option(
             "--prefix",
-            envvar="EVENTSPOOL_PREFIX",
+            envvar=variable_of("prefix"),
             default="hightouch",
             show_default=True,
             show_envvar=True,
@@ -102,17 +108,27 @@ def multi_option(
     """Add ``--multi/--single``."""
     return click.option(
         "--multi/--single",
-        envvar="EVENTSPOOL_MULTI",
+        envvar=variable_of("is_multi_processor"),
         default=False,
         show_envvar=True,
         help=f"{about}  [default: single]",
     )
 
 
+DELIVERS: Mapping[str, Any] = {
+    "enable": True,
+    "process": True,
+    "strict": False,
+    "durability": "buffered",
+    "handle_sigterm": False,
+    "persistence": None,
+}
+"""Options of a command's client that the environment, which may be that of an application beside it, must not change."""
+
 spill_option = click.option(
     "--spill",
     metavar="URL",
-    envvar="EVENTSPOOL_SPILL",
+    envvar=variable_of("spill"),
     show_envvar=True,
     help="A local file, sqlite:///PATH, that takes events while a queue in Redis is not available. Events that an "
     "earlier process left in it are moved on.",
@@ -121,7 +137,7 @@ spill_option = click.option(
 
 def encryption_key() -> str | None:
     """Return the keys in ``EVENTSPOOL_ENCRYPTION_KEY``. They have no option, because others can read a command line."""
-    return os.environ.get("EVENTSPOOL_ENCRYPTION_KEY") or None
+    return os.environ.get(variable_of("encryption_key")) or None
 
 
 def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
@@ -141,7 +157,7 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
             "--write-key",
             "-k",
             metavar="KEY",
-            envvar="EVENTSPOOL_WRITE_KEY",
+            envvar=variable_of("write_key"),
             required=key_required,
             show_envvar=True,
             help="The source's write key. Better given in the environment: others can read a command line.",
@@ -150,7 +166,7 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
             "--data-plane-url",
             "-d",
             metavar="URL",
-            envvar="EVENTSPOOL_DATA_PLANE_URL",
+            envvar=variable_of("data_plane_url"),
             default=DEFAULT_DATA_PLANE_URL,
             show_default=True,
             show_envvar=True,
@@ -159,7 +175,7 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
         click.option(
             "--path",
             metavar="PATH",
-            envvar="EVENTSPOOL_PATH",
+            envvar=variable_of("path"),
             default=DEFAULT_PATH,
             show_default=True,
             show_envvar=True,
@@ -168,7 +184,7 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
         click.option(
             "--proxy",
             metavar="URL",
-            envvar="EVENTSPOOL_PROXY",
+            envvar=variable_of("proxy"),
             show_envvar=True,
             help='The proxy to the data plane, http://HOST:PORT; "" for none.  [default: that of HTTPS_PROXY, HTTP_PROXY, '
             "ALL_PROXY and NO_PROXY]",
@@ -176,7 +192,7 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
         click.option(
             "--ca-file",
             metavar="PATH",
-            envvar="EVENTSPOOL_CA_FILE",
+            envvar=variable_of("ca_file"),
             show_envvar=True,
             help="A file in PEM form with the only authorities that may sign the data plane's certificate.  [default: those "
             "of the system, and of REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE and SSL_CERT_FILE]",

@@ -2,7 +2,8 @@
 Options: frozen, checked when they are made, with secrets hidden from their ``repr``.
 
 ``client`` and ``queue`` hold the options that programs give, ``stores`` the registry of what can keep a queue, with the
-options of each kind in a file of its own; ``checks`` is what they are all checked with.
+options of each kind in a file of its own; ``checks`` is what they are all checked with, and ``environment`` with
+``variables`` where they come from besides.
 """
 
 from eventspool._config.checks import (
@@ -13,10 +14,12 @@ from eventspool._config.checks import (
     require_text,
 )
 from eventspool._config.client import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, ClientOpts
-from eventspool._config.queue import JobOpts, Ordering, QueueOpts, SpillOpts, read_queue_opts
+from eventspool._config.environment import fill_client, fill_queue, read_queue
+from eventspool._config.queue import JobOpts, Ordering, QueueOpts, SpillOpts
 from eventspool._config.redis_opts import RedisOpts
 from eventspool._config.sqlite_opts import SQLiteOpts
 from eventspool._config.stores import StoreKind, parse_queue_url, register_store
+from eventspool._config.variables import find_unknown
 
 __all__ = [
     "DEFAULT_DATA_PLANE_URL",
@@ -29,9 +32,12 @@ __all__ = [
     "SQLiteOpts",
     "SpillOpts",
     "StoreKind",
+    "fill_client",
+    "fill_queue",
+    "find_unknown",
     "naming_unknown",
     "parse_queue_url",
-    "read_queue_opts",
+    "read_queue",
     "register_store",
     "reject_unknown",
     "require_bool",

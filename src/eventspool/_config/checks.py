@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
 from inspect import signature
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeAlias, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from eventspool._config.elsewhere import hint_at, in_snake_case
 from eventspool._exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 __all__ = [
     "HOMES",
@@ -33,6 +36,8 @@ __all__ = [
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _T = TypeVar("_T")
+Fill: TypeAlias = "Callable[[set[str]], AbstractContextManager[Mapping[str, Any]]]"
+"""What gives arguments that were not given."""
 _LONGEST_SECONDS = 1e9
 """About 31 years. Longer waits overflow the operating system's timers."""
 
@@ -154,16 +159,28 @@ class FromMapping:
         return cls(**given)
 
 
-def naming_unknown(where: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
-    """Have a constructor raise ``ConfigError`` for an unknown option, as for one in a mapping. Its signature stays."""
+def naming_unknown(where: str, fill: Fill | None = None) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
+    """
+    Have a function raise ``ConfigError`` for an unknown option, as for one in a mapping. Its signature stays.
+
+    Args:
+        where: What the message calls the function.
+        fill: Called with the names of the arguments that were given. For as long as the call lasts, it gives values for
+            others: an argument that was not given can only be told from one equal to the default here.
+    """
 
     def decorate(make: Callable[_P, _R]) -> Callable[_P, _R]:
-        known = list(signature(make).parameters)[1:]  # without self
+        names = list(signature(make).parameters)
+        known = [name for name in names if name != "self"]
 
         @wraps(make)
         def init(*args: _P.args, **given: _P.kwargs) -> _R:
             reject_unknown(given, known, where)
-            return make(*args, **given)
+            if fill is None:
+                return make(*args, **given)
+            with fill({*names[: len(args)], *map(str, given)}) as found:
+                given.update((name, value) for name, value in found.items() if name not in given)
+                return make(*args, **given)
 
         return init
 

@@ -23,7 +23,7 @@ _LARGEST_BATCH = 32 << 20
 class ClientOpts:
     """The client's options, checked. ``Client`` says what each of them means."""
 
-    write_key: str = field(repr=False)
+    write_key: str = field(default="", repr=False)
     data_plane_url: str = DEFAULT_DATA_PLANE_URL
     path: str = DEFAULT_PATH
     flush_at: int = 20
@@ -43,6 +43,8 @@ class ClientOpts:
     ca_file: str | None = None
 
     def __post_init__(self) -> None:
+        if self.write_key == "":
+            raise ConfigError("write_key is missing: give it, or set EVENTSPOOL_WRITE_KEY")
         require_text("write_key", self.write_key)
         if any(ord(c) < 33 or ord(c) > 126 or c == ":" for c in self.write_key):
             raise ConfigError("write_key must be printable ASCII without spaces or colons")

@@ -21,7 +21,7 @@ from eventspool._config.stores import REDIS, StoreKind, find_kind, parse_queue_u
 from eventspool._encryption import parse_keys
 from eventspool._exceptions import ConfigError
 
-__all__ = ["JobOpts", "Ordering", "QueueOpts", "SpillOpts", "read_queue_opts"]
+__all__ = ["JobOpts", "Ordering", "QueueOpts", "SpillOpts", "flatten_queue_opts"]
 
 _NAME = r"[^\s{}:\ud800-\udfff]+"
 
@@ -192,11 +192,11 @@ class SpillOpts(FromMapping):
 HOMES.update(queue_opts=QueueOpts, job_opts=JobOpts, redis_opts=RedisOpts)
 
 
-def read_queue_opts(
+def flatten_queue_opts(
     given: QueueOpts | Mapping[str, Any] | str | None, redis_opts: RedisOpts | Mapping[str, Any] | None = None
-) -> QueueOpts | None:
+) -> QueueOpts | dict[str, Any] | None:
     """
-    Return *given* as ``QueueOpts``, with *redis_opts* put in.
+    Return *given*, with *redis_opts* put in, as ``QueueOpts`` where it is that, and else as a mapping of its fields.
 
     Takes the nested form ``{"queue_opts": {…}, "redis_opts": {…}}``, too.
     """
@@ -218,10 +218,10 @@ def read_queue_opts(
         inner = plain.pop("queue_opts")
         outer = plain.pop("redis_opts", None)
         redis_opts = redis_opts if redis_opts is not None else outer
-        return read_queue_opts({} if inner is None else inner, redis_opts)
+        return flatten_queue_opts({} if inner is None else inner, redis_opts)
     if redis_opts is not None:
         if plain.get("redis_opts") is not None:
             raise ConfigError("redis_opts is given twice")
         plain["redis_opts"] = redis_opts
     reject_unknown(plain, [*(f.name for f in fields(QueueOpts)), "queue_opts"], "queue_opts")
-    return QueueOpts.of(plain, "queue_opts")
+    return plain

@@ -23,7 +23,7 @@ from eventspool._demo.purchases import find_source
 from eventspool._demo.result import DemoError, DemoResult, Incident, Progress
 from eventspool._demo.weather import CLEAR, OUTAGE, Spell, fault_name, forecast
 from eventspool._exceptions import QueueError
-from eventspool._operate.queue import open_queue
+from eventspool._operate.queue import open_queue_of
 
 if TYPE_CHECKING:
     from eventspool._demo.purchases import Source
@@ -65,7 +65,7 @@ def run_demo(options: DemoOptions, narrator: Narrator) -> DemoResult:
     source = find_source(sample=options.sample)
     with (
         open_place(options) as place,
-        open_queue(place.queue.url or "", place.queue.queue_name, place.queue.prefix) as queue,
+        open_queue_of(place.queue) as queue,
         DataPlane("demo", seed=options.seed, keep_events=0, keep_requests=0) as plane,
     ):
         conductor = _Conductor(options, narrator, source, place, queue, plane)

@@ -105,5 +105,6 @@ class ChildProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of this process, with its import path."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    """Return the environment of this process, with its import path, and without options that the demo's client would take."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("EVENTSPOOL_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

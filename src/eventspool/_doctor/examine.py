@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.stores import resolve
+from eventspool._doctor.environment_checks import check_environment
 from eventspool._doctor.finding import Finding, Severity, error
 from eventspool._doctor.plane_checks import check_plane
 from eventspool._doctor.queue_checks import QueueFacts, check_queue
@@ -14,6 +15,8 @@ from eventspool._encryption import Keyring, parse_keys
 from eventspool._exceptions import ConfigError, QueueError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eventspool._config import ClientOpts, QueueOpts
     from eventspool._job import QueueStats
 
@@ -49,6 +52,7 @@ def examine(
     interval: float = 1.0,
     max_age: float = 300.0,
     encryption_key: str | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Examination:
     """
     Look at a queue, at the store that keeps it, and at the way to the data plane. Changes nothing but a SQLite file's mode.
@@ -60,9 +64,11 @@ def examine(
         interval: Seconds between two looks at the queue, to see whether failures grow.
         max_age: Seconds. An older job is a finding.
         encryption_key: What EVENTSPOOL_ENCRYPTION_KEY holds.
+        environ: The environment, whose variables that begin like ours are checked.
     """
     began = time.monotonic()
-    findings = [] if encryption_key is None else _examine_key(encryption_key)
+    findings = list(check_environment(environ or {}))
+    findings += [] if encryption_key is None else _examine_key(encryption_key)
     facts: QueueFacts | None = None
     if queue is not None:
         found, usable = resolve(queue.kind.doctor)(queue)
@@ -102,11 +108,10 @@ def _examine_key(text: str) -> list[Finding]:
 
 
 def _look(queue: QueueOpts, max_age: float) -> QueueFacts:
-    from eventspool._operate.queue import open_queue
+    from eventspool._operate.queue import open_queue_of
 
     try:
-        assert queue.url is not None  # noqa: S101 - the command line knows queues by their URLs
-        with open_queue(queue.url, queue.queue_name, queue.prefix) as opened:
+        with open_queue_of(queue) as opened:
             stats = opened.stats()
             reasons = opened.failed_reasons() if stats.failed.jobs else {}
             return QueueFacts(

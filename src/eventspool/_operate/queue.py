@@ -6,12 +6,13 @@ The command line, the dashboard and programs of our users call the same methods,
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from eventspool._backends import create_backend, import_driver
 from eventspool._backends.apart import set_apart
-from eventspool._config import QueueOpts, require_number
+from eventspool._config import QueueOpts, fill_queue, naming_unknown, read_queue, require_number
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._events.decoding import decode_event
 from eventspool._exceptions import ConfigError, QueueError
@@ -24,7 +25,6 @@ from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
 from eventspool._operate.user import User
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterable, Sequence
     from types import TracebackType
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
     from eventspool._operate.erasure import Erasure
 
-__all__ = ["Queue", "open_queue"]
+__all__ = ["Queue", "open_queue", "open_queue_of"]
 
 
 class Queue:
@@ -306,6 +306,7 @@ class Queue:
             raise QueueError(f"job {job_id!r} cannot be read: {error}") from None
 
 
+@naming_unknown("open_queue", lambda given: fill_queue(os.environ, given))
 def open_queue(
     url: str,
     queue_name: str = "hightouchEventsQueue",
@@ -314,7 +315,7 @@ def open_queue(
     encryption_key: str | Sequence[str] | None = None,
 ) -> Queue:
     """
-    Open a queue to look into it and to steer it.
+    Open a queue to look into it and to steer it. What is not given is as the environment has it, as for ``Client``.
 
     Args:
         url: ``redis://…``, ``rediss://…``, ``unix://…``, ``valkey://…`` or ``sqlite:///path``.
@@ -326,7 +327,12 @@ def open_queue(
         ConfigError: The URL, a name or the key is wrong, or a package is missing.
         QueueUnavailable: The queue cannot be reached.
     """
-    opts = QueueOpts(url=url, queue_name=queue_name, prefix=prefix, encryption_key=encryption_key)
+    given = {"url": url, "queue_name": queue_name, "prefix": prefix, "encryption_key": encryption_key}
+    return open_queue_of(read_queue(given, environ=os.environ) or QueueOpts())
+
+
+def open_queue_of(opts: QueueOpts) -> Queue:
+    """Open the queue of *opts* as ``open_queue`` does."""
     import_driver(opts)
     backend = set_apart(create_backend(opts, observe=True))
     backend.open()

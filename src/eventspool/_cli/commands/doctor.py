@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
 from eventspool._cli.output import console, format_count, print_json, printable, say
-from eventspool._config import ClientOpts, QueueOpts
+from eventspool._config import ClientOpts
+from eventspool._config.variables import variable_of
 
 if TYPE_CHECKING:
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
@@ -30,15 +32,19 @@ _NO_KEY = "no-write-key"
 @click.option(
     "--max-jobs",
     type=click.IntRange(1),
+    envvar=variable_of("max_jobs"),
     default=1_000_000,
     show_default=True,
+    show_envvar=True,
     help="How many jobs the producers let the queue hold.",
 )
 @click.option(
     "--max-bytes",
     type=click.IntRange(1),
+    envvar=variable_of("max_bytes"),
     default=1 << 30,
     show_default=True,
+    show_envvar=True,
     help="How many bytes the producers let it hold.",
 )
 @click.option(
@@ -70,7 +76,7 @@ def command(
     as_json: bool,
 ) -> None:
     """
-    Check Redis or the SQLite file, the data plane and its key, and the queue's health.
+    Check the environment, Redis or the SQLite file, the data plane and its key, and the queue's health.
 
     Harmless anywhere, any time: no event is stored or sent. The data plane gets one batch without events; permissions in
     Redis are tried in a transaction that is never run.
@@ -88,7 +94,7 @@ def command(
         raise click.UsageError("nothing is left to check: give --queue")
     queue = None
     if address is not None:
-        queue = QueueOpts(**asdict(address), max_jobs=max_jobs, max_bytes=max_bytes)
+        queue = address.opts(max_jobs=max_jobs, max_bytes=max_bytes, encryption_key=None)
     plane = None
     if not no_data_plane:
         plane = ClientOpts(**{**asdict(data_plane), "write_key": data_plane.write_key or _NO_KEY})
@@ -99,6 +105,7 @@ def command(
         interval=interval,
         max_age=max_age,
         encryption_key=encryption_key(),
+        environ=os.environ,
     )
     if as_json:
         print_json(

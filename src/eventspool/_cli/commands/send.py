@@ -35,7 +35,6 @@ from eventspool._cli.output import (
     show_warnings,
 )
 from eventspool._client import Client
-from eventspool._config import QueueOpts
 from eventspool._exceptions import EventError
 
 if TYPE_CHECKING:
@@ -141,6 +140,9 @@ def command(
     report = _Report()
     client = Client(
         **{**asdict(data_plane), "write_key": data_plane.write_key or _ENQUEUE_ONLY_KEY},
+        enable=True,
+        durability="buffered",
+        handle_sigterm=False,
         max_event_bytes=_LARGEST_EVENT_BYTES,
         flush_at=_CHECK_EVERY,
         flush_interval=1.0,
@@ -149,7 +151,7 @@ def command(
         process=not enqueue_only,
         persistence=None
         if address is None
-        else QueueOpts(**asdict(address), is_multi_processor=multi, encryption_key=encryption_key()),
+        else address.opts(is_multi_processor=multi, encryption_key=encryption_key()),
         spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )

@@ -16,6 +16,7 @@ import click
 from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
 from eventspool._cli.logs import LOG_FORMATS, Log
 from eventspool._cli.options import (
+    DELIVERS,
     data_plane_options,
     encryption_key,
     gathered,
@@ -28,7 +29,8 @@ from eventspool._cli.output import print_json, say
 from eventspool._cli.signals import Stop
 from eventspool._cli.worker_view import Status, Watch, shown
 from eventspool._client import Client
-from eventspool._config import JobOpts, QueueOpts
+from eventspool._config import JobOpts
+from eventspool._config.variables import variable_of
 from eventspool._exceptions import QueueError
 from eventspool._operate.metrics import QueueReader, metrics_text
 from eventspool._operate.queue import open_queue
@@ -57,7 +59,7 @@ def _job_options(function: _F) -> _F:
         return click.option(
             f"--{name.replace('_', '-')}",
             type=kind,
-            envvar=f"EVENTSPOOL_{name.upper()}",
+            envvar=variable_of(name),
             default=default,
             show_default=default is not None,
             show_envvar=True,
@@ -160,10 +162,8 @@ def command(
       eventspool worker --queue sqlite:///events.db --once --json
       eventspool worker --multi --health-port 8181 --log-format json
     """
-    queue = QueueOpts(
-        **asdict(address), is_multi_processor=multi, job_opts=jobs, encryption_key=encryption_key()
-    )
-    client = Client(**asdict(data_plane), spill=spill)
+    queue = address.opts(is_multi_processor=multi, job_opts=jobs, encryption_key=encryption_key())
+    client = Client(**asdict(data_plane), **DELIVERS, spill=spill)
     failed_before = _count_failed(address)
     stop, health, log = Stop(), Health(), Log(log_format)
     reader = QueueReader(address.queue_name, lambda: client.queue)

@@ -63,7 +63,7 @@ def move(
       eventspool queue move --queue sqlite:///events.db --to redis://localhost:6379/0
     """
     key = encryption_key()
-    source = QueueOpts(**asdict(address), is_multi_processor=multi, encryption_key=key)
+    source = address.opts(is_multi_processor=multi, encryption_key=key)
     target = QueueOpts(
         url=to_url,
         queue_name=to_name or address.queue_name,
