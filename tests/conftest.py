@@ -10,6 +10,7 @@ import redis
 from hypothesis import settings
 
 from conservation import every_event_is_somewhere
+from eventspool._config.variables import list_variables
 
 __all__ = ["every_event_is_somewhere"]
 
@@ -25,6 +26,8 @@ def pytest_report_header() -> str:
 
 
 def pytest_configure() -> None:
+    for each in list_variables():  # what a developer works with is no part of a test
+        os.environ.pop(each.name, None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # A shell's background jobs ignore Ctrl-C, and so would every process that a test starts.
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from http.cookiejar import CookieJar
 from typing import TYPE_CHECKING
@@ -69,6 +70,28 @@ def test_it_prints_an_address_that_opens_the_page_and_ends_at_a_signal(start, st
     assert err.strip() == "Ctrl-C ends it."
 
 
+def test_it_starts_before_the_first_event_and_shows_an_empty_queue_and_then_the_event(
+    start, enqueue, opts, tmp_path
+):
+    process = start("--queue", str(opts.url), "--port", "0", "--json")
+    said = json.loads(process.stdout.readline())
+    site = Site(urlsplit(said["url"]).port, {"Authorization": f"Bearer {said['token']}"})
+    seen = site.get("/api/overview").json
+
+    assert f"there is no queue at {tmp_path}/queue.db" in process.stderr.readline()
+    assert seen["verdict"]["title"] == "The queue is empty"
+    assert seen["stats"]["waiting"] == {"jobs": 0, "events": 0, "bytes": 0}
+    assert site.get("/api/jobs?state=failed").json["jobs"] == []
+    refused = site.post("/api/pause", {}, Origin=f"http://127.0.0.1:{site.port}")
+    assert (refused.status, "there is no queue" in refused.text) == (409, True)
+    assert list(tmp_path.glob("*.db*")) == [], "to look makes nothing"
+    enqueue([("A", {})])
+    deadline = time.monotonic() + 60
+    while site.get("/api/overview").json["stats"]["waiting"]["events"] != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_a_token_may_come_from_the_environment_and_must_be_long(start, stored):
     token = "from-the-environment-1"
     process = start("--queue", stored, "--port", "0", EVENTSPOOL_DASHBOARD_TOKEN=token)
@@ -119,7 +142,6 @@ def test_every_setting_may_come_from_the_environment(start, stored, plane):
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--queue", "sqlite:///absent.db"], 1, "there is no queue at absent.db"),
         ([], 2, "--queue"),
         (["--dataplane", "http://example.com"], 2, "dataplane must be"),
         (["--host", "192.0.2.1"], 1, "cannot listen on 192.0.2.1:8124"),
