@@ -81,7 +81,7 @@ def _default() -> Client:
     client = _client
     if client is None:
         _refuse_assignments()
-        raise ConfigError("call eventspool.init(write_key) first")
+        raise ConfigError("call eventspool.init() first")
     return client
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run"]
 
-_ORDER = ("demo", "send", "worker", "queue", "dataplane", "dashboard", "doctor")
+_ORDER = ("demo", "dev", "send", "worker", "queue", "dataplane", "dashboard", "doctor")
 
 
 class _Commands(Group):
@@ -66,7 +66,7 @@ def cli() -> None:
     \b
     First steps, without an account and without a server:
       eventspool demo                                 see it work, on real purchases
-      eventspool dataplane                            a local data plane to develop against
+      eventspool dev                                  a data plane and its page, to develop against
       eventspool send events.jsonl --queue sqlite:///events.db
     """
 

@@ -29,7 +29,10 @@ __all__ = [
     "gathered",
     "json_option",
     "multi_option",
+    "path_option",
+    "queue_name_option",
     "queue_options",
+    "queue_prefix_option",
     "require_existing",
     "spill_option",
 ]
@@ -64,6 +67,33 @@ class DataPlaneAddress:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+queue_name_option = click.option(
+    "--queue-name",
+    envvar=variable_of("queue_name"),
+    default="hightouchEventsQueue",
+    show_default=True,
+    show_envvar=True,
+    help="Name of the queue.",
+)
+queue_prefix_option = click.option(
+    "--prefix",
+    envvar=variable_of("prefix"),
+    default="hightouch",
+    show_default=True,
+    show_envvar=True,
+    help="What the queue's keys begin with.",
+)
+path_option = click.option(
+    "--path",
+    metavar="PATH",
+    envvar=variable_of("path"),
+    default=DEFAULT_PATH,
+    show_default=True,
+    show_envvar=True,
+    help="The path of the data plane that takes batches, as in the clients.",
+)
+
+
 def queue_options(*, required: bool) -> Callable[[_F], _F]:
     """Add ``--queue``, ``--queue-name`` and ``--prefix``; pass them on as *address*, ``None`` where no queue is given."""
 
@@ -83,22 +113,8 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
             show_envvar=True,
             help=f"The queue: {list_urls()}. A queue whose events are encrypted also needs EVENTSPOOL_ENCRYPTION_KEY.",
         ),
-        click.option(
-            "--queue-name",
-            envvar=variable_of("queue_name"),
-            default="hightouchEventsQueue",
-            show_default=True,
-            show_envvar=True,
-            help="Name of the queue.",
-        ),
-        click.option(
-            "--prefix",
-            envvar=variable_of("prefix"),
-            default="hightouch",
-            show_default=True,
-            show_envvar=True,
-            help="What the queue's keys begin with.",
-        ),
+        queue_name_option,
+        queue_prefix_option,
     )
 
 
@@ -172,15 +188,7 @@ def data_plane_options(*, key_required: bool) -> Callable[[_F], _F]:
             show_envvar=True,
             help="Where events are delivered.",
         ),
-        click.option(
-            "--path",
-            metavar="PATH",
-            envvar=variable_of("path"),
-            default=DEFAULT_PATH,
-            show_default=True,
-            show_envvar=True,
-            help="The path of the data plane that takes batches, as in the clients.",
-        ),
+        path_option,
         click.option(
             "--proxy",
             metavar="URL",

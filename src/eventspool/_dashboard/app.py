@@ -36,7 +36,7 @@ def create_app(
     read_only: bool = False,
     allowed_hosts: Sequence[str] = (),
     name: str = "",
-    dataplane: str | None = None,
+    dataplane: str | LocalDataPlane | None = None,
 ) -> ASGIApp:
     """
     Return the dashboard of *queue* as an ASGI app, to be served or mounted.
@@ -56,7 +56,7 @@ def create_app(
     Raises:
         ConfigError: The token is too short, or the data plane is not on this machine.
     """
-    plane = None if dataplane is None else LocalDataPlane(dataplane)
+    plane = LocalDataPlane(dataplane) if isinstance(dataplane, str) else dataplane
     api = Api(queue, name=name, read_only=read_only, dataplane=plane)
     routes = [
         Route("/", _page, methods=["GET"]),

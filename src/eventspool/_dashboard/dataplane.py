@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from eventspool._config import DEFAULT_PATH
 from eventspool._dashboard.reading import as_curl, as_python, line, pretty, search_text
 from eventspool._dashboard.security import is_loopback
 from eventspool._events.decoding import decode_event
@@ -46,12 +47,14 @@ class LocalDataPlane:
     """
     Args:
         url: Where ``eventspool dataplane`` listens, such as ``http://127.0.0.1:8123``.
+        public_url: Where clients reach it, where that is elsewhere.
+        path: Where they post batches.
 
     Raises:
         ConfigError: The URL is not one of this machine.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, public_url: str | None = None, path: str = DEFAULT_PATH) -> None:
         parts = urlsplit(url)
         try:
             port = parts.port or 80
@@ -61,7 +64,8 @@ class LocalDataPlane:
             raise ConfigError(
                 f"dataplane must be the http:// URL of one on this machine, such as http://127.0.0.1:8123, not {url!r}"
             )
-        self.url = f"http://{parts.netloc}"
+        self.url = public_url or f"http://{parts.netloc}"
+        self._path = path
         self._address = (parts.hostname or "", port)
         self._lock = threading.Lock()
         self._snapshot = _Snapshot(key=(-1, -1))
@@ -114,7 +118,7 @@ class LocalDataPlane:
             **line(found),
             "key": message_id,
             "json": pretty(found),
-            "curl": as_curl(found, f"{self.url}/v1/batch"),
+            "curl": as_curl(found, f"{self.url}{self._path}"),
             "python": as_python(found),
             "life": life,
         }

@@ -23,7 +23,8 @@ function emptyWithout() {
       h("p", {}, "This page needs a local data plane: one that takes your events, keeps them on this machine, and fails on demand."),
       h("ol", {}, h("li", {}, "Start one: ", h("code", {}, "eventspool dataplane")),
         h("li", {}, "Point your client at it: ", h("code", {}, 'data_plane_url="http://127.0.0.1:8123"')),
-        h("li", {}, "Show it here: ", h("code", {}, "eventspool dashboard --dataplane http://127.0.0.1:8123")))));
+        h("li", {}, "Show it here: ", h("code", {}, "eventspool dashboard --dataplane http://127.0.0.1:8123"))),
+      h("p", {}, "To develop an application, ", h("code", {}, "eventspool dev"), " runs both at once.")));
 }
 
 export function eventsPage() {
