@@ -146,6 +146,7 @@ class Client(Reception):
     ) -> None:
         if not here[0]:
             begin_in_child()
+        _tell_of_strays()  # first: that an option is missing is what comes of it
         queue_opts = read_queue(persistence, environ=os.environ)
         opts = ClientOpts(
             write_key=write_key,
@@ -171,7 +172,6 @@ class Client(Reception):
             raise ConfigError("on_error must be callable")
         _check_before_send(before_send)
         _import_drivers(opts, queue_opts)
-        _tell_of_strays()
         super().__init__(opts, Reporter(on_error, _log), before_send)
         self._is_made = False
         self._beginning = Beginning(self, opts, queue_opts, self._reporter, self._take_pipeline)
