@@ -119,7 +119,7 @@ def import_bull(
         max_event_bytes=max_event_bytes,
         max_batch_bytes=_MAX_BATCH_BYTES,
     )
-    target = QueueOpts(**asdict(address), is_multi_processor=multi, encryption_key=encryption_key())
+    target = address.opts(is_multi_processor=multi, encryption_key=encryption_key())
     with BullQueue(
         RedisOpts(url=source_url), name=bull_name, prefix=f"{{{bull_prefix.strip('{}')}}}"
     ) as source:
