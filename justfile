@@ -52,6 +52,14 @@ sbom:
 audit *ARGS:
     ./run audit "$@"
 
+# Build the documentation site, or show it: just docs serve.
+docs *ARGS:
+    ./run docs "$@"
+
+# Build, inspect and try out wheel and sdist.
+release-check *ARGS:
+    ./run release-check "$@"
+
 # What has to pass before a change is merged.
 ci:
     ./run ci
