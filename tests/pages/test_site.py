@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pages.blocks import ROOT
+from pages.conftest import build
 from tools import documentation
 
 if TYPE_CHECKING:
@@ -68,6 +69,21 @@ def pages(built: Path) -> dict[str, Addresses]:
 
 def outside(addresses: Iterable[str]) -> list[str]:
     return [each for each in addresses if re.match(r"(?:[a-z]+:)?//", each)]
+
+
+def test_a_dead_anchor_fails_the_build(tmp_path: Path) -> None:
+    tmp_path.joinpath("docs").mkdir()
+    tmp_path.joinpath("docs/index.md").write_text("# A page\n\n[Somewhere](#nowhere)\n")
+    settings = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": str(tmp_path / "docs"),
+        "hooks": [documentation.__file__],
+    }
+    tmp_path.joinpath("mkdocs.yml").write_text(yaml.safe_dump(settings))
+    done = build(tmp_path / "site", tmp_path / "mkdocs.yml")
+
+    assert "no such anchor" in done.stderr or "'#nowhere'" in done.stderr
+    assert done.returncode != 0
 
 
 def test_no_page_asks_another_host_for_anything(pages: dict[str, Addresses], built: Path) -> None:
