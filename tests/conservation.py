@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import eventspool
+from eventspool import _default
 from eventspool._aio import AsyncClient
 from eventspool._client import Client
 from eventspool._reception import Awaited
@@ -102,8 +104,21 @@ def _watch(begin: Any) -> None:
         client._returned = Tally()
         _clients.append(client)
 
+    def counting_default(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> str | None:
+            client = _default._client  # None: a capture takes the event
+            message_id = function(*args, **kwargs)
+            if client is not None:
+                client._returned.add("nothing" if message_id is None else "id")
+            return message_id
+
+        return call
+
     Client._begin = begin_and_note
     for name in ("identify", "track", "page", "screen", "group", "alias"):
+        for owner in (_default, eventspool):  # they have the methods of Client as these were
+            setattr(owner, name, counting_default(getattr(owner, name)))
         setattr(Client, name, counting(getattr(Client, name)))
     AsyncClient._await_stored = counting_awaited(AsyncClient._await_stored)
 

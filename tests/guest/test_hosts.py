@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,11 +22,10 @@ import pytest
 from e2e.harness import Store, new_queue_name
 from eventspool._redis_server import RedisServer
 from guest import journal
+from guest.servers import PATIENCE, UnixConnection, answers, running, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-PATIENCE = 60.0
 
 
 @pytest.fixture(
@@ -43,32 +40,6 @@ def store(request, tmp_path):
     else:
         store = request.getfixturevalue("redis_store")
     return store.opts(is_multi_processor=True)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-@contextlib.contextmanager
-def running(module: str, *args: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``python -m MODULE ARGS`` for as long as the block lasts; afterwards it has ended, by itself or killed."""
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", module, *args], env=env, stderr=file, stdout=file)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 @contextlib.contextmanager
@@ -89,7 +60,7 @@ def load(path: Path, book: Path, events: int) -> Iterator[None]:
                     connection.request("GET", "/")
                     assert connection.getresponse().status == 200
             except (OSError, http.client.HTTPException) as error:
-                if _answers(path):  # or else the server has stopped, as it was asked to
+                if answers(path):  # or else the server has stopped, as it was asked to
                     failures.append(error)
                 ending.wait(0.01)
 
@@ -97,7 +68,7 @@ def load(path: Path, book: Path, events: int) -> Iterator[None]:
         pids = list(journal.read(book).values())
         return len(pids) >= events and sum(pids.count(pid) > 10 for pid in set(pids)) >= 2
 
-    while not _answers(path):
+    while not answers(path):
         assert time.monotonic() < deadline, "the server does not start"
         time.sleep(0.02)
     threads = [threading.Thread(target=request) for _ in range(4)]
@@ -113,24 +84,6 @@ def load(path: Path, book: Path, events: int) -> Iterator[None]:
         ending.set()
         for thread in threads:
             thread.join()
-
-
-def _answers(path: Path) -> bool:
-    try:
-        with contextlib.closing(UnixConnection(path)) as connection:
-            connection.connect()
-    except OSError:
-        return False
-    return True
-
-
-def stop(process: subprocess.Popen[bytes], log: Path) -> int:
-    """Ask for a graceful stop. Return the exit status."""
-    process.send_signal(signal.SIGTERM)
-    try:
-        return process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        pytest.fail(f"it does not stop: {log.read_text()}")
 
 
 @pytest.fixture
