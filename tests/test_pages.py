@@ -48,7 +48,7 @@ def test_the_walk_names_files_of_every_step():
 
 def test_each_module_that_contributors_are_told_of_exists():
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    [table] = re.findall(r"    __main__(?:.*\n)+?(?=Decisions)", text)
+    [table] = re.findall(r"    integrations(?:.*\n)+?(?=Decisions)", text)
     words = re.findall(r"^    ((?:\w+(?: · )?)+)", table, re.MULTILINE)
     names = [name for line in words for name in line.split(" · ")]
     source = {path.stem for path in (ROOT / "src/eventspool").iterdir()} - {
