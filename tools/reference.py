@@ -77,7 +77,8 @@ Made from the source by `tools/reference.py`; edit the docstrings, not this page
 happens to events when something fails stands in [guarantees.md](guarantees.md), the command in [operations.md](operations.md),
 metrics in [observability.md](observability.md). Public besides: `eventspool.testing` (a pytest plugin with the fixtures
 `eventspool_capture` and `eventspool_dataplane`, and `QueueContract`: [testing.md](testing.md)), `eventspool.integrations`
-([`celery`](frameworks/celery.md), [`aws_lambda`](frameworks/aws-lambda.md), `opentelemetry`, `prometheus`, `dashboard`)
+([`django`](frameworks/django.md), [`asgi`](frameworks/fastapi.md), [`wsgi`](frameworks/flask.md),
+[`celery`](frameworks/celery.md), [`aws_lambda`](frameworks/aws-lambda.md), `opentelemetry`, `prometheus`, `dashboard`)
 and `eventspool.compat` ([`segment`](migration/segment.md), [`rudder`](migration/rudder.md),
 [`htevents`](migration/htevents.md)).
 
