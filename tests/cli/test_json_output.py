@@ -56,6 +56,7 @@ def with_json(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[
 
 LASTING = {
     ("worker",),
+    ("dev",),
     ("health",),
     ("dataplane",),
     ("dashboard",),
