@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
@@ -215,6 +216,118 @@ def test_a_generator_that_is_left_elsewhere_harms_nothing(client, events):
         next(opened)
 
     assert eventspool.current() == {}
+
+
+def test_a_generator_that_ends_late_brings_no_user_of_an_ended_scope_back(client, events):
+    """A thread of a WSGI server serves one request after the other in one context; the collector ends what is left open."""
+
+    def stream():
+        with eventspool.context(properties={"part": 1}):
+            yield
+
+    with eventspool.context(user_id="first"):
+        opened = stream()
+        next(opened)
+    assert eventspool.current() == {}
+    with eventspool.context(user_id="second"):
+        opened.close()
+        client.track(event="E")
+
+    assert [fields(event)["user"] for event in events] == ["second"]
+    assert eventspool.current() == {}
+
+
+def test_threads_that_share_one_context_end_their_own_blocks(client, events):
+    shared = eventspool.context(properties={"app": "shop"})
+    other = copy_context()
+
+    shared.__enter__()
+    other.run(shared.__enter__)
+    eventspool.bind(user_id="u1")
+    shared.__exit__(None, None, None)
+    assert eventspool.current() == {}
+    assert other.run(eventspool.current) == {"properties": {"app": "shop"}}
+    other.run(shared.__exit__, None, None, None)
+    assert other.run(eventspool.current) == {}
+
+
+def test_generators_that_end_in_the_order_in_which_they_began_leave_nothing(client, events):
+    def stream(user):
+        with eventspool.context(user_id=user):
+            yield
+
+    with eventspool.context(user_id="outer"):
+        opened = [stream(f"u{number}") for number in range(3)]
+        for each in opened:
+            next(each)
+        for each in opened:
+            each.close()
+        client.track(event="E")
+
+    assert [fields(event)["user"] for event in events] == ["outer"]
+    assert eventspool.current() == {}
+
+
+class Interrupting:
+    """A variable of the context amid whose change a signal handler raises, once."""
+
+    def __init__(self, variable, at):
+        self.variable = variable
+        self.left = at
+
+    def set(self, value):
+        token = self.variable.set(value)
+        self.left -= 1
+        if self.left == 0:
+            raise TimeoutError("time limit")
+        return token
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_time_limit_amid_the_beginning_or_the_end_of_a_block_leaves_no_scope(monkeypatch, at):
+    monkeypatch.setattr(scope, "_scope", Interrupting(scope._scope, at))
+
+    with pytest.raises(TimeoutError), eventspool.context(user_id="u1"):
+        assert at == 2
+
+    assert eventspool.current() == {}
+
+
+def test_tasks_that_begin_each_other_inside_of_blocks_do_not_grow():
+    """A task that repeats itself may do so for ever. Up to three of them are in their blocks at once."""
+    here = copy_context()
+    opened = []
+    for _ in range(50):
+        block = eventspool.context(properties={"app": "shop"})
+        here.run(block.__enter__)
+        opened.append((here, block))
+        here = here.run(copy_context)
+        if len(opened) > 3:
+            parent, ended = opened.pop(0)
+            parent.run(ended.__exit__, None, None, None)
+
+    def depth():
+        block, blocks = scope.entered().block, 0
+        while block is not None:
+            block, blocks = block.outer, blocks + 1
+        return blocks
+
+    assert here.run(depth) <= 5
+
+
+def test_a_wrong_value_that_was_bound_keeps_nothing_of_the_host_alive():
+    class Large:
+        pass
+
+    def handle(large):
+        eventspool.bind(properties="wrong")
+        return weakref.ref(large)
+
+    def serve():
+        found = handle(Large())
+        assert found() is None
+
+    copy_context().run(serve)
 
 
 USERS = 200

@@ -4,13 +4,17 @@ What events take from where they are tracked: a user, context and properties tha
 A scope belongs to the code that is inside its ``with`` block, on this thread or in this asyncio task, and to what that code
 starts with a copy of its context, as ``asyncio.create_task`` does (``contextvars``, PEP 567). A scope never changes: ``bind``
 puts another one in its place, so a request does not see what another one binds.
+
+A block that ends looks for itself in the scope of the running code, and does nothing where it is not there. A token of
+``contextvars`` would not do: a generator that is closed after the request in which it began would bring that request's user
+back, and threads that share one ``context`` would end each other's blocks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from functools import partial
 from types import BuiltinMethodType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -45,6 +49,8 @@ class Scope(NamedTuple):
     """What is wrong with it."""
     identify: Callable[[bytes], str] | None = None
     """Returns the message id of an event whose call gave none. It gets what the event says, without times and the library."""
+    block: _Block | None = None
+    """The ``with`` block that has entered it, or that ``bind`` was called in."""
 
     def add(
         self,
@@ -64,7 +70,7 @@ class Scope(NamedTuple):
                 properties=merged("properties", self.properties, properties),
             )
         except EventError as error:  # told by the events that take it: binding never raises into the host
-            return added._replace(error=error)
+            return added._replace(error=EventError(str(error), error.reason))  # a raised one keeps the host's frames
 
     def ids_of(self, user_id: object, anonymous_id: object) -> tuple[object, object]:
         """Return both ids of an event, taken from here where its call gave ``None``. Raises ``EventError``."""
@@ -94,10 +100,67 @@ class Scope(NamedTuple):
             raise EventError(f"user_id: asking for it raised {type_name(error)}") from error
 
 
+class _Block:
+    """
+    A ``with`` block that has entered a scope.
+
+    Args:
+        owner: What the ``with`` statement was given. Threads may share it, and each has a block of its own.
+        before: The scope around the block.
+    """
+
+    __slots__ = ("before", "is_open", "outer", "owner")
+
+    def __init__(self, owner: object, before: Scope | None) -> None:
+        self.owner = owner
+        self.before = before
+        self.outer = None if before is None else _first_open(before.block)
+        self.is_open = True
+
+    def end(self) -> None:
+        """Let go of what was around it: tasks that were begun inside of it may go on for ever, and begin others."""
+        self.is_open = False
+        self.before = None
+        self.outer = _first_open(self.outer)
+
+
+def _first_open(block: _Block | None) -> _Block | None:
+    while block is not None and not block.is_open:
+        block = block.outer
+    return block
+
+
 _scope: ContextVar[Scope | None] = ContextVar("eventspool_scope", default=None)
 entered = _scope.get
 """Return the scope of the running code, ``None`` outside of all."""
 _throttle = Throttle(Log("eventspool"))
+
+
+def _enter(owner: object, change: Callable[[Scope], Scope]) -> None:
+    """Enter what *change* makes of the present scope."""
+    before = entered()
+    try:
+        _scope.set(change(before or Scope())._replace(block=_Block(owner, before)))
+    except BaseException:  # a signal handler's (a time limit): then ``with`` does not begin, and nothing would end it
+        _scope.set(before)
+        raise
+
+
+def _leave(owner: object) -> None:
+    """End the innermost block of *owner* here, and those inside of it that a generator has left open."""
+    scope = entered()
+    block = None if scope is None else _first_open(scope.block)
+    while block is not None and block.owner is not owner:
+        block = _first_open(block.outer)
+    if block is None:
+        return
+    before = block.before
+    try:
+        _scope.set(before)
+        block.end()
+    except BaseException:  # a signal handler's
+        _scope.set(before)
+        raise
 
 
 class context:  # noqa: N801 - programs call it as they call ``contextlib.suppress``
@@ -117,7 +180,7 @@ class context:  # noqa: N801 - programs call it as they call ``contextlib.suppre
         properties: Added to the ``properties`` of track, page and screen events.
     """
 
-    __slots__ = ("_given", "_tokens")
+    __slots__ = ("_given",)
 
     def __init__(
         self,
@@ -128,17 +191,17 @@ class context:  # noqa: N801 - programs call it as they call ``contextlib.suppre
         properties: Mapping[str, Any] | None = None,
     ) -> None:
         self._given = (user_id, anonymous_id, context, properties)
-        self._tokens: list[Token[Scope | None]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_scope.set((entered() or Scope()).add(*self._given)))
+        _enter(self, self._add)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # A generator may have been left in another context than it was entered in: there is nothing to undo there.
-        with contextlib.suppress(ValueError):
-            _scope.reset(self._tokens.pop())
+        _leave(self)
+
+    def _add(self, scope: Scope) -> Scope:
+        return scope.add(*self._given)
 
 
 def bind(
@@ -181,12 +244,12 @@ def current() -> dict[str, Any]:
 @contextlib.contextmanager
 def identifying(identify: Callable[[bytes], str]) -> Iterator[None]:
     """Have *identify* give the events inside the ``with`` block their message ids, where no argument does: see ``Scope``."""
-    token = _scope.set((entered() or Scope())._replace(identify=identify))
+    owner = object()
     try:
+        _enter(owner, lambda scope: scope._replace(identify=identify))
         yield
     finally:
-        with contextlib.suppress(ValueError):  # left in another context
-            _scope.reset(token)
+        _leave(owner)
 
 
 @contextlib.contextmanager
