@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import UserDict
+from contextvars import copy_context
 from decimal import Decimal
 from types import SimpleNamespace
 
 import pytest
 
 from eventspool import Client, ConfigError, EventError
+from eventspool._events import last_word
 from eventspool.testing import capture_events
 
 
@@ -162,6 +165,73 @@ def test_an_event_that_it_tracks_itself_is_refused_and_none_is_asked_about_witho
 
     assert [event["event"] for event in events] == ["outer"]
     assert stats.refused == {"before_send": 1}
+
+
+def test_what_it_has_begun_may_track_afterwards():
+    """A task or a timer has a copy of the context, in which the function was being asked when it was begun."""
+    begun = []
+
+    def begin(event):
+        begun.append(copy_context())
+        return event
+
+    def call(client):
+        return client.track("u", "e"), begun[0].run(client.track, "u", "later")
+
+    returned, events, _ = sent(begin, call)
+
+    assert None not in returned
+    assert [event["event"] for event in events] == ["e", "later"]
+
+
+def test_a_time_limit_right_before_it_is_asked_does_not_refuse_what_comes_later(monkeypatch):
+    variable = last_word._question
+
+    class Interrupting:
+        get = variable.get
+
+        def set(self, value):
+            variable.set(value)
+            monkeypatch.undo()
+            raise SystemExit("time limit")
+
+    with Client("key", before_send=lambda event: event, strict=True, enable=False) as client:
+        monkeypatch.setattr(last_word, "_question", Interrupting())
+        with pytest.raises(SystemExit):
+            client.track("u", "e")
+        assert client.track("u", "e")
+
+
+def test_what_it_returns_gets_the_form_that_arguments_get():
+    def change(event):
+        return {**event, "userId": 42, "context": None, "properties": UserDict(total=1)}
+
+    _, [event], _ = sent(change)
+
+    assert event["userId"] == "42"
+    assert event["context"] == {}
+    assert event["properties"] == {"total": 1}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"properties": "x"}, {"context": [1]}, {"integrations": 1}, {"event": 7}, {"name": 1}]
+)
+def test_an_event_whose_fields_are_of_a_wrong_kind_is_refused(wrong):
+    returned, events, stats = sent(lambda event: {**event, **wrong})
+
+    assert (returned, events) == (None, [])
+    assert stats.refused == {"before_send": 1}
+
+
+def test_the_event_that_it_returns_is_not_changed():
+    """It may be one that it returns each time."""
+    mine = {"type": "track", "event": "e", "userId": 5, "timestamp": 1.0, "originalTimestamp": 1.0, "messageId": 7}
+    before = dict(mine)
+
+    _, [event], _ = sent(lambda _: mine)
+
+    assert event["messageId"] == "7"
+    assert mine == before
 
 
 def test_a_changed_message_id_is_the_one_that_is_returned():

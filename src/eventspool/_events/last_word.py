@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from eventspool._events.arguments import message_id_of, moment_text, required_id
+from eventspool._events.arguments import mapping_of, message_id_of, moment_text, required_id, required_text, text_of
 from eventspool._events.decoding import decode_event
 from eventspool._events.encoding import encode_exactly, type_name
 from eventspool._events.event import Event, EventEncoder
@@ -18,7 +18,20 @@ if TYPE_CHECKING:
 
 __all__ = ["LastWordEncoder"]
 
-_is_asking: ContextVar[bool] = ContextVar("eventspool_before_send", default=False)
+
+_MAPPINGS = ("properties", "traits", "context", "integrations")
+
+
+class _Question:
+    """One call of ``before_send``. What it has begun with a copy of the context lasts longer, and may track again afterwards."""
+
+    __slots__ = ("is_asked",)
+
+    def __init__(self) -> None:
+        self.is_asked = True
+
+
+_question: ContextVar[_Question | None] = ContextVar("eventspool_before_send", default=None)
 
 
 class LastWordEncoder(EventEncoder):
@@ -64,24 +77,28 @@ class LastWordEncoder(EventEncoder):
             EventError: Nothing is sent: the host's function returned ``None`` (``dropped``), or raised or returned what is
                 no event (``before_send``).
         """
-        if _is_asking.get():
+        asked = _question.get()
+        if asked is not None and asked.is_asked:
             raise EventError(
                 "before_send tracks an event itself, which it would be asked about", "before_send"
             )
-        token = _is_asking.set(True)
-        try:
+        question = _Question()
+        try:  # a signal handler may raise right after the variable is set, before the function is called
+            _question.set(question)
             returned = self._before_send(decode_event(made[0], is_exact=True))
         except Exception as error:
             raise_interruption(error)
             raise EventError(f"before_send raised {type_name(error)}", "before_send") from error
         finally:
-            _is_asking.reset(token)
+            question.is_asked = False
+            _question.set(None)
         if returned is None:
             raise EventError("before_send dropped the event", "dropped")
         if type(returned) is not dict:
             raise EventError(f"before_send returned no event, but {type_name(returned)}", "before_send")
+        event = dict(returned)  # the host's may be one that it returns each time
         try:
-            identity = _check(returned)
+            identity = _check(event)
         except EventError as error:
             raise EventError(f"before_send returned no event: {error}", "before_send") from None
         except Exception as error:  # noqa: BLE001 - what the host's own values raise
@@ -89,19 +106,27 @@ class LastWordEncoder(EventEncoder):
             raise EventError(
                 f"before_send returned no event: reading it raised {type_name(error)}", "before_send"
             ) from None
-        return encode_exactly(returned, self._max_bytes), identity
+        return encode_exactly(event, self._max_bytes), identity
 
 
 def _check(event: dict[str, Any]) -> str:
-    """Return the message id of *event*. Raises ``EventError`` where it is no event that a data plane takes."""
+    """
+    Give the fields of *event* the form that the arguments of a call get. Return its message id.
+
+    Raises:
+        EventError: It is no event that a data plane takes.
+    """
     kind = KINDS.get(event["type"]) if type(event.get("type")) is str else None
     if kind is None:
         raise EventError(f"type must be one of {', '.join(KINDS)}")
     for name in kind.needed:
-        required_id(name, event.get(name))
-    given = [required_id(name, event[name]) for name in ("userId", "anonymousId") if name in event]
+        event[name] = (required_text if name == "event" else required_id)(name, event.get(name))
+    given = [name for name in ("userId", "anonymousId") if name in event]
     if not given:
         raise EventError("userId or anonymousId must be given")
+    event.update((name, required_id(name, event[name])) for name in given)
+    event.update((name, text_of(name, event[name])) for name in ("category", "name") if name in event)
+    event.update((name, mapping_of(name, event[name])) for name in _MAPPINGS if name in event)
     for name in ("timestamp", "originalTimestamp"):
         event[name] = moment_text(name, event.get(name))
     identity = event["messageId"] = message_id_of("messageId", event.get("messageId"))
