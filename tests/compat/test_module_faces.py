@@ -116,6 +116,11 @@ def test_threads_that_call_at_the_same_time_share_one_client(face, eventspool_da
             thread.join(PATIENCE)
     face.flush()
     assert len(made) == 8
+    others = [each.client for each in face._face.made if each is not face.default_client]
+    assert others
+    for client in others:
+        client.begin_unasked()  # as a client with a queue does after a second
+        assert client._beginning.pipeline is None
     assert set(made) == {face.default_client}
     assert eventspool_dataplane.stats().events == 8
 

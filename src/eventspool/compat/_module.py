@@ -56,7 +56,7 @@ class Face:
     def __init__(self, module: str, *, urls: tuple[str, ...] = ()) -> None:
         self.module = sys.modules[module]
         self.made: list[PeerClient] = []
-        """Clients that threads have made at the same time. All take the first one; the others have begun nothing."""
+        """Clients that threads have made at the same time. All take the first one; the others begin nothing."""
         self._urls = urls
         self.settings = frozenset((*NAMES, *OTHERS, *OWN, *urls))
 
@@ -69,9 +69,11 @@ class Face:
         assigned = self.module.__dict__
         client: PeerClient | None = assigned["default_client"]
         if not client:
-            made = self.made
-            made.append(assigned["Client"](**self._options()))
+            made, fresh = self.made, assigned["Client"](**self._options())
+            made.append(fresh)
             client = assigned["default_client"] = made[0]
+            if client is not fresh:  # with a queue it would begin to deliver by itself
+                fresh.client.end()
         return client
 
     def _options(self) -> dict[str, Any]:
