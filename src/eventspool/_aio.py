@@ -44,10 +44,12 @@ def _awaiting_storage(
 
     @wraps(method)
     async def call(self: AsyncClient, *args: P.args, **kwargs: P.kwargs) -> str | None:
+        plain = getattr(self._client, method.__name__)
+        if len(args) > place + ("callback" not in kwargs):
+            plain(*args, **kwargs)  # it says with a TypeError what is too much
         given: dict[str, Any] = {"callback": None, **kwargs}
         callback: Any = args[place] if len(args) > place else given["callback"]
         del given["callback"]
-        plain = getattr(self._client, method.__name__)
         return await self._await_stored(partial(plain, *args[:place], **given), callback)
 
     call.__name__ = f"{method.__name__}_persisted"

@@ -6,7 +6,7 @@ import contextlib
 import queue
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 from eventspool._beginning import Beginning, Interrupted
 from eventspool._events import methods
@@ -41,6 +41,7 @@ ALARM_INTERVAL = 0.5
 """Seconds after which a durable call wakes the flusher once more: an exception may have cut another caller's wake-up off."""
 
 
+@final
 class Awaited:
     """
     Stands in the place of the callback of a call whose event is awaited, without a thread that waits, until it is stored.
@@ -55,10 +56,6 @@ class Awaited:
         self.callback = callback
         self.pipeline: Pipeline | None = None
         """Where the event is on its way; ``None`` where it was refused or discarded."""
-
-    def __call__(self, error: Exception | None, message_id: str) -> object:
-        """Call the call's own callback: the event is discarded."""
-        return None if self.callback is None else self.callback(error, message_id)
 
     def await_in(self, pipeline: Pipeline) -> Callable[[bool], object]:
         """Note which *pipeline* stores the event. Return what to tell when it has."""
@@ -109,6 +106,8 @@ class Reception(EventMethods):
 
     def _discard(self, message_id: str, callback: Callback | Awaited | None) -> str:
         self._discarded.add("discarded")
+        if type(callback) is Awaited:  # nothing waits, and so nothing is started for it
+            callback = callback.callback
         if callback is not None:
             self._call_back(callback, None, message_id)
         return message_id

@@ -111,6 +111,32 @@ def test_where_events_are_captured_or_forgotten_it_returns_at_once(options):
     assert len(asyncio.run(use(enable=False))) == 1
 
 
+def test_a_forgotten_event_starts_no_thread(options):
+    async def use():
+        before = set(threading.enumerate())
+        async with AsyncClient(**options, enable=False) as client:
+            assert await client.track_persisted("u", "e")
+            with capture_events():
+                assert await client.page_persisted("u")
+            return set(threading.enumerate()) - before
+
+    assert asyncio.run(use()) == set()
+
+
+def test_arguments_that_the_plain_call_does_not_take_are_an_error_here_too(options):
+    async def use():
+        async with AsyncClient(**options, enable=False) as client:
+            arguments = ("u", "e", None, None, None, None, None, None)
+            for wrong in (
+                lambda: client.track_persisted(*arguments, None, "too many"),
+                lambda: client.track_persisted(*arguments, print, callback=print),
+            ):
+                with pytest.raises(TypeError):
+                    await wrong()
+
+    asyncio.run(use())
+
+
 def test_what_takes_too_long_says_none_and_is_counted(plane, redis_server):
     """The event stays on its way."""
     options = {"persistence": redis_server.url, "process": False, "flush_interval": 3600.0, "timeout": 1.0}
