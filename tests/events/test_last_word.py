@@ -225,7 +225,14 @@ def test_an_event_whose_fields_are_of_a_wrong_kind_is_refused(wrong):
 
 def test_the_event_that_it_returns_is_not_changed():
     """It may be one that it returns each time."""
-    mine = {"type": "track", "event": "e", "userId": 5, "timestamp": 1.0, "originalTimestamp": 1.0, "messageId": 7}
+    mine = {
+        "type": "track",
+        "event": "e",
+        "userId": 5,
+        "timestamp": 1.0,
+        "originalTimestamp": 1.0,
+        "messageId": 7,
+    }
     before = dict(mine)
 
     _, [event], _ = sent(lambda _: mine)

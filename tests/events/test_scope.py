@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
+from queue import SimpleQueue
 
 import pytest
 
@@ -139,7 +140,9 @@ class Session:
         raise LookupError("no such session")
 
 
-@pytest.mark.parametrize("user", [Session().user, partial(Session.user, None)])
+@pytest.mark.parametrize(
+    "user", [Session().user, partial(Session.user, None), lambda: SimpleQueue().get_nowait()]
+)
 def test_a_function_that_raises_refuses_the_event_and_raises_nothing(client, events, user):
     with eventspool.context(user_id=user):
         assert client.track(event="e") is None
@@ -148,8 +151,20 @@ def test_a_function_that_raises_refuses_the_event_and_raises_nothing(client, eve
     assert (client.stats().refused, events) == ({"invalid": 1}, [])
 
 
+class Unequal(type):
+    def __eq__(cls, other):
+        raise LookupError("types of mine are not compared")
+
+    __hash__ = type.__hash__
+
+
+class User(metaclass=Unequal):
+    pass
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"context": 1}, {"properties": ["a"]}, {"context": {1, 2}}, {"user_id": object()}]
+    "wrong",
+    [{"context": 1}, {"properties": ["a"]}, {"context": {1, 2}}, {"user_id": object()}, {"user_id": User()}],
 )
 def test_binding_what_is_wrong_raises_nothing_and_refuses_the_events(client, events, wrong):
     with eventspool.context(**{"user_id": "u", **wrong}):

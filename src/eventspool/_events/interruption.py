@@ -13,6 +13,7 @@ import builtins
 import signal
 from functools import partial
 from opcode import opname
+from queue import Empty
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING
 
@@ -89,12 +90,12 @@ def _was_thrown_in(error: BaseException, trace: TracebackType) -> bool:
     Another thread throws in a class, and Python makes an exception without arguments of it. The exceptions that our own lines
     raise have some, and so have nearly all of those that functions written in C raise. Those without (as of
     ``datetime.fromisoformat`` of Python 3.11.2, for a text that cannot be printed) are of the types that Python uses to
-    complain of values. A ``raise`` elsewhere may give no arguments.
+    complain of values. A ``raise`` elsewhere may give no arguments, and a ``SimpleQueue`` that is empty gives none.
     """
     if error.args:
         return False
     frame = trace.tb_frame
-    is_pythons = any(type(error) is known for known in vars(builtins).values())
+    is_pythons = any(type(error) is known for known in (*vars(builtins).values(), Empty))
     if str(frame.f_globals.get("__name__")).partition(".")[0] == _OURS:
         return not (is_pythons and isinstance(error, _COMPLAINTS))
     instruction = opname[frame.f_code.co_code[trace.tb_lasti]] if trace.tb_lasti >= 0 else ""

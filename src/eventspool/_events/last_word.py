@@ -5,7 +5,14 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from eventspool._events.arguments import mapping_of, message_id_of, moment_text, required_id, required_text, text_of
+from eventspool._events.arguments import (
+    mapping_of,
+    message_id_of,
+    moment_text,
+    required_id,
+    required_text,
+    text_of,
+)
 from eventspool._events.decoding import decode_event
 from eventspool._events.encoding import encode_exactly, type_name
 from eventspool._events.event import Event, EventEncoder
@@ -23,7 +30,7 @@ _MAPPINGS = ("properties", "traits", "context", "integrations")
 
 
 class _Question:
-    """One call of ``before_send``. What it has begun with a copy of the context lasts longer, and may track again afterwards."""
+    """One call of ``before_send``. A task that it has begun has a copy of the context, and may track afterwards."""
 
     __slots__ = ("is_asked",)
 

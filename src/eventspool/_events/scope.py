@@ -70,7 +70,9 @@ class Scope(NamedTuple):
                 properties=merged("properties", self.properties, properties),
             )
         except EventError as error:  # told by the events that take it: binding never raises into the host
-            return added._replace(error=EventError(str(error), error.reason))  # a raised one keeps the host's frames
+            return added._replace(
+                error=EventError(str(error), error.reason)
+            )  # a raised one keeps the host's frames
 
     def ids_of(self, user_id: object, anonymous_id: object) -> tuple[object, object]:
         """Return both ids of an event, taken from here where its call gave ``None``. Raises ``EventError``."""
@@ -91,7 +93,10 @@ class Scope(NamedTuple):
     def ask_user(self) -> object:
         """Return the user's id, or whatever stands for it. Raises ``EventError`` where the function that knows it raises."""
         user = self.user_id
-        if type(user) not in _ASKED:
+        kind = type(user)
+        if not any(
+            kind is asked for asked in _ASKED
+        ):  # and not ``in``, which asks the type whether it is equal
             return user
         try:
             return user()  # type: ignore[operator] # only the type of its type was looked at
@@ -141,7 +146,9 @@ def _enter(owner: object, change: Callable[[Scope], Scope]) -> None:
     before = entered()
     try:
         _scope.set(change(before or Scope())._replace(block=_Block(owner, before)))
-    except BaseException:  # a signal handler's (a time limit): then ``with`` does not begin, and nothing would end it
+    except (
+        BaseException
+    ):  # a signal handler's (a time limit): then ``with`` does not begin, and nothing would end it
         _scope.set(before)
         raise
 
