@@ -308,6 +308,25 @@ def test_a_time_limit_amid_the_beginning_or_the_end_of_a_block_leaves_no_scope(m
     assert eventspool.current() == {}
 
 
+def test_a_time_limit_before_a_block_is_found_ends_it_all_the_same(monkeypatch):
+    find, limits = scope._first_open, [TimeoutError("time limit")]
+
+    def be_interrupted(block):
+        monkeypatch.setattr(scope, "_first_open", find)
+        raise limits.pop()
+
+    shared = eventspool.context(properties={"app": "shop"})
+    with shared:
+        shared.__enter__()
+        eventspool.bind(user_id="u1")
+        monkeypatch.setattr(scope, "_first_open", be_interrupted)
+        with pytest.raises(TimeoutError):
+            shared.__exit__(None, None, None)
+        assert eventspool.current() == {"properties": {"app": "shop"}}
+
+    assert (eventspool.current(), limits) == ({}, [])
+
+
 def test_tasks_that_begin_each_other_inside_of_blocks_do_not_grow():
     """A task that repeats itself may do so for ever. Up to three of them are in their blocks at once."""
     here = copy_context()

@@ -124,9 +124,8 @@ class _Block:
 
     def end(self) -> None:
         """Let go of what was around it: tasks that were begun inside of it may go on for ever, and begin others."""
-        self.is_open = False
-        self.before = None
-        self.outer = _first_open(self.outer)
+        outer = _first_open(self.outer)
+        self.is_open, self.before, self.outer = False, None, outer  # in one step: see ``_leave``
 
 
 def _first_open(block: _Block | None) -> _Block | None:
@@ -141,36 +140,51 @@ entered = _scope.get
 _throttle = Throttle(Log("eventspool"))
 
 
-def _enter(owner: object, change: Callable[[Scope], Scope]) -> None:
-    """Enter what *change* makes of the present scope."""
-    before = entered()
-    try:
-        _scope.set(change(before or Scope())._replace(block=_Block(owner, before)))
-    except (
-        BaseException
-    ):  # a signal handler's (a time limit): then ``with`` does not begin, and nothing would end it
-        _scope.set(before)
-        raise
+def _leave(scope: Scope | None, owner: object) -> None:
+    """
+    End the innermost block of *owner* in *scope*, the present one, and those inside of it that a generator has left open.
 
-
-def _leave(owner: object) -> None:
-    """End the innermost block of *owner* here, and those inside of it that a generator has left open."""
-    scope = entered()
+    It may be called again where a signal handler has raised amid it, and does then what is left to do.
+    """
     block = None if scope is None else _first_open(scope.block)
     while block is not None and block.owner is not owner:
         block = _first_open(block.outer)
-    if block is None:
-        return
-    before = block.before
-    try:
-        _scope.set(before)
+    if block is not None:
+        _scope.set(block.before)
         block.end()
-    except BaseException:  # a signal handler's
-        _scope.set(before)
-        raise
 
 
-class context:  # noqa: N801 - programs call it as they call ``contextlib.suppress``
+class _Within:
+    """A ``with`` block of any kind that enters a scope."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        before = entered()
+        try:
+            _scope.set(self._change(before or Scope())._replace(block=_Block(self, before)))
+        except BaseException:
+            # A signal handler's (a time limit): then the block does not begin, and nothing would end it.
+            _scope.set(before)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        scope = None
+        try:
+            scope = entered()
+            _leave(scope, self)
+        except BaseException:  # a signal handler's, too
+            _leave(scope or entered(), self)
+            raise
+
+    def _change(self, scope: Scope) -> Scope:
+        """Return the scope that is entered inside of *scope*."""
+        raise NotImplementedError
+
+
+class context(_Within):  # noqa: N801 - programs call it as they call ``contextlib.suppress``
     """
     Give events that are tracked inside the ``with`` block what no argument of theirs says.
 
@@ -199,15 +213,7 @@ class context:  # noqa: N801 - programs call it as they call ``contextlib.suppre
     ) -> None:
         self._given = (user_id, anonymous_id, context, properties)
 
-    def __enter__(self) -> None:
-        _enter(self, self._add)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _leave(self)
-
-    def _add(self, scope: Scope) -> Scope:
+    def _change(self, scope: Scope) -> Scope:
         return scope.add(*self._given)
 
 
@@ -248,15 +254,16 @@ def current() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-@contextlib.contextmanager
-def identifying(identify: Callable[[bytes], str]) -> Iterator[None]:
+class identifying(_Within):  # noqa: N801 - as ``context``
     """Have *identify* give the events inside the ``with`` block their message ids, where no argument does: see ``Scope``."""
-    owner = object()
-    try:
-        _enter(owner, lambda scope: scope._replace(identify=identify))
-        yield
-    finally:
-        _leave(owner)
+
+    __slots__ = ("_identify",)
+
+    def __init__(self, identify: Callable[[bytes], str]) -> None:
+        self._identify = identify
+
+    def _change(self, scope: Scope) -> Scope:
+        return scope._replace(identify=self._identify)
 
 
 @contextlib.contextmanager
