@@ -65,6 +65,21 @@ def test_an_object_that_is_neither_true_nor_false_is_no_id(client):
         client.track("user", "Event", Hostile())
 
 
+class Unasked:
+    """Raises where it is asked for its class, which ``isinstance`` does."""
+
+    def __getattribute__(self, name):
+        raise RuntimeError("payload-4")
+
+
+def test_an_object_that_raises_where_it_is_asked_for_its_class_is_of_a_wrong_kind(client):
+    for wrong in ({"event": Unasked()}, {"event": "Event", "timestamp": Unasked()}):
+        with pytest.raises(AssertionError, match=r"^(event|timestamp) must be (str|datetime), not Unasked$"):
+            client.track("user", **wrong)
+    with pytest.raises(AssertionError, match=r"^name must be str, not Unasked$"):
+        client.page("user", name=Unasked())
+
+
 def test_bytes_that_are_no_text_are_left_out(client, eventspool_dataplane, caplog, monkeypatch):
     monkeypatch.setattr("eventspool.compat._values._throttle", Throttle(Log("eventspool")))
     assert client.track("user", "Event", {"bad": b"\xff", "good": 1, "nan": float("nan")})[0] is True

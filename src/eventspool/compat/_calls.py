@@ -17,6 +17,7 @@ from eventspool._version import __version__
 from eventspool.compat._values import Reading, read_moment
 
 if TYPE_CHECKING:
+    from types import UnionType
     from typing import ClassVar
 
     from eventspool._client import Client
@@ -251,15 +252,24 @@ class Calls:
         return waits_in_vain() or (pipeline is not None and pipeline.callbacks.is_current)
 
 
+def _is_a(value: object, kind: type | UnionType) -> bool:
+    """Say whether *value* is of a *kind*, or stands for such. An object that raises where it is asked is of none."""
+    try:
+        return isinstance(value, kind)
+    except Exception as error:  # noqa: BLE001
+        raise_interruption(error)
+        return False
+
+
 def _require(name: str, value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise AssertionError(f"{name} must be {kind.__name__}, not {type_name(value)}")  # noqa: TRY004 - the family's
+    if not _is_a(value, kind):
+        raise AssertionError(f"{name} must be {kind.__name__}, not {type_name(value)}")
     return value
 
 
 def _require_id(name: str, value: Any) -> Any:
-    if not isinstance(value, str | numbers.Number):
-        raise AssertionError(f"{name} must be a string or a number, not {type_name(value)}")  # noqa: TRY004
+    if not _is_a(value, str | numbers.Number):
+        raise AssertionError(f"{name} must be a string or a number, not {type_name(value)}")
     return value
 
 
@@ -293,6 +303,6 @@ def _view(category: Any, name: Any, properties: Any) -> dict[str, Any]:
 
 
 def _text_or_none(name: str, value: Any) -> Any:
-    if isinstance(value, str):
+    if _is_a(value, str):
         return value
     return _first(value, None) and _require(name, value, str)
