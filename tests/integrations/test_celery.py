@@ -13,6 +13,8 @@ import threading
 import time
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from celery import Celery, _state, chain, chord, group
@@ -207,6 +209,19 @@ def test_a_header_that_is_not_ours_or_damaged_harms_nothing(app, client, eventsp
 
     [event] = eventspool_capture
     assert (event["messageId"], event["userId"], event["properties"]) == (message_id, "u1", {"n": 1})
+
+
+def test_what_ends_the_entering_of_a_scope_leaves_nothing_to_the_next_task(monkeypatch):
+    """A time limit, for one."""
+    headers = {}
+    with eventspool.context(user_id="first"):
+        integration._send_scope(headers)
+    monkeypatch.setattr(integration.scope, "identifying", Mock(side_effect=TimeoutError))
+
+    integration._enter_scope("id", SimpleNamespace(request=headers))
+    integration._leave_scope("id")
+
+    assert eventspool.current() == {}
 
 
 def test_a_scope_that_is_too_large_to_travel_stays_behind(app, client, eventspool_capture, caplog):

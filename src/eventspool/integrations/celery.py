@@ -96,12 +96,12 @@ def _enter_scope(task_id: str = "", task: Any = None, **_: object) -> None:
     try:
         request = task.request
         message, carried = _read(request.get(_HEADER) or (request.get("headers") or {}).get(_HEADER))
-        stack = ExitStack()
-        stack.enter_context(scope.context(**carried))
-        stack.enter_context(
-            scope.identifying(_Identities(f"{task_id} {message} {request.get('retries', 0)}"))
-        )
-        _entered.set((*_entered.get(), (task_id, stack)))
+        with ExitStack() as stack:  # what raises amid this leaves no scope to the next task
+            stack.enter_context(scope.context(**carried))
+            stack.enter_context(
+                scope.identifying(_Identities(f"{task_id} {message} {request.get('retries', 0)}"))
+            )
+            _entered.set((*_entered.get(), (task_id, stack.pop_all())))
     except Exception as error:  # noqa: BLE001 - the task goes on without it
         _throttle.warning("a task's scope could not be entered: %s", type(error).__name__)
 
