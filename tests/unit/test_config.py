@@ -173,6 +173,16 @@ WRONG = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(ClientOpts, "timeout"), (ClientOpts, "flush_at"), (ClientOpts, "max_batch_bytes"), (RedisOpts, "port")],
+)
+@pytest.mark.parametrize("value", [10**5000, -(10**5000)], ids=["huge", "negative"])
+def test_a_number_that_python_does_not_print_is_named_all_the_same(kind, name, value):
+    with pytest.raises(ConfigError, match=f"^{name} must be"):
+        kind(**{"write_key": "key"} if kind is ClientOpts else {}, **{name: value})
+
+
 @pytest.mark.parametrize(("kind", "base", "name", "value"), WRONG)
 def test_a_wrong_option_raises_and_is_named(kind, base, name, value):
     with pytest.raises(ConfigError, match=name if name != "url" else "(?i)url") as caught:

@@ -40,6 +40,8 @@ Fill: TypeAlias = "Callable[[set[str]], AbstractContextManager[Mapping[str, Any]
 """What gives arguments that were not given."""
 _LONGEST_SECONDS = 1e9
 """About 31 years. Longer waits overflow the operating system's timers."""
+_MOST_BITS = 2000
+"""Of an integer. Python refuses to print one that is much longer, also in the text of an error."""
 
 HOMES: dict[str, Any] = {}
 """
@@ -89,6 +91,8 @@ def require_number(
         raise ConfigError(
             f"{name} must be {'an integer' if integer else 'a number'}, not {type(value).__name__}"
         )
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ConfigError(f"{name} must be a number of a usual size, not one of {value.bit_length()} bits")
     if value < minimum or (exclusive and value == minimum):
         raise ConfigError(
             f"{name} must be {'more than' if exclusive else 'at least'} {minimum:g}, not {value!r}"
