@@ -142,6 +142,8 @@ def test_a_batch_from_which_the_sdk_has_lost_events_holds_the_others():
         {"request": {"data": {"type": "Buffer", "data": [1, 2, 3]}}},
         {"request": {"data": {"type": "Buffer", "data": [999]}}},
         {"request": {"data": {"type": "Buffer", "data": 10}}},
+        {"request": {"data": {"type": "Buffer", "data": 10**13}}},
+        {"request": {"data": {"type": "Buffer", "data": 10**30}}},
         {"request": {"data": {"type": "Buffer"}}},
         {"request": {"data": 7}},
         {"description": ""},

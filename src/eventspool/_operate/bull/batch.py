@@ -106,10 +106,13 @@ def _unpack(body: Any) -> Any:
     for _ in range(_MOST_LAYERS):
         if not isinstance(body, dict) or body.get("type") != "Buffer" or "batch" in body:
             return body
+        compressed = body.get("data")
+        if not isinstance(compressed, list):  # of a number, bytes() would make that many zeros
+            raise UnreadableError("foreign")
         inflater = zlib.decompressobj(_GZIP)
         try:
-            body = json.loads(inflater.decompress(bytes(body["data"]), MAX_TEXT_BYTES))
-        except (zlib.error, ValueError, TypeError, KeyError, RecursionError):
+            body = json.loads(inflater.decompress(bytes(compressed), MAX_TEXT_BYTES))
+        except (zlib.error, ValueError, TypeError, RecursionError):
             raise UnreadableError("foreign") from None
     raise UnreadableError("foreign")
 
