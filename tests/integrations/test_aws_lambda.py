@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -115,6 +116,7 @@ def test_it_makes_the_default_client_where_the_environment_says_how(monkeypatch)
         (300_000, {"timeout": 30.0}, 30.0),
         (200, {}, 0.0),
         ("soon", {}, 2.0),
+        (MagicMock(), {}, 2.0),
         (None, {}, 2.0),
         (None, {"timeout": 1.0}, 1.0),
     ],
@@ -189,17 +191,40 @@ def test_a_bug_of_ours_does_not_reach_the_handlers_caller(client, monkeypatch, c
 
 
 @pytest.mark.parametrize(
-    "options", [{"reserve": -1.0}, {"timeout": -1.0}, {"client": AsyncClient("key", enable=False)}]
+    "options",
+    [
+        {"reserve": -1.0},
+        {"reserve": "soon"},
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+        {"client": AsyncClient("key", enable=False)},
+    ],
 )
 def test_a_wrong_option_is_a_mistake(options):
     with pytest.raises(ConfigError):
         handler(**options)
 
 
-def test_a_coroutine_function_is_no_handler():
-    async def handle(event, context):
+async def _coroutine(event, context):
+    pass
+
+
+def _generator(event, context):
+    yield
+
+
+async def _asynchronous_generator(event, context):
+    yield
+
+
+class _Called:
+    async def __call__(self, event, context):
         pass
 
+
+@pytest.mark.parametrize("handle", [_coroutine, _generator, _asynchronous_generator, _Called()])
+def test_what_only_begins_when_it_is_called_is_no_handler(handle):
+    """Its events would be tracked after the flush."""
     with pytest.raises(ConfigError, match="plain function"):
         handler(handle)
 

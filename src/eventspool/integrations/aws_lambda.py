@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from eventspool import _default
 from eventspool._aio import AsyncClient
+from eventspool._config.checks import require_number
 from eventspool._events.interruption import raise_interruption
 from eventspool._events.scope import context as scope
 from eventspool._exceptions import ConfigError
@@ -85,10 +86,11 @@ def handler(
         trace: Put ``traceId`` and ``spanId``, those of the X-Ray trace in the form of W3C, into it.
 
     Raises:
-        ConfigError: An option, or one of the environment, is wrong, or *handle* is a coroutine function: Lambda calls none.
+        ConfigError: An option, or one of the environment, is wrong, or *handle* is a coroutine function or a
+            generator: Lambda calls none.
     """
-    if reserve < 0 or timeout < 0:
-        raise ConfigError("reserve and timeout must be 0 or more seconds")
+    require_number("reserve", reserve, 0)
+    require_number("timeout", timeout, 0)
     if isinstance(client, AsyncClient):
         raise ConfigError("client must be an eventspool.Client: a handler is no coroutine")
     wrap = partial(_wrap, reserve=reserve, timeout=timeout, client=client, request_id=request_id, trace=trace)
@@ -104,7 +106,7 @@ def _wrap(
     request_id: bool,
     trace: bool,
 ) -> Callable[P, R]:
-    if inspect.iscoroutinefunction(handle):
+    if _runs_later(handle) or _runs_later(getattr(handle, "__call__", None)):  # noqa: B004 - of an object that is called
         raise ConfigError("handler() needs a plain function, as a platform calls it")
     if client is None:
         _default.ensure_client()
@@ -119,6 +121,12 @@ def _wrap(
             _flush(client, min(_time_left(told, reserve), timeout))
 
     return call
+
+
+def _runs_later(handle: object) -> bool:
+    """Say whether a call of *handle* only returns something whose code runs later: when the events were flushed already."""
+    kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    return any(is_one(handle) for is_one in kinds)
 
 
 def _describe(told: object, *, request_id: bool, trace: bool) -> dict[str, Any]:
@@ -136,10 +144,12 @@ def _describe(told: object, *, request_id: bool, trace: bool) -> dict[str, Any]:
 def _time_left(told: object, reserve: float) -> float:
     """Return for how many seconds a flush may go on."""
     try:
-        left: float = told.get_remaining_time_in_millis() / 1000.0  # type: ignore[attr-defined]
-    except Exception:  # noqa: BLE001 - another platform, a test: whatever it is, the handler's answer must not suffer
+        left = told.get_remaining_time_in_millis()  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - another platform: whatever it is, the handler's answer must not suffer
         return _UNTOLD
-    return max(left - reserve, 0.0)
+    if type(left) not in (int, float):  # in a test it may be a mock, which bears arithmetic and no comparison
+        return _UNTOLD
+    return max(left / 1000.0 - reserve, 0.0)
 
 
 def _flush(client: Client | None, timeout: float) -> None:
