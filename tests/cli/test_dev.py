@@ -13,10 +13,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from eventspool import Client, open_queue
+from eventspool._cli.commands.dev import command
 
 PATIENCE = 60.0
 
@@ -214,6 +217,54 @@ def test_it_ends_while_a_request_hangs_and_after_a_client_has_given_up(dev):
 
     assert running.process.returncode == 130
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_client_that_is_amid_its_body_does_not_litter_the_end(dev, number):
+    running = dev()
+    port = int(running.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as slow:
+        slow.sendall(
+            b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert b"100 Continue" in slow.recv(1000)  # so it waits for the body
+        running.process.send_signal(number)
+        _, err = running.process.communicate(timeout=PATIENCE)
+        assert b"HTTP/1.1 503" in slow.recv(1000)
+
+    assert running.process.returncode == (130 if number == signal.SIGINT else 0)
+    assert "Traceback" not in err
+
+
+def test_the_page_stays_where_batches_are_posted_to_the_root(dev):
+    running = dev("--path", "/")
+    with Client("key", data_plane_url=running.url, path="/", persistence=None) as client:
+        client.track("u1", "Asked")
+        assert client.flush(timeout=PATIENCE).delivered == 1
+    page = urllib.request.Request(
+        f"{running.url}/", headers={"Authorization": f"Bearer {running.told['token']}"}
+    )
+    with urllib.request.urlopen(page, timeout=PATIENCE) as answer:
+        assert answer.headers["Content-Type"].startswith("text/html")
+
+
+def test_an_answer_of_the_data_plane_has_one_date(dev):
+    connection = http.client.HTTPConnection(dev().url.removeprefix("http://"), timeout=PATIENCE)
+    connection.request("POST", "/v1/batch", b"{}")
+    assert len(connection.getresponse().headers.get_all("Date")) == 1
+    connection.close()
+
+
+def test_a_user_without_a_home_is_told_of_the_option(monkeypatch):
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", refuse)
+    done = CliRunner().invoke(command, ["--port", "0"])
+    assert done.exit_code == 2
+    assert "--queue" in done.output
 
 
 def test_the_data_plane_says_itself_what_it_takes(dev):

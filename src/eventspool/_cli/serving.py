@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import socket
@@ -16,7 +17,7 @@ from eventspool._cli.output import say
 from eventspool._cli.signals import handling
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = [
     "introduce",
@@ -96,7 +97,7 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
         sys.exit(0)
 
     config = uvicorn.Config(
-        app,
+        _ending_with_server(app),
         log_level="warning",
         access_log=False,  # it would hold the token
         server_header=False,
@@ -106,3 +107,26 @@ def serve(app: ASGIApp, listener: socket.socket) -> None:
     )
     with handling(end, signal.SIGTERM), contextlib.suppress(TimeoutError):
         uvicorn.Server(config).run(sockets=[listener])  # raises the signal again once all is closed
+
+
+def _ending_with_server(app: ASGIApp) -> ASGIApp:
+    """Return *app* so that a request which the server ends, because it has waited long enough, is answered with 503."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        is_answered = False
+
+        async def send_once(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
+            await send(message)
+
+        try:
+            await app(scope, receive, send_once)
+        except asyncio.CancelledError:  # else the server prints a traceback for each client that is slow
+            if not is_answered:
+                await send(
+                    {"type": "http.response.start", "status": 503, "headers": [(b"content-length", b"0")]}
+                )
+                await send({"type": "http.response.body"})
+
+    return run

@@ -27,7 +27,7 @@ __all__ = ["Forward"]
 _MAX_BODY_BYTES = 1 << 20
 """What a data plane takes. It would break the connection amid a larger body, and its answer would be lost."""
 _NOT_PASSED_ON = {b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"transfer-encoding"}
-_NOT_PASSED_BACK = {"connection", "content-length", "keep-alive", "transfer-encoding"}
+_NOT_PASSED_BACK = {"connection", "content-length", "date", "keep-alive", "transfer-encoding"}
 
 
 class Forward:
@@ -46,7 +46,7 @@ class Forward:
         self._paths = paths_of(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] not in self._paths:
+        if scope["type"] != "http" or scope["path"] not in self._paths or _is_for_page(scope):
             await self._dashboard(scope, receive, send)
             return
         request = Request(scope, receive)
@@ -71,8 +71,6 @@ class Forward:
         try:
             await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
             return asked.result() if asked.done() else None
-        except asyncio.CancelledError:  # the server ends, and has waited long enough
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the local data plane ends")
         finally:
             asked.cancel()
             gone.cancel()
@@ -90,6 +88,11 @@ class Forward:
             return _refusal(
                 HTTPStatus.BAD_GATEWAY, "the local data plane broke the connection, or is in an outage"
             )
+
+
+def _is_for_page(scope: Scope) -> bool:
+    """Say whether a browser asks for the page, where batches are posted to the same address."""
+    return bool(scope["path"] == "/" and scope["method"] in ("GET", "HEAD"))
 
 
 def _refusal(status: HTTPStatus, message: str) -> Response:

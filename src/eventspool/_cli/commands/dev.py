@@ -161,7 +161,12 @@ def command(
 def _find_default_queue() -> str:
     """Return the URL of a file that belongs to the user, and that later runs find again."""
     state = os.environ.get("XDG_STATE_HOME", "")
-    folder = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+    try:
+        folder = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
+    except RuntimeError:  # in a container, under a user id that has no name there
+        raise click.UsageError(
+            "this user has no home directory: say with --queue where the queue is"
+        ) from None
     return f"sqlite:///{quote(str(folder / 'eventspool' / 'dev.db'))}"
 
 
