@@ -452,6 +452,22 @@ def test_a_job_that_node_takes_while_it_is_stored_stays_nodes(bull):
     assert (bull.jobs(), bull.places()) == ({"2"}, {"active": 1})
 
 
+def test_a_job_that_node_delivers_while_it_is_looked_at_is_none_that_was_left(bull, monkeypatch):
+    """Its id was read, and then it was gone."""
+    store(bull, batches=3)
+    read = BullQueue._read
+
+    def read_late(source, place, ids):
+        if bull.client.lrem(bull.base + "wait", 1, "2"):
+            bull.client.delete(f"{bull.base}2")
+        return read(source, place, ids)
+
+    monkeypatch.setattr(BullQueue, "_read", read_late)
+    done = bring(bull, MemoryBackend())
+
+    assert (done.jobs, done.left, done.is_complete) == (2, {}, True)
+
+
 def test_what_cannot_be_imported_from_is_named(run, command):
     """A wrong name would otherwise look like a queue that is empty already."""
     arguments, environment = command

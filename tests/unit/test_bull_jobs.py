@@ -172,3 +172,10 @@ def test_a_batch_without_a_moment_has_that_of_its_job(moment):
         .id_of_part(0, 1_700_000_000_000)
         .startswith(("018bcfe56800", "000000000000"))
     )
+
+
+def test_batches_that_another_program_calls_the_same_are_two():
+    """Else the second would be taken for stored already, and be deleted."""
+    batches = [[{"type": "track", "messageId": each}] for each in ("m1", "m2", "m1")]
+    first, second, again = (read_batch(job(batch=batch), 1000).id_of_part(0, 1) for batch in batches)
+    assert (first == again, first == second) == (True, False)

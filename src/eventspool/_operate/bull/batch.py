@@ -42,7 +42,8 @@ class NodeBatch:
     The events of one job.
 
     Args:
-        name: Names the batch, and is the same when a Node process has put it back as another job.
+        name: Names the batch, and is the same when a Node process has put it back as another job. The messageIds are part of
+            it: a program that calls all of its batches the same must not have one taken for another.
         write_key: The write key that the events are meant for.
         events: The events, each as compact JSON.
         made_at: When the batch was made, milliseconds since the epoch; ``None`` where it does not say so.
@@ -82,6 +83,7 @@ def read_batch(data: bytes, max_event_bytes: int) -> NodeBatch:
         encoded = tuple(encode_exactly(event, max_event_bytes) for event in events)
     except EventError as error:
         raise UnreadableError("too_large" if error.reason == "too_large" else "unencodable") from None
+    name = "\n".join([name, *(event["messageId"] for event in events)])
     return NodeBatch(name, write_key, encoded, _milliseconds(body, events[0]))
 
 

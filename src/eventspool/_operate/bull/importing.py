@@ -41,6 +41,7 @@ _ERROR_CHARS = 500
 
 OTHER_WRITE_KEY = "other_write_key"
 HELD = "held"
+MISSING = "missing"
 LEFT = {
     HELD: "Node processes work on these: they are taken once those are done, or their locks have ended, so run it again",
     OTHER_WRITE_KEY: "these are meant for another write key: import them with that one, into another queue",
@@ -49,7 +50,7 @@ LEFT = {
     "foreign": "these are no batches of an SDK that is known",
     "too_large": "these hold an event that is larger than --max-event-bytes",
     "unencodable": "these hold an event that is nested too deep",
-    "missing": "the data of these is gone, or larger than 64 MB",
+    MISSING: "the data of these is gone, or larger than 64 MB",
     "no_room": "the queue here can never take these: each alone is larger than that queue may be",
 }
 """Why jobs stay where they are: the word, and what it means."""
@@ -131,7 +132,7 @@ def import_jobs(
         count = run.look_through(stopping)
         if run.has_reached_limit:
             break
-        if count and target is not None:
+        if (count and target is not None) or run.is_unsure:
             continue  # Node processes may have moved jobs meanwhile
         if not (run.awaits_locks or follow):
             break
@@ -151,11 +152,13 @@ class _Import:
         self._left: dict[str, str] = {}
         self._passed: set[str] = set()
         self._unlocked: dict[str, float] = {}
+        self._missed: set[str] = set()
 
     def look_through(self, stopping: Callable[[], bool]) -> int:
         """Look at every job that was not refused before; return how many were taken."""
         before = self._imported.jobs
-        for job_id in [each for each, reason in self._left.items() if reason == HELD]:
+        self._missed = self._find_left(MISSING)
+        for job_id in self._missed | self._find_left(HELD):
             del self._left[job_id]
             self._passed.discard(job_id)
         for place in self._wanted.places:
@@ -175,6 +178,15 @@ class _Import:
     def awaits_locks(self) -> bool:
         """Jobs were left that are taken if they are still without a lock in some seconds."""
         return self._target is not None and bool(self._unlocked)
+
+    @property
+    def is_unsure(self) -> bool:
+        """
+        Jobs had no data when they were looked at, that had some at the look before, or were not there yet.
+
+        Perhaps a Node process has delivered them, after their ids were read and before their data was: the next look tells.
+        """
+        return not self._find_left(MISSING) <= self._missed
 
     def finish(self, *, stopped: bool) -> Imported:
         """Return what became of all of it."""
@@ -205,7 +217,7 @@ class _Import:
     def _read(self, job: StoredJob) -> NodeBatch:
         """Return the batch in *job*. Raises ``UnreadableError`` where the job is to be left."""
         if job.data is None:
-            raise UnreadableError("missing")
+            raise UnreadableError(MISSING)
         batch = read_batch(job.data, self._wanted.max_event_bytes)
         if batch.write_key != self._wanted.write_key:
             raise UnreadableError(OTHER_WRITE_KEY)
@@ -219,6 +231,9 @@ class _Import:
             return False
         now = time.monotonic()
         return now - self._unlocked.setdefault(job.id, now) >= GRACE
+
+    def _find_left(self, reason: str) -> set[str]:
+        return {job_id for job_id, each in self._left.items() if each == reason}
 
     def _leave(self, job_id: str, reason: str) -> None:
         self._left[job_id] = reason
