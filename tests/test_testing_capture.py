@@ -12,6 +12,7 @@ import pytest
 
 import eventspool
 from eventspool import AsyncClient, Client, ConfigError, FlushResult, _default
+from eventspool._events import methods
 from eventspool.testing import Capture, capture_events
 from lasting_threads import lasting_threads
 
@@ -332,3 +333,17 @@ def test_neither(eventspool_capture):
 
 def test_an_empty_capture_is_a_list():
     assert Capture().snapshot() == Capture().events == []
+
+
+def test_blocks_of_two_tasks_may_end_in_any_order(client):
+    first, second = capture_events(), capture_events()
+    earlier, later = first.__enter__(), second.__enter__()
+    first.__exit__(None, None, None)
+    client.track("u1", "Asked")
+    second.__exit__(None, None, None)
+
+    assert (len(earlier), len(later)) == (0, 1)
+    with capture_events() as captured:
+        client.track("u1", "Asked")
+    assert (len(earlier), len(captured)) == (0, 1)
+    assert methods.capture is None

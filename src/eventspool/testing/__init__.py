@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from eventspool._contract.suite import QueueContract
     from eventspool._dataplane import DataPlane, Rule
-    from eventspool.testing._capture import Capture
+    from eventspool.testing._capture import Capture, Recorder
 
 __all__ = ["Capture", "DataPlane", "QueueContract", "Rule", "capture_events"]
 
@@ -31,6 +31,9 @@ _LAZY = {
     "Rule": "eventspool._dataplane",
     "QueueContract": "eventspool._contract.suite",
 }
+
+_recorders: list[Recorder] = []
+"""Those of the blocks that have not ended; the last one takes the events."""
 
 
 def __getattr__(name: str) -> Any:
@@ -52,12 +55,15 @@ def capture_events() -> Iterator[Capture]:
     from eventspool.testing._capture import Capture, Recorder
 
     captured = Capture()
-    outer, methods.capture = methods.capture, Recorder(captured)
+    recorder = Recorder(captured)
+    _recorders.append(recorder)
+    methods.capture = recorder
     try:
         with _restored():
             yield captured
     finally:
-        methods.capture = outer
+        _recorders.remove(recorder)  # blocks of two asyncio tasks may end in any order
+        methods.capture = _recorders[-1] if _recorders else None
 
 
 @contextlib.contextmanager
