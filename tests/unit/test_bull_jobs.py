@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,15 @@ def test_what_is_no_data_is_refused(text):
     with pytest.raises(LiteralError) as refused:
         read_literal(text)
     assert refused.value.__cause__ is None
+
+
+def test_a_text_made_to_take_long_is_refused_at_once():
+    """Each name of the callbacks had the rest of the text searched: two hours for the ten megabytes of a job."""
+    text = "{" + '"callbacks":[],' * 100_000 + '"a":() => 1}'
+    began = time.process_time()
+    with pytest.raises(LiteralError):
+        read_literal(text)
+    assert time.process_time() - began < 20
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)

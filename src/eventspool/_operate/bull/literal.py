@@ -24,7 +24,9 @@ _TOKEN = re.compile(
     r"|(?P<undefined>undefined)"
 )
 _CALLBACKS = '"callbacks"'
-_BEHIND_CALLBACKS = re.compile(r':\[.*\],"attempts":[0-9]+\}', re.DOTALL)
+_BEHIND_CALLBACKS = re.compile(r'\],"attempts":[0-9]{1,20}\}\Z')
+_MOST_BEHIND = 40
+"""Characters that stand behind the callbacks at most."""
 
 
 class LiteralError(ValueError):
@@ -52,12 +54,16 @@ def _to_json(text: str) -> str:
     parts: list[str] = []
     opened: list[str] = []
     at = 0
+    end = _BEHIND_CALLBACKS.search(
+        text, max(len(text) - _MOST_BEHIND, 0)
+    )  # once: the text may have many such names
     while at < len(text):
         found = _TOKEN.match(text, at)
         if found is None:
             raise LiteralError("the text holds something that is no data")
         at, kind, part = found.end(), found.lastgroup, found[0]
-        if part == _CALLBACKS and opened == ["{"] and _BEHIND_CALLBACKS.fullmatch(text, at):
+        is_list = part == _CALLBACKS and opened == ["{"] and text.startswith(":[", at)
+        if is_list and end is not None and end.start() >= at + len(":["):
             _drop_comma(parts)
             return "".join([*parts, "}"])
         if kind == "open":
