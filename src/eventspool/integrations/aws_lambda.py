@@ -144,10 +144,10 @@ def _describe(told: object, *, request_id: bool, trace: bool) -> dict[str, Any]:
 def _time_left(told: object, reserve: float) -> float:
     """Return for how many seconds a flush may go on."""
     try:
-        left = told.get_remaining_time_in_millis()  # type: ignore[attr-defined]
+        left: object = told.get_remaining_time_in_millis()  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - another platform: whatever it is, the handler's answer must not suffer
         return _UNTOLD
-    if type(left) not in (int, float):  # in a test it may be a mock, which bears arithmetic and no comparison
+    if not isinstance(left, int | float):  # in a test it may be a mock, which bears arithmetic and no comparison
         return _UNTOLD
     return max(left / 1000.0 - reserve, 0.0)
 
