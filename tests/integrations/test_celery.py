@@ -193,6 +193,7 @@ def test_a_scope_ends_with_its_task_however_that_ends(app, client, eventspool_ca
         "[" * 8000,
         "9" * 8000,
         '{"scope":7,"message":7}',
+        '{"message":"\\ud800"}',
         '{"scope":{"user_id":7,"context":[],"properties":"x","unknown":1}}',
         '{"scope":{"context":{"a":' + 500 * "[" + 500 * "]" + "}}}",
         json.dumps({"scope": {"properties": {"text": 10_000 * "x"}}}),

@@ -149,7 +149,7 @@ class _Identities:
     """
 
     def __init__(self, run: str) -> None:
-        self._run = run
+        self._run = ascii(run)  # any program may send a message: what is no text in it must not meet the task
         self._events = itertools.count()  # each step is one call of C: a task may track on several threads
         self._times: dict[bytes, itertools.count[int]] = {}
 
