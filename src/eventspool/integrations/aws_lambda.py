@@ -147,7 +147,7 @@ def _time_left(told: object, reserve: float) -> float:
         left: object = told.get_remaining_time_in_millis()  # type: ignore[attr-defined]
     except Exception:  # noqa: BLE001 - another platform: whatever it is, the handler's answer must not suffer
         return _UNTOLD
-    if not isinstance(left, int | float):  # in a test it may be a mock, which bears arithmetic and no comparison
+    if not isinstance(left, int | float):  # in a test it may be a mock, which cannot be compared
         return _UNTOLD
     return max(left / 1000.0 - reserve, 0.0)
 
