@@ -298,8 +298,9 @@ class Client(Reception):
             timeout = min(timeout, threading.TIMEOUT_MAX)
         if not here[0]:
             begin_in_child()
-        if methods.capture is not None:
-            captured = FlushResult(delivered=methods.capture.flush(self))
+        capture = methods.capture  # read once: the test may end meanwhile
+        if capture is not None:
+            captured = FlushResult(delivered=capture.flush(self))
             if callback is None:
                 return captured
             self._call_back(callback, None, captured)

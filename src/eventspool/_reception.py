@@ -96,8 +96,9 @@ class Reception(EventMethods):
         self._dropped = Tally()
 
     def _accept(self, encoded: bytes, message_id: str, callback: Callback | None) -> str | None:
-        if methods.capture is not None:
-            methods.capture.take(self, encoded)
+        capture = methods.capture  # read once: the test may end meanwhile
+        if capture is not None:
+            capture.take(self, encoded)
             return self._discard(message_id, callback)
         put = self._put
         if put is None or callback is not None:
