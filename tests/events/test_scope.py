@@ -91,6 +91,15 @@ def test_every_kind_takes_ids_and_context_and_only_those_with_properties_take_th
         assert "properties" not in event
 
 
+def test_identify_takes_traits_of_the_context_where_its_call_has_none(client, events):
+    with eventspool.context(user_id="u", context={"traits": {"plan": "pro"}}):
+        client.identify()
+        client.identify(traits={"plan": "free"})
+        client.identify(context={"traits": {"plan": "team"}})
+
+    assert [event["context"]["traits"]["plan"] for event in events] == ["pro", "free", "team"]
+
+
 def test_an_inner_scope_adds_and_ends(client, events):
     with eventspool.context(user_id="u", properties={"a": 1}):
         with eventspool.context(properties={"b": 2}):

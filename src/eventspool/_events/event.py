@@ -141,7 +141,9 @@ class EventEncoder:
         """Encode who a user is. *traits* stand in ``context.traits``, too, and replace the caller's there."""
         plain = mapping_of("traits", traits)
         merged = dict(mapping_of("context", context))
-        if traits is not None or "traits" not in merged:
+        scope = entered()
+        is_bound = traits is None and scope is not None and "traits" in scope.context
+        if not is_bound and (traits is not None or "traits" not in merged):
             merged["traits"] = plain
         body: dict[str, Any] = {"type": "identify", "traits": plain}
         return self._event(body, user_id, merged, timestamp, anonymous_id, integrations, message_id)
