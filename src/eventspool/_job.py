@@ -17,9 +17,12 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from zlib import crc32
 
 __all__ = [
+    "ALL_LANES",
     "HELD",
+    "LANES",
     "LOST",
     "MOVED",
     "PAUSED",
@@ -37,9 +40,12 @@ __all__ = [
     "ProcessorInfo",
     "QueueStats",
     "Rewrite",
+    "Route",
+    "Routing",
     "Settlement",
     "SettlementKind",
     "created_at_from_id",
+    "lanes_of",
     "new_job_id",
     "new_token",
 ]
@@ -54,21 +60,71 @@ class JobState(enum.StrEnum):
     FAILED = "failed"
 
 
-def new_job_id() -> str:
+LANES = 16
+"""Lanes of a partition. A user's events stay in one. A job goes out when no earlier unfinished job shares a lane with it."""
+ALL_LANES = (1 << LANES) - 1
+_ID_DIGITS = 28
+
+
+def new_job_id(lanes: int = ALL_LANES) -> str:
     """
     Return a fresh job id: 48 bits of milliseconds and 64 random bits, in hex, so ids sort by creation time.
 
-    The producer makes the id, and can therefore commit the same job again after an unknown outcome.
+    The producer makes the id, and can therefore commit the same job again after an unknown outcome. Of a job that touches not
+    all *lanes* (one bit for each), the id ends with a hyphen and these bits as four digits.
     """
-    return f"{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
+    fresh = f"{time.time_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
+    return fresh if lanes == ALL_LANES else f"{fresh}-{lanes:04x}"
+
+
+def lanes_of(job_id: str) -> int:
+    """Return the lanes that a job touches, one bit for each: all of them where its id names none."""
+    try:
+        return int(job_id[_ID_DIGITS + 1 :], 16) if job_id[_ID_DIGITS : _ID_DIGITS + 1] == "-" else ALL_LANES
+    except ValueError:
+        return ALL_LANES
 
 
 def created_at_from_id(job_id: str) -> float:
     """Return the creation time (seconds since the epoch) that *job_id* carries, or 0.0 for a foreign id."""
     try:
-        return int(job_id[:12], 16) / 1000 if len(job_id) == 28 else 0.0
-    except ValueError:
+        is_ours = len(job_id) == _ID_DIGITS or job_id[_ID_DIGITS] == "-"
+        return int(job_id[:12], 16) / 1000 if is_ours else 0.0
+    except (ValueError, IndexError):
         return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """
+    Where a job whose order matters belongs.
+
+    Args:
+        generation: The division of the queue into partitions that it was made for.
+        partition: The partition of that division, counted from 0.
+    """
+
+    generation: int
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """
+    How a queue that keeps the order per user is divided at present.
+
+    Args:
+        generation: Counts the divisions: each change of the number of partitions makes a new one.
+        partitions: How many partitions take new jobs.
+    """
+
+    generation: int
+    partitions: int
+
+    def place(self, user: bytes) -> tuple[int, int]:
+        """Return the partition and the lane of *user*, an id as it stands in the event's JSON."""
+        number = crc32(user)
+        return number % self.partitions, (number >> 16) % LANES
 
 
 def new_token() -> str:
@@ -89,6 +145,8 @@ class NewJob:
         progress: What a holder saved about the half-finished batch, or "".
         failure: The job is a failed one, and stays one, for this reason. The failure's *payload* and *events* are not used.
         failed_at: When it failed, seconds since the epoch.
+        route: Where it belongs, in a queue that keeps the order per user; ``None`` where that is not known, as for a job that
+            comes out of another queue.
     """
 
     id: str
@@ -98,6 +156,7 @@ class NewJob:
     progress: str = ""
     failure: "Failure | None" = None
     failed_at: float = 0.0
+    route: Route | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +172,10 @@ class CommitResult:
             may be, or than the server takes. They are not stored, not among *rejected*, and hold up nothing behind them.
         epoch: Names the storage that took them, for ``lookup``. Another one takes its place when an operator empties Redis
             or deletes the file. "" where it is not known.
+        stale: Ids of jobs that were made for another division of the queue into partitions than the present one. They are not
+            stored, not among *rejected*, and must be made anew from their events.
+        away: Ids of jobs whose partition cannot be reached. They are not known to be stored; try them again later, and let no
+            job of the same partition overtake them.
     """
 
     accepted: int
@@ -120,6 +183,8 @@ class CommitResult:
     rejected: tuple[str, ...] = ()
     impossible: tuple[str, ...] = ()
     epoch: str = field(default="", compare=False, repr=False)
+    stale: tuple[str, ...] = ()
+    away: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

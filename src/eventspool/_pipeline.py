@@ -165,7 +165,7 @@ class Pipeline:
             jobs, ordering = self._memory_jobs, Ordering.NONE
         else:
             backend = create_backend(queue_opts)
-            jobs, ordering = queue_opts.jobs, queue_opts.ordering
+            jobs, ordering = queue_opts.jobs, queue_opts.resolved_ordering
             limit = min(limit, queue_opts.max_bytes)
         spill = self._make_spill(queue_opts, backend)
         if not self.opts.process and backend.shared:

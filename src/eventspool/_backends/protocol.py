@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         NewJob,
         QueueStats,
         Rewrite,
+        Routing,
         Settlement,
     )
 
@@ -46,6 +47,9 @@ class Backend(Protocol):
 
     def open(self) -> None:
         """Connect and make sure that the queue can be used. Called before anything else; safe to call again."""
+
+    def find_routing(self) -> Routing | None:
+        """Return how jobs are to be made where the queue keeps the order per user; ``None`` where it does not."""
 
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         """

@@ -64,6 +64,7 @@ class OrderRules:
 ORDER_RULES: Final = {
     Ordering.NONE: OrderRules(one_holder=False, keeps_places=False, rejects_followers=False),
     Ordering.FIFO: OrderRules(one_holder=True, keeps_places=True, rejects_followers=True),
+    Ordering.PER_USER: OrderRules(one_holder=False, keeps_places=True, rejects_followers=True),
 }
 """Every ordering has an entry. For one that is forgotten, a backend cannot be made."""
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from eventspool._config.checks import (
     HOMES,
@@ -23,6 +23,7 @@ from eventspool._exceptions import ConfigError
 
 __all__ = ["JobOpts", "Ordering", "QueueOpts", "SpillOpts", "flatten_queue_opts"]
 
+_ORDERINGS = "'none', 'fifo' or 'per_user'"
 _NAME = r"[^\s{}:\ud800-\udfff]+"
 
 
@@ -33,6 +34,8 @@ class Ordering(StrEnum):
     """No order: every processor takes what is due."""
     FIFO = "fifo"
     """One processor at a time delivers the queue's jobs one after another, first in, first out."""
+    PER_USER = "per_user"
+    """Every processor takes what is due, but the events of one user keep their order."""
 
 
 @naming_unknown_fields
@@ -82,6 +85,9 @@ class QueueOpts(FromMapping):
             process at a time works on it, in order; the others stand by.
         redis_opts: Where Redis is. Not together with *url*; without either it is Redis on localhost.
         job_opts: How often and how patiently a job is tried.
+        partitions: Over how many partitions the queue is spread, each of which a Redis Cluster may put on another node.
+        ordering: ``"fifo"``: one process at a time, in order. ``"none"``: all share the work, in no order. ``"per_user"``: all
+            share it, and the events of one user keep their order. ``None``: as *is_multi_processor* says.
         url: The queue as a URL instead: ``redis://…`` or ``sqlite:///path`` (four slashes for an absolute
             path).
         max_jobs: Most jobs that the queue holds, failed ones included; beyond that events wait in memory.
@@ -96,6 +102,8 @@ class QueueOpts(FromMapping):
     is_multi_processor: bool = False
     redis_opts: RedisOpts | Mapping[str, Any] | None = None
     job_opts: JobOpts | Mapping[str, Any] | None = None
+    partitions: int = 1
+    ordering: Ordering | Literal["none", "fifo", "per_user"] | None = None
     url: str | None = field(default=None, repr=False)
     max_jobs: int = 1_000_000
     max_bytes: int = 1 << 30
@@ -108,7 +116,8 @@ class QueueOpts(FromMapping):
             if not re.fullmatch(_NAME, value):
                 raise ConfigError(f"{name} must hold no space, colon, brace or surrogate, not {value!r}")
         require_bool("is_multi_processor", self.is_multi_processor)
-        require_numbers(self, integer=True, max_jobs=1, max_bytes=1)
+        require_numbers(self, integer=True, partitions=1, max_jobs=1, max_bytes=1)
+        self._check_ordering()
         object.__setattr__(self, "job_opts", JobOpts.of(self.job_opts, "job_opts"))
         if self.redis_opts is not None:
             object.__setattr__(self, "redis_opts", RedisOpts.of(self.redis_opts, "redis_opts"))
@@ -117,6 +126,23 @@ class QueueOpts(FromMapping):
                 raise ConfigError("give either url or redis_opts, not both")
             parse_queue_url(self.url)
         _ = self.encryption_keys
+
+    def _check_ordering(self) -> None:
+        """Raise ``ConfigError`` for an ordering that is unknown, or that this queue cannot keep."""
+        if self.ordering is not None:
+            try:
+                object.__setattr__(self, "ordering", Ordering(self.ordering))
+            except ValueError:
+                raise ConfigError(f"ordering must be {_ORDERINGS}") from None
+            if self.is_multi_processor and self.ordering is Ordering.FIFO:
+                raise ConfigError(
+                    "ordering='fifo' is one process at a time, and is_multi_processor=True several: give one of the two"
+                )
+            object.__setattr__(self, "is_multi_processor", self.ordering is not Ordering.FIFO)
+        if self.partitions > 1 and self.resolved_ordering is Ordering.FIFO:
+            raise ConfigError(
+                "several partitions have no common order: with partitions > 1 give ordering='per_user', or ordering='none'"
+            )
 
     @property
     def encryption_keys(self) -> tuple[bytes, ...]:
@@ -130,8 +156,10 @@ class QueueOpts(FromMapping):
         return self.job_opts
 
     @property
-    def ordering(self) -> Ordering:
+    def resolved_ordering(self) -> Ordering:
         """How much order its processors keep."""
+        if self.ordering is not None:
+            return Ordering(self.ordering)
         return Ordering.NONE if self.is_multi_processor else Ordering.FIFO
 
     @property
@@ -183,6 +211,8 @@ class SpillOpts(FromMapping):
             queue,
             url=self.url,
             redis_opts=None,
+            partitions=1,
+            ordering=Ordering.FIFO,
             is_multi_processor=False,
             max_jobs=self.max_jobs,
             max_bytes=self.max_bytes,

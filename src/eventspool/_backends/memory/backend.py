@@ -47,6 +47,9 @@ class MemoryBackend(OperatedQueue):
         """Forget the parent's jobs: the parent delivers them."""
         self._reset()
 
+    def find_routing(self) -> None:
+        """Return ``None``: no queue in memory keeps the order per user."""
+
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         """Store *jobs*, in order, due at once."""
         accepted = duplicates = 0

@@ -70,14 +70,15 @@ from eventspool._backends.redis.risks import name_risks
 from eventspool._backends.redis.scripts import load_scripts
 from eventspool._backends.redis.settings import ask_info, ask_longest, ask_settings
 from eventspool._backends.rules import ORDER_RULES, PAUSE_POLL
+from eventspool._config import Ordering
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
-from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult
+from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult, Routing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eventspool._config import Ordering, RedisOpts
+    from eventspool._config import RedisOpts
     from eventspool._job import NewJob, Settlement
 
 __all__ = ["RedisBackend"]
@@ -161,6 +162,10 @@ class RedisBackend(OperatedQueue):
         self._connection.abandon()
 
     # Producing
+
+    def find_routing(self) -> Routing | None:
+        """Return that all of it is one partition, where the order per user is kept."""
+        return Routing(0, 1) if self._ordering is Ordering.PER_USER else None
 
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         """Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``."""

@@ -30,7 +30,7 @@ class RedisStore(Store[RedisOpts]):
             target,
             queue_name=queue.queue_name,
             prefix=queue.prefix,
-            ordering=None if observe else queue.ordering,
+            ordering=None if observe else queue.resolved_ordering,
             max_jobs=queue.max_jobs,
             max_bytes=queue.max_bytes,
         )

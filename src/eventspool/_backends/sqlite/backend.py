@@ -100,6 +100,9 @@ class SQLiteBackend:
 
     # What producers and processors do.
 
+    def find_routing(self) -> None:
+        """Return ``None``: no queue in a file keeps the order per user."""
+
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         """Store *jobs*, in order, due at once."""
 

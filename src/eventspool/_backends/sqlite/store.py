@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._backends.stores import Store
-from eventspool._config import SQLiteOpts
-from eventspool._exceptions import QueueError
+from eventspool._config import Ordering, SQLiteOpts
+from eventspool._exceptions import ConfigError, QueueError
 
 if TYPE_CHECKING:
     from eventspool._config import QueueOpts
@@ -20,12 +20,25 @@ class SQLiteStore(Store[SQLiteOpts]):
     """Queues in a file on this machine."""
 
     def create_backend(self, target: SQLiteOpts, queue: QueueOpts, *, observe: bool) -> SQLiteBackend:  # noqa: ARG002
-        """Return the backend. The file does not know whether its queue is in order, so that it is as *queue* has it."""
+        """
+        Return the backend. The file does not know whether its queue is in order, so that it is as *queue* has it.
+
+        Raises:
+            ConfigError: *queue* is to keep the order per user, or to have several partitions: a file does neither.
+        """
+        if queue.resolved_ordering is Ordering.PER_USER:
+            raise ConfigError(
+                "a queue in an SQLite file cannot keep ordering='per_user': use ordering='fifo', or a queue in Redis"
+            )
+        if queue.partitions > 1:
+            raise ConfigError(
+                "a queue in an SQLite file has one partition: leave partitions out, or use a queue in Redis"
+            )
         return SQLiteBackend(
             target,
             queue_name=queue.queue_name,
             prefix=queue.prefix,
-            ordering=queue.ordering,
+            ordering=queue.resolved_ordering,
             max_jobs=queue.max_jobs,
             max_bytes=queue.max_bytes,
         )
