@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from eventspool import Client, ConfigError, QueueError, QueueOpts, RedisOpts, open_queue
-from eventspool._backends.redis.connection import connect
+from eventspool._backends.redis.client import connect
 from eventspool._backends.redis.errors import translate
 from eventspool._contract.tools import eventually, new_job
 from eventspool._exceptions import QueueUnavailable

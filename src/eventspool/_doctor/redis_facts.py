@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends.redis.commands import select_missing
-from eventspool._backends.redis.connection import connect
+from eventspool._backends.redis.client import connect
 from eventspool._backends.redis.errors import error_code, find_place, translate
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.settings import ask_info, ask_settings

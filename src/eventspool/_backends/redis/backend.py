@@ -78,6 +78,7 @@ from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult, Ro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import NewJob, Settlement
 
@@ -102,6 +103,7 @@ class RedisBackend(OperatedQueue):
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
     """
 
     durable = True
@@ -116,8 +118,9 @@ class RedisBackend(OperatedQueue):
         ordering: Ordering | None,
         max_jobs: int,
         max_bytes: int,
+        source: ClientSource | None = None,
     ) -> None:
-        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering)
+        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source)
         self._bounds = (max_jobs, max_bytes)
         self._recent = RecentPayloads(_RECENT_BYTES)
         self._standby = False

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TOO_BIG",
     "Place",
+    "Undiscovered",
     "error_code",
     "find_place",
     "find_refusal",
@@ -54,14 +55,14 @@ _CODE_OF_CLASS = {
 
 _UNAVAILABLE = {
     "OOM": "it is out of memory and refuses new jobs; raise maxmemory or let the queue drain",
-    "READONLY": "it is a read-only replica, perhaps after a failover",
+    "READONLY": "it is a read-only replica, perhaps after a failover; give the URL of its master, or of the sentinels",
     "LOADING": "it is still loading its data",
     "MISCONF": "it cannot save to disk and refuses writes; see the server's log",
     "NOREPLICAS": "it has too few replicas and refuses writes",
     "CLUSTERDOWN": "the cluster is down",
     "MASTERDOWN": "the link to its master is down",
     "TRYAGAIN": "the cluster is moving the queue to another node",
-    "MOVED": "this address leads to a node of a cluster that does not hold the queue; give the address of the one that does",
+    "MOVED": "the cluster has moved the queue to another node just now",
     "ASK": "the cluster is moving the queue to another node",
     "BUSY": "it is busy running a script",
     "UNBLOCKED": "it ended a blocked call, perhaps in a failover",
@@ -91,6 +92,21 @@ _NO_ANSWER = {
     "ClusterError",
 }
 _IN_PIPELINE = " of pipeline caused error: "
+
+
+class Undiscovered(Exception):  # noqa: N818 - it says that a server was not found, which may be no fault
+    """
+    The server of a queue is not known now. It becomes ``QueueUnavailable``, as the driver's errors do.
+
+    Args:
+        clause: Why, as the end of a sentence about the server.
+        code: Our own code for that.
+    """
+
+    def __init__(self, clause: str, code: str) -> None:
+        super().__init__(clause)
+        self.clause = clause
+        self.code = code
 
 
 class Place(NamedTuple):
@@ -128,7 +144,7 @@ def find_place(client: Any) -> Place:
 
 def is_drivers(error: BaseException) -> bool:
     """Say whether the driver, the connection or this package raised *error*. If not, something else cut them off."""
-    return isinstance(error, OSError | QueueError) or "RedisError" in name_kinds(error)
+    return isinstance(error, OSError | QueueError | Undiscovered) or "RedisError" in name_kinds(error)
 
 
 def is_reply(error: BaseException) -> bool:
@@ -138,6 +154,8 @@ def is_reply(error: BaseException) -> bool:
 
 def error_code(error: BaseException) -> str:
     """Return the code of a Redis error (``OOM``, ``READONLY``, …), "" for a connection that failed, else ``ERR``."""
+    if isinstance(error, Undiscovered):
+        return error.code
     classes = name_kinds(error)
     text = _words(error)
     for name, code in _CODE_OF_CLASS.items():
@@ -192,6 +210,8 @@ def translate(
     """
     if isinstance(error, QueueError):
         return error
+    if isinstance(error, Undiscovered):
+        return QueueUnavailable(f"{_name_server(queue, Place())} cannot be found: {error.clause}")
     server = _name_server(queue, place)
     code = error_code(error)
     if isinstance(error.__cause__, QueueError):  # our credentials raised it, called by the driver
