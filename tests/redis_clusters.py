@@ -71,6 +71,7 @@ class Node:
 
     def __init__(self, binary: Path, port: int, args: tuple[str, ...], aof: str | None = None) -> None:
         self.port = port
+        self._is_stopped = False
         self.server = RedisServer(binary, port=port, args=args, aof=aof)
         self.client = redis.Redis(port=port, protocol=2, socket_timeout=10.0)
 
@@ -97,13 +98,16 @@ class Node:
         """Let it keep its connections and answer nothing."""
         assert self.server.pid
         os.kill(self.server.pid, signal.SIGSTOP)
+        self._is_stopped = True
 
     def work_again(self) -> None:
         assert self.server.pid
         os.kill(self.server.pid, signal.SIGCONT)
+        self._is_stopped = False
 
     def is_alive(self) -> bool:
-        return self.server.pid is not None
+        """Say whether it runs and answers."""
+        return self.server.pid is not None and not self._is_stopped
 
 
 class Cluster:
@@ -269,7 +273,12 @@ class Sentinel:
         command = [*program, str(self._binary), str(self._file), "--sentinel"]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
-        poll(self.client.ping, "the sentinel answers")
+        poll(self._answers, "the sentinel answers")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.AuthenticationError):
+            self.client.ping()
+        return True
 
     def kill(self) -> None:
         process, self._process = self._process, None
@@ -342,7 +351,7 @@ class Watched:
         poll(self._find_master, "a replica was promoted")
         return node
 
-    def fail_over(self) -> Node:
+    def fail_over(self, key: str = "") -> Node:  # noqa: ARG002 - as for a cluster
         """Have the sentinels make another server the master; return the one that was it."""
         node = self.master()
         poll(
@@ -366,6 +375,7 @@ def running_sentinels(
     args: tuple[str, ...] = (),
     sentinel_lines: tuple[str, ...] = (),
     login: str = "",
+    wait: bool = True,
 ) -> Iterator[Watched]:
     """
     Run a master with *replicas*, and three sentinels that watch them, for as long as the block lasts.
@@ -377,6 +387,7 @@ def running_sentinels(
         args: More arguments of each server.
         sentinel_lines: More lines of each sentinel's file.
         login: What stands before the addresses in the URL, such as ``"user:password@"``.
+        wait: Begin once all of them know each other. Sentinels that want a password cannot be asked.
     """
     binary = available_servers()[name]
     ports = free_ports(1 + replicas + 3)
@@ -411,5 +422,6 @@ def running_sentinels(
             sentinels.append(sentinel)
         watched = Watched(nodes, sentinels, login)
         stack.callback(watched.close)
-        watched.wait_until_whole()
+        if wait:
+            watched.wait_until_whole()
         yield watched

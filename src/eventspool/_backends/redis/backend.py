@@ -40,7 +40,8 @@ A Redis that is full (``noeviction``) still drains: each script but the commit b
 
 ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +multi +exec +time +hset +hsetnx +hget +hmget
 +hgetall +hvals +hdel +hlen +hstrlen +hexists +hscan +zadd +zrem +zcard +zscore +zrank +zcount +zrange +zrangebyscore +llen
-+rpush +blpop +get +set +del +pttl``. ``CONFIG GET`` is tried at the start, for warnings and limits; it need not be allowed.
++rpush +blpop +get +set +del +pttl +cluster|slots``. The last one is for a cluster alone. ``CONFIG GET`` is tried at the start, for
+warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class RedisBackend(OperatedQueue):
     def _examine(self, client: Any) -> list[str]:
         """Load the scripts. The first time, find out for a process that stores what the server takes and puts at risk."""
         load_scripts(client)
-        # Where another node of a cluster has the queue's keys, the server says so to a command on one of them.
+        # A node of a cluster says to a command on one of the queue's keys where these are; other commands it takes anyway.
         client.execute_command("HGET", self._prefix + "m", "epoch")
         if self._examined or self._ordering is None:
             return []
@@ -152,8 +153,7 @@ class RedisBackend(OperatedQueue):
         if refused:
             raise self._connection.refuse(refused)
         self._longest = ask_longest(client)
-        info = ask_info(client, "memory", "persistence")
-        return name_risks(info, ask_settings(client, "save", "appendfsync"))
+        return name_risks(ask_info(client), ask_settings(client, "save", "appendfsync"), self._bounds[1])
 
     def close(self) -> None:
         """Release connections. Safe to call twice."""

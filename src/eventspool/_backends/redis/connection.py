@@ -21,6 +21,7 @@ from eventspool._backends.redis.kept import KeptConnection
 from eventspool._backends.redis.packer import Packed
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.scripts import script
+from eventspool._backends.redis.standing import find_advice
 from eventspool._backends.redis.topology import open_source
 from eventspool._backends.redis.waiter import Waiter
 from eventspool._exceptions import ConfigError, QueueError
@@ -248,6 +249,7 @@ class Connection:
                 outer=outer,
                 refused=self._find_unnamed(client, error),
                 keys=self._keys[0][:-1],
+                advice=find_advice(client, error),
             )
             was_cut_off = not is_drivers(error)
         except BaseException:

@@ -55,7 +55,7 @@ _CODE_OF_CLASS = {
 
 _UNAVAILABLE = {
     "OOM": "it is out of memory and refuses new jobs; raise maxmemory or let the queue drain",
-    "READONLY": "it is a read-only replica, perhaps after a failover; give the URL of its master, or of the sentinels",
+    "READONLY": "it is a read-only replica, perhaps after a failover",
     "LOADING": "it is still loading its data",
     "MISCONF": "it cannot save to disk and refuses writes; see the server's log",
     "NOREPLICAS": "it has too few replicas and refuses writes",
@@ -196,6 +196,7 @@ def translate(
     outer: BaseException | None = None,
     refused: Mapping[str, str] | None = None,
     keys: str = "its prefix",
+    advice: str = "",
 ) -> QueueError:
     """
     Return our error for a driver's *error*.
@@ -207,6 +208,7 @@ def translate(
         outer: The exception that our caller was handling when it called. It is no cause of the driver's error.
         refused: The commands that the server refuses, where it did not say so itself.
         keys: What the queue's keys begin with.
+        advice: What to write instead, where the server cannot keep the queue for what it is.
     """
     if isinstance(error, QueueError):
         return error
@@ -223,6 +225,8 @@ def translate(
         only = ": a cluster has only database 0" if "cluster" in words else ""
         return QueueError(f"{server} has no database {place.database}{only}")
     refusal = read_refusal(code, words)
+    if refusal is not None and advice:
+        return QueueError(f"{server} is a sentinel, which keeps no queue: {advice}")
     if refusal is not None and not refused and (refusal.command or refusal.kind == "keys"):
         refused = {refusal.command: refusal.kind}
     if refusal is not None and refused:
@@ -230,7 +234,8 @@ def translate(
     if code == "MOVED" and (target := _MOVED_TO.match(words)):
         return QueueUnavailable(f"{server} cannot serve it now: {_UNAVAILABLE[code]}, {target[1]} ({code})")
     if code in _UNAVAILABLE:
-        return QueueUnavailable(f"{server} cannot serve it now: {_UNAVAILABLE[code]} ({code})")
+        more = f"; {advice}" if advice else ""
+        return QueueUnavailable(f"{server} cannot serve it now: {_UNAVAILABLE[code]}{more} ({code})")
     if code == TOO_BIG:
         return QueueError(f"{server} refused a batch that is longer than it takes (see proto-max-bulk-len)")
     if code == "WRONGTYPE":
