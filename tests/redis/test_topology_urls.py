@@ -9,7 +9,7 @@ import redis.sentinel
 
 from eventspool import Client, ConfigError, QueueOpts, RedisOpts, open_queue
 from eventspool._backends.redis.client import ClientMaker
-from eventspool._backends.redis.topology import find_slot
+from eventspool._backends.redis.clusters import find_slot
 from eventspool._config.redis_url import Topology, read_redis_url
 
 SECRET = "secret-1"

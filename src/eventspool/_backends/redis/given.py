@@ -67,7 +67,9 @@ class Given:
         settings = {**(self.of_sentinels if of_sentinel else self.settings), **kwargs}
         if address is not None:
             settings |= {"host": address[0], "port": address[1]}
-        kind = _find_class(redis, self.sentinel_class if of_sentinel else self.connection_class)
+            settings.pop("path", None)  # the other nodes of a cluster whose node was given by its socket
+        theirs = self.sentinel_class if of_sentinel else self.connection_class
+        kind = _find_class(redis, theirs, is_local="path" in settings)
         return redis.Redis(connection_pool=redis.ConnectionPool(connection_class=kind, **settings))
 
 
@@ -120,16 +122,11 @@ def _take(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find_class(redis: ModuleType, theirs: type) -> type:
+def _find_class(redis: ModuleType, theirs: type, *, is_local: bool) -> type:
     """Return the class of our own connections: *theirs* may ask sentinels each time, or be of another package."""
     kinds = [kind.__name__ for kind in theirs.__mro__]
-    name = (
-        "UnixDomainSocketConnection"
-        if any(kind.startswith("UnixDomainSocket") for kind in kinds)
-        else "SSLConnection"
-        if any("SSLConnection" in kind for kind in kinds)
-        else "Connection"
-    )
+    is_tls = any("SSLConnection" in kind for kind in kinds)
+    name = "UnixDomainSocketConnection" if is_local else "SSLConnection" if is_tls else "Connection"
     found: type = getattr(redis, name)
     is_own = issubclass(theirs, found) and not any(kind.startswith("SentinelManaged") for kind in kinds)
     return theirs if is_own else found
