@@ -1,8 +1,8 @@
 """
 Real clusters, and servers that sentinels watch, out of the same programs as ``redis_servers``.
 
-A cluster is put together by its own commands, and sentinels are told of each other by their files, so that either is ready within
-a few seconds. Ports are taken below those that the system hands out to clients.
+A cluster is put together by its own commands, and sentinels are told of each other by their files, so that either is ready
+within a few seconds. Ports are taken below those that the system hands out to clients.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import redis
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
+from redis.retry import Retry
 
 from eventspool import _redis_server
 from eventspool._redis_server import RedisServer
@@ -66,6 +68,11 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+def make_client(port: int) -> redis.Redis:
+    """Return a client that repeats nothing: a server that is away is looked at again by ``poll``."""
+    return redis.Redis(port=port, protocol=2, socket_timeout=10.0, retry=Retry(NoBackoff(), 0))
+
+
 class Node:
     """A server of a group, with a plain client to look and to meddle."""
 
@@ -73,7 +80,7 @@ class Node:
         self.port = port
         self._is_stopped = False
         self.server = RedisServer(binary, port=port, args=args, aof=aof)
-        self.client = redis.Redis(port=port, protocol=2, socket_timeout=10.0)
+        self.client = make_client(port)
 
     @property
     def url(self) -> str:
@@ -113,8 +120,9 @@ class Node:
 class Cluster:
     """A cluster of masters, each with its replicas."""
 
-    def __init__(self, nodes: list[Node], masters: int) -> None:
+    def __init__(self, nodes: list[Node], masters: int, strangers: int = 0) -> None:
         self.nodes = nodes
+        self._strangers = strangers
         self._masters = masters
         self._ids = {node.port: str(node.ask("CLUSTER", "MYID")) for node in nodes}
 
@@ -125,7 +133,8 @@ class Cluster:
 
     def join(self) -> None:
         """Put the nodes together: the slots in equal parts, and the replicas in turn."""
-        masters, replicas = self.nodes[: self._masters], self.nodes[self._masters :]
+        masters = self.nodes[: self._masters]
+        replicas = self.nodes[self._masters : len(self.nodes) - self._strangers]
         for place, node in enumerate(self.nodes):
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", place + 1)
         for place, node in enumerate(masters):
@@ -137,7 +146,8 @@ class Cluster:
         for place, node in enumerate(replicas):
             master = self._ids[masters[place % self._masters].port]
             poll(
-                lambda node=node, master=master: node.ask("CLUSTER", "REPLICATE", master), "a replica has a master"
+                lambda node=node, master=master: node.ask("CLUSTER", "REPLICATE", master),
+                "a replica has a master",
             )
         self.wait_until_whole()
 
@@ -149,7 +159,10 @@ class Cluster:
     def _is_content(self, node: Node) -> bool:
         if "cluster_state:ok" not in node.ask("CLUSTER", "INFO"):
             return False
-        flags = {line.split()[1].split("@")[0]: line.split()[2] for line in node.ask("CLUSTER", "NODES").splitlines()}
+        flags = {
+            line.split()[1].split("@")[0]: line.split()[2]
+            for line in node.ask("CLUSTER", "NODES").splitlines()
+        }
         alive = {f"127.0.0.1:{each.port}" for each in self.nodes if each.is_alive()}
         if any("fail" in flags.get(each, "fail") or "handshake" in flags[each] for each in alive):
             return False
@@ -173,7 +186,8 @@ class Cluster:
         return [
             each
             for each in self.nodes
-            if each.is_alive() and (info := each.client.info("replication"))["role"] == "slave"
+            if each.is_alive()
+            and (info := each.client.info("replication"))["role"] == "slave"
             and info["master_port"] == node.port
         ]
 
@@ -225,6 +239,7 @@ def running_cluster(
     *,
     masters: int = 3,
     replicas: int = 1,
+    strangers: int = 0,
     node_timeout: float = NODE_TIMEOUT,
     args: tuple[str, ...] = (),
 ) -> Iterator[Cluster]:
@@ -235,6 +250,7 @@ def running_cluster(
         name: The server.
         masters: How many masters.
         replicas: How many replicas each master has.
+        strangers: How many masters without any slot there are besides.
         node_timeout: Seconds after which a node is taken for dead.
         args: More arguments of each server, such as ``("--cluster-require-full-coverage", "no")``.
     """
@@ -246,11 +262,11 @@ def running_cluster(
     )
     with ExitStack() as stack:
         nodes = []
-        for port in free_ports(masters * (1 + replicas)):
+        for port in free_ports(masters * (1 + replicas) + strangers):
             node = Node(available_servers()[name], port, options)
             stack.enter_context(node.server)
             nodes.append(node)
-        cluster = Cluster(nodes, masters)
+        cluster = Cluster(nodes, masters, strangers)
         stack.callback(cluster.close)
         cluster.join()
         yield cluster
@@ -264,9 +280,11 @@ class Sentinel:
         self._binary = binary
         self._folder = tempfile.TemporaryDirectory(prefix="es-")
         self._file = Path(self._folder.name) / "sentinel.conf"
-        self._file.write_text("\n".join((f"port {port}", "bind 127.0.0.1", f"dir {self._folder.name}", *lines, "")))
+        self._file.write_text(
+            "\n".join((f"port {port}", "bind 127.0.0.1", f"dir {self._folder.name}", *lines, ""))
+        )
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=port, protocol=2, socket_timeout=10.0)
+        self.client = make_client(port)
 
     def start(self) -> None:
         program = [sys.executable, "-I", "-S", _redis_server.__file__, str(os.getpid())]
@@ -326,13 +344,18 @@ class Watched:
             poll(lambda node=node: self._is_in_step(node, master), f"{node.port} is in step")
         alive = sum(each.is_alive() for each in self.nodes)
         for sentinel in self.sentinels:
-            poll(lambda sentinel=sentinel: self._is_content(sentinel, master, alive), "a sentinel sees them all")
+            poll(
+                lambda sentinel=sentinel: self._is_content(sentinel, master, alive),
+                "a sentinel sees them all",
+            )
 
     @staticmethod
     def _is_in_step(node: Node, master: Node) -> bool:
         info = node.client.info("replication")
         return bool(
-            info["role"] == "slave" and info["master_port"] == master.port and info["master_link_status"] == "up"
+            info["role"] == "slave"
+            and info["master_port"] == master.port
+            and info["master_link_status"] == "up"
         )
 
     @staticmethod
@@ -341,7 +364,9 @@ class Watched:
         if int(state["port"]) != master.port or state["is_sdown"] or state["is_odown"]:
             return False
         replicas = sentinel.client.sentinel_slaves(MASTER)
-        up = [each for each in replicas if not each["is_sdown"] and each["master-link-status"] == "ok"]
+        up = [
+            each for each in replicas if not each["is_sdown"]
+        ]  # of their links it hears once in ten seconds
         return state["num-other-sentinels"] == 2 and len(up) == alive - 1 and "failover" not in state["flags"]
 
     def crash(self) -> Node:
@@ -351,7 +376,7 @@ class Watched:
         poll(self._find_master, "a replica was promoted")
         return node
 
-    def fail_over(self, key: str = "") -> Node:  # noqa: ARG002 - as for a cluster
+    def fail_over(self, key: str = "") -> Node:
         """Have the sentinels make another server the master; return the one that was it."""
         node = self.master()
         poll(

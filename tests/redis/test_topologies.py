@@ -21,7 +21,15 @@ from eventspool._doctor.redis_checks import check_redis
 from eventspool._doctor.redis_facts import ask_redis
 from eventspool._exceptions import QueueUnavailable
 from redis_clusters import MASTER, running_cluster, running_sentinels
-from redis_servers import NEWEST, OLDEST, available_servers, documented_acl, make_backend, new_queue_name, running
+from redis_servers import (
+    NEWEST,
+    OLDEST,
+    available_servers,
+    documented_acl,
+    make_backend,
+    new_queue_name,
+    running,
+)
 
 PASSWORD = "canary-password"
 SERVERS = [name for name in (NEWEST[0], NEWEST[1], OLDEST) if name in available_servers()]
@@ -30,7 +38,11 @@ SERVERS = [name for name in (NEWEST[0], NEWEST[1], OLDEST) if name in available_
 def kinds(what):
     """Return a parameter for each server; all tests of one are in one share, as it takes seconds to start."""
     return [
-        pytest.param(name, id=f"{what} of {name}", marks=pytest.mark.rotating("topologies", f"{what} {name}", seldom=True))
+        pytest.param(
+            name,
+            id=f"{what} of {name}",
+            marks=pytest.mark.rotating("topologies", f"{what} {name}", seldom=True),
+        )
         for name in SERVERS
     ]
 
@@ -119,14 +131,18 @@ class TestCluster(QueueContract):
 
 def test_partitions_share_one_client_for_each_node(cluster):
     source = open_source(RedisOpts(url=cluster.url))
-    backends = [make_backend(cluster.url, queue_name=f"{new_queue_name()}-{n}", source=source) for n in range(12)]
+    backends = [
+        make_backend(cluster.url, queue_name=f"{new_queue_name()}-{n}", source=source) for n in range(12)
+    ]
     for backend in backends:
         backend.open()
         assert backend.commit([new_job()]).accepted == 1
     clients = {id(backend._connection._client) for backend in backends}
     assert 1 < len(clients) <= 3
     backends[0].close()
-    assert all(backend.stats().waiting.jobs == 1 for backend in backends), "closing one leaves the others their clients"
+    assert all(backend.stats().waiting.jobs == 1 for backend in backends), (
+        "closing one leaves the others their clients"
+    )
     for backend in backends:
         backend.close()
     source.close()
@@ -194,9 +210,9 @@ def test_doctor_knows_a_cluster_and_what_it_cannot_move(cluster):
     is_old = "valkey_version" not in node.client.info("server") or OLDEST in str(node.server._binary)
     assert ("redis.slot_size" in examine(cluster.url, max_bytes=1 << 30)) == is_old
     assert "redis.slot_size" not in examine(cluster.url, max_bytes=1 << 28)
-    assert "has no database 1: a cluster has only database 0" in examine(f"{node.url}/1").get("redis.reachable", "only 0") or (
-        NEWEST[1] in str(node.server._binary)
-    )
+    assert "has no database 1: a cluster has only database 0" in examine(f"{node.url}/1").get(
+        "redis.reachable", "only 0"
+    ) or (NEWEST[1] in str(node.server._binary))
 
 
 def test_the_least_user_finds_the_queue_on_a_cluster(cluster):
@@ -210,7 +226,10 @@ def test_the_least_user_finds_the_queue_on_a_cluster(cluster):
 def test_nodes_that_do_not_answer_are_all_named(unused_port):
     said = tell(make_backend(f"redis+cluster://:{PASSWORD}@127.0.0.1:{unused_port},nowhere.invalid:7").open)
     assert f"the node at 127.0.0.1:{unused_port} cannot be reached: nothing listens there" in said
-    assert "the node at nowhere.invalid:7 cannot be reached: there is no address for that host name (DNS)" in said
+    assert (
+        "the node at nowhere.invalid:7 cannot be reached: there is no address for that host name (DNS)"
+        in said
+    )
 
 
 def test_a_server_that_is_no_node_is_told(unused_port):
@@ -286,7 +305,10 @@ def test_a_sentinels_port_as_that_of_a_server_is_told_with_what_to_write(watched
         backend = make_backend(f"redis://127.0.0.1:{first.port}{tail}")
         for call in (backend.open, lambda backend=backend: backend.commit([new_job()])):
             said = tell(call)
-            assert f"is a sentinel, which keeps no queue: write redis+sentinel://127.0.0.1:{first.port}/{MASTER}" in said
+            assert (
+                f"is a sentinel, which keeps no queue: write redis+sentinel://127.0.0.1:{first.port}/{MASTER}"
+                in said
+            )
         backend.close()
     found = examine(f"redis://127.0.0.1:{first.port}")
     assert f"write redis+sentinel://127.0.0.1:{first.port}/{MASTER}" in found["redis.role"]
@@ -298,7 +320,10 @@ def test_a_replica_names_its_master(watched):
     replica = next(each for each in watched.nodes if each is not master)
     backend = make_backend(replica.url)
     said = tell(lambda: backend.commit([new_job()]))
-    assert f"it is a read-only replica, perhaps after a failover; its master is 127.0.0.1:{master.port} (READONLY)" in said
+    assert (
+        f"it is a read-only replica, perhaps after a failover; its master is 127.0.0.1:{master.port} (READONLY)"
+        in said
+    )
     backend.close()
     assert f"its master is 127.0.0.1:{master.port}" in examine(replica.url)["redis.role"]
     assert "min-replicas-to-write" in examine(watched.url)["redis.replicas"]

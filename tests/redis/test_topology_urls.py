@@ -155,7 +155,9 @@ def test_tls_sockets_and_timeouts_of_a_client_are_taken():
     def pool(given, **more):
         return ClientMaker(RedisOpts(client=given, **more)).make().connection_pool
 
-    secure = pool(redis.Redis(host="h", ssl=True, ssl_ca_certs="/ca", ssl_check_hostname=False, socket_timeout=3))
+    secure = pool(
+        redis.Redis(host="h", ssl=True, ssl_ca_certs="/ca", ssl_check_hostname=False, socket_timeout=3)
+    )
     assert secure.connection_class is redis.SSLConnection
     assert secure.connection_kwargs["ssl_ca_certs"] == "/ca"
     assert secure.connection_kwargs["socket_timeout"] == 3
@@ -170,7 +172,11 @@ def test_the_master_of_a_sentinel_object_is_that_of_its_url():
         [("a", 1), ("b", 2)], sentinel_kwargs={"password": "of-sentinels"}, password="of-servers", db=4
     )
     maker = ClientMaker(RedisOpts(client=sentinels.master_for("main")))
-    assert (maker.topology, maker.addresses, maker.service) == (Topology.SENTINEL, (("a", 1), ("b", 2)), "main")
+    assert (maker.topology, maker.addresses, maker.service) == (
+        Topology.SENTINEL,
+        (("a", 1), ("b", 2)),
+        "main",
+    )
     kept = maker.make(("c", 3)).connection_pool
     assert (kept.connection_class, kept.connection_kwargs["host"]) == (redis.Connection, "c")
     assert (kept.connection_kwargs["password"], kept.connection_kwargs["db"]) == ("of-servers", 4)

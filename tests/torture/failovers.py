@@ -2,8 +2,9 @@
 Failovers and moves of slots under load: ``python -m torture.failovers [--cluster N] [--moves N] [--sentinel N] …``.
 
 A process stores events, each of which it waits for, and two processes deliver them. Meanwhile the server that has the queue is
-killed by SIGKILL, stopped by SIGSTOP, or relieved in good order, or the queue's slot moves. At the end each event whose call was
-acknowledged must have been delivered, nothing may be left, and after each fault the acknowledgements must have been back in time.
+killed by SIGKILL, stopped by SIGSTOP, or relieved in good order, or the queue's slot moves. At the end each event whose call
+was acknowledged must have been delivered, nothing may be left, and after each fault the acknowledgements must have been back
+in time.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from eventspool.testing import DataPlane
 from redis_clusters import DOWN_AFTER, NODE_TIMEOUT, poll, running_cluster, running_sentinels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from redis_clusters import Cluster, Watched
 
@@ -65,7 +66,9 @@ class Account:
         """Return what must not be."""
         bound = BOUNDS[self.topology]
         wrong = [
-            f"{fault.kind}: acknowledgements were back after {fault.gap:.2f} s" for fault in self.faults if fault.gap > bound
+            f"{fault.kind}: acknowledgements were back after {fault.gap:.2f} s"
+            for fault in self.faults
+            if fault.gap > bound
         ]
         if self.lost:
             wrong.append(f"{self.lost} acknowledged events were not delivered")
@@ -79,7 +82,10 @@ class Account:
         gaps: dict[str, list[float]] = {}
         for fault in self.faults:
             gaps.setdefault(fault.kind, []).append(fault.gap)
-        rows = [f"{kind}: {len(each)}, back after {' '.join(f'{gap:.2f}' for gap in sorted(each))} s" for kind, each in gaps.items()]
+        rows = [
+            f"{kind}: {len(each)}, back after {' '.join(f'{gap:.2f}' for gap in sorted(each))} s"
+            for kind, each in gaps.items()
+        ]
         return (
             f"{self.topology} of {self.server}: {self.acknowledged} acknowledged, {self.refused} not, {self.lost} lost, "
             f"{self.duplicates} delivered twice, {self.left} left\n  " + "\n  ".join(rows)
@@ -118,7 +124,9 @@ class Load:
 
     def count_since(self, moment: float) -> int:
         calls = self.read()
-        late = itertools.takewhile(lambda call: call[0] > moment - 1.0, reversed(calls))  # threads write about in order
+        late = itertools.takewhile(
+            lambda call: call[0] > moment - 1.0, reversed(calls)
+        )  # threads write about in order
         return sum(bool(name) and at > moment for at, name in late)
 
     def finish(self) -> None:
@@ -144,7 +152,7 @@ def find_gap(ledger: Sequence[tuple[float, str]], began: float, until: float) ->
     times = sorted(at for at, name in ledger if name and began - 1.0 < at)
     before = [at for at in times if at <= began]
     times = [max(before, default=began), *(at for at in times if began < at <= until)]
-    return max((later - at for at, later in zip(times, times[1:], strict=False)), default=until - began)
+    return max((later - at for at, later in itertools.pairwise(times)), default=until - began)
 
 
 def play(
@@ -162,7 +170,9 @@ def play(
     """
     account = Account(topology, server)
     with ExitStack() as stack:
-        found: Any = stack.enter_context(running_cluster(server) if topology == "cluster" else running_sentinels(server))
+        found: Any = stack.enter_context(
+            running_cluster(server) if topology == "cluster" else running_sentinels(server)
+        )
         plane = stack.enter_context(DataPlane(None))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         load = Load(found.url, plane, folder, rate, durability)
@@ -219,10 +229,9 @@ def _settle(account: Account, found: Any, plane: DataPlane, ledger: Sequence[tup
             return int(stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs + stats.failed.jobs)
 
         deadline = time.monotonic() + _DRAIN
-        while account.left := count_left():
-            if time.monotonic() > deadline:
-                break
+        while (left := count_left()) and time.monotonic() < deadline:
             time.sleep(0.2)
+    account.left = left
     arrived = set(plane.unique_ids())
     acknowledged = {name for _, name in ledger if name}
     account.acknowledged = len(acknowledged)

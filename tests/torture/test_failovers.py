@@ -29,7 +29,11 @@ RUNS = [
 @pytest.mark.rotating("failovers", seldom=True)
 @pytest.mark.parametrize(
     ("topology", "server", "steps"),
-    [pytest.param(*run, id=f"{run[0]} of {run[1]} {' '.join(run[2])}") for run in RUNS if run[1] in available_servers()],
+    [
+        pytest.param(*run, id=f"{run[0]} of {run[1]} {' '.join(run[2])}")
+        for run in RUNS
+        if run[1] in available_servers()
+    ],
 )
 def test_after_a_failover_acknowledgements_are_back_in_time_and_nothing_is_lost(topology, server, steps):
     account = play(topology, server, steps)

@@ -211,7 +211,9 @@ class Flusher:
             self._failures += 1
             self.refusals += 1
             self.trouble = str(error)
-            self._retry_at = time.monotonic() + compute_backoff(self._failures, 0.1, _LONGEST_PAUSE, random.random())
+            self._retry_at = time.monotonic() + compute_backoff(
+                self._failures, 0.1, _LONGEST_PAUSE, random.random()
+            )
             self._throttle.warning("the queue is not available (%s); events wait in memory", error)
         return True
 

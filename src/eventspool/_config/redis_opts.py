@@ -28,13 +28,13 @@ class RedisOpts(FromMapping):
 
     Args:
         url: ``redis://``, ``rediss://`` (TLS), ``unix://`` or the same with ``valkey``; or
-            ``redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB``, or ``redis+cluster://HOST:PORT,HOST:PORT``, each also with ``rediss``
-            and ``valkey``. redis-py's query options work, except for ``decode_responses``. ``max_connections`` must be at
-            least 4. ``password_file=PATH`` works, too.
+            ``redis+sentinel://HOST:PORT,HOST:PORT/NAME/DB`` or ``redis+cluster://HOST:PORT,HOST:PORT``, which may also begin
+            with ``rediss``, ``valkey`` or ``valkeys``. redis-py's query options work, except for ``decode_responses``.
+            ``max_connections`` must be at least 4. ``password_file=PATH`` works, too.
         client: A client of redis-py's, in the place of all options but the timeouts: ``redis.Redis(…)``, also from
-            ``Sentinel(…).master_for(…)``, or ``redis.RedisCluster(…)``. eventspool takes from it where the servers are and how to
-            log in, and opens connections of its own. So it may be used, closed and forked as before, and closing it remains
-            its owner's business.
+            ``Sentinel(…).master_for(…)``, or ``redis.RedisCluster(…)``. eventspool takes from it where the servers are and how
+            to log in, and opens connections of its own. So it may be used, closed and forked as before, and closing it
+            remains its owner's business.
         host: The server's name or address.
         port: Its TCP port.
         db: The number of the database.
@@ -52,8 +52,8 @@ class RedisOpts(FromMapping):
         ssl_keyfile: Path of the client's private key.
         ssl_cert_reqs: ``required``, ``optional`` or ``none``: whether the server must have a valid certificate.
         ssl_check_hostname: The server's certificate must name *host*.
-        socket_timeout: Longest wait for a reply, in seconds. ``None``: 5.0; and 2.0 where another server takes the place of one
-            that does not answer, as in a cluster and with sentinels.
+        socket_timeout: Longest wait for a reply, in seconds. ``None``: 5.0; and 2.0 where another server takes the place of
+            one that does not answer, as in a cluster and with sentinels.
         socket_connect_timeout: Longest wait for a connection, in seconds.
     """
 

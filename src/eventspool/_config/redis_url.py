@@ -15,7 +15,15 @@ from urllib.parse import SplitResult, parse_qsl, unquote
 from eventspool._config.checks import cut_hosts, split_url
 from eventspool._exceptions import ConfigError
 
-__all__ = ["LARGEST_DATABASE", "REDIS_SCHEMES", "Address", "RedisURL", "Topology", "join_address", "read_redis_url"]
+__all__ = [
+    "LARGEST_DATABASE",
+    "REDIS_SCHEMES",
+    "Address",
+    "RedisURL",
+    "Topology",
+    "join_address",
+    "read_redis_url",
+]
 
 Address: TypeAlias = tuple[str, int]
 """A host and a port."""
@@ -150,7 +158,9 @@ def _read_addresses(url: str, parts: SplitResult, topology: Topology) -> tuple[A
         read = _HOST.fullmatch(each)
         port = int(read[2] or _PORTS[topology]) if read else 0
         if read is None or not 0 < port < 1 << 16:
-            raise ConfigError(f"the addresses in the Redis URL must be hosts and ports, as in {_EXAMPLES[topology]}")
+            raise ConfigError(
+                f"the addresses in the Redis URL must be hosts and ports, as in {_EXAMPLES[topology]}"
+            )
         found.append((unquote(read[1]).strip("[]"), port))
     return tuple(dict.fromkeys(found))
 

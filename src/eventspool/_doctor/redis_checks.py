@@ -132,7 +132,7 @@ _REMEDIES = {
     "MISCONF": "see the server's log and its disk; it refuses writes until a save succeeds",
     "OOM": "raise maxmemory, or let workers drain the queue",
     "READONLY": "give the URL of the master",
-    "SENTINEL": "correct the sentinels, their password or the name behind them in the URL; SENTINEL MASTERS on one of them names what it watches",
+    "SENTINEL": "correct the sentinels, their password or the name in the URL: SENTINEL MASTERS names what one watches",
     "CLUSTER": "correct the nodes in the URL; CLUSTER NODES on one of them names all",
     "CLUSTERDOWN": "give every slot a node: redis-cli --cluster check, and fix",
     "FAILOVER": "start that server again, or make one of its replicas the master",

@@ -60,7 +60,9 @@ def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int =
         return RedisFacts(problem=str(failure))
     key = f"{prefix}:{{{queue_name}:0}}:doctor"
     more: dict[str, Any] = {"topology": maker.topology, "max_bytes": max_bytes}
-    cluster = ClusterSource(maker)  # used where one server is a node of a cluster, and another node has the queue
+    cluster = ClusterSource(
+        maker
+    )  # used where one server is a node of a cluster, and another node has the queue
     try:
         client = source.client_for(key)
         if _has_moved(client, key):

@@ -65,7 +65,7 @@ def _check_cluster(
     if topology is not Topology.CLUSTER:
         yield warning(
             "redis.cluster",
-            "this is a cluster, and the URL names one node of it: while that one is away, no process that starts finds the queue",
+            "this is a cluster, and the URL names one node: while that one is away, no process that starts finds the queue",
             f"write redis+cluster://{address} into the URL, with more nodes separated by commas",
         )
     if max_bytes > MOST_MOVABLE_BYTES and not moves_at_once(info):
@@ -73,8 +73,8 @@ def _check_cluster(
             "redis.slot_size",
             f"a partition of the queue may hold {max_bytes >> 20} MB, and this cluster cannot move more than "
             f"{MOST_MOVABLE_BYTES >> 20} MB from one node to another in good time",
-            f"write partitions={-(-max_bytes // MOST_MOVABLE_BYTES)} times as many, or a max_bytes of {MOST_MOVABLE_BYTES} for each; or "
-            "use Valkey 9 or Redis 8.4",
+            f"write {-(-max_bytes // MOST_MOVABLE_BYTES)} times as many partitions, or a max_bytes of {MOST_MOVABLE_BYTES} "
+            "for each; or use Valkey 9 or Redis 8.4",
         )
 
 

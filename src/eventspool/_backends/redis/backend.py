@@ -40,8 +40,8 @@ A Redis that is full (``noeviction``) still drains: each script but the commit b
 
 ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +multi +exec +time +hset +hsetnx +hget +hmget
 +hgetall +hvals +hdel +hlen +hstrlen +hexists +hscan +zadd +zrem +zcard +zscore +zrank +zcount +zrange +zrangebyscore +llen
-+rpush +blpop +get +set +del +pttl +cluster|slots``. The last one is for a cluster alone. ``CONFIG GET`` is tried at the start, for
-warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
++rpush +blpop +get +set +del +pttl +cluster|slots``, the last one for a cluster alone. ``CONFIG GET`` is tried at the start,
+for warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
 """
 
 from __future__ import annotations

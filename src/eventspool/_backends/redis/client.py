@@ -22,7 +22,7 @@ LEAST_CONNECTIONS: Final = 4
 """A client may commit, claim, wait, and count what is in its queue, all at the same time."""
 _ENDLESS = 1e9
 _PATIENCE: Final = {Topology.SERVER: 5.0, Topology.SENTINEL: 2.0, Topology.CLUSTER: 2.0}
-"""Seconds of ``socket_timeout`` by default. A failover takes some seconds, and no call should wait longer for the old master."""
+"""Seconds of ``socket_timeout`` by default. No call should wait for an old master for longer than a failover takes."""
 _SCOUTING: Final = 1.0
 """Most seconds that a question about the topology waits for a connection, and as many for the answer: others can be asked."""
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")

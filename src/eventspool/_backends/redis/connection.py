@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 _ELSEWHERE: Final = frozenset(
     {"", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "NOREPLICAS", "READONLY", "UNBLOCKED"}
 )
-"""Codes after which another server may have the queue: a lone old master, too, has no replicas. "" is a connection that failed."""
+"""Codes after which another server may have the queue; "" is a connection that failed. A lone old master has no replicas."""
 _abandoned: list[object] = []  # a forked child must not run the destructors of its parent's connections
 
 
@@ -48,8 +48,8 @@ class Connection:
     One queue's way to its server: connects when first used, from any thread.
 
     A server that says that another one has the queue (``MOVED``) has done nothing, so the command is sent once more at once,
-    to that other server. After any other sign that the queue may be elsewhere now, the call fails as in an outage, and the next
-    one looks where the queue is.
+    to that other server. After any other sign that the queue may be elsewhere now, the call fails as in an outage, and the
+    next one looks where the queue is.
 
     The way of a command is short: ``run`` or ``execute`` -> ``call``, which connects and lets none of the driver's errors out
     -> ``run_on``, which knows how a server may be asked to run a script -> ``_send``. What the driver raises becomes

@@ -5,8 +5,8 @@ What is found is kept until a call shows that it no longer holds: the caller say
 anew. So nothing is asked while all is well, and a call that has failed does not take longer for it. The servers are asked
 one after another, for at most a second each, those that have failed as the last ones.
 
-redis-py is asked to send the questions, and no more. Its ``Sentinel`` and ``RedisCluster`` put each reason why a server does not
-answer into one error, and repeat commands of which only their caller knows whether they may be repeated.
+redis-py is asked to send the questions, and no more. Its ``Sentinel`` and ``RedisCluster`` put each reason why a server does
+not answer into one error, and repeat commands of which only their caller knows whether they may be repeated.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from eventspool._backends.redis.errors import Undiscovered, error_code, find_place, is_drivers
 from eventspool._backends.redis.ways import name_way
-from eventspool._config.redis_url import join_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,8 +31,8 @@ _FRESH: Final = 0.1
 """
 Seconds for which a search that was in vain is not repeated.
 
-Threads and partitions meet an outage together. Were each of them to search by itself, one after another, the last one would wait
-for as many seconds as there are of them.
+Threads and partitions meet an outage together. Were each of them to search by itself, one after another, the last one would
+wait for as many seconds as there are of them.
 """
 _ANSWERS: Final = {
     "NOAUTH": "REQUIRES A PASSWORD of its own",
@@ -182,13 +181,14 @@ class DiscoveringSource:
         scout = self._maker.make_scout(address)
         try:
             scout.ping()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a driver raises anything
             # Whatever it answers is for the call itself to meet: here it counts whether it answers.
             if not error_code(error) and is_drivers(error):
                 place = find_place(scout)
                 reason = name_way(error, place.secure, place.address)
                 raise Undiscovered(
-                    f"the one at {place.address} has it and {reason}, and no other one has taken its place yet", "FAILOVER"
+                    f"the one at {place.address} has it and {reason}, and no other one has taken its place yet",
+                    "FAILOVER",
                 ) from None
         finally:
             close_quietly(scout)

@@ -29,7 +29,9 @@ _TAKEN = frozenset(
 )
 """The settings of a client's connections that ours have, too, beside those of TLS."""
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
-_NO_CLIENT = "client must be a client of redis-py's: redis.Redis, redis.RedisCluster, or what master_for() of a Sentinel returns"
+_NO_CLIENT = (
+    "client must be redis-py's: redis.Redis, redis.RedisCluster, or what master_for() of a Sentinel returns"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def read_client(client: Any) -> Given:
         raise ConfigError("client must be one for threads, not one of redis.asyncio")
     if hasattr(client, "nodes_manager"):
         return _read_cluster(client)
-    pool = getattr(client, "connection_pool", None)
+    pool: Any = getattr(client, "connection_pool", None)
     settings = getattr(pool, "connection_kwargs", None)
     if settings is None:
         raise ConfigError(_NO_CLIENT)
@@ -92,7 +94,9 @@ def read_client(client: Any) -> Given:
     if manager is None:
         return Given(_take(settings), pool.connection_class)
     if not pool.is_master:
-        raise ConfigError("client reads from replicas: make it by master_for() of the Sentinel, not by slave_for()")
+        raise ConfigError(
+            "client reads from replicas: make it by master_for() of the Sentinel, not by slave_for()"
+        )
     pools = [each.connection_pool for each in manager.sentinels]
     return Given(
         _take(settings),

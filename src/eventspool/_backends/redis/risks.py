@@ -50,7 +50,7 @@ def name_risks(
         )
     if is_clustered(info) and max_bytes > MOST_MOVABLE_BYTES and not moves_at_once(info):
         risks.append(
-            f"is a node of a cluster that can move no partition of more than {MOST_MOVABLE_BYTES >> 20} MB to another node in good "
-            f"time, and one may hold {max_bytes >> 20} MB here. Give the queue more partitions, or a smaller max_bytes."
+            f"is a node of a cluster that can move no partition of more than {MOST_MOVABLE_BYTES >> 20} MB to another node in "
+            f"good time, and one may hold {max_bytes >> 20} MB here. Give the queue more partitions, or a smaller max_bytes."
         )
     return risks

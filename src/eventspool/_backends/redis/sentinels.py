@@ -48,14 +48,18 @@ class SentinelSource(DiscoveringSource):
             finally:
                 close_quietly(scout)
             if {"s_down", "o_down"} & set(flags):
-                reasons.append(f"by the one at {join_address(sentinel)} the master {join_address(address)} is down")
+                reasons.append(
+                    f"by the one at {join_address(sentinel)} the master {join_address(address)} is down"
+                )
                 continue
             self._sentinels.remove(sentinel)
             self._sentinels.insert(0, sentinel)  # the next question goes to one that answers
             self._master = address
             self._clients.keep_only([address])
             return
-        raise Undiscovered(f"no sentinel names a master {name!r} that is up: {'; '.join(reasons)}", "SENTINEL")
+        raise Undiscovered(
+            f"no sentinel names a master {name!r} that is up: {'; '.join(reasons)}", "SENTINEL"
+        )
 
 
 def _in_pairs(reply: Any) -> dict[str, str]:

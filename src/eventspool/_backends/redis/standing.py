@@ -29,8 +29,8 @@ MOST_MOVABLE_BYTES: Final = 256 << 20
 """
 Bytes of a partition that every cluster can move from one node to another.
 
-Before Valkey 9 and Redis 8.4 a node moves the payloads of a partition as one value. It answers nothing meanwhile, some 3 seconds
-for 200 MB, and beyond 512 MB it fails and leaves the queue in two parts.
+Before Valkey 9 and Redis 8.4 a node moves the payloads of a partition as one value. It answers nothing meanwhile, some 3
+seconds for 200 MB, and beyond 512 MB it fails and leaves the queue in two parts.
 """
 _ATOMIC: Final = {"valkey": (9, 0), "redis": (8, 4)}
 """Since when the servers move a slot bit by bit while they serve it."""

@@ -108,8 +108,8 @@ class OneServer:
                 self._cluster = ClusterSource(self._maker)
             place = find_place(failed).address
             _log.warning(
-                "The Redis server at %s is a node of a cluster, and the other nodes are used, too: write redis+cluster:// into "
-                "the URL, so that the queue is also found while that node is away",
+                "The Redis server at %s is a node of a cluster, and the other nodes are used, too: write redis+cluster:// "
+                "into the URL, so that the queue is also found while that node is away",
                 place,
             )
 

@@ -67,7 +67,9 @@ def url_of(queue: QueueOpts) -> str:
     opts = queue.target
     assert isinstance(opts, RedisOpts)  # noqa: S101 - only Redis has options besides a URL
     if callable(opts.password) or opts.credential_provider is not None or opts.client is not None:
-        origin = "Redis is given as a client" if opts.client else "the password of Redis comes from a function"
+        origin = (
+            "Redis is given as a client" if opts.client else "the password of Redis comes from a function"
+        )
         raise ConfigError(f"the command line needs the queue as a URL: {origin} here")
     login = f"{quote(opts.username or '', safe='')}:{quote(opts.password or '', safe='')}@"
     login = "" if login == ":@" else login
