@@ -40,7 +40,8 @@ A Redis that is full (``noeviction``) still drains: each script but the commit b
 
 ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +multi +exec +time +hset +hsetnx +hget +hmget
 +hgetall +hvals +hdel +hlen +hstrlen +hexists +hscan +zadd +zrem +zcard +zscore +zrank +zcount +zrange +zrangebyscore +llen
-+rpush +blpop +get +set +del +pttl``. ``CONFIG GET`` is tried at the start, for warnings and limits; it need not be allowed.
++rpush +blpop +get +set +del +pttl +cluster|slots``, the last one for a cluster alone. ``CONFIG GET`` is tried at the start,
+for warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
 """
 
 from __future__ import annotations
@@ -78,6 +79,7 @@ from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult, Ro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import NewJob, Settlement
 
@@ -102,6 +104,7 @@ class RedisBackend(OperatedQueue):
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
     """
 
     durable = True
@@ -116,8 +119,9 @@ class RedisBackend(OperatedQueue):
         ordering: Ordering | None,
         max_jobs: int,
         max_bytes: int,
+        source: ClientSource | None = None,
     ) -> None:
-        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering)
+        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source)
         self._bounds = (max_jobs, max_bytes)
         self._recent = RecentPayloads(_RECENT_BYTES)
         self._standby = False
@@ -141,7 +145,7 @@ class RedisBackend(OperatedQueue):
     def _examine(self, client: Any) -> list[str]:
         """Load the scripts. The first time, find out for a process that stores what the server takes and puts at risk."""
         load_scripts(client)
-        # Where another node of a cluster has the queue's keys, the server says so to a command on one of them.
+        # A node of a cluster says to a command on one of the queue's keys where these are; other commands it takes anyway.
         client.execute_command("HGET", self._prefix + "m", "epoch")
         if self._examined or self._ordering is None:
             return []
@@ -149,8 +153,7 @@ class RedisBackend(OperatedQueue):
         if refused:
             raise self._connection.refuse(refused)
         self._longest = ask_longest(client)
-        info = ask_info(client, "memory", "persistence")
-        return name_risks(info, ask_settings(client, "save", "appendfsync"))
+        return name_risks(ask_info(client), ask_settings(client, "save", "appendfsync"), self._bounds[1])
 
     def close(self) -> None:
         """Release connections. Safe to call twice."""

@@ -31,6 +31,7 @@ from eventspool._job import Depth, JobState, created_at_from_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import Failure, Job, QueueStats, Rewrite
 
@@ -53,14 +54,23 @@ class OperatedQueue:
         queue_name: Name of the queue.
         prefix: Put before every key.
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
     """
 
-    def __init__(self, opts: RedisOpts, *, queue_name: str, prefix: str, ordering: Ordering | None) -> None:
+    def __init__(
+        self,
+        opts: RedisOpts,
+        *,
+        queue_name: str,
+        prefix: str,
+        ordering: Ordering | None,
+        source: ClientSource | None = None,
+    ) -> None:
         self._name = f"queue {queue_name!r}"
         self._prefix = f"{prefix}:{{{queue_name}:0}}:"
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
-        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name)
+        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)
 
     def _find_ordering(self) -> Ordering:
         """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""

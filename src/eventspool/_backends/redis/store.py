@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends.redis.backend import RedisBackend
-from eventspool._backends.redis.connection import connect
 from eventspool._backends.redis.scripts import scripts
+from eventspool._backends.redis.topology import open_source
 from eventspool._backends.stores import Store
 from eventspool._config import RedisOpts
 
@@ -22,7 +22,7 @@ class RedisStore(Store[RedisOpts]):
     def import_driver(self, target: RedisOpts) -> None:
         """Import redis-py, and what reads the Lua scripts: both are imported on first use only."""
         scripts()
-        connect(target)  # says what is missing or wrong; this opens no connection
+        open_source(target)  # says what is missing or wrong; this opens no connection
 
     def create_backend(self, target: RedisOpts, queue: QueueOpts, *, observe: bool) -> RedisBackend:
         """Return the backend; its queue knows whether it is in order, so that an observer need not."""
