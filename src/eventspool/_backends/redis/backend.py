@@ -7,15 +7,16 @@ second column is the name that the Lua scripts give to the key::
     d  PAYLOADS       HASH    id -> payload (an envelope)
     n  SIZES          HASH    id -> "events:bytes"
     q  ORDER          ZSET    id -> microseconds: when it is due, or when its lease ends. It has every unfinished job at all
-                              times. FIFO: its place in the order, and nothing else
+                              times. FIFO, and per user: its place in the order, and nothing else
     t  LEASES         HASH    id -> "until:token" of leased jobs, "until:token~" where their holder does not mean to send
-                              them. FIFO: "until:" of jobs that wait for their retry
+                              them. FIFO, and per user: "until:" of jobs that wait for their retry
     o  TRIES          HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
     f  FAILED         ZSET    id -> failed at, microseconds
     i  CAUSES         HASH    id -> why it failed, as JSON
     m  META           HASH    totals; the last place given out ("last"); the time last noted and how far it is ahead of the
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
                               order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); and
+                              whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); and
                               the "epoch": when its first job was committed. An operator who empties the server deletes it,
                               too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
@@ -27,6 +28,8 @@ second column is the name that the Lua scripts give to the key::
     x  GONE           ZSET    id -> purged or moved at, microseconds: the last such jobs, for producers that look them up
     y  FATES          HASH    id -> "moved", or the positions of the events that were erased, where the job was not purged
                               as a whole
+    k  LANES          ZSET    while the order per user is kept: the lane, the place and the id of each unfinished job, once for
+                              each lane that it touches, all with the score 0 (``lua/lanes.lua``)
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Where they are small (durable calls) the script does both: that is one command and one reply in the place of four. Every other
@@ -87,8 +90,13 @@ __all__ = ["RedisBackend"]
 
 _log = Log("eventspool.queue")
 
-_WHILE_PAUSED: Final = -2
-"""What the claiming scripts reply in the place of a time."""
+_WHILE_PAUSED, _BY_LANES, _UNINDEXED: Final = -2, -3, -4
+"""What the claiming scripts reply in the place of a time (``lua/claiming.lua``)."""
+_STANDBY, _HELD_UP: Final = 1, 2
+"""What they reply next to that: another processor has the queue, or jobs are held up by others of their lanes."""
+_CLAIMS: Final = {Ordering.NONE: "claim", Ordering.FIFO: "claim_fifo", Ordering.PER_USER: "claim_lanes"}
+_TRIES: Final = 4
+"""How often a claim is tried where it finds the index of lanes in need of repair, or another way to claim."""
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
@@ -277,23 +285,41 @@ class RedisBackend(OperatedQueue):
         max_bytes: int | None = None,
         probe: bool = False,
         sending: bool = True,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """Lease up to *limit* (at most ``MAX_IDS``) due jobs; then fetch their payloads."""
         limit = max(1, min(limit, MAX_IDS))
-        name = "claim_fifo" if ORDER_RULES[self._find_ordering()].one_holder else "claim"
         leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
         flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
-        wait, standby, *found = self._connection.run(name, token, limit, *leases, *flags)
-        self._note_role(standby=bool(standby))
+        chains = (max(1, chain), -1 if chain_bytes is None else chain_bytes)
+        wait, role, *found = self._run_claim((token, limit, *leases, *flags), chains)
+        self._note_role(standby=(standby := role == _STANDBY))
         if wait == _WHILE_PAUSED:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
         seconds = None if wait < 0 else wait / 1e6
         if not found:
-            return Claim(wait=seconds, obstacle=HELD if standby else "")
+            return Claim(wait=seconds, obstacle=HELD if standby else "", held_up=role == _HELD_UP)
         ids = [decode_text(job_id) for job_id in found[::5]]
         sizes = found[4::5]
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
-        return Claim(decode_claimed(ids, payloads, found), seconds)
+        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=role == _HELD_UP)
+
+    def _run_claim(self, terms: Sequence[Any], chains: tuple[int, int]) -> Any:
+        """Return the reply of the script that claims by the queue's ordering."""
+        ordering = self._find_ordering()
+        name = _CLAIMS[ordering]
+        for _ in range(_TRIES):
+            more = (*chains, ordering) if name == "claim_lanes" else ()
+            reply = self._connection.run(name, *terms, *more)
+            if reply[0] == _BY_LANES:  # another process has the queue keep the order per user
+                name = "claim_lanes"
+            elif reply[0] == _UNINDEXED:
+                while self._connection.run("index_lanes"):
+                    pass
+            else:
+                return reply
+        return [0, 0]
 
     def _note_role(self, *, standby: bool) -> None:
         """Holder and stand-by wait for different tokens. A wait under way must not go on for the wrong one."""

@@ -39,7 +39,7 @@ __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxy"
+_KEYS: Final = "dnqtofimwslphxyk"
 """In the order of ``prelude.lua``, which names them."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
@@ -76,8 +76,10 @@ class OperatedQueue:
         """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""
         if self._ordering is not None:
             return self._ordering
-        is_fifo = self._connection.execute("HGET", self._prefix + "m", "fifo") == b"1"
-        return Ordering.FIFO if is_fifo else Ordering.NONE
+        fifo, per_user = self._connection.execute("HMGET", self._prefix + "m", "fifo", "per_user")
+        if per_user is not None:
+            return Ordering.PER_USER
+        return Ordering.FIFO if fifo == b"1" else Ordering.NONE
 
     # Watching
 
