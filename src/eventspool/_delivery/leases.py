@@ -50,7 +50,13 @@ class Leases:
             self.interval = min(self.interval, HEARTBEAT_INTERVAL)
 
     def claim(
-        self, limit: int, max_bytes: int | None, *, probe: bool, chain: int = 1, chain_bytes: int | None = None
+        self,
+        limit: int,
+        max_bytes: int | None,
+        *,
+        probe: bool,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """
         Lease jobs: at most *limit*, of at most *max_bytes* together, but one in any case.
