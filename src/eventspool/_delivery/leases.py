@@ -73,7 +73,8 @@ class Leases:
                 max_bytes=max_bytes,
                 visibility_timeout=self._seconds,
                 probe=probe,
-                **({"chain": chain, "chain_bytes": chain_bytes} if self._keeps_lanes else {}),
+                chain=chain if self._keeps_lanes else 1,
+                chain_bytes=chain_bytes,
             )
         except QueueError as error:
             # Where waiting will not help, the leases stay, and cost an attempt: one of these jobs may be what it comes from.
