@@ -116,6 +116,7 @@ class Flusher:
         self._paced_until = 0.0
         self._flush_at, self._plenty = _thresholds(opts)
         self._retry_at = 0.0
+        self._longest_backoff = 1.0 if opts.calls_wait else 5.0
         self._failures = 0
         self._committing = threading.Lock()
         self._taking = threading.RLock()  # what was drawn is in the ledger before another thread looks
@@ -209,7 +210,9 @@ class Flusher:
             self._failures += 1
             self.refusals += 1
             self.trouble = str(error)
-            self._retry_at = time.monotonic() + compute_backoff(self._failures, 0.1, 5.0, random.random())
+            self._retry_at = time.monotonic() + compute_backoff(
+                self._failures, 0.1, self._longest_backoff, random.random()
+            )
             self._throttle.warning("the queue is not available (%s); events wait in memory", error)
         return True
 
@@ -376,7 +379,7 @@ class Flusher:
 
 def _thresholds(opts: ClientOpts) -> tuple[int, int]:
     """Return how many events trigger a flush, and how many trigger one soon after another."""
-    if opts.durability == "persisted":  # a caller waits for each event
+    if opts.calls_wait:  # a caller waits for each event
         return 1, 1
     flush_at = min(opts.flush_at, opts.max_internal_queue_size)
     return flush_at, max(flush_at, min(_PLENTY, opts.max_internal_queue_size // 4))

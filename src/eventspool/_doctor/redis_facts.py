@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import statistics
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends.redis.commands import select_missing
@@ -32,12 +33,18 @@ _PINGS = 9
 _SETTINGS = ("save", "appendfsync")
 
 
-def examine_redis(queue: QueueOpts) -> tuple[list[Finding], bool]:
-    """Return what is wrong with the server of *queue*, and whether the queue itself can be asked."""
+def examine_redis(queue: QueueOpts, *, replicas: int = 0) -> tuple[list[Finding], bool]:
+    """
+    Return what is wrong with the server of *queue*, and whether the queue itself can be asked.
+
+    Args:
+        queue: The queue.
+        replicas: How many replicas must confirm a commit.
+    """
     target = queue.target
     assert isinstance(target, RedisOpts)  # noqa: S101 - this kind of store has no other
     facts = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name)
-    return list(check_redis(facts)), not facts.problem and not select_missing(facts.refused)
+    return list(check_redis(replace(facts, replicas=replicas))), not facts.problem and not select_missing(facts.refused)
 
 
 def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str) -> RedisFacts:
