@@ -1,5 +1,9 @@
 -- What commit.lua and commit_failed.lua share: which jobs the queue takes. Their payloads are in PAYLOADS by then.
--- ARGV of both: ordering, max_jobs, max_bytes, ...   -> {accepted, duplicates, epoch, rejected id...}
+-- ARGV of both: ordering, max_jobs, max_bytes, token, told, ...   -> {accepted, duplicates, epoch, number, rejected id...}
+-- `token` is the producer, and `told` the number of its last commit. Where this server has lost that commit, nothing is stored:
+-- -> {-1, the number of the last one that it knows of}
+local commit_number, last_known = number_commit(ARGV[4], tonumber(ARGV[5]))
+if not commit_number then return {-1, text(last_known)} end
 local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local failed = call('ZCARD', FAILED)
 local jobs = call('ZCARD', ORDER) + failed
@@ -34,5 +38,5 @@ local function reply_to_commit()
     epoch = text(now)
     call('HSET', META, 'epoch', epoch)
   end
-  return {accepted, duplicates, epoch, unpack(rejected)}
+  return {accepted, duplicates, epoch, text(commit_number), unpack(rejected)}
 end
