@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from eventspool._config.checks import PREFIX
 from eventspool._config.client import ClientOpts
 from eventspool._config.queue import QueueOpts, flatten_queue_opts
 from eventspool._config.redis_url import read_redis_url
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
     from eventspool._config.redis_opts import RedisOpts
     from eventspool._config.variables import Unknown
 
-__all__ = ["PREFIX", "fill_client", "fill_queue", "find_strays", "find_wrong", "import_table", "read_queue"]
-
-PREFIX = "EVENTSPOOL_"
-"""How the name of each variable begins."""
+__all__ = ["fill_client", "fill_queue", "find_strays", "find_wrong", "import_table", "read_queue"]
 
 _CREDENTIALS = {"password", "password_file", "credential_provider"}
 """Options that say the same thing: an argument for one of them goes before the environment's for all of them."""
