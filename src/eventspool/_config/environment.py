@@ -29,6 +29,8 @@ __all__ = ["fill_client", "fill_queue", "find_wrong", "read_queue"]
 
 _CREDENTIALS = {"password", "password_file", "credential_provider"}
 """Options that say the same thing: an argument for one of them goes before the environment's for all of them."""
+_ORDER = {"is_multi_processor", "ordering"}
+"""The same, for what order a queue keeps."""
 
 
 def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, Any]:
@@ -45,6 +47,8 @@ def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -
         isinstance(given, Mapping) and _holds_password(given.get("url"))
     ):
         settled |= _CREDENTIALS
+    if not _ORDER.isdisjoint(settled):
+        settled |= _ORDER
     return {
         each.option: each.read(text)
         for each in list_variables()

@@ -15,7 +15,8 @@ second column is the name that the Lua scripts give to the key::
     i  CAUSES         HASH    id -> why it failed, as JSON
     m  META           HASH    totals; the last place given out ("last"); the time last noted and how far it is ahead of the
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
-                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); and
+                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); how
+                              the queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); and
                               the "epoch": when its first job was committed. An operator who empties the server deletes it,
                               too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
@@ -63,8 +64,8 @@ from eventspool._backends.redis.codec import (
     queue_lease_ms,
 )
 from eventspool._backends.redis.commands import select_missing
+from eventspool._backends.redis.divided import DividedQueue
 from eventspool._backends.redis.errors import TOO_BIG, error_code
-from eventspool._backends.redis.operated import OperatedQueue
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.risks import name_risks
 from eventspool._backends.redis.scripts import load_scripts
@@ -87,11 +88,15 @@ _log = Log("eventspool.queue")
 
 _WHILE_PAUSED: Final = -2
 """What the claiming scripts reply in the place of a time."""
+_SEALED_TOO: Final = 4
+"""What they add to the next value where the partition is sealed."""
+_SEALED: Final = -1
+"""What the committing scripts reply in the place of a number of jobs."""
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
 
-class RedisBackend(OperatedQueue):
+class RedisBackend(DividedQueue):
     """
     A queue in Redis (see the module and the ``Backend`` Protocol).
 
@@ -102,6 +107,7 @@ class RedisBackend(OperatedQueue):
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
+        tag: The hash tag of its keys, where the queue is one partition of another one.
     """
 
     durable = True
@@ -116,10 +122,13 @@ class RedisBackend(OperatedQueue):
         ordering: Ordering | None,
         max_jobs: int,
         max_bytes: int,
+        tag: str | None = None,
     ) -> None:
-        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering)
+        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering, tag=tag)
         self._bounds = (max_jobs, max_bytes)
         self._recent = RecentPayloads(_RECENT_BYTES)
+        self.is_sealed = False
+        """The last claim found that the partition takes no new jobs, because the queue is divided anew."""
         self._standby = False
         self._examined = False
         self._longest: float | None = float("inf")  # None: the server is to be asked
@@ -175,6 +184,7 @@ class RedisBackend(OperatedQueue):
         accepted = duplicates = 0
         rejected: list[str] = []
         impossible: list[str] = []
+        stale: list[str] = []
         epoch = ""
         chunks = deque(cut_commit(jobs, self._find_longest()))
         while chunks:
@@ -187,10 +197,10 @@ class RedisBackend(OperatedQueue):
                 continue
             reply = self._commit_chunk(chunk, ordering)
             if reply:
-                accepted += reply[0]
+                accepted += max(reply[0], 0)
                 duplicates += reply[1]
                 epoch = epoch or decode_text(reply[2])
-                rejected += map(decode_text, reply[3:])
+                (stale if reply[0] == _SEALED else rejected).extend(map(decode_text, reply[3:]))
                 if reply[0] == len(chunk) and chunk[0].failure is None:
                     self._recent.keep(chunk)
             elif len(chunk) > 1:
@@ -199,7 +209,9 @@ class RedisBackend(OperatedQueue):
                 duplicates += 1  # It was stored when the server or the queue took longer ones.
             else:
                 impossible.append(chunk[0].id)
-        return CommitResult(accepted, duplicates, tuple(rejected), tuple(impossible), epoch)
+        return CommitResult(
+            accepted, duplicates, tuple(rejected), tuple(impossible), epoch, stale=tuple(stale)
+        )
 
     def _is_small(self, jobs: Sequence[NewJob]) -> bool:
         size = sum([len(job.payload) for job in jobs])
@@ -216,7 +228,10 @@ class RedisBackend(OperatedQueue):
         accepted, duplicates, epoch, *rejected = reply
         if accepted == len(jobs):
             self._recent.keep(jobs)
-        return CommitResult(accepted, duplicates, tuple(map(decode_text, rejected)), (), decode_text(epoch))
+        refused, since = tuple(map(decode_text, rejected)), decode_text(epoch)
+        if accepted == _SEALED:
+            return CommitResult(0, duplicates, epoch=since, stale=refused)
+        return CommitResult(accepted, duplicates, refused, (), since)
 
     def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:
         """Return the ids of those of *jobs* that the queue holds, unfinished or failed."""
@@ -281,6 +296,7 @@ class RedisBackend(OperatedQueue):
         leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
         flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
         wait, standby, *found = self._connection.run(name, token, limit, *leases, *flags)
+        self.is_sealed, standby = bool(standby & _SEALED_TOO), standby & ~_SEALED_TOO
         self._note_role(standby=bool(standby))
         if wait == _WHILE_PAUSED:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
