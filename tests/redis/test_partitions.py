@@ -13,7 +13,7 @@ from eventspool._backends.partitioned.ring import ROOT, Division, Ring
 from eventspool._backends.redis.store import find_tag
 from eventspool._config import Ordering
 from eventspool._contract.suite import QueueContract
-from eventspool._contract.tools import LONG, bury, claim_soon, drain, eventually, ids_of, new_job, new_jobs
+from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable
 from eventspool._job import LOST, CommitResult, Depth, JobState, Route, new_job_id
 from redis_servers import NEWEST, make_backend, new_queue_name, running
@@ -270,7 +270,7 @@ def two():
 
 
 def test_one_partition_that_is_away_stops_only_itself(factory, two):
-    first, second = two
+    _, second = two
     backend = factory(servers=two)
     held = [new_jobs(2) for _ in range(4)]
     for jobs in held:
@@ -303,22 +303,31 @@ def test_one_partition_that_is_away_stops_only_itself(factory, two):
 
 
 def test_what_was_delivered_while_its_partition_was_away_is_acknowledged_when_it_is_back(
-    factory, two, tmp_path
+    factory, two, monkeypatch
 ):
-    first, second = two
     backend = factory(servers=two)
     for _ in range(4):
         backend.commit(new_jobs(1))
-    claimed = drain(backend, "t")
-    second.pause() if hasattr(second, "pause") else None
-    for member in backend._members.takers[1::2]:
-        member.ack_later([job.id for job in claimed])
-    for member in backend._members.takers[::2]:
-        member.backend.ack([job.id for job in claimed])
-    assert backend.stats().leased.jobs == 2
+    claimed = ids_of(drain(backend, "t"))
+    away = backend._members.takers[1::2]
+
+    def fail(*_):
+        raise QueueUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        for member in away:
+            patch.setattr(member.backend, "ack", fail)
+            patch.setattr(member.backend, "settle", fail)
+        assert backend.ack(claimed[:2]) + backend.ack(claimed[2:3]) < 3
+        assert backend.settle("t", [retry(claimed[3], delay=LONG)]) == [True]
+        assert backend.stats().leased.jobs > 0
     assert eventually(
-        lambda: backend.claim("t", limit=1, visibility_timeout=LONG) and not backend.stats().leased.jobs
+        lambda: (
+            not backend.claim("t", limit=1, visibility_timeout=LONG).jobs and not backend.stats().leased.jobs
+        )
     )
+    assert backend.stats().delayed.jobs == 1
+    assert backend.stats().delivered_events == 3
 
 
 def test_a_queue_all_of_whose_partitions_are_away_is_unavailable(factory, two):

@@ -332,6 +332,7 @@ def resize_under_load(url, name, folder, *, seed, seconds, path=(4, 2, 8)):
     running = {("produce", n): start("produce", n) for n in range(2)}
     running |= {("consume", n): start("consume", n) for n in range(3)}
     numbers = iter(range(100, 1000))
+    resized: list[tuple[float, float]] = []
     try:
         with open_queue(url, queue_name=name, prefix="test") as queue:
             assert eventually(lambda: queue.stats().accepted_events > 100)
@@ -340,7 +341,9 @@ def resize_under_load(url, name, folder, *, seed, seconds, path=(4, 2, 8)):
             resize_at = began + seconds / 6
             while (now := time.monotonic()) < began + seconds:
                 if now >= resize_at and (goal := next(steps, None)):
+                    at = time.time()
                     queue.resize(goal)
+                    resized.append((at, time.time()))
                     resize_at = now + seconds / 4
                 victim = dice.choice([key for key in running if key[0] == "consume"])
                 time.sleep(dice.uniform(0.2, 0.6))
@@ -363,6 +366,7 @@ def resize_under_load(url, name, folder, *, seed, seconds, path=(4, 2, 8)):
         "acked": len(acked),
         "lost": len({each[1] for each in acked} - {each[1] for each in taken}),
         "worst_stall": max(float(each[2]) for each in acked),
+        "resized": resized,
         "duplicates": len(taken) - len({each[1] for each in taken}),
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -103,6 +104,6 @@ def test_an_idle_fleet_looks_into_each_partition_often_enough_and_not_oftener(li
     for times in seen.values():
         times.sort()
         steady = [at for at in times if at >= 2 * POLL]
-        assert max(b - a for a, b in zip(steady, steady[1:], strict=False)) <= 5.5
+        assert max(b - a for a, b in pairwise(steady)) <= 5.5
     per_second = sum(len([at for at in times if at >= 2 * POLL]) for times in seen.values()) / (10 * POLL)
     assert per_second <= 120

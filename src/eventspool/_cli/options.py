@@ -124,8 +124,8 @@ def sharing_options(
     about: str = "Share the queue with other processes, or keep strict order.",
 ) -> Callable[[_F], _F]:
     """
-    Add ``--multi/--single``, ``--ordering`` and ``--partitions``; pass on as *sharing* those that are given, named as the options
-    of ``QueueOpts``.
+    Add ``--multi/--single``, ``--ordering`` and ``--partitions``; pass on as *sharing* those that are given, by the names of
+    ``QueueOpts``.
     """
 
     def gather(multi: bool | None, ordering: str | None, partitions: int | None) -> dict[str, Any]:  # noqa: FBT001
@@ -154,8 +154,8 @@ def sharing_options(
             type=click.Choice([each.value for each in Ordering]),
             envvar=variable_of("ordering"),
             show_envvar=True,
-            help="What order is kept, instead of --multi (none) or --single (fifo): per_user keeps the order of each user's events, "
-            "and shares the queue.",
+            help="What order is kept, instead of --multi (none) or --single (fifo): per_user keeps the order of each user's "
+            "events, and shares the queue.",
         ),
         click.option(
             "--partitions",
@@ -163,7 +163,8 @@ def sharing_options(
             metavar="N",
             envvar=variable_of("partitions"),
             show_envvar=True,
-            help="Over how many partitions a new queue in Redis is spread; `queue resize` changes one that is in use.  [default: 1]",
+            help="Over how many partitions a new queue in Redis is spread; `queue resize` changes one that is in use.  "
+            "[default: 1]",
         ),
     )
 

@@ -88,12 +88,12 @@ def _refusing_contradictions(cls: type[_T]) -> type[_T]:
     def init(self: _T, **given: Any) -> None:
         ordering, is_multi = given.get("ordering"), given.get("is_multi_processor")
         is_replaced = len(given) == len(fields(cls))  # type: ignore[arg-type]
-        if ordering in list(Ordering) and isinstance(is_multi, bool) and not is_replaced:
-            if is_multi == (ordering == Ordering.FIFO):
-                several = "several processes" if is_multi else "one process at a time"
-                raise ConfigError(
-                    f"ordering={str(ordering)!r} contradicts is_multi_processor={is_multi}, which means {several}: give one of the two"
-                )
+        are_given = ordering in list(Ordering) and isinstance(is_multi, bool) and not is_replaced
+        if are_given and is_multi == (ordering == Ordering.FIFO):
+            means = "several processes" if is_multi else "one process at a time"
+            raise ConfigError(
+                f"ordering={str(ordering)!r} contradicts is_multi_processor={is_multi}, which means {means}: give one"
+            )
         make(self, **given)
 
     cls.__init__ = init  # type: ignore[assignment]
@@ -116,8 +116,9 @@ class QueueOpts(FromMapping):
         job_opts: How often and how patiently a job is tried.
         partitions: Over how many partitions a new queue in Redis is spread, each of which a cluster may put on another node.
             Of a queue that is in use, what is written down in it counts: ``eventspool queue resize`` changes that.
-        ordering: Given together with *is_multi_processor*, the two must agree. ``"fifo"``: one process at a time, in order. ``"none"``: all share the work, in no order. ``"per_user"``: all
-            share it, and the events of one user keep their order. ``None``: as *is_multi_processor* says.
+        ordering: ``"fifo"``: one process at a time, in order. ``"none"``: all share the work, in no order. ``"per_user"``: all
+            share it, and the events of one user keep their order. ``None``: as *is_multi_processor* says. Where both are
+            given, they must agree.
         url: The queue as a URL instead: ``redis://…`` or ``sqlite:///path`` (four slashes for an absolute
             path).
         max_jobs: Most jobs that the queue holds, failed ones included; beyond that events wait in memory. Each of several

@@ -55,7 +55,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The result of one look at the queue: its *stats*, the *processors*, the data plane's recent *answers* by status, the *partitions*."""
+    """
+    The result of one look at the queue: its *stats*, the *processors*, the data plane's recent *answers* by status, and the
+    *partitions*.
+    """
 
     at: float
     stats: QueueStats

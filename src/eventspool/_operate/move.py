@@ -65,8 +65,8 @@ def create_target(opts: QueueOpts, *, as_it_is: bool) -> Backend:
 
     Args:
         opts: The queue.
-        as_it_is: *opts* say nothing of its order. A queue that is divided into partitions then keeps what its producers have it
-            keep; the default would be strict order, which it cannot.
+        as_it_is: *opts* say nothing of its order. A queue that is divided into partitions then keeps what its producers have
+            it keep; the default would be strict order, which it cannot.
     """
     if as_it_is:
         observer = create_backend(opts, observe=True)

@@ -76,7 +76,7 @@ class Queue:
 
     def partitions(self) -> list[Partition]:
         """
-        List the partitions in which jobs may be, the oldest first, also those that cannot be reached; none where there is but one.
+        List the partitions in which jobs may be, the oldest first, also those that cannot be reached; none in an undivided queue.
 
         Those of an older division stay until nothing is left in them.
         """
@@ -86,8 +86,8 @@ class Queue:
         """
         Divide the queue into so many *partitions*, while clients and workers use it. Nothing is lost.
 
-        What is stored stays in the partitions where it is, until it is delivered. A call that was interrupted can be repeated, and
-        the clients of the queue finish by themselves what it had begun.
+        What is stored stays in the partitions where it is, until it is delivered. A call that was interrupted can be repeated,
+        and the clients of the queue finish by themselves what it had begun.
 
         Raises:
             ConfigError: The queue cannot have so many: it is a file, or its producers keep it in strict order.

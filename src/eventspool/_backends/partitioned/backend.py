@@ -14,8 +14,8 @@ partition that may have it already cannot be asked. With order per user, a job n
 **Delivering.** ``looks`` says into which partitions a processor looks, and when. It owns none of them: a lease is all that it
 has of a job.
 
-**One that is away** stops itself alone. What its jobs have come to is told to it when it is back (``member``). A call that must
-hear all partitions, such as a count, fails while one of them is away.
+**One that is away** stops itself alone. What its jobs have come to is told to it when it is back (``member``). A call that
+must hear all partitions, such as a count, fails while one of them is away.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ def find_homes(parts: Sequence[_P], before: int, live: int) -> tuple[_P, ...]:
     """
     Return the homes of a processor.
 
-    Partition i is a home of the i-th live processor in the order of their tokens, counted round. Where there are more processors
-    than partitions, each has one home, and each partition is the home of several.
+    Partition i is a home of the i-th live processor in the order of their tokens, counted round. Where there are more
+    processors than partitions, each has one home, and each partition is the home of several.
 
     Args:
         parts: The partitions.

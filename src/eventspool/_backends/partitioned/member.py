@@ -44,7 +44,7 @@ class PartitionBackend(Backend, Protocol):
         """Return the same, how many live processors' tokens sort before *token*, and how many live ones there are."""
 
     def write_ring(self, expected: str, ring: str, *, is_first: bool = False) -> str:
-        """Write *ring* where *expected* is written, with *is_first* where the queue was never used; return what is there then."""
+        """Write *ring* where *expected* is written, with *is_first* in a queue that was never used. Return what is there."""
 
     def seal(self) -> None:
         """Take no new jobs from now on. May be repeated."""

@@ -97,7 +97,7 @@ class Members:
         """
         Those whose jobs may be handed out.
 
-        With order per user a division hands out nothing before the ones before it are drained: a user's older jobs may be there.
+        With order per user a division hands out nothing before the ones before it are drained: they may hold a user's older jobs.
         """
         if self.ordering is not Ordering.PER_USER:
             return self.all

@@ -63,7 +63,7 @@ def add_stats(stats: Sequence[QueueStats], gone: Sequence[int], processors: int)
 
 
 def add_commits(results: Sequence[tuple[Part, CommitResult]], **more: tuple[str, ...]) -> CommitResult:
-    """Return what became of one commit whose jobs went to several partitions; *more* gives further fields of ``CommitResult``."""
+    """Return what became of one commit whose jobs went to several partitions; *more* gives ids of further jobs, by field."""
     names = [
         each.name for each in fields(CommitResult) if each.name not in ("accepted", "duplicates", "epoch")
     ]
@@ -102,7 +102,7 @@ def merge_fates(answers: Iterable[Mapping[str, Failure | None]]) -> dict[str, Fa
     """
     Return what became of jobs by the *answers* of all partitions in which they may be.
 
-    A job that one partition knows is not lost because another one was emptied. But one that none knows may have been in that one.
+    A job that one partition knows is not lost because another one was emptied. One that none knows may have been in that one.
     """
     found: dict[str, Failure | None] = {}
     for answer in answers:

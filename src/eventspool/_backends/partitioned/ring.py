@@ -1,8 +1,8 @@
 """
 How a queue is divided into partitions, as its first partition has it written down. Pure.
 
-A **division** is a number of partitions that take new jobs, and its generation counts the divisions. Division 0 is the queue as
-it was before it was ever divided: one partition, with the keys that a queue without partitions has. It is called the *root*,
+A **division** is a number of partitions that take new jobs, and its generation counts the divisions. Division 0 is the queue
+as it was before it was ever divided: one partition, with the keys that a queue without partitions has. It is called the *root*,
 and the ring is written down there. When a queue is divided anew, three steps lead from one division to the next, and each may
 be repeated by any process that finds it half done:
 
@@ -142,7 +142,7 @@ class Ring:
         """
         Return a ring with the divisions of both.
 
-        A server that was emptied knows less than a process that knew the queue before. Jobs may be in the partitions of either.
+        A server that was emptied knows less than a process that knew the queue before. Partitions of both may hold jobs.
         """
         found = tuple(sorted({*self.divisions, *other.divisions}))
         newest = max(self, other, key=lambda each: each.newest)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from eventspool._backends.redis.codec import decode_text
 from eventspool._backends.redis.errors import find_place
 from eventspool._backends.redis.operated import OperatedQueue
 from eventspool._backends.undivided import Undivided
-from eventspool._config import Ordering
 from eventspool._job import JobState
+
+if TYPE_CHECKING:
+    from eventspool._config import Ordering
 
 __all__ = ["DividedQueue"]
 
@@ -44,8 +48,8 @@ class DividedQueue(Undivided, OperatedQueue):
         """
         Return the totals of events of a sealed partition that holds no job and remembers none; ``None`` for any other.
 
-        They are those of ``QueueStats``: accepted, delivered, failed, purged and moved. With *delete* its keys are deleted, but
-        for the mark that it is sealed.
+        They are those of ``QueueStats``: accepted, delivered, failed, purged and moved. With *delete* its keys are deleted,
+        but for the mark that it is sealed.
         """
         return tuple(self._connection.run("retire", int(delete))) or None
 
@@ -54,7 +58,7 @@ class DividedQueue(Undivided, OperatedQueue):
         return self._find_ordering()
 
     def stood_at(self, state: JobState, job_id: str) -> float | None:
-        """Return the time, by the server's clock, by which the list of *state* has a job; ``None`` where it does not list it."""
+        """Return the time, by the server's clock, by which the list of *state* has a job; ``None`` if it has not."""
         if state is JobState.LEASED:
             found = self._connection.execute("HGET", self._prefix + "t", job_id)
             digits = (found or b"").partition(b":")[0]
