@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Job,
         JobState,
         NewJob,
+        Partition,
         QueueStats,
         Rewrite,
         Routing,
@@ -204,6 +205,16 @@ class Backend(Protocol):
         """
         Delete those of *ids* that are in *state* (never a leased job), and remember their ids for ``lookup``: the last
         ``PURGED_KEPT`` of them, for ``PURGED_FOR`` seconds. Return how many.
+        """
+
+    def partitions(self) -> list[Partition]:
+        """List the partitions in which jobs may be, also those that cannot be reached; none where the queue is not divided."""
+
+    def resize(self, partitions: int) -> None:
+        """
+        Divide the queue into so many *partitions*, while others use it. What was begun and not finished is finished first.
+
+        Raises ``ConfigError`` where this queue cannot have so many.
         """
 
     def repair(self) -> int:

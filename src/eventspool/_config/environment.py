@@ -34,6 +34,8 @@ __all__ = ["fill_client", "fill_queue", "find_strays", "find_wrong", "import_tab
 
 _CREDENTIALS = {"password", "password_file", "credential_provider"}
 """Options that say the same thing: an argument for one of them goes before the environment's for all of them."""
+_ORDER = {"is_multi_processor", "ordering"}
+"""The same, for what order a queue keeps."""
 
 
 def _has_ours(environ: Mapping[str, str]) -> bool:
@@ -72,6 +74,8 @@ def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -
         isinstance(given, Mapping) and _holds_password(given.get("url"))
     ):
         settled |= _CREDENTIALS
+    if not _ORDER.isdisjoint(settled):
+        settled |= _ORDER
     return {
         each.option: each.read(text)
         for each in table.list_variables()

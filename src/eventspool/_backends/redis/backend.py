@@ -15,8 +15,9 @@ second column is the name that the Lua scripts give to the key::
     i  CAUSES         HASH    id -> why it failed, as JSON
     m  META           HASH    totals; the last place given out ("last"); the time last noted and how far it is ahead of the
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
-                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); and
-                              whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); and
+                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token");
+                              whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); how the
+                              queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); and
                               the "epoch": when its first job was committed. An operator who empties the server deletes it,
                               too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
@@ -71,9 +72,9 @@ from eventspool._backends.redis.codec import (
     queue_lease_ms,
 )
 from eventspool._backends.redis.commands import select_missing
+from eventspool._backends.redis.divided import DividedQueue
 from eventspool._backends.redis.errors import TOO_BIG, error_code
 from eventspool._backends.redis.history import History
-from eventspool._backends.redis.operated import OperatedQueue
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.risks import name_risks
 from eventspool._backends.redis.scripts import load_scripts
@@ -102,15 +103,22 @@ _UNINDEXED: Final = -4
 """What the claiming scripts reply in the place of a time (``lua/claiming.lua``)."""
 _STANDBY: Final = 1
 _HELD_UP: Final = 2
-"""What they reply next to that: another processor has the queue, or jobs are held up by others of their lanes."""
+_SEALED_TOO: Final = 4
+"""
+What they reply next to that, added up: another processor has the queue; jobs are held up by others of their lanes; the partition
+is sealed.
+"""
 _CLAIMS: Final = {Ordering.NONE: "claim", Ordering.FIFO: "claim_fifo", Ordering.PER_USER: "claim_lanes"}
 _TRIES: Final = 4
 """How often a claim is tried where it finds the index of lanes in need of repair, or another way to claim."""
+_REWOUND: Final = -1
+_SEALED: Final = -2
+"""What the committing scripts reply in the place of a number of jobs: the server has lost commits, or the partition is sealed."""
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
 
-class RedisBackend(OperatedQueue):
+class RedisBackend(DividedQueue):
     """
     A queue in Redis (see the module and the ``Backend`` Protocol).
 
@@ -123,6 +131,7 @@ class RedisBackend(OperatedQueue):
         max_bytes: Most payload bytes stored.
         source: Where clients come from, where several queues share that. Whoever gives it closes it.
         replication: How a commit waits for replicas; ``None`` where it does not.
+        tag: The hash tag of its keys, where the queue is one partition of another one.
     """
 
     durable = True
@@ -139,11 +148,16 @@ class RedisBackend(OperatedQueue):
         max_bytes: int,
         source: ClientSource | None = None,
         replication: Replication | None = None,
+        tag: str | None = None,
     ) -> None:
-        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source)
+        super().__init__(
+            opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source, tag=tag
+        )
         self._bounds = (max_jobs, max_bytes)
         self._replication = replication
         self._recent = RecentPayloads(_RECENT_BYTES)
+        self.is_sealed = False
+        """The last claim found that the partition takes no new jobs, because the queue is divided anew."""
         self._standby = False
         self._examined = False
         self._longest: float | None = float("inf")  # None: the server is to be asked
@@ -227,6 +241,7 @@ class RedisBackend(OperatedQueue):
         accepted = duplicates = 0
         rejected: list[str] = []
         impossible: list[str] = []
+        stale: list[str] = []
         epoch = ""
         chunks = deque(cut_commit(jobs, self._find_longest()))
         while chunks:
@@ -239,10 +254,10 @@ class RedisBackend(OperatedQueue):
                 continue
             reply = self._commit_chunk(chunk, ordering)
             if reply:
-                accepted += reply[0]
+                accepted += max(reply[0], 0)
                 duplicates += reply[1]
                 epoch = epoch or decode_text(reply[2])
-                rejected += map(decode_text, reply[4:])
+                (stale if reply[0] == _SEALED else rejected).extend(map(decode_text, reply[4:]))
                 if reply[0] == len(chunk) and chunk[0].failure is None:
                     self._recent.keep(chunk)
             elif len(chunk) > 1:
@@ -251,7 +266,9 @@ class RedisBackend(OperatedQueue):
                 duplicates += 1  # It was stored when the server or the queue took longer ones.
             else:
                 impossible.append(chunk[0].id)
-        return CommitResult(accepted, duplicates, tuple(rejected), tuple(impossible), epoch)
+        return CommitResult(
+            accepted, duplicates, tuple(rejected), tuple(impossible), epoch, stale=tuple(stale)
+        )
 
     def _is_small(self, jobs: Sequence[NewJob]) -> bool:
         size = sum([len(job.payload) for job in jobs])
@@ -268,7 +285,10 @@ class RedisBackend(OperatedQueue):
         accepted, duplicates, epoch, _, *rejected = reply
         if accepted == len(jobs):
             self._recent.keep(jobs)
-        return CommitResult(accepted, duplicates, tuple(map(decode_text, rejected)), (), decode_text(epoch))
+        refused, since = tuple(map(decode_text, rejected)), decode_text(epoch)
+        if accepted == _SEALED:
+            return CommitResult(0, duplicates, epoch=since, stale=refused)
+        return CommitResult(accepted, duplicates, refused, (), since)
 
     def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:
         """Return the ids of those of *jobs* that the queue holds, unfinished or failed."""
@@ -321,7 +341,7 @@ class RedisBackend(OperatedQueue):
             answer = None
             if replication is not None:
                 reply, answer = reply
-            if reply[0] >= 0:
+            if reply[0] != _REWOUND:
                 break
             self._note_rewound(int(reply[1]))  # nothing was stored
         rejected = reply[4:]
@@ -363,16 +383,21 @@ class RedisBackend(OperatedQueue):
         flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
         chains = (max(1, chain), -1 if chain_bytes is None else chain_bytes)
         wait, role, *found = self._run_claim((token, limit, *leases, *flags), chains)
-        self._note_role(standby=(standby := role == _STANDBY))
+        self.is_sealed, is_standby, held_up = (
+            role & _SEALED_TOO != 0,
+            role & _STANDBY != 0,
+            role & _HELD_UP != 0,
+        )
+        self._note_role(standby=is_standby)
         if wait == _WHILE_PAUSED:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
         seconds = None if wait < 0 else wait / 1e6
         if not found:
-            return Claim(wait=seconds, obstacle=HELD if standby else "", held_up=role == _HELD_UP)
+            return Claim(wait=seconds, obstacle=HELD if is_standby else "", held_up=held_up)
         ids = [decode_text(job_id) for job_id in found[::5]]
         sizes = found[4::5]
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
-        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=role == _HELD_UP)
+        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=held_up)
 
     def _run_claim(self, terms: Sequence[Any], chains: tuple[int, int]) -> Any:
         """Return the reply of the script that claims by the queue's ordering."""

@@ -80,6 +80,11 @@ class Connection:
         )  # two threads may keep one each at the same instant
         self._addressed: dict[str, Packed] = {}  # by script: its digest and the keys
 
+    @property
+    def client(self) -> Any:
+        """The client that is used now; ``None`` before the first call."""
+        return self._client
+
     def execute(self, name: str, *args: Any) -> Any:
         """Return the reply to a plain command. Its *name* stays text, by which redis-py knows how to read the reply."""
         return self.call(lambda client: client.execute_command(name, *args))

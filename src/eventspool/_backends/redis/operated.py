@@ -58,6 +58,7 @@ class OperatedQueue:
         prefix: Put before every key.
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
         source: Where clients come from, where several queues share that. Whoever gives it closes it.
+        tag: The hash tag of its keys, where the queue is one partition of another one; ``None``: as ``backend`` says.
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class OperatedQueue:
         prefix: str,
         ordering: Ordering | None,
         source: ClientSource | None = None,
+        tag: str | None = None,
     ) -> None:
         self._name = f"queue {queue_name!r}"
-        self._prefix = f"{prefix}:{{{queue_name}:0}}:"
+        self._prefix = f"{prefix}:{{{tag or f'{queue_name}:0'}}}:"
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
         self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)

@@ -49,6 +49,10 @@ end
 
 local function total(field) return amount(call('HGET', META, field)) end
 
+-- A partition that is sealed takes no new jobs (see sealing.lua): its "bytes" are so much larger than what it holds.
+local SEALED_BYTES = 4e15
+local function without_seal(bytes) return bytes >= SEALED_BYTES and bytes - SEALED_BYTES or bytes end
+
 -- `now` is the queue's own time. It goes on when the server's clock is set back, or when another server whose clock is behind
 -- takes over: otherwise the times that are stored would lie in the future until the clock has caught up.
 -- The field "clock" is "noted:skew": the time that a script noted last, and how far it was ahead of the server's clock.
