@@ -37,10 +37,21 @@ for _, name in ipairs({'t', 'p'}) do
     redis.call('HSET', key .. name, found[i], moved(time) .. rest)
   end
 end
-for _, field in ipairs({'last', 'clock', 'swept', 'holder', 'per_user'}) do
+for _, field in ipairs({'last', 'clock', 'swept', 'holder', 'answered', 'paid', 'per_user'}) do
   local time, rest = string.match(redis.call('HGET', key .. 'm', field) or '', '^(%d+)(.*)$')
   if time then redis.call('HSET', key .. 'm', field, moved(time) .. rest) end
 end
+local hold, places = redis.call('HGET', key .. 'm', 'hold'), 0
+if hold then
+  local all = string.gsub(hold, '%d+', function(digits) -- until, asked, step, longest, dues, permit
+    places = places + 1
+    local is_moment = places <= 2 or places == 5 or places == 6
+    return is_moment and tonumber(digits) > 0 and moved(digits) or digits
+  end, 6)
+  redis.call('HSET', key .. 'm', 'hold', all)
+end
+local failures, since = string.match(redis.call('HGET', key .. 'm', 'doubt') or '', '^(%d+):(%d+)$')
+if failures then redis.call('HSET', key .. 'm', 'doubt', failures .. ':' .. moved(since)) end
 local holder, left = redis.call('GET', key .. 'l'), redis.call('PTTL', key .. 'l')
 if left > 0 then
   local till, token = string.match(holder, '^(%d+)(:.*)$')

@@ -24,6 +24,7 @@ __all__ = [
     "ALL_LANES",
     "HELD",
     "LANES",
+    "LIMITED",
     "LOST",
     "MOVED",
     "PAUSED",
@@ -35,6 +36,7 @@ __all__ = [
     "CommitResult",
     "Depth",
     "Failure",
+    "Hold",
     "Job",
     "JobState",
     "NewJob",
@@ -46,6 +48,7 @@ __all__ = [
     "Routing",
     "Settlement",
     "SettlementKind",
+    "Trouble",
     "created_at_from_id",
     "lanes_of",
     "new_job_id",
@@ -222,7 +225,11 @@ class Claim:
         jobs: Jobs now leased to the caller, oldest first.
         wait: Where *jobs* are fewer than asked for: seconds until the next job comes due or the queue's lease ends;
             ``None`` when nothing is stored that time alone would make claimable, or (with jobs) where that is not known.
-        obstacle: Why no job is handed out, although jobs may wait: ``HELD``, ``PAUSED``, or "" where nothing is in the way.
+        obstacle: Why no job is handed out, although jobs may wait: ``HELD``, ``PAUSED``, ``LIMITED``, why all processors stay
+            away from the data plane, or "" where nothing is in the way.
+        is_held_back: All processors stay away from the data plane. To be asked again after *wait* seconds.
+        is_probe: All but the caller do. What is leased is the one probe of them all.
+        is_free: Where that probe fails, it costs its job no attempt.
         held_up: Jobs wait behind others of their lanes: when one of those ends, there may be more to claim.
     """
 
@@ -230,10 +237,50 @@ class Claim:
     wait: float | None = None
     obstacle: str = ""
     held_up: bool = False
+    is_held_back: bool = False
+    is_probe: bool = False
+    is_free: bool = False
 
 
 HELD = "another process holds the queue"
 PAUSED = "an operator has paused the queue"
+LIMITED = "max_events_per_second is used up for the moment"
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """
+    What one processor has heard of a data plane that does not work, for all processors of its queue. Times are in seconds.
+
+    Args:
+        why: One sentence for people: what the data plane answered.
+        pause: Until the first probe: the processor's ``backoff_initial``.
+        longest_pause: Its ``backoff_max``.
+        failures: How many requests have failed since it told of the last one.
+        retry_after: How long the data plane asked to be left alone; 0.0 where it did not.
+        is_key_refused: The data plane refused the write key.
+    """
+
+    why: str
+    pause: float
+    longest_pause: float
+    failures: int = 1
+    retry_after: float = 0.0
+    is_key_refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """
+    That all processors of a queue stay away from the data plane.
+
+    Args:
+        seconds: For how long at least. Then one of them probes it.
+        why: What the data plane answered, in one sentence.
+    """
+
+    seconds: float
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +461,9 @@ class QueueStats:
             queue and was moved here is not.
         purged_events: Events that operators purged, or erased by user id.
         moved_events: Events that operators moved to another queue.
+        held_until: All processors stay away from the data plane until then, seconds since the epoch; then one of them probes
+            it. 0.0 where they do not.
+        held_because: What the data plane answered, in one sentence; "" where they do not stay away.
     """
 
     waiting: Depth = field(default_factory=Depth)
@@ -428,6 +478,8 @@ class QueueStats:
     failed_events: int = 0
     purged_events: int = 0
     moved_events: int = 0
+    held_until: float = 0.0
+    held_because: str = ""
 
     def as_dict(self) -> Mapping[str, object]:
         """Return the same figures as nested plain dictionaries."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from eventspool._backends.rules import PROBE_PAUSE
 from eventspool._config import ClientOpts, JobOpts, Ordering
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._retry import backoff_bound
@@ -278,7 +279,8 @@ class Scenario:
                 if ill and outage.start <= moment < outage.end:
                     counts[process] = counts.get(process, 0) + 1
             for process, requests in counts.items():
-                most = most_requests(outage.end - outage.start, self.jobs, process.concurrency)
+                seconds = outage.end - outage.start
+                most = most_requests(seconds, self.jobs, process.concurrency, shared=self.durable)
                 if requests > most:
                     raise Broken(
                         f"{requests} requests in an outage of {outage.end - outage.start} s, not {most}"
@@ -292,11 +294,16 @@ class Scenario:
             busy_until, whose = min(moment + seconds, process.dies_at), process
 
 
-def most_requests(seconds: float, jobs: JobOpts, concurrency: int) -> int:
-    """Return how many requests one processor may make in an outage of *seconds*: five failures, then probes."""
+def most_requests(seconds: float, jobs: JobOpts, concurrency: int, *, shared: bool = False) -> int:
+    """
+    Return how many requests one processor may make in an outage of *seconds*: five failures, then probes.
+
+    Where the breaker is shared, it may be the one to send all probes.
+    """
     probes, paused = 1, 0.0
     while paused < seconds:
-        paused += backoff_bound(probes, jobs.backoff_initial, jobs.backoff_max)
+        pause = backoff_bound(probes, jobs.backoff_initial, jobs.backoff_max)
+        paused += min(pause, PROBE_PAUSE) if shared else pause
         probes += 1
     return 5 + concurrency - 1 + probes
 

@@ -114,6 +114,7 @@ def _probe_without_pause(patch):
 def _go_on_after_many_failures(patch):
     begin = Breaker.__init__
     patch.setattr(Breaker, "__init__", lambda self, **options: begin(self, **options, threshold=50))
+    patch.setattr("eventspool._backends.fleet.FAILURES", 50)
 
 
 def _give_up_too_early(patch):

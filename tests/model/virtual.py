@@ -7,6 +7,7 @@ import heapq
 import random
 from itertools import count
 from unittest import mock
+from zlib import crc32
 
 __all__ = ["Broken", "Simulation"]
 
@@ -46,7 +47,8 @@ class Simulation:
         return f"{int(self.time() * 1000):012x}{next(self.job_ids):016x}"
 
     def new_token(self) -> str:
-        return f"token-{next(self.tokens)}"
+        number = next(self.tokens)
+        return f"{crc32(b'%d' % number):08x}-{number}"  # as different from each other as real ones
 
     def at(self, moment: float, call, *args) -> None:
         """Have *call* called at *moment*."""
@@ -76,6 +78,7 @@ class Simulation:
             "_delivery.leases": {"_log": _Log(), "new_token": self.new_token},
             "_delivery.assessor": {"time": self, "_log": _Log()},
             "_delivery.endings": {"_log": _Log()},
+            "_delivery.fleet": {"_log": _Log()},
             "_delivery.sender": {"time": self},
             "_buffering.flusher": {
                 "time": self, "_log": _Log(), "random": self.dice, "new_job_id": self.new_job_id,

@@ -225,3 +225,25 @@ def test_a_refused_write_key_uses_up_no_excuse(breaker):
 def test_who_sets_short_pauses_wants_to_know_soon_and_no_failure_is_excused():
     breaker = Breaker(backoff_initial=0.02, backoff_max=0.2)
     assert all(_counts(breaker, float(n), attempts=n) for n in range(20))
+
+
+def test_it_is_excused_for_as_long_as_a_hundred_of_the_longest_pauses_take(breaker):
+    """Of many processors each sends few of the probes, but all together try a job."""
+    _fail(breaker, times=5)
+    assert not _counts(breaker, 100.0, attempts=5, probe=True)
+    assert not _counts(breaker, 100.0 + EXCUSED * 8.0 - 1, attempts=5, probe=True)
+    assert _counts(breaker, 100.0 + EXCUSED * 8.0, attempts=5, probe=True)
+
+
+def test_it_follows_the_queue_until_that_says_that_others_are_well(breaker):
+    breaker.follow(10.0)
+    assert breaker.permission(9.9) is HOLD
+    assert breaker.permission(10.0) is PROBE
+    _fail(breaker, 5.0)
+    assert (breaker.opens_until, breaker.is_followed) == (10.0, True), (
+        "one that began before says nothing new"
+    )
+    breaker.go_alone()
+    assert (breaker.is_open, breaker.is_followed) == (True, False)
+    breaker.record_success(11.0, probe=True)
+    assert breaker.permission(11.0) is FLOW

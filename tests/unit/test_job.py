@@ -65,6 +65,8 @@ def test_an_empty_queue_counts_nothing():
         "failed_events": 0,
         "purged_events": 0,
         "moved_events": 0,
+        "held_until": 0.0,
+        "held_because": "",
     }
     assert Depth() == Depth(0, 0, 0)
 

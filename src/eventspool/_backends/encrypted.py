@@ -27,7 +27,7 @@ _ERROR = "encrypted:"
 _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
 _UNTOUCHED = frozenset(
-    "durable shared find_routing open close abandon ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
+    "durable shared find_routing open close abandon hold ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
     " stats processors reasons pause expedite replay purge repair scan partitions resize".split()
 )
 """What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
@@ -79,6 +79,7 @@ class EncryptedBackend:
         sending: bool = True,
         chain: int = 1,
         chain_bytes: int | None = None,
+        events_per_second: float | None = None,
     ) -> Claim:
         """Lease jobs, and decrypt them."""
         claim = self._inner.claim(
@@ -90,6 +91,7 @@ class EncryptedBackend:
             sending=sending,
             chain=chain,
             chain_bytes=chain_bytes,
+            events_per_second=events_per_second,
         )
         if not claim.jobs:
             return claim

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CommitResult,
         Depth,
         Failure,
+        Hold,
         Job,
         JobState,
         NewJob,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Rewrite,
         Routing,
         Settlement,
+        Trouble,
     )
 
 __all__ = ["Backend"]
@@ -77,6 +79,7 @@ class Backend(Protocol):
         sending: bool = True,
         chain: int = 1,
         chain_bytes: int | None = None,
+        events_per_second: float | None = None,
     ) -> Claim:
         """
         Lease up to *limit* due jobs, oldest first, to *token* for *visibility_timeout* seconds.
@@ -101,7 +104,27 @@ class Backend(Protocol):
 
         While the queue is paused, nothing is handed out, not even to a probe, and *wait* is short.
 
+        While all processors stay away from the data plane (see ``hold``), nothing is handed out to one that means to send it
+        (``is_held_back``). After that time the first one that asks is the probe of them all (``is_probe``), with one job as by
+        *probe*, or with none where none is due; until its permit ends after ``PROBE_PERMIT``, only it may ask again.
+
+        All processors together are handed out at most *events_per_second*, and after a silence what ``BURST`` seconds allow.
+        The rate is the caller's: another one may have another. A job of more events than that burst goes where nothing else
+        did for long enough, and is paid for afterwards. Where the rate leaves out jobs that are due, *wait* says how long.
+
         After an outage, jobs may be leased to *token* whose claim was never answered; ``leave`` gives them back.
+        """
+
+    def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
+        """
+        Tell all processors what the data plane said to *token*: that it does not work, or that it does (``None``).
+
+        They stay away from it after five failures in a row, whichever of them heard them, with nothing delivered in between;
+        at once where it has asked for that, and where it refuses the write key and nothing was delivered in the last second.
+        A failed probe of theirs (*is_probe*) prolongs that, by ``PROBE_PAUSE`` at most. Any good answer ends it, but not the
+        time that the data plane has asked for, which only a probe's does.
+
+        Return how long they stay away now; ``None`` where they do not.
         """
 
     def ack(self, ids: Sequence[str]) -> int:

@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGE_DEPTH",
+    "BURST",
+    "FAILURES",
+    "LIMITED_POLL",
+    "LONGEST_HOLD",
     "ORDER_RULES",
     "PAUSE_POLL",
     "PROBE_DEPTH",
+    "PROBE_PAUSE",
+    "PROBE_PERMIT",
+    "PROBE_POLL",
+    "PROBE_SPREAD",
+    "PROBE_YIELD",
     "PROCESSOR_TTL",
     "QUEUE_LEASE",
     "READ_BYTES",
@@ -41,6 +50,27 @@ PROCESSOR_TTL: Final = 30.0
 """Seconds after which a silent processor is no longer counted."""
 PAUSE_POLL: Final = 1.0
 """Seconds after which a processor that met a paused queue looks again, in case the wake-up is lost."""
+FAILURES: Final = 5
+"""Failures in a row after which the data plane counts as down: in one processor, or in all of them together."""
+PROBE_PAUSE: Final = 4.8
+"""
+Most seconds after which the processors may probe again. The one that probed last leaves the next probe to others for
+``PROBE_YIELD`` more, so two probes are five seconds apart at most. One that probes alone waits for up to ``backoff_max``.
+"""
+PROBE_YIELD: Final = 0.2
+"""Seconds: were the last prober first again, one whose own network is broken would find the data plane down for ever."""
+PROBE_PERMIT: Final = 5.0
+"""Seconds for which only one processor may probe. Then another one does: the first may have died, or waits for an answer."""
+PROBE_POLL: Final = 1.0
+"""Least seconds after which the other processors ask what has become of a probe."""
+PROBE_SPREAD: Final = 3.0
+"""Most seconds more after which they do, each after its own: so they do not all come back at once after a good answer."""
+LONGEST_HOLD: Final = 7200.0
+"""Seconds; a data plane is asked to stay away from for an hour at most, so what says more is damaged, and is ignored."""
+BURST: Final = 1.0
+"""Seconds of ``max_events_per_second`` that may be used at once after a silence."""
+LIMITED_POLL: Final = 0.25
+"""Least seconds after which a processor asks again that met the limit: many of them must not ask for every single event."""
 READ_BYTES: Final = 4 << 20
 """Most bytes of payloads that one call reads, but for a single larger one: a bound of memory, and of how long writers wait."""
 

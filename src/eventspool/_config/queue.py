@@ -54,8 +54,10 @@ class JobOpts(FromMapping):
         backoff_initial: Upper bound of the first wait. It is doubled with every attempt; the wait itself is drawn at random
             between zero and the bound.
         backoff_max: Largest upper bound of a wait.
-        concurrency: Requests in flight at once; ``None`` means 8. In single-processor mode it is always 1,
-            for the order.
+        concurrency: Most requests in flight at once; ``None`` means 8. There are fewer while the data plane answers 429, or
+            ever more slowly. In single-processor mode it is always 1, for the order.
+        max_events_per_second: Most events that all processes of the queue together send in a second, on average; after a
+            silence what one second allows may go at once. ``None`` is no limit. Each process keeps to its own value.
         visibility_timeout: How long a lease lasts; the processor renews it while a request is under way.
     """
 
@@ -64,6 +66,7 @@ class JobOpts(FromMapping):
     backoff_initial: float = 1.0
     backoff_max: float = 30.0
     concurrency: int | None = None
+    max_events_per_second: float | None = None
     visibility_timeout: float = 60.0
 
     def __post_init__(self) -> None:
@@ -72,6 +75,8 @@ class JobOpts(FromMapping):
         require_numbers(self, exclusive=True, backoff_initial=0, backoff_max=0)
         if self.concurrency is not None:
             require_number("concurrency", self.concurrency, 1, integer=True)
+        if self.max_events_per_second is not None:
+            require_number("max_events_per_second", self.max_events_per_second, 0.01)
         if self.backoff_max < self.backoff_initial:
             raise ConfigError("backoff_max must not be less than backoff_initial")
 

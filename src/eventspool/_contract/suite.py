@@ -20,6 +20,7 @@ import pytest
 
 from eventspool._contract.commits import CommitContract
 from eventspool._contract.fifo import FIFOContract
+from eventspool._contract.fleet import FleetContract
 from eventspool._contract.leases import LeaseContract
 from eventspool._contract.moving import MovingContract
 from eventspool._contract.operate import OperateContract
@@ -49,7 +50,14 @@ __all__ = ["QueueContract"]
 
 
 class QueueContract(
-    CommitContract, LeaseContract, FIFOContract, OperateContract, ReadContract, MovingContract, WaitContract
+    CommitContract,
+    LeaseContract,
+    FIFOContract,
+    FleetContract,
+    OperateContract,
+    ReadContract,
+    MovingContract,
+    WaitContract,
 ):
     """
     The behaviour of a backend. Override ``backend_factory``.

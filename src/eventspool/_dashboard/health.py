@@ -65,8 +65,8 @@ def judge(look: Look, out: float | None = None) -> Verdict:
             f"{waits}, and no process delivers them.",
             "Start one: eventspool worker",
         )
-    if pending and halted and len(halted) == len(look.processors):
-        why = next((p.last_error for p in halted if p.last_error), "")
+    if pending and (stats.held_until or (halted and len(halted) == len(look.processors))):
+        why = stats.held_because or next((p.last_error for p in halted if p.last_error), "")
         return Verdict(
             "bad",
             "The data plane takes no events",

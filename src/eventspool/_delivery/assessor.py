@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.breaker import Breaker
+    from eventspool._delivery.fleet import Fleet
     from eventspool._delivery.flights import Flight
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.sharing import Report
@@ -39,6 +40,7 @@ class Assessor:
     Args:
         opts: How often and how patiently a job is tried.
         breaker: Told of each outcome.
+        fleet: Told of those that all processors of the queue are to know of.
         packer: Told how each request ended that jobs shared.
         heartbeat: Where requests and the last error are noted.
         jitter: Draws from [0, 1).
@@ -48,12 +50,14 @@ class Assessor:
         self,
         opts: JobOpts,
         breaker: Breaker,
+        fleet: Fleet,
         packer: Packer,
         heartbeat: Heartbeat,
         jitter: Callable[[], float],
     ) -> None:
         self._opts = opts
         self._breaker = breaker
+        self._fleet = fleet
         self._packer = packer
         self._heartbeat = heartbeat
         self._jitter = jitter
@@ -100,6 +104,7 @@ class Assessor:
                 self._breaker.cancel_probe()
         elif outcome.answered:
             self._breaker.record_success(now, probe=probe)
+            self._fleet.note_answer(was_open=was_open, probe=probe)
             if was_open and not self._breaker.is_open:
                 _log.info("the data plane works again")
         else:
@@ -111,7 +116,8 @@ class Assessor:
                 retry_after=outcome.retry_after,
                 unauthorized=outcome.unauthorized,
             )
-            counts = counts and not excused
+            self._fleet.note_failure(outcome, probe=probe)
+            counts = counts and not excused and not (probe and self._fleet.probe_is_free)
             self._warn(outcome)
         return counts
 

@@ -11,6 +11,10 @@ It also says whether a failure *counts against its job*. A failure does not coun
 already, in this process or another one, and the data plane is thought to be down: the breaker is open, or this process has
 heard no good answer of late. So an outage costs a job no more attempts than that, even if it is the only one to probe with.
 But only ``EXCUSED`` failures in a row are excused: a lone batch that makes the data plane fail is given up in the end.
+
+Where the queue shares the breaker of all its processors (``_backends.fleet``), that one is *followed* when it is open: the
+queue says when the next probe goes out, and whose it is. This breaker then still says which failures count. Where the queue
+says that the others are well, this one goes on by itself: the trouble may be this machine's own.
 """
 
 from __future__ import annotations
@@ -22,7 +26,10 @@ from eventspool._retry import backoff_bound
 __all__ = ["EXCUSED", "Breaker", "Permission"]
 
 EXCUSED = 100
-"""Failures in a row that count against no job: with default options, an outage of 50 minutes."""
+"""
+Failures in a row that count against no job, or as many times the largest pause: with default options, an outage of 50 minutes.
+Of many processors each sends few of the probes, but all together try a job.
+"""
 _PATIENT = 1.0
 """Seconds that the largest pause has at least where failures are excused. An operator who sets less wants to know soon."""
 
@@ -54,10 +61,13 @@ class Breaker:
         self._probing = False
         self._away_until = 0.0
         self._excused = 0
+        self._excused_from = 0.0
         self._well_until = float("-inf")  # until then, the last good answer says that the data plane works
         self.is_open = False
+        self.is_followed = False
+        """The queue says when the next probe goes out, and whose it is."""
         self.opens_until = 0.0
-        """While open: the monotonic time of the next probe."""
+        """While open: the monotonic time of the next probe, or when the queue is to be asked for it."""
 
     def permission(self, now: float) -> Permission:
         """Say what may be sent at *now* (monotonic seconds)."""
@@ -88,7 +98,16 @@ class Breaker:
         self._failures = self._probes_failed = self._excused = 0
         # A job that has just failed waits, and fails again, before this is over.
         self._well_until = now + 2 * self._maximum + 1.0
-        self._probing = self.is_open = False
+        self._probing = self.is_open = self.is_followed = False
+
+    def follow(self, until: float) -> None:
+        """Stay open until the queue is asked at *until* (monotonic seconds): all its processors leave the data plane alone."""
+        self.is_open = self.is_followed = True
+        self.opens_until = until
+
+    def go_alone(self) -> None:
+        """Go on by its own spacing where it is open: the queue says that other processors are well."""
+        self.is_followed = False
 
     def record_failure(
         self,
@@ -113,8 +132,10 @@ class Breaker:
         """
         is_well = not self.is_open and not self._failures and now < self._well_until
         is_down = attempts >= self._threshold and not is_well
-        counts = not is_down or self._excused >= (EXCUSED if self._maximum >= _PATIENT else 0)
-        self._excused += not (counts or unauthorized)
+        counts = not is_down or self._has_no_excuse(now)
+        if not (counts or unauthorized):
+            self._excused_from = now if not self._excused else self._excused_from
+            self._excused += 1
         self._failures += 1
         if retry_after:
             self._away_until = max(self._away_until, now + retry_after)
@@ -131,3 +152,9 @@ class Breaker:
             pause = backoff_bound(self._probes_failed + 1, self._initial, self._maximum) * (1 + jitter / 4)
             self.opens_until = max(now + pause, self._away_until)
         return counts
+
+    def _has_no_excuse(self, now: float) -> bool:
+        """Return whether enough failures were excused."""
+        if self._maximum < _PATIENT or self._excused >= EXCUSED:
+            return True
+        return self._excused > 0 and now - self._excused_from >= EXCUSED * self._maximum

@@ -25,6 +25,7 @@ from eventspool._delivery.assessor import Assessor
 from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._delivery.chains import chain_up
 from eventspool._delivery.endings import Endings
+from eventspool._delivery.fleet import Fleet
 from eventspool._delivery.flights import Flights
 from eventspool._delivery.leases import Leases
 from eventspool._delivery.pace import Pace
@@ -107,12 +108,15 @@ class Dispatcher:
         self._agenda = Agenda()
         self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
         self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
-        self._assessor = Assessor(opts, self._breaker, packer, self._heartbeat, jitter)
-        self._leases = Leases(backend, opts.visibility_timeout, ordering)
+        self._leases = Leases(backend, opts.visibility_timeout, ordering, opts.max_events_per_second)
+        self._fleet = Fleet(backend, self._leases.token, opts, self._breaker)
+        self._assessor = Assessor(opts, self._breaker, self._fleet, packer, self._heartbeat, jitter)
         self._packer = packer
         self._keeps_lanes = ordering is Ordering.PER_USER
         self._is_held_up = False  # jobs wait in the queue behind others of their lanes
-        self._pace = Pace(self.concurrency, fetches_ahead=ordering is not Ordering.FIFO)
+        self._pace = Pace(
+            self.concurrency, fetches_ahead=ordering is not Ordering.FIFO, starts_slowly=backend.shared
+        )
         self.token = self._leases.token
         """The name under which jobs are leased."""
         self._endings = Endings(backend, self.token, on_settled)
@@ -200,6 +204,10 @@ class Dispatcher:
         if now < agenda.resume:
             return
         claims = not stopping and now >= agenda.claim
+        if self._fleet.has_news:
+            self._fleet.tell(now)  # first: others are to stay away from a data plane that is down
+            if self._breaker.is_followed:
+                self._hold_back(now)
         if claims or not self._in_flight or self._endings.are_urgent or now >= agenda.record:
             self._record()
         if now >= agenda.renew:
@@ -234,12 +242,13 @@ class Dispatcher:
             # What is under way decides what comes next; where nothing is, time does.
             agenda.claim = now + _LONGEST_IDLE if self._in_flight else self._breaker.opens_until
             return
-        probe = permission is Permission.PROBE
+        is_probing = permission is Permission.PROBE
         if room <= 0:
             return
-        if probe and self._in_flight:
+        if is_probing and self._in_flight:
             agenda.claim = now + _LONGEST_IDLE  # what becomes of what is under way brings us back
             return
+        probe = is_probing and not self._breaker.is_followed  # else the queue says whose the probe is
         # First: a wake-up that comes amid the claim, behind its look into the queue, must not be missed.
         agenda.paced_until = -NEVER
         limit = 1 if probe else self._packer.jobs_for(room)
@@ -252,7 +261,13 @@ class Dispatcher:
         )
         self._assessor.note_queue_works()
         self._obstacle, self._is_held_up = claim.obstacle, claim.held_up
+        probe = self._fleet.heed(claim, now) or probe
         agenda.listen = NEVER
+        if claim.is_held_back:
+            self._heartbeat.last_error = claim.obstacle
+            self._leases.are_unheard = False
+            self._hold_back(now)
+            return
         if claim.jobs:
             self.exchange.listening.clear()
             if probe:
@@ -274,6 +289,12 @@ class Dispatcher:
         agenda.claim = now + min(_LONGEST_IDLE, _LONGEST_IDLE if claim.wait is None else claim.wait + 0.001)
         if self._backend.shared:
             agenda.listen = max(now + _LISTEN_PAUSE, self._woken_at + _OWN_PACE)
+
+    def _hold_back(self, now: float) -> None:
+        """Give back what no sender has begun, and ask again when the queue has said. Nothing is listened for meanwhile."""
+        self._pace.restart()
+        self._take_back()
+        self._agenda.claim = min(self._breaker.opens_until + 0.001, now + _LONGEST_IDLE)
 
     def _dispatch(self, jobs: Sequence[ClaimedJob], room: int, *, probe: bool) -> None:
         """Hand *jobs* to the senders, in *room* parcels or about that. Those that are too many are given back."""
@@ -337,7 +358,12 @@ class Dispatcher:
         was_open = self._breaker.is_open
         flights = [self._in_flight[outcome.job_id] for outcome in outcomes]
         counts = self._assessor.judge(outcomes, flights, now)
+        if outcomes[0].throttled or outcomes[0].retry_after:
+            self._pace.note_throttled(now)
+        if outcomes[0].answered and not self._breaker.is_open:
+            self._pace.note_answer(report.requests, len(outcomes), now)
         if self._breaker.is_open:
+            self._pace.restart()
             self._take_back()  # else they would burn an attempt
             self.exchange.go_on()  # what is handed out from now on is a probe
         if was_open or self._breaker.is_open:

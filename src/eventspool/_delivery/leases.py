@@ -33,9 +33,12 @@ class Leases:
         backend: The queue.
         seconds: How long a lease lasts.
         ordering: Whether order is kept: then the queue is leased as a whole.
+        events_per_second: Most events that all processors of the queue are handed out.
     """
 
-    def __init__(self, backend: Backend, seconds: float, ordering: Ordering) -> None:
+    def __init__(
+        self, backend: Backend, seconds: float, ordering: Ordering, events_per_second: float | None = None
+    ) -> None:
         self.token = new_token()
         """The name under which jobs are leased."""
         self.are_unheard = False
@@ -43,6 +46,7 @@ class Leases:
         self._backend = backend
         self._seconds = seconds
         self._keeps_lanes = ordering is Ordering.PER_USER
+        self._rate = events_per_second
         lease = min(seconds, QUEUE_LEASE) if ordering is Ordering.FIFO else seconds
         self.interval = min(lease / 3, _LONGEST_INTERVAL)
         """Seconds between two renewals."""
@@ -75,6 +79,7 @@ class Leases:
                 probe=probe,
                 chain=chain if self._keeps_lanes else 1,
                 chain_bytes=chain_bytes,
+                events_per_second=self._rate,
             )
         except QueueError as error:
             # Where waiting will not help, the leases stay, and cost an attempt: one of these jobs may be what it comes from.

@@ -89,8 +89,14 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
             f"{stats.delayed.jobs:,} jobs wait for their next attempt, more than for their first",
             "see what the data plane answers: `eventspool queue status`; they go on by themselves once it is well",
         )
+    if stats.held_until:
+        yield error(
+            "queue.held",
+            f"all processors stay away from the data plane, and one at a time probes it: {stats.held_because}",
+            "mend that; they go on by themselves",
+        )
     for each in facts.processors:
-        if each.paused:
+        if each.paused and not stats.held_until:
             yield error(
                 "queue.probing",
                 f"the processor {each.host}:{each.pid} only probes: {each.last_error or 'the data plane fails'}",

@@ -137,6 +137,7 @@ METRICS: Mapping[str, Metric] = {
         _queue("stored", "By", "Size of what is stored in the queue, by state.", "state"),
         _queue("oldest.age", "s", "Age of the oldest unfinished job, 0 without any."),
         _queue("paused", "1", "1 while the queue is paused."),
+        _queue("held", "1", "1 while all processors stay away from the data plane, but for probes."),
         _queue("processors", "{processor}", "Processors seen within the last half minute."),
         _queue("accepted.events", "{event}", "Events that were stored in the queue.", counter=True),
         _queue("delivered.events", "{event}", "Events of the queue that the data plane took.", counter=True),
@@ -244,6 +245,7 @@ def _read_stats(name: str, stats: QueueStats) -> Iterator[Reading]:
         yield Reading("queue.stored", depth.bytes, (name, state))
     yield Reading("queue.oldest.age", stats.oldest_age, (name,))
     yield Reading("queue.paused", int(stats.paused), (name,))
+    yield Reading("queue.held", int(stats.held_until > 0), (name,))
     yield Reading("queue.processors", stats.processors, (name,))
     for ending in ("accepted", "delivered", "failed", "purged", "moved"):
         yield Reading(f"queue.{ending}.events", getattr(stats, f"{ending}_events"), (name,))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from eventspool._backends.fleet import Admission, Budget, micros
 from eventspool._backends.memory.entries import Entry
 from eventspool._backends.memory.operated import OperatedQueue
 from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, count_within
 from eventspool._job import (
     HELD,
+    LIMITED,
     LOST,
     MOVED,
     PAUSED,
@@ -25,7 +27,7 @@ from eventspool._job import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eventspool._job import Settlement
+    from eventspool._job import Hold, Settlement, Trouble
 
 __all__ = ["MemoryBackend"]
 
@@ -96,31 +98,82 @@ class MemoryBackend(OperatedQueue):
         sending: bool = True,
         chain: int = 1,  # noqa: ARG002 - this store keeps no order per user
         chain_bytes: int | None = None,  # noqa: ARG002
+        events_per_second: float | None = None,
     ) -> Claim:
         """Lease up to *limit* due jobs to *token*."""
-        with self._step() as entries:
+        with self._step():
             now = self._now()
             self._processors[token] = now
             if self._paused:
                 self._bell.heard()
                 return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
+            holding = self._fleet.holding if sending else None
+            admission, admitted = Admission(), None
+            if holding is not None and holding.is_believable(micros(now)):
+                admission, admitted = holding.admit(token, micros(now))
+                if admission.wait:
+                    self._bell.heard()
+                    return Claim((), admission.wait / 1e6, holding.why, is_held_back=True)
+                limit, probe = 1, True
             held_until = self._take_queue(token, now, visibility_timeout) if self._rules.one_holder else None
             if held_until is not None:
                 self._bell.heard()
                 return Claim(wait=max(held_until - now, 0.0), obstacle=HELD)
-            taken = entries.take(now, PROBE_DEPTH if probe else limit)
-            chosen = entries.probed(taken, limit) if probe else entries.due_among(taken, now)
-            within = count_within((len(entry.payload) for entry in chosen), max_bytes)
-            claimed = [
-                self._lease(entry, token, now + visibility_timeout, sending) for entry in chosen[:within]
-            ]
-            entries.put_back(taken)
-            if len(claimed) == limit or within < len(chosen):
-                return Claim(tuple(claimed), None if len(claimed) == limit else 0.0)
-            self._bell.heard()
-            # If none of the taken jobs may be leased, the first of them holds up the others until its retry.
-            next_due = taken[0].due if taken and not claimed else entries.next_due()
-            return Claim(tuple(claimed), None if next_due is None else max(next_due - now, 0.0))
+            rate = events_per_second if sending else None
+            claim = self._claim(token, now, limit, max_bytes, visibility_timeout, probe, sending, rate)
+            if admitted is None:
+                return claim
+            self._fleet = replace(self._fleet, holding=admitted)
+            return replace(claim, is_probe=True, is_free=admission.is_free)
+
+    def _claim(
+        self,
+        token: str,
+        now: float,
+        limit: int,
+        max_bytes: int | None,
+        visibility_timeout: float,
+        probe: bool,  # noqa: FBT001
+        sending: bool,  # noqa: FBT001
+        rate: float | None,
+    ) -> Claim:
+        """Lease jobs, where nothing is in the way but the *rate*."""
+        entries = self._entries
+        taken = entries.take(now, PROBE_DEPTH if probe else limit)
+        chosen = entries.probed(taken, limit) if probe else entries.due_among(taken, now)
+        within = count_within((len(entry.payload) for entry in chosen), max_bytes)
+        later = 0
+        if rate is not None:
+            budget = Budget(rate, self._paid)
+            within, budget, later = budget.take([entry.events for entry in chosen[:within]], micros(now))
+            self._paid = budget.paid
+        claimed = tuple(
+            [self._lease(entry, token, now + visibility_timeout, sending) for entry in chosen[:within]]
+        )
+        entries.put_back(taken)
+        if later:
+            return Claim(claimed, later / 1e6, "" if claimed else LIMITED)
+        if len(claimed) == limit or within < len(chosen):
+            return Claim(claimed, None if len(claimed) == limit else 0.0)
+        self._bell.heard()
+        # If none of the taken jobs may be leased, the first of them holds up the others until its retry.
+        next_due = taken[0].due if taken and not claimed else entries.next_due()
+        return Claim(claimed, None if next_due is None else max(next_due - now, 0.0))
+
+    def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
+        """Tell all processors of *trouble* with the data plane, or that it works."""
+        with self._step():
+            now = micros(self._now())
+            was_held = self._fleet.holding is not None
+            if trouble is None:
+                self._answered = now
+            self._fleet = self._fleet.hear(
+                token, trouble, is_probe=is_probe, answered=self._answered, now=now
+            )
+            holding = self._fleet.holding
+            if was_held and holding is None:
+                self._bell.ring()
+            return None if holding is None else holding.tell(now)
 
     def _take_queue(self, token: str, now: float, visibility_timeout: float) -> float | None:
         """Lease the queue to *token*. Return the time until which nothing may be handed out, or None."""
@@ -149,6 +202,8 @@ class MemoryBackend(OperatedQueue):
         with self._step() as entries:
             delivered = [entry for entry in map(entries.forget, ids) if entry is not None]
             self._delivered += sum(entry.events for entry in delivered)
+            if delivered:
+                self._answered = micros(self._now())
             return len(delivered)
 
     def pass_on(self, ids: Sequence[str], *, remember: bool = True) -> int:
@@ -212,6 +267,7 @@ class MemoryBackend(OperatedQueue):
             self._notes.pop(token, None)
             if self._holder == token:
                 self._holder = ""
+            self._fleet = self._fleet.forget(token)
             for entry in [e for e in entries.moved.values() if e.token == token]:
                 entry.token, entry.due = "", now
                 entries.schedule(entry)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.bell import Bell
+from eventspool._backends.fleet import FleetState
 from eventspool._backends.memory.entries import Entries, PlacedEntries, grow
 from eventspool._backends.memory.fates import Fates
 from eventspool._backends.rules import (
@@ -73,6 +74,8 @@ class OperatedQueue(Undivided):
         self._processors: dict[str, float] = {}
         self._notes: dict[str, str] = {}
         self._paused = False
+        self._fleet = FleetState()
+        self._answered = self._paid = 0  # see `fleet`
         # Events, of all time.
         self._accepted = self._delivered = self._given_up = self._erased = self._moved_on = 0
         self._holder = ""
@@ -111,7 +114,10 @@ class OperatedQueue(Undivided):
             processors = len(self._sighted(now))
             totals = self._accepted, self._delivered, self._given_up, self._erased, self._moved_on
             depths = *entries.depths(now), entries.buried
-            return QueueStats(*depths, age, processors, self._paused, *totals)
+            held, why = 0.0, ""
+            if (holding := self._fleet.holding) is not None:
+                held, why = holding.until / 1e6 - self._skew, holding.why
+            return QueueStats(*depths, age, processors, self._paused, *totals, held, why)
 
     def processors(self) -> list[tuple[str, float, str]]:
         """List the live processors."""

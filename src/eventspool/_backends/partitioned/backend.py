@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import ClaimedJob, Failure, NewJob, Routing, Settlement
+    from eventspool._job import ClaimedJob, Failure, Hold, NewJob, Routing, Settlement, Trouble
 
 __all__ = ["PartitionedBackend"]
 
@@ -51,6 +51,12 @@ _QUICK: Final = 0.5
 """Seconds within which a partition that is gone fails. A second call of one that does not answer would take as long again."""
 _STANDING: Final = 10.0
 """Seconds between two looks at which processors live: homes are a preference, and may be late."""
+
+
+_ROOT_FRESH: Final = 0.5
+"""Seconds after which a claim looks into the root first: whether all processors stay away from the data plane."""
+_TOLD: Final = 1.0
+"""Seconds between two notes to the root that other partitions deliver."""
 
 
 class PartitionedBackend(OperatedPartitions):
@@ -70,7 +76,8 @@ class PartitionedBackend(OperatedPartitions):
         self._turn = start
         self._looks: Looks[Part] = Looks(start)
         self._undecided = Places(_UNDECIDED)
-        self._standing_at = float("-inf")
+        self._standing_at = self._root_at = self._told_root_at = float("-inf")
+        self._is_held = False
         self._standing = (0, 1)
         self._listening: Member | None = None
         self._is_interrupted = False
@@ -325,8 +332,13 @@ class PartitionedBackend(OperatedPartitions):
         sending: bool = True,
         chain: int = 1,
         chain_bytes: int | None = None,
+        events_per_second: float | None = None,
     ) -> Claim:
-        """Lease jobs of one partition after another, until there are enough."""
+        """
+        Lease jobs of one partition after another, until there are enough.
+
+        What all processors know of the data plane is in the root, which is asked first. Of the rate each partition has its part.
+        """
         members = self._members
         if members.undivided is None:
             members.refresh_if_old()
@@ -341,6 +353,7 @@ class PartitionedBackend(OperatedPartitions):
                 sending=sending,
                 chain=chain,
                 chain_bytes=chain_bytes,
+                events_per_second=events_per_second,
             )
             if not root.is_sealed:
                 return claim
@@ -356,7 +369,14 @@ class PartitionedBackend(OperatedPartitions):
             "sending": sending,
             "chain": chain,
             "chain_bytes": chain_bytes,
+            "events_per_second": events_per_second and events_per_second / max(len(members.takers), 1),
         }
+        if sending and (self._is_held or time.monotonic() - self._root_at > _ROOT_FRESH):
+            self._look_into([members.root.part], round_, token, terms)
+            self._root_at = time.monotonic()
+            self._is_held = round_.gate is not None
+            if round_.gate is not None:
+                return self._claim_while_held(round_.gate, round_, token, {**terms, "probe": True})
         with self._lock:
             due = self._looks.due(time.monotonic())
         failure = self._look_into(due, round_, token, terms)
@@ -367,6 +387,33 @@ class PartitionedBackend(OperatedPartitions):
         if failure is not None and not round_.answers:
             raise failure
         return round_.claim(self._find_wait(round_))
+
+    def _claim_while_held(self, gate: Claim, round_: _Round, token: str, terms: Mapping[str, Any]) -> Claim:
+        """Return nothing where the root says so; where this processor is the probe of all, one job of any partition."""
+        if gate.is_held_back:
+            return gate
+        if not round_.jobs:
+            round_.limit = 1
+            root = self._members.root
+            others = [member.part for member in self._members.givers if member is not root]
+            self._look_into(others, round_, token, terms)
+        return replace(round_.claim(self._find_wait(round_)), is_probe=True, is_free=gate.is_free)
+
+    def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
+        """Tell all processors, by the root, of *trouble* with the data plane, or that it works."""
+        root = self._members.root
+        hold: Hold | None = root.ask(root.backend.hold, token, trouble, is_probe=is_probe)
+        self._is_held = hold is not None
+        return hold
+
+    def _tell_root_of_deliveries(self) -> None:
+        """Have the root know that the data plane works, once a second: it sees what other partitions deliver only so."""
+        now, root = time.monotonic(), self._members.root
+        if self._is_held or now - self._told_root_at < _TOLD or root.is_left_alone(now):
+            return
+        self._told_root_at = now
+        with contextlib.suppress(QueueUnavailable):
+            root.ask(root.backend.hold, "", None, is_probe=False)
 
     def _look_into(
         self,
@@ -471,6 +518,8 @@ class PartitionedBackend(OperatedPartitions):
                 member.ack_later(group)
                 failures.append(failure)
         self._held.forget(ids)
+        if count and all(member is not self._members.root for member, _ in self._spread(known, unknown)):
+            self._tell_root_of_deliveries()
         self._require_any(failures)
         return count
 
@@ -595,6 +644,8 @@ class _Round:
         """There are more jobs than it takes."""
         self.obstacle = ""
         self.held_up = False
+        self.gate: Claim | None = None
+        """What the root said, where all processors stay away from the data plane."""
 
     @property
     def is_full(self) -> bool:
@@ -611,9 +662,11 @@ class _Round:
             self.waits.append(claim.wait)
         self.obstacle = self.obstacle or claim.obstacle
         self.held_up = self.held_up or claim.held_up
+        if claim.is_held_back or claim.is_probe:
+            self.gate = claim
 
     def claim(self, wait: float | None) -> Claim:
-        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle, self.held_up)
+        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle, held_up=self.held_up)
 
 
 def _without(result: CommitResult) -> CommitResult:

@@ -53,12 +53,18 @@ def add_stats(stats: Sequence[QueueStats], gone: Sequence[int], processors: int)
         name: sum(getattr(each, name) for each in stats) + more
         for name, more in zip(_TOTALS, gone, strict=True)
     }
+    held = max(stats, key=lambda each: each.held_until, default=QueueStats())
     return QueueStats(
-        *states.values(),
+        states["waiting"],
+        states["delayed"],
+        states["leased"],
+        states["failed"],
         oldest_age=max((each.oldest_age for each in stats), default=0.0),
         processors=processors,
         paused=any(each.paused for each in stats),
         **totals,
+        held_until=held.held_until,
+        held_because=held.held_because,
     )
 
 

@@ -17,8 +17,9 @@ second column is the name that the Lua scripts give to the key::
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
                               order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token");
                               whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); how the
-                              queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); and
-                              the "epoch": when its first job was committed. An operator who empties the server deletes it,
+                              queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); what its
+                              processors know of the data plane together ("hold", "doubt", "answered", "paid": see
+                              lua/fleet.lua); and the "epoch": when its first job was committed. An operator who empties the server deletes it,
                               too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
     s  STANDBY_WAKE   LIST    the same for FIFO stand-bys
@@ -62,12 +63,16 @@ from eventspool._backends.recent import RecentPayloads
 from eventspool._backends.redis.codec import (
     MAX_IDS,
     SMALL_COMMIT_BYTES,
+    STANDBY,
     cut,
     cut_commit,
+    decode_claim,
     decode_claimed,
+    decode_hold,
     decode_text,
     encode_job,
     encode_settlement,
+    encode_trouble,
     micros,
     queue_lease_ms,
 )
@@ -83,7 +88,7 @@ from eventspool._backends.rules import ORDER_RULES, PAUSE_POLL
 from eventspool._config import Ordering
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
-from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult, Routing
+from eventspool._job import MOVED, PAUSED, PURGED, Claim, CommitResult, Routing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +96,7 @@ if TYPE_CHECKING:
     from eventspool._backends.redis.replication import Replication
     from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
-    from eventspool._job import NewJob, Settlement
+    from eventspool._job import Hold, NewJob, Settlement, Trouble
 
 __all__ = ["RedisBackend"]
 
@@ -101,7 +106,6 @@ _WHILE_PAUSED: Final = -2
 _BY_LANES: Final = -3
 _UNINDEXED: Final = -4
 """What the claiming scripts reply in the place of a time (``lua/claiming.lua``)."""
-_STANDBY: Final = 1
 _HELD_UP: Final = 2
 _SEALED_TOO: Final = 4
 """
@@ -376,28 +380,29 @@ class RedisBackend(DividedQueue):
         sending: bool = True,
         chain: int = 1,
         chain_bytes: int | None = None,
+        events_per_second: float | None = None,
     ) -> Claim:
         """Lease up to *limit* (at most ``MAX_IDS``) due jobs; then fetch their payloads."""
         limit = max(1, min(limit, MAX_IDS))
         leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
         flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
         chains = (max(1, chain), -1 if chain_bytes is None else chain_bytes)
-        wait, role, *found = self._run_claim((token, limit, *leases, *flags), chains)
+        wait, role, *found = self._run_claim((token, limit, *leases, *flags, events_per_second or 0), chains)
         self.is_sealed, is_standby, held_up = (
             role & _SEALED_TOO != 0,
-            role & _STANDBY != 0,
+            role & STANDBY != 0,
             role & _HELD_UP != 0,
         )
         self._note_role(standby=is_standby)
         if wait == _WHILE_PAUSED:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
         seconds = None if wait < 0 else wait / 1e6
-        if not found:
-            return Claim(wait=seconds, obstacle=HELD if is_standby else "", held_up=held_up)
+        if len(found) < 2:
+            return replace(decode_claim(role, seconds, (), found), held_up=held_up)
         ids = [decode_text(job_id) for job_id in found[::5]]
         sizes = found[4::5]
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
-        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=held_up)
+        return replace(decode_claim(role, seconds, decode_claimed(ids, payloads, found), ()), held_up=held_up)
 
     def _run_claim(self, terms: Sequence[Any], chains: tuple[int, int]) -> Any:
         """Return the reply of the script that claims by the queue's ordering."""
@@ -420,6 +425,11 @@ class RedisBackend(DividedQueue):
         if standby != self._standby:
             self._standby = standby
             self._connection.interrupt()
+
+    def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
+        """Tell all processors of *trouble* with the data plane, or that it works."""
+        failures, *more = encode_trouble(trouble)
+        return decode_hold(self._connection.run("hold", token, int(is_probe), failures, *more))
 
     def ack(self, ids: Sequence[str]) -> int:
         """Forget delivered jobs, whichever processor holds them."""

@@ -12,12 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eventspool._backends.rules import QUEUE_LEASE, positions_of
 from eventspool._job import (
+    HELD,
+    LIMITED,
     LOST,
     MOVED,
     PURGED,
+    Claim,
     ClaimedJob,
     Depth,
     Failure,
+    Hold,
     Job,
     JobState,
     QueueStats,
@@ -28,19 +32,22 @@ from eventspool._job import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eventspool._job import NewJob, Rewrite, Settlement
+    from eventspool._job import NewJob, Rewrite, Settlement, Trouble
 
 __all__ = [
     "MAX_COMMIT_BYTES",
     "MAX_IDS",
     "SMALL_COMMIT_BYTES",
+    "STANDBY",
     "cut",
     "cut_commit",
     "cut_rewrites",
+    "decode_claim",
     "decode_claimed",
     "decode_depths",
     "decode_failure",
     "decode_fate",
+    "decode_hold",
     "decode_job",
     "decode_stats",
     "decode_text",
@@ -48,6 +55,7 @@ __all__ = [
     "encode_job",
     "encode_rewrite",
     "encode_settlement",
+    "encode_trouble",
     "micros",
     "queue_lease_ms",
 ]
@@ -58,6 +66,7 @@ MAX_IDS: Final = 1000
 """Most jobs in one call of a script: Lua cannot unpack many more, and no call may hold up the server for long."""
 MAX_COMMIT_BYTES: Final = 4 << 20
 """Most payload in one transaction."""
+_LONGEST_WHY: Final = 200
 SMALL_COMMIT_BYTES: Final = 16 << 10
 """Most payload that goes through Lua: that costs the server more for each byte, and saves it a transaction."""
 
@@ -194,13 +203,54 @@ def decode_claimed(
     )
 
 
+STANDBY, HELD_BACK, FLEET_PROBE, FREE_PROBE, RATE_LIMITED = 1, 8, 16, 32, 64
+"""What the role is the sum of that the claiming scripts reply."""
+
+
+def decode_claim(role: int, wait: float | None, jobs: tuple[ClaimedJob, ...], more: Sequence[Any]) -> Claim:
+    """Return what the claiming scripts reply of *jobs* in a *role*, with what they said *more* where there is none."""
+    if role & HELD_BACK:
+        return Claim((), wait, decode_text(more[0]), is_held_back=True)
+    obstacle = HELD if role & STANDBY else LIMITED if role & RATE_LIMITED else ""
+    is_probe, is_free = bool(role & FLEET_PROBE), bool(role & FREE_PROBE)
+    return Claim(jobs, wait, "" if jobs else obstacle, is_probe=is_probe, is_free=is_free)
+
+
+def encode_trouble(trouble: Trouble | None) -> tuple[Any, ...]:
+    """Return what the script ``hold`` is told of a data plane."""
+    if trouble is None:
+        return 0, 0, 0, 0, 0, ""
+    pauses = map(micros, (trouble.pause, trouble.longest_pause, trouble.retry_after))
+    return trouble.failures, *pauses, int(trouble.is_key_refused), trouble.why[:_LONGEST_WHY]
+
+
+def decode_hold(reply: Sequence[Any]) -> Hold | None:
+    """Return what the script ``hold`` replies."""
+    return Hold(reply[0] / 1e6, decode_text(reply[1])) if reply else None
+
+
 def decode_stats(reply: Sequence[Any]) -> QueueStats:
     """Return what the script ``stats`` has counted."""
-    figures = [int(figure) for figure in reply]
+    *counted, held_us, why = reply
+    figures = [int(figure) for figure in counted]
     waiting, delayed, leased, failed = (Depth(*figures[at : at + 3]) for at in range(0, 12, 3))
-    oldest_ms, processors, now_us, paused, *totals = figures[12:]
-    oldest_age = 0.0 if oldest_ms < 0 else max(0.0, now_us / 1e6 - oldest_ms / 1e3)
-    return QueueStats(waiting, delayed, leased, failed, oldest_age, processors, bool(paused), *totals)
+    oldest_ms, processors, now_us, paused, accepted, delivered, given_up, purged, moved = figures[12:]
+    return QueueStats(
+        waiting,
+        delayed,
+        leased,
+        failed,
+        oldest_age=0.0 if oldest_ms < 0 else max(0.0, now_us / 1e6 - oldest_ms / 1e3),
+        processors=processors,
+        paused=bool(paused),
+        accepted_events=accepted,
+        delivered_events=delivered,
+        failed_events=given_up,
+        purged_events=purged,
+        moved_events=moved,
+        held_until=held_us / 1e6,
+        held_because=decode_text(why),
+    )
 
 
 def decode_depths(reply: Sequence[Any]) -> dict[str, Depth]:

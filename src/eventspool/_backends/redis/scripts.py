@@ -15,7 +15,20 @@ from typing import Any, Final
 
 from eventspool._backends.redis.codec import MAX_IDS, micros
 from eventspool._backends.redis.errors import find_refusal
-from eventspool._backends.rules import AGE_DEPTH, PROBE_DEPTH, PROCESSOR_TTL, QUEUE_LEASE
+from eventspool._backends.rules import (
+    AGE_DEPTH,
+    BURST,
+    FAILURES,
+    LIMITED_POLL,
+    LONGEST_HOLD,
+    PROBE_DEPTH,
+    PROBE_PAUSE,
+    PROBE_PERMIT,
+    PROBE_POLL,
+    PROBE_SPREAD,
+    PROCESSOR_TTL,
+    QUEUE_LEASE,
+)
 from eventspool._job import PURGED_FOR, PURGED_KEPT
 
 __all__ = ["Script", "load_scripts", "script", "scripts"]
@@ -27,8 +40,16 @@ PRODUCERS_SLACK: Final = 100
 
 _LIMITS: Final = {
     "AGE_DEPTH": AGE_DEPTH,
+    "BURST": micros(BURST),
+    "FAILURES": FAILURES,
+    "LIMITED_POLL": micros(LIMITED_POLL),
+    "LONGEST_HOLD": micros(LONGEST_HOLD),
     "MAX_IDS": MAX_IDS,
     "PROBE_DEPTH": PROBE_DEPTH,
+    "PROBE_PAUSE": micros(PROBE_PAUSE),
+    "PROBE_PERMIT": micros(PROBE_PERMIT),
+    "PROBE_POLL": micros(PROBE_POLL),
+    "PROBE_SPREAD": micros(PROBE_SPREAD),
     "PROCESSOR_TTL": micros(PROCESSOR_TTL),
     "PRODUCERS_KEPT": PRODUCERS_KEPT,
     "PRODUCERS_SLACK": PRODUCERS_SLACK,
@@ -39,16 +60,17 @@ _LIMITS: Final = {
 _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "ack": ("lanes", "totals", "failure_counts", "forgetting"),
     "audit": (),
-    "claim": ("lanes", "claiming"),
-    "claim_fifo": ("lanes", "queue_lease", "claiming"),
-    "claim_lanes": ("lanes", "claiming"),
+    "claim": ("lanes", "fleet", "claiming"),
+    "claim_fifo": ("lanes", "queue_lease", "fleet", "claiming"),
+    "claim_lanes": ("lanes", "fleet", "claiming"),
     "commit": ("lanes", "places", "numbering", "committing"),
     "commit_failed": ("totals", "failure_counts", "numbering", "committing"),
     "divide": ("sealing",),
     "expedite": ("looking",),
+    "hold": ("fleet",),
     "index_lanes": ("lanes",),
     "jobs": (),
-    "leave": ("lanes", "places", "queue_lease"),
+    "leave": ("lanes", "places", "queue_lease", "fleet"),
     "lookup": ("numbering",),
     "pass_on": ("lanes", "totals", "failure_counts", "forgetting"),
     "pause": (),
@@ -66,7 +88,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "sizes": (),
     "settle": ("lanes", "places", "totals", "queue_lease", "failure_counts"),
     "standing": ("looking",),
-    "stats": ("looking",),
+    "stats": ("looking", "fleet"),
 }
 """The scripts, and the files that each of them shares with others, in their order."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from eventspool._backends.bell import Bell
 from eventspool._backends.rules import ORDER_RULES
-from eventspool._backends.sqlite import listing, queues, rows
+from eventspool._backends.sqlite import fleet, listing, queues, rows
 from eventspool._backends.sqlite.file import SQLiteFile
 from eventspool._backends.sqlite.leases import Leases
 from eventspool._backends.sqlite.values import as_id
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends.sqlite.queues import Queue
     from eventspool._config import Ordering, SQLiteOpts
-    from eventspool._job import NewJob, Rewrite, Settlement
+    from eventspool._job import Hold, NewJob, Rewrite, Settlement, Trouble
 
 __all__ = ["SQLiteBackend"]
 
@@ -150,6 +150,7 @@ class SQLiteBackend(Undivided):
         sending: bool = True,
         chain: int = 1,  # noqa: ARG002 - this store keeps no order per user
         chain_bytes: int | None = None,  # noqa: ARG002
+        events_per_second: float | None = None,
     ) -> Claim:
         """Lease up to *limit* due jobs to *token*."""
 
@@ -163,12 +164,27 @@ class SQLiteBackend(Undivided):
                 visibility_timeout=visibility_timeout,
                 probe=probe,
                 sending=sending,
+                rate=events_per_second,
             )
             if len(claim.jobs) < limit and claim.wait != 0.0:
                 self._bell.heard()  # within the step: a ring that comes after it is not missed
             return claim
 
         return self._run(step)
+
+    def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
+        """Tell all processors of *trouble* with the data plane, or that it works."""
+
+        def step(db: sqlite3.Connection, queue: Queue) -> tuple[Hold | None, bool]:
+            hold, was_held = fleet.hear(db, queue, token, trouble, is_probe=is_probe)
+            if was_held and hold is None:
+                self._file.lock.ring()
+            return hold, was_held
+
+        hold, was_held = self._run(step)
+        if was_held and hold is None:
+            self._bell.ring()
+        return hold
 
     def ack(self, ids: Sequence[str]) -> int:
         """Forget delivered jobs, whatever token holds them."""

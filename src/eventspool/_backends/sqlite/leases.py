@@ -10,14 +10,17 @@ of different orderings may use one queue, so each heeds ``until`` as well.
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.fleet import Admission
 from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, count_within
-from eventspool._backends.sqlite import rows
+from eventspool._backends.sqlite import fleet, rows
 from eventspool._backends.sqlite.queues import hold, keep_time, note_processor
 from eventspool._backends.sqlite.values import as_count, as_id, as_text, micros
 from eventspool._job import (
     HELD,
+    LIMITED,
     PAUSED,
     Claim,
     ClaimedJob,
@@ -68,16 +71,44 @@ class Leases:
         visibility_timeout: float,
         probe: bool,
         sending: bool,
+        rate: float | None,
     ) -> Claim:
         """Lease up to *limit* due jobs to *token*."""
         note_processor(db, queue, token)
         if queue.paused:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
+        holding = fleet.read_holding(db, queue) if sending else None
+        admission, admitted = Admission(), None
+        if holding is not None:
+            admission, admitted = holding.admit(token, queue.now)
+            if admission.wait:
+                return Claim((), admission.wait / 1e6, holding.why, is_held_back=True)
+            limit, probe = 1, True
         held_until = self._take_queue(db, queue, token, visibility_timeout) if self._one_holder else None
         if held_until is not None:
             return Claim(wait=max(held_until - queue.now, 0) / 1e6, obstacle=HELD)
+        rate = rate if sending else None
+        claim = self._claim(db, queue, token, limit, max_bytes, visibility_timeout, probe, sending, rate)
+        if admitted is None:
+            return claim
+        fleet.write_holding(db, queue, admitted)
+        return replace(claim, is_probe=True, is_free=admission.is_free)
+
+    def _claim(
+        self,
+        db: sqlite3.Connection,
+        queue: Queue,
+        token: str,
+        limit: int,
+        max_bytes: int | None,
+        visibility_timeout: float,
+        probe: bool,  # noqa: FBT001
+        sending: bool,  # noqa: FBT001
+        rate: float | None,
+    ) -> Claim:
+        """Lease jobs, where nothing is in the way but the *rate*."""
         found = db.execute(
-            f"select seq, id, attempts, token, stalled, progress, until, bytes from jobs where queue = :key"
+            f"select seq, id, attempts, token, stalled, progress, until, bytes, events from jobs where queue = :key"
             f" {self._due}"
             " order by due, seq limit :limit",
             {"key": queue.key, "now": queue.now, "limit": PROBE_DEPTH if probe else limit},
@@ -92,6 +123,16 @@ class Leases:
             found = found[:held]
         leased: tuple[ClaimedJob, ...] = ()
         within = count_within((as_count(row[7]) for row in found), max_bytes)
+        if rate is not None and found:
+            budget = fleet.read_budget(db, queue, rate)
+            events = [as_count(row[8]) for row in found[:within]]
+            within, budget, later = budget.take(events, queue.now)
+            if within:
+                fleet.write_budget(db, queue, budget)
+            if later:
+                until = queue.now + micros(visibility_timeout)
+                leased = tuple(self._lease(db, row, token, until, sending) for row in found[:within])
+                return Claim(leased, later / 1e6, "" if leased else LIMITED)
         if found:
             until = queue.now + micros(visibility_timeout)
             keep_time(db, queue)
@@ -109,7 +150,7 @@ class Leases:
 
     def _probe_rank(self, row: tuple[Any, ...]) -> tuple[int, int]:
         """Fewest attempts first. Where jobs keep their places: of those that had any, the one that was put off longest ago."""
-        _, _, attempts, holder, stalled, _, until, _ = row
+        attempts, holder, stalled, _, until = row[2:7]
         takes_turns = self._keeps_places and as_count(attempts) and not holder
         put_off = until if takes_turns and isinstance(until, int) else 0
         return as_count(attempts) + rows.has_stalled(holder, stalled), put_off
@@ -229,5 +270,6 @@ class Leases:
             parameters,
         )
         db.execute("update queues set holder = '' where queue = :key and holder = :token", parameters)
+        fleet.forget(db, queue, token)
         db.execute("delete from processors where queue = :key and token = :token", parameters)
         db.execute("delete from notes where queue = :key and token = :token", parameters)

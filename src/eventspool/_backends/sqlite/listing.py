@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends.rules import place_of
+from eventspool._backends.sqlite.fleet import read_holding
 from eventspool._backends.sqlite.queues import sighted_since
 from eventspool._backends.sqlite.values import as_count, as_id, micros
 from eventspool._job import Depth, Job, JobState, QueueStats, created_at_from_id
@@ -50,6 +51,8 @@ def count(db: sqlite3.Connection, queue: Queue, clock: float) -> QueueStats:
     [processors] = db.execute(
         "select count(*) from processors where queue = ? and seen >= ?", (queue.key, sighted_since(queue))
     ).fetchone()
+    holding = read_holding(db, queue)
+    accepted, delivered, given_up, purged, gone = (max(int(figure), 0) for figure in totals[6:])
     return QueueStats(
         Depth(*waiting),
         Depth(*delayed),
@@ -58,7 +61,13 @@ def count(db: sqlite3.Connection, queue: Queue, clock: float) -> QueueStats:
         max(clock - created_at, 0.0) if created_at else 0.0,
         processors,
         queue.paused,
-        *(max(int(figure), 0) for figure in totals[6:]),
+        accepted,
+        delivered,
+        given_up,
+        purged,
+        gone,
+        held_until=(holding.until - queue.skew) / 1e6 if holding else 0.0,
+        held_because=holding.why if holding else "",
     )
 
 

@@ -105,8 +105,16 @@ def tally(db: sqlite3.Connection, queue: Queue, accepted: int = 0, given_up_befo
     """Add what this step has done to the totals of all time. The depths, which triggers keep, tell what it was."""
     db.execute(
         "update queues set accepted = accepted + ?, delivered = delivered + max(? - events - failed_events, 0),"
+        " answered = case when events + failed_events < ? then ? else answered end,"
         " given_up = given_up + max(failed_events - ?, 0) where queue = ?",
-        (accepted, queue.events, queue.failed_events + given_up_before, queue.key),
+        (
+            accepted,
+            queue.events,
+            queue.events,
+            queue.now,
+            queue.failed_events + given_up_before,
+            queue.key,
+        ),
     )
 
 

@@ -121,6 +121,10 @@ create trigger purged_out after delete on purged begin
     delete from fates where queue = old.queue and id = old.id;
 end;
 """,
+    "fleet": """
+alter table queues add column answered integer not null default 0;  -- when an event was last delivered
+create table fleet (queue integer primary key, holding text, doubt text, paid integer);  -- see `_backends/fleet.py`
+""",
 }
 
 

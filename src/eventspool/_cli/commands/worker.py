@@ -76,7 +76,12 @@ def _job_options(function: _F) -> _F:
         option(
             "concurrency",
             click.IntRange(1, 256),
-            "Requests under way at once.  [default: 8; 1 with --single]",
+            "Most requests under way at once.  [default: 8; 1 with --single]",
+        ),
+        option(
+            "max_events_per_second",
+            click.FloatRange(0.01),
+            "Most events that all workers of the queue send in a second.",
         ),
         option("max_attempts", click.IntRange(1), "Failed attempts after which a batch is given up."),
         seconds("retry_for", click.FloatRange(0), "A batch is not given up before it has reached this age."),

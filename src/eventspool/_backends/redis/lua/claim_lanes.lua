@@ -5,9 +5,10 @@
 -- `chain` is how many jobs that hold up one another may be leased together: they follow each other in the reply, and their
 -- processor sends them in that order in one request.
 
-local chain, chain_bytes, is_kept_here = probe and 1 or tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11] == 'per_user'
-if is_kept_here then keep_lanes() elseif not laned then return {0, 0} end
+if ARGV[12] == 'per_user' then keep_lanes() elseif not laned then return {0, 0} end
 if not is_index_whole() then return {UNINDEXED, 0} end
+if held then admit() end
+local chain, chain_bytes = probe and 1 or tonumber(ARGV[10]), tonumber(ARGV[11])
 
 local CLOSED = '' -- Stands in the place of the first job of a lane of which no more may be leased. It is less than any stand.
 local lanes, heads, lines, stands, is_listed = {}, {}, {}, {}, {}
@@ -110,7 +111,7 @@ end
 local is_any_found = #found > 0
 local reply, is_more_due = lease_found(NO_TIME, true)
 if is_more_due then
-  if not probe then wake(WAKE) end -- Other lanes have jobs: another processor may take them.
+  if not (probe or is_limited) then wake(WAKE) end -- Other lanes have jobs: another processor may take them.
 elseif is_any_found or wait then
   reply[1] = math.min(wait or tonumber(ARGV[3]), is_any_found and tonumber(ARGV[3]) or wait)
 end

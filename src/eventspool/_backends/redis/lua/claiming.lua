@@ -1,20 +1,43 @@
 -- What claim.lua, claim_fifo.lua and claim_lanes.lua share.
--- ARGV of all: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any);
+-- ARGV of all: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any), events per second (0: any);
 -- only claim_fifo.lua needs queue_lease_ms
--- All reply {us until a job is due, role, (id, attempts, progress, stalled, payload_bytes)...}. The role adds up 1 for a stand-by,
--- HELD_UP, and SEALED where the partition takes no new jobs.
+-- All reply {us until a job is due, role, (id, attempts, progress, stalled, payload_bytes)...}; while all processors stay away
+-- from the data plane, {us, role, why}. The role adds up what holds of STANDBY and the others; SEALED: the partition takes no
+-- new jobs.
 -- Replied in the place of a time. BY_LANES: the queue keeps the order per user, so claim_lanes.lua is to be called. UNINDEXED: so
 -- is index_lanes.lua first.
 local NO_TIME, WHILE_PAUSED, BY_LANES, UNINDEXED = -1, -2, -3, -4
-local HELD_UP, SEALED = 2, 4
+local STANDBY, HELD_UP, SEALED, HELD_BACK, FLEET_PROBE, FREE_PROBE, LIMITED = 1, 2, 4, 8, 16, 32, 64
+local FARTHEST = 1e12 -- What is paid for beyond that, eleven days, is damaged.
 local token, limit, probe, idle = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1', ARGV[6] == '1'
-local max_bytes = tonumber(ARGV[8])
-local found = {}
+local max_bytes, rate = tonumber(ARGV[8]), tonumber(ARGV[9])
+local found, role, is_limited = {}, 0, false
 
 begin(COARSE)
 call('HSET', PROCESSORS, token, text(now))
-local sealed = call('HGET', META, 'sealed') == '1' and SEALED or 0
-if is_paused() then return {WHILE_PAUSED, tonumber(ARGV[7]) + sealed} end
+local state = call('HMGET', META, laned and 'halted' or 'paused', 'sealed', 'hold')
+role = state[2] == '1' and SEALED or 0
+if state[1] == '1' then return {WHILE_PAUSED, tonumber(ARGV[7]) + role} end
+
+-- One that does not mean to send what it takes has nothing to do with the data plane.
+local held = state[3] and not idle and parse_hold(state[3])
+if held then
+  local wait = held.ends - now
+  if wait <= 0 and held.prober ~= '' and held.prober ~= token and held.permit > now then
+    local share = 0 -- How long this processor waits of the time over which all of them come back.
+    for i = 1, #token do share = (33 * share + string.byte(token, i)) % 1021 end
+    wait = math.min(held.permit - now, PROBE_POLL + share * math.floor(PROBE_SPREAD / 1021))
+  end
+  if wait > 0 then return {wait, tonumber(ARGV[7]) + role + HELD_BACK, held.why} end
+end
+
+-- Make this claim the probe of all processors.
+local function admit()
+  role = role + FLEET_PROBE + (now < held.dues and FREE_PROBE or 0)
+  held.prober, held.permit = token, now + PROBE_PERMIT
+  store_hold(held)
+  limit, probe = 1, true
+end
 
 -- Note that a job may be handed out. A lease of another token ended without a word: that costs an attempt.
 local function offer(id, owner, was_idle, tries, put_off)
@@ -38,7 +61,8 @@ local function lease_found(wait, fifo)
     end)
   end
   local till = text(now + tonumber(ARGV[3]))
-  local reply, bytes = {wait, sealed}, 0
+  local reply, bytes = {wait, role}, 0
+  local paid = rate > 0 and not idle and math.min(math.max(total('paid'), now), now + FARTHEST)
   for i = 1, math.min(limit, #found) do
     local job = found[i]
     local size = call('HSTRLEN', PAYLOADS, job.id)
@@ -46,6 +70,17 @@ local function lease_found(wait, fifo)
     if i > 1 and max_bytes >= 0 and bytes > max_bytes then
       reply[1] = 0
       return reply, true
+    end
+    if paid then -- Up to here all is paid for. It may be a burst ahead, and further for one job that came when all was paid.
+      local cost = math.floor(size_of(job.id) / rate * SECOND + 0.5)
+      local late = paid + cost - now - BURST
+      if late > 0 and paid > now then
+        is_limited = true
+        reply[1], reply[2] = math.max(math.min(late, paid - now), LIMITED_POLL), role + LIMITED
+        return reply, true
+      end
+      paid = paid + cost
+      call('HSET', META, 'paid', text(paid))
     end
     if not fifo then call('ZADD', ORDER, till, job.id) end
     call('HSET', LEASES, job.id, lease(till, token, idle))

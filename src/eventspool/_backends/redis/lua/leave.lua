@@ -12,6 +12,11 @@ for i = 1, #leases, 2 do
     if score then put_back(id, score, now, placed) end
   end
 end
+local held = parse_hold(call('HGET', META, 'hold'))
+if held and held.prober == token then -- Another one may probe at once.
+  held.prober, held.permit = '', 0
+  store_hold(held)
+end
 call('HDEL', PROCESSORS, token)
 call('HDEL', NOTES, token)
 if release_queue(token) then wake(STANDBY_WAKE) end

@@ -1,6 +1,7 @@
 -- Count by the indices.
 -- ARGV: ordering   -> {waiting, delayed, leased, failed: jobs, events, bytes of each; oldest_ms or -1, processors, server_us,
---   paused; accepted, delivered, failed, purged and moved events of all time}
+--   paused; accepted, delivered, failed, purged and moved events of all time; us until which all processors stay away from the
+--   data plane or 0, and why}
 local DELAYED_SAMPLE = MAX_IDS -- The events and bytes of more delayed jobs are estimated from so many.
 local ID_DIGITS, TIME_DIGITS = 28, 12 -- An id of ours begins with the milliseconds of its creation.
 local placed = keeps_places(ARGV[1])
@@ -50,6 +51,7 @@ for _, seen in ipairs(call('HVALS', PROCESSORS)) do
   if is_live(seen) then processors = processors + 1 end
 end
 
+local held = parse_hold(call('HGET', META, 'hold'))
 local failed_events, failed_bytes = total('failed_events'), total('failed_bytes')
 return {
   math.max(stored - delayed_jobs - #leased, 0),
@@ -60,5 +62,5 @@ return {
   failed_jobs, failed_events, failed_bytes,
   oldest, processors, now - skew,
   is_paused() and 1 or 0, total('accepted'), total('delivered'), total('buried'), total('purged'),
-  total('moved'),
+  total('moved'), held and held.ends - skew or 0, held and held.why or '',
 }

@@ -18,5 +18,10 @@ end
 
 -- Count events of all time, from which rates are made: "accepted", "delivered", "buried", "purged" and "moved".
 local function tally(field, events)
-  if events > 0 then call('HSET', META, field, text(total(field) + events)) end
+  if events <= 0 then return end
+  if field == 'delivered' then
+    call('HSET', META, field, text(total(field) + events), 'answered', text(now)) -- fleet.lua says what for.
+  else
+    call('HSET', META, field, text(total(field) + events))
+  end
 end

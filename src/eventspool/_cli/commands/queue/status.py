@@ -198,10 +198,17 @@ def _state(look: _Look) -> tuple[str, str]:
         return "paused", "yellow"
     if not stats.processors:
         return ("no worker delivers", "bold red") if unfinished else ("idle, no worker", "dim")
+    if stats.held_until:
+        return f"held until {_clock(stats.held_until)}: {printable(stats.held_because)}", "bold red"
     halted = [each for each in look.processors if each.paused]
     if halted:
         return f"{_obstacle(halted)}, probing", "bold red"
     return ("delivering", "green") if unfinished else ("idle", "green")
+
+
+def _clock(moment: float) -> str:
+    """Return the local time of day at *moment*, seconds since the epoch."""
+    return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
 def _obstacle(halted: Sequence[ProcessorInfo]) -> str:
