@@ -360,6 +360,11 @@ class Watched:
             )
 
     @staticmethod
+    def _names(sentinel: Sentinel, master: Node) -> bool:
+        _, port = sentinel.client.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+        return int(port) == master.port
+
+    @staticmethod
     def _is_in_step(node: Node, master: Node) -> bool:
         info = node.client.info("replication")
         return bool(
@@ -386,8 +391,13 @@ class Watched:
 
     def restart(self, node: Node) -> None:
         """Start a server that was killed, as a replica. The sentinels would make it one, too, after ten seconds and more."""
-        node.restart()
         master = self.master()
+        for sentinel in self.sentinels:
+            # One that has not heard of the failover would name this server, which is empty, as the master.
+            poll(
+                lambda sentinel=sentinel: self._names(sentinel, master), "every sentinel knows the new master"
+            )
+        node.restart()
         poll(lambda: node.ask("REPLICAOF", "127.0.0.1", master.port), "the server is a replica")
 
     def crash(self) -> Node:
