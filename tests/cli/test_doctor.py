@@ -21,7 +21,7 @@ import trustme
 
 from eventspool import open_queue
 from eventspool._backends import create_backend
-from eventspool._backends.redis.commands import NEEDED
+from eventspool._backends.redis.commands import IN_CLUSTERS, NEEDED
 from eventspool._config import QueueOpts
 from eventspool._doctor import redis_checks
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind
@@ -220,7 +220,7 @@ def test_keys_outside_of_the_users_pattern_are_found(examine, server):
 
 
 def test_every_command_that_a_queue_needs_is_tried():
-    assert {f"+{name}" for name in (*NEEDED, "multi", "exec")} == set(documented_acl())
+    assert {f"+{name}" for name in (*NEEDED, *IN_CLUSTERS, "multi", "exec")} == set(documented_acl())
 
 
 def test_a_save_that_failed_is_found(examine):

@@ -210,9 +210,6 @@ def test_doctor_knows_a_cluster_and_what_it_cannot_move(cluster):
     is_old = "valkey_version" not in node.client.info("server") or OLDEST in str(node.server._binary)
     assert ("redis.slot_size" in examine(cluster.url, max_bytes=1 << 30)) == is_old
     assert "redis.slot_size" not in examine(cluster.url, max_bytes=1 << 28)
-    assert "has no database 1: a cluster has only database 0" in examine(f"{node.url}/1").get(
-        "redis.reachable", "only 0"
-    ) or (NEWEST[1] in str(node.server._binary))
 
 
 def test_the_least_user_finds_the_queue_on_a_cluster(cluster):
@@ -350,7 +347,6 @@ def test_a_demoted_master_keeps_nobody_waiting(watched):
     assert heard == [True]
     assert time.monotonic() - began < 3.0
     backend.close()
-    watched.wait_until_whole()
 
 
 def test_sentinels_that_want_a_password_say_so():

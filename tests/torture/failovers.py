@@ -204,7 +204,7 @@ def _strike(step: str, found: Cluster | Watched) -> None:
     if step == "kill":
         node.kill()
         poll(lambda: _holder(found) is not node, "another server has the queue")
-        node.restart()
+        found.restart(node)
     elif step == "stop":
         node.stop_working()
         poll(lambda: _holder(found) is not node, "another server has the queue")

@@ -117,13 +117,16 @@ REDIS = {
     "password_file": [5, 0, False, b"x", "\ud800"],
     "credential_provider": [5, "", "secret", ("user", "secret")],
     "url": ["", "http://host", "localhost:6379", 5, b"redis://host", "redis://[::1", "redis://host:port"],
+    "client": [5, "redis://secret", object()],
+    "sentinel_username": [5, b"x", "for no sentinel"],
+    "sentinel_password": [5, b"x", "for no sentinel"],
     "ssl": NO_BOOL,
     "ssl_ca_certs": [5, b"x"],
     "ssl_certfile": [5, b"x"],
     "ssl_keyfile": [5, b"x"],
     "ssl_cert_reqs": ["", "no", None, 0],
     "ssl_check_hostname": NO_BOOL,
-    "socket_timeout": NO_SECONDS,
+    "socket_timeout": [each for each in NO_SECONDS if each is not None],
     "socket_connect_timeout": NO_SECONDS,
 }
 KEY = "c2VjcmV0" * 5 + "c2U="

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool import ProcessorInfo, QueueStats
+from eventspool._config.redis_url import Topology
 from eventspool._doctor.plane_checks import PlaneFacts, check_plane
 from eventspool._doctor.queue_checks import QueueFacts, check_queue
 from eventspool._doctor.redis_checks import RedisFacts, check_redis
@@ -130,3 +131,45 @@ def test_a_reader_that_keeps_the_log_is_named_where_the_system_tells():
     assert "process 17, 4711 keeps it" in told.what
     [told] = check_sqlite(SQLiteFacts("/q.db", log_bytes=1 << 28))
     assert "a reader keeps it" in told.what
+
+
+CLUSTER = {**SOUND, "cluster_enabled": 1}
+
+
+@pytest.mark.parametrize(
+    ("info", "more", "expected"),
+    [
+        (CLUSTER, {"topology": Topology.CLUSTER}, []),
+        (CLUSTER, {}, [("redis.cluster", "warning")]),
+        (CLUSTER, {"topology": Topology.CLUSTER, "max_bytes": 1 << 28}, []),
+        (CLUSTER, {"topology": Topology.CLUSTER, "max_bytes": 1 << 29}, [("redis.slot_size", "warning")]),
+        ({**CLUSTER, "redis_version": "8.4.0"}, {"topology": Topology.CLUSTER, "max_bytes": 1 << 29}, []),
+        ({**CLUSTER, "valkey_version": "9.0.1"}, {"topology": Topology.CLUSTER, "max_bytes": 1 << 29}, []),
+        (SOUND, {"topology": Topology.SENTINEL}, [("redis.replicas", "note")]),
+        (
+            {**SOUND, "connected_slaves": 1},
+            {"topology": Topology.SENTINEL},
+            [("redis.replicas", "warning")],
+        ),
+        (
+            {**SOUND, "min_slaves_good_slaves": 0},
+            {"settings": {**EVERYSEC, "min-replicas-to-write": "1"}},
+            [("redis.replicas", "error")],
+        ),
+        (
+            {**SOUND, "min_slaves_good_slaves": 1},
+            {"settings": {**EVERYSEC, "min-replicas-to-write": "1"}, "topology": Topology.SENTINEL},
+            [],
+        ),
+        ({**SOUND, "role": "slave", "master_host": "h", "master_port": 7}, {}, [("redis.role", "error")]),
+        ({"redis_mode": "sentinel"}, {"services": ("main",), "address": "h:1"}, [("redis.role", "error")]),
+        ({"server_mode": "sentinel"}, {"loopback": False, "authenticated": True}, [("redis.role", "error")]),
+    ],
+)
+def test_where_a_server_stands_among_others_is_found(info, more, expected):
+    findings = list(check_redis(RedisFacts(info=info, **{"settings": EVERYSEC, **more})))
+    assert found(findings) == expected
+    if more.get("services"):
+        assert "redis+sentinel://h:1/main" in findings[0].action
+    if "master_host" in info:
+        assert "its master is h:7" in findings[0].what

@@ -52,7 +52,7 @@ def queue(given=None, redis_opts=None, **texts) -> QueueOpts:
         (eventspool.Client, {"on_error", "before_send"}),
         (QueueOpts, {"redis_opts", "job_opts", "url"}),
         (JobOpts, set()),
-        (RedisOpts, {"url", "credential_provider"}),
+        (RedisOpts, {"url", "client", "credential_provider"}),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )

@@ -126,6 +126,10 @@ class RedisOpts(FromMapping):
         """Raise ``ConfigError`` where *client* stands beside options that it makes meaningless."""
         if self.client is None:
             return
+        if not (hasattr(self.client, "connection_pool") or hasattr(self.client, "nodes_manager")):
+            raise ConfigError(
+                "client must be redis-py's: redis.Redis, redis.RedisCluster, or what master_for() of a Sentinel returns"
+            )
         beside = [
             each.name
             for each in fields(self)

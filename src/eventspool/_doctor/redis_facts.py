@@ -13,11 +13,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends.redis.client import ClientMaker
-from eventspool._backends.redis.commands import select_missing
+from eventspool._backends.redis.commands import IN_CLUSTERS, select_missing
 from eventspool._backends.redis.errors import error_code, find_place, translate
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.settings import ask_info, ask_settings
-from eventspool._backends.redis.standing import find_advice, is_sentinel, name_services
+from eventspool._backends.redis.standing import find_advice, is_clustered, is_sentinel, name_services
 from eventspool._backends.redis.topology import ClusterSource, open_source
 from eventspool._config import RedisOpts
 from eventspool._doctor.redis_checks import RedisFacts, check_redis
@@ -113,6 +113,8 @@ def _ask(client: Any, key: str, queue_name: str, more: Mapping[str, Any]) -> Red
             )
         if is_sentinel(info):
             return RedisFacts(info=info, services=tuple(name_services(client)), **link)
+        if is_clustered(info):
+            refused |= find_refused(client, key, IN_CLUSTERS)
         round_trip, skew = _time(client, refused)
         return RedisFacts(
             info=info,

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DISPENSABLE", "NEEDED", "Refusal", "name_refused", "read_refusal", "select_missing"]
+__all__ = [
+    "DISPENSABLE",
+    "IN_CLUSTERS",
+    "NEEDED",
+    "Refusal",
+    "name_refused",
+    "read_refusal",
+    "select_missing",
+]
 
 NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "ping": (),
@@ -48,6 +56,9 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
 }
 """How to call each command that a queue uses, so that a probe can try it out. ``multi`` and ``exec`` are tried out apart."""
 
+IN_CLUSTERS: Final[dict[str, tuple[str, ...]]] = {"cluster|slots": ()}
+"""What a queue needs on a cluster besides."""
+
 DISPENSABLE: Final[dict[str, str]] = {
     "ping": "nothing is lost without it",
     "select": "only database 0 can be used without it",
@@ -55,6 +66,7 @@ DISPENSABLE: Final[dict[str, str]] = {
     "evalsha": "each step sends its whole script as EVAL without it",
     "script|load": "nothing is lost without it",
     "blpop": "the queue is looked at four times a second without it",
+    "cluster|slots": "the queue is not found on another node of the cluster without it",
     "wait": "durability='replicated' acknowledges nothing without it",
 }
 """Commands that a queue can do without, and what that costs."""
@@ -62,7 +74,7 @@ DISPENSABLE: Final[dict[str, str]] = {
 _OPERATING: Final = {"hlen", "hscan", "hvals", "zcount", "zrank"}
 """What operators need to look at a queue, list its jobs or mend it. A process that stores and delivers does not need these."""
 
-_OTHERS: Final = {"multi", "exec", "auth", "hello", "config", "client", "script"}
+_OTHERS: Final = {"multi", "exec", "auth", "hello", "config", "client", "cluster", "script"}
 _KEYS_WORDS: Final = ("access a key", "access one of the keys", "access at least one of the keys")
 _DENIED_NAME: Final = re.compile(r"to run the '([A-Za-z|]+)'")
 _UNKNOWN: Final = re.compile(
@@ -109,8 +121,8 @@ def read_refusal(code: str, words: str) -> Refusal | None:
 
 def _known(name: str) -> str:
     name = name.lower()
-    if name in NEEDED or name in _OTHERS:
-        return "script|load" if name == "script" else name
+    if name in NEEDED or name in IN_CLUSTERS or name in _OTHERS:
+        return {"script": "script|load", "cluster": "cluster|slots"}.get(name, name)
     return ""
 
 

@@ -29,9 +29,6 @@ _TAKEN = frozenset(
 )
 """The settings of a client's connections that ours have, too, beside those of TLS."""
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
-_NO_CLIENT = (
-    "client must be redis-py's: redis.Redis, redis.RedisCluster, or what master_for() of a Sentinel returns"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +83,8 @@ def read_client(client: Any) -> Given:
         raise ConfigError("client must be one for threads, not one of redis.asyncio")
     if hasattr(client, "nodes_manager"):
         return _read_cluster(client)
-    pool: Any = getattr(client, "connection_pool", None)
-    settings = getattr(pool, "connection_kwargs", None)
-    if settings is None:
-        raise ConfigError(_NO_CLIENT)
+    pool = client.connection_pool
+    settings = pool.connection_kwargs
     manager = getattr(pool, "sentinel_manager", None)
     if manager is None:
         return Given(_take(settings), pool.connection_class)

@@ -8,14 +8,14 @@ from eventspool._backends.redis.commands import NEEDED
 from eventspool._backends.redis.errors import find_refusal, is_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eventspool._backends.redis.commands import Refusal
 
 __all__ = ["find_refused"]
 
 
-def find_refused(client: Any, key: str) -> dict[str, str]:
+def find_refused(client: Any, key: str, commands: Mapping[str, tuple[str, ...]] = NEEDED) -> dict[str, str]:
     """
     Return the commands that the server of *client* refuses this user, each with the ``kind`` of refusal.
 
@@ -25,6 +25,7 @@ def find_refused(client: Any, key: str) -> dict[str, str]:
     Args:
         client: A client of redis-py's.
         key: A key of the queue. The commands name one beside it.
+        commands: The commands, each with how it is called.
     """
     refused: dict[str, str] = {}
     for name in ("multi", "exec"):
@@ -35,10 +36,10 @@ def find_refused(client: Any, key: str) -> dict[str, str]:
         return refused
     calls = [
         (*name.upper().split("|"), *(f"{key}:probe" if part == "KEY" else part for part in arguments))
-        for name, arguments in NEEDED.items()
+        for name, arguments in commands.items()
     ]
     found_all = _try_out(client, [("MULTI",), *calls])[1:]
-    refused.update((name, found.kind) for name, found in zip(NEEDED, found_all, strict=False) if found)
+    refused.update((name, found.kind) for name, found in zip(commands, found_all, strict=False) if found)
     return refused
 
 

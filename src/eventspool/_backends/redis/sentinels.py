@@ -26,40 +26,44 @@ class SentinelSource(DiscoveringSource):
 
     def __init__(self, maker: ClientMaker) -> None:
         super().__init__(maker)
-        self._sentinels = list(maker.addresses)
         self._master: Address | None = None
 
     def _find(self, key: str) -> Address | None:  # noqa: ARG002 - one server has every key
         return self._master
 
     def _discover(self) -> None:
+        """
+        Ask all sentinels, and believe the one that knows of the last failover.
+
+        One that has not heard of it yet names the old master, which may be up again by then, and empty.
+        """
         name = self._maker.service
         reasons: list[str] = []
-        for sentinel in list(self._sentinels):
+        views: list[tuple[int, bool, Address]] = []
+        for sentinel in self._maker.addresses:
             scout = self._maker.make_scout(sentinel, of_sentinel=True)
             try:
                 state = _in_pairs(scout.execute_command("SENTINEL", "MASTER", name))
                 address, flags = (state["ip"], int(state["port"])), state["flags"].split(",")
+                is_up = not {"s_down", "o_down"} & set(flags)
+                views.append((int(state["config-epoch"]), is_up, address))
             except Exception as error:
                 if not (is_drivers(error) or isinstance(error, KeyError | ValueError)):
                     raise
                 reasons.append(f"the one at {join_address(sentinel)} {name_reason(error, scout, name)}")
-                continue
             finally:
                 close_quietly(scout)
-            if {"s_down", "o_down"} & set(flags):
+            if views and not views[-1][1]:
                 reasons.append(
-                    f"by the one at {join_address(sentinel)} the master {join_address(address)} is down"
+                    f"by the one at {join_address(sentinel)} the master {join_address(views[-1][2])} is down"
                 )
-                continue
-            self._sentinels.remove(sentinel)
-            self._sentinels.insert(0, sentinel)  # the next question goes to one that answers
-            self._master = address
-            self._clients.keep_only([address])
-            return
-        raise Undiscovered(
-            f"no sentinel names a master {name!r} that is up: {'; '.join(reasons)}", "SENTINEL"
-        )
+        _, is_up, address = max(views, default=(0, False, ("", 0)))
+        if not is_up:
+            raise Undiscovered(
+                f"no sentinel names a master {name!r} that is up: {'; '.join(reasons)}", "SENTINEL"
+            )
+        self._master = address
+        self._clients.keep_only([address])
 
 
 def _in_pairs(reply: Any) -> dict[str, str]:
