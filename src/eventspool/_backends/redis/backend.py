@@ -27,8 +27,8 @@ second column is the name that the Lua scripts give to the key::
     x  GONE           ZSET    id -> purged or moved at, microseconds: the last such jobs, for producers that look them up
     y  FATES          HASH    id -> "moved", or the positions of the events that were erased, where the job was not purged
                               as a whole
-    c  COMMITS        ZSET    producer -> the number of its last commit (see ``history``), for the last 10,000 producers. META has
-                              the highest number that was forgotten ("forgotten")
+    c  COMMITS        HASH    producer -> the number of its last commit (see ``history``), for the last 4,000 producers. META
+                              has the highest number that was forgotten ("forgotten")
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Where they are small (durable calls) the script does both: that is one command and one reply in the place of four. Every other

@@ -5,7 +5,7 @@
 -- A durable call waits for this script, and each call of the server's costs it a microsecond. So the totals are written as
 -- add_totals would write them, but together.
 local fifo = is_fifo(ARGV[1])
-local last = last_place(fifo, amount(all_before[1]))
+local last = last_place(fifo, amount(all_before[2]))
 for i = 6, #ARGV, 3 do
   local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
@@ -19,10 +19,10 @@ end
 if accepted > 0 then
   local none = failed == 0
   call('HSET', META, 'last', text(last), 'fifo', fifo and '1' or '0',
-    'events', text(amount(all_before[2]) + new_events), 'bytes', text(bytes + new_bytes),
-    'failed_events', none and '0' or text(amount(all_before[4])),
-    'failed_bytes', none and '0' or text(amount(all_before[5])),
-    'accepted', text(amount(all_before[6]) + new_events))
+    'events', text(amount(all_before[3]) + new_events), 'bytes', text(bytes + new_bytes),
+    'failed_events', none and '0' or text(amount(all_before[5])),
+    'failed_bytes', none and '0' or text(amount(all_before[6])),
+    'accepted', text(amount(all_before[7]) + new_events))
   if now - noted > COARSE then note() end
   wake(WAKE)
 end

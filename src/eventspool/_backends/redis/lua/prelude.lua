@@ -55,7 +55,7 @@ local function total(field) return amount(call('HGET', META, field)) end
 -- `now` is the queue's own time. It goes on when the server's clock is set back, or when another server whose clock is behind
 -- takes over: otherwise the times that are stored would lie in the future until the clock has caught up.
 -- The field "clock" is "noted:skew": the time that a script noted last, and how far it was ahead of the server's clock.
-local noted, skew = parse_size(call('HGET', META, 'clock'))
+local noted, skew = parse_size(all_before and all_before[1] or call('HGET', META, 'clock'))
 if noted == 0 then noted = total('last') end -- Only processes of older versions have used this queue.
 local clock = call('TIME')
 local now = clock[1] * SECOND + clock[2] + skew
