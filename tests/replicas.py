@@ -117,7 +117,10 @@ class Replicated:
         """Wait until every replica has all that the master has."""
         with redis.Redis.from_url(self.master.url) as client:
             client.set("here", "1")
-            eventually(lambda: client.execute_command("WAIT", len(self.replicas), 1000) == len(self.replicas), "all replicas")
+            eventually(
+                lambda: client.execute_command("WAIT", len(self.replicas), 1000) == len(self.replicas),
+                "all replicas",
+            )
 
     def fail_over(self) -> None:
         """Kill the master, and put the first replica in its place as it is: what is on the way to it is lost."""

@@ -23,7 +23,8 @@ from eventspool._config import (
     QueueOpts,
     SpillOpts,
     fill_client,
-    find_unknown,
+    find_strays,
+    import_table,
     naming_unknown,
     read_queue,
 )
@@ -50,6 +51,8 @@ from eventspool._settling.stats import ClientStats
 from eventspool._settling.waiter import FlushResult
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from eventspool._closing import Closing
@@ -67,6 +70,13 @@ _are_strays_told = False
 
 _inherited: list[Pipeline] = []
 """Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
+
+
+def _fill(given: Collection[str]) -> AbstractContextManager[Mapping[str, Any]]:
+    """Give the options of a client that are not *given* as the environment has them."""
+    with importing:
+        import_table(os.environ)
+    return fill_client(os.environ, given)
 
 
 class Client(Reception):
@@ -119,7 +129,7 @@ class Client(Reception):
         ConfigError: An option is unknown or wrong.
     """
 
-    @naming_unknown("Client", lambda given: fill_client(os.environ, given))
+    @naming_unknown("Client", _fill)
     def __init__(
         self,
         write_key: str = "",
@@ -486,7 +496,7 @@ def _tell_of_strays() -> None:
     global _are_strays_told  # noqa: PLW0603 - once per process
     if not _are_strays_told:
         _are_strays_told = True
-        for stray in find_unknown(os.environ):
+        for stray in find_strays(os.environ):
             _log.warning("%s", stray.sentence)
 
 

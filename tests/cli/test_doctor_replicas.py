@@ -17,7 +17,9 @@ def look(run):
     """Return a function that examines a queue and returns its findings on replicas and commands: what, how bad and the sentence."""
 
     def look(url, *arguments, **env):
-        done = run("doctor", "--queue", url, "--no-data-plane", "--interval", "0", "--json", *arguments, **env)
+        done = run(
+            "doctor", "--queue", url, "--no-data-plane", "--interval", "0", "--json", *arguments, **env
+        )
         found = done.json["findings"]
         checks = ("redis.replicas", "redis.acl", "redis.commands")
         return [(each["check"], each["severity"], each["what"]) for each in found if each["check"] in checks]

@@ -104,7 +104,10 @@ def test_threads_share_commits_and_their_confirmations(pair, clients):
     with redis.Redis.from_url(pair.master.url, protocol=2) as master:
         before = master.info("commandstats").get("cmdstat_wait", {"calls": 0})["calls"]
         told = Calls()
-        threads = [threading.Thread(target=lambda: [told(client.track("u", "E")) for _ in range(20)]) for _ in range(20)]
+        threads = [
+            threading.Thread(target=lambda: [told(client.track("u", "E")) for _ in range(20)])
+            for _ in range(20)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -114,7 +117,12 @@ def test_threads_share_commits_and_their_confirmations(pair, clients):
 
 
 def test_large_batches_are_confirmed_too(pair, clients):
-    client = clients(durability="replicated", persistence=queue_of(pair, replication_timeout=0.1), process=False, timeout=0.5)
+    client = clients(
+        durability="replicated",
+        persistence=queue_of(pair, replication_timeout=0.1),
+        process=False,
+        timeout=0.5,
+    )
     large = {"text": "".join(map(str, range(8000)))}
     assert client.track("u", "E", large)
     pair.links[0].hold()
@@ -225,14 +233,19 @@ ROUNDS = [(name, number) for number, name in zip(range(10), itertools.cycle(SERV
 
 @pytest.mark.rotating("failovers", seldom=True)
 @pytest.mark.parametrize(("server", "number"), ROUNDS)
-def test_a_replica_that_was_a_second_behind_takes_nothing_that_was_acknowledged_as_replicated(server, number, clients, plane):
+def test_a_replica_that_was_a_second_behind_takes_nothing_that_was_acknowledged_as_replicated(
+    server, number, clients, plane
+):
     with replicated(server) as group:
         queue = queue_of(group, replication_timeout=0.5)
         producer = clients(durability="replicated", persistence=queue, process=False, timeout=3.0)
         load = fail_over_under_load(group, producer)
         consumer = clients(persistence=queue)
         consumer.flush(timeout=PATIENCE)
-        eventually(lambda: set(load.acknowledged) <= set(plane.unique_ids()), "all that was acknowledged is delivered")
+        eventually(
+            lambda: set(load.acknowledged) <= set(plane.unique_ids()),
+            "all that was acknowledged is delivered",
+        )
         stored = len(load.acknowledged)
         assert producer.stats().unconfirmed > 0, "the replica was not behind"
         assert stored > 100
@@ -261,7 +274,9 @@ def is_lost(error):
     return isinstance(error, DeliveryError) and error.reason == "lost"
 
 
-def test_an_event_that_a_failover_took_is_lost_and_one_that_was_delivered_is_not(pair, clients, plane, caplog):
+def test_an_event_that_a_failover_took_is_lost_and_one_that_was_delivered_is_not(
+    pair, clients, plane, caplog
+):
     told, on_error = Calls(), Calls()
     producer = clients(durability="persisted", persistence=queue_of(pair), process=False, on_error=on_error)
     delivered = producer.track("u", "first", callback=told)

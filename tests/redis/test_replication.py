@@ -155,8 +155,12 @@ def group():
         yield group
 
 
-@pytest.mark.parametrize("first", ["a look-up", "a commit", "another producer's commit", "a commit whose reply is lost"])
-def test_a_failover_is_noticed_at_the_first_contact_and_exactly_what_it_took_is_lost(group, first, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    "first", ["a look-up", "a commit", "another producer's commit", "a commit whose reply is lost"]
+)
+def test_a_failover_is_noticed_at_the_first_contact_and_exactly_what_it_took_is_lost(
+    group, first, monkeypatch, caplog
+):
     backend = make_backend(group.url, queue_name="q")
     kept, delivered, lost, large = *new_jobs(3), new_job(filling="x" * LARGE)
     epoch = backend.commit([kept, delivered]).epoch
@@ -183,7 +187,9 @@ def test_a_failover_is_noticed_at_the_first_contact_and_exactly_what_it_took_is_
                 backend.commit(after)
     jobs = [kept, delivered, lost, large]
     assert eventually(lambda: found(backend, jobs, epoch)) == {kept.id: None, lost.id: LOST, large.id: LOST}
-    assert found(backend, jobs, epoch) == {kept.id: None, lost.id: LOST, large.id: LOST}, "the next look says the same"
+    assert found(backend, jobs, epoch) == {kept.id: None, lost.id: LOST, large.id: LOST}, (
+        "the next look says the same"
+    )
     assert caplog.text.count("went back in time") == 1
     assert "the last 2 batches" in caplog.text
     assert backend.commit([lost]).accepted == 1

@@ -28,7 +28,7 @@ _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
 _UNTOUCHED = frozenset(
     "durable shared find_routing open close abandon ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
-    " stats processors reasons pause expedite replay purge repair scan".split()
+    " stats processors reasons pause expedite replay purge repair scan partitions resize".split()
 )
 """What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
 
@@ -77,6 +77,8 @@ class EncryptedBackend:
         max_bytes: int | None = None,
         probe: bool = False,
         sending: bool = True,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """Lease jobs, and decrypt them."""
         claim = self._inner.claim(
@@ -86,6 +88,8 @@ class EncryptedBackend:
             max_bytes=max_bytes,
             probe=probe,
             sending=sending,
+            chain=chain,
+            chain_bytes=chain_bytes,
         )
         if not claim.jobs:
             return claim

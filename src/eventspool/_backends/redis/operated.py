@@ -34,6 +34,7 @@ from eventspool._job import LOST, Depth, JobState, created_at_from_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import Failure, Job, QueueStats, Rewrite
 
@@ -41,7 +42,7 @@ __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxyc"
+_KEYS: Final = "dnqtofimwslphxykc"
 """In the order of ``prelude.lua``, which names them."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
@@ -56,14 +57,25 @@ class OperatedQueue:
         queue_name: Name of the queue.
         prefix: Put before every key.
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
+        tag: The hash tag of its keys, where the queue is one partition of another one; ``None``: as ``backend`` says.
     """
 
-    def __init__(self, opts: RedisOpts, *, queue_name: str, prefix: str, ordering: Ordering | None) -> None:
+    def __init__(
+        self,
+        opts: RedisOpts,
+        *,
+        queue_name: str,
+        prefix: str,
+        ordering: Ordering | None,
+        source: ClientSource | None = None,
+        tag: str | None = None,
+    ) -> None:
         self._name = f"queue {queue_name!r}"
-        self._prefix = f"{prefix}:{{{queue_name}:0}}:"
+        self._prefix = f"{prefix}:{{{tag or f'{queue_name}:0'}}}:"
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
-        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name)
+        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)
         self._history = History()
         self._numbering = threading.Lock()  # commits are numbered one after another
 
@@ -71,8 +83,10 @@ class OperatedQueue:
         """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""
         if self._ordering is not None:
             return self._ordering
-        is_fifo = self._connection.execute("HGET", self._prefix + "m", "fifo") == b"1"
-        return Ordering.FIFO if is_fifo else Ordering.NONE
+        fifo, per_user = self._connection.execute("HMGET", self._prefix + "m", "fifo", "per_user")
+        if per_user is not None:
+            return Ordering.PER_USER
+        return Ordering.FIFO if fifo == b"1" else Ordering.NONE
 
     # Watching
 

@@ -1,9 +1,11 @@
 -- What commit.lua and commit_failed.lua share: which jobs the queue takes. Their payloads are in PAYLOADS by then.
 -- ARGV of both: ordering, max_jobs, max_bytes, token, told, ...   -> {accepted, duplicates, epoch, number, rejected id...}
+-- accepted is SEALED where the partition takes no new jobs, since the queue is divided anew: then no job was accepted.
 local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local failed = call('ZCARD', FAILED)
 local jobs = call('ZCARD', ORDER) + failed
-local bytes = amount(all_before[4])
+local bytes = amount(all_before[5])
+local SEALED, is_sealed = -2, all_before[10] == '1'
 local accepted, duplicates, rejected, new_events, new_bytes = 0, 0, {}, 0, 0
 
 -- Return the size of the payload in bytes where the queue takes the job; nil where it has the job already, or rejects it.
@@ -16,7 +18,7 @@ local function admit(id, events, keeps_order, size)
   size = size or call('HSTRLEN', PAYLOADS, id)
   local overtakes = keeps_order and #rejected > 0
   -- A job that is named twice, and was rejected the first time, has no payload any more.
-  if overtakes or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
+  if is_sealed or overtakes or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
     call('HDEL', PAYLOADS, id)
     rejected[#rejected + 1] = id
     return nil
@@ -28,10 +30,10 @@ local function admit(id, events, keeps_order, size)
 end
 
 local function reply_to_commit()
-  local epoch = all_before[8]
+  local epoch = all_before[9]
   if not epoch then
     epoch = text(now)
     call('HSET', META, 'epoch', epoch)
   end
-  return {accepted, duplicates, epoch, commit_number, unpack(rejected)}
+  return {is_sealed and SEALED or accepted, duplicates, epoch, commit_number, unpack(rejected)}
 end
