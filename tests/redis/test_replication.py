@@ -277,7 +277,10 @@ def test_thousands_of_producers_leave_a_bounded_trace_and_accuse_no_server(caplo
         epoch = old.commit([job]).epoch
         old.ack([job.id])
         key, fresh = "test:{q:0}:c", make_backend(server, queue_name="q")
-        raw.hset(key, mapping={f"producer {number}": str(int(old._history.told) + number) for number in range(4_999)})
+        raw.hset(
+            key,
+            mapping={f"producer {number}": str(int(old._history.told) + number) for number in range(4_999)},
+        )
         fresh.commit(new_jobs(1))
         assert raw.hlen(key) == 4_000 + 1 + 1, "the last 4,000, the new one, and the long field"
         assert not raw.hexists(key, old._history.token), "it is idle for longest"

@@ -216,8 +216,8 @@ class RedisBackend(DividedQueue):
         Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``.
 
         Raises:
-            QueueUnavailable: The server cannot be reached; or too few replicas have confirmed the commit. It is stored then, and
-                the same commit again asks the replicas again, and stores nothing a second time: some of its jobs may have been
+            QueueUnavailable: The server cannot be reached; or too few replicas have confirmed the commit. It is stored then,
+                and the same commit again asks the replicas again, and stores nothing a second time: some of its jobs may have been
                 delivered meanwhile.
         """
         with self._numbering:
@@ -331,7 +331,7 @@ class RedisBackend(DividedQueue):
         told: Sequence[Any],
         before: Sequence[Sequence[Any]] = (),
     ) -> Any:
-        """Have the script *name* store *jobs*, of which it is *told*. Return its reply; an empty one where that is too long."""
+        """Have the script *name* store *jobs*, of which it is *told*. Return its reply; an empty one: that is too long."""
         history, replication = self._history, self._replication
         behind = () if replication is None else replication.command(client)
         terms = self._find_terms(ordering)

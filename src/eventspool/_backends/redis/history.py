@@ -3,9 +3,9 @@ What a producer was told by its server, to notice that the server went back in t
 
 A server goes back where a replica takes its place that had not received the last commits, or where it starts again from a file
 that lacks them. It is the same queue then, with the same epoch, and what is missing there looks like what other processes have
-delivered. So each producer's commits are numbered. The server keeps the number of the last one, each producer by itself, and the
-producer says with each commit and each look-up which number it was told last. Where the server knows only a lower one, it has lost
-the commits above that, and these alone.
+delivered. So each producer's commits are numbered. The server keeps the number of the last one, by producer, and the producer
+says with each commit and each look-up which number it was told last. Where the server knows only a lower one, it has lost the
+commits above that, and these alone.
 """
 
 from __future__ import annotations

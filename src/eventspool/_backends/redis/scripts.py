@@ -91,7 +91,12 @@ def script(name: str) -> Script:
             "" if name in _COMMITTING else "local all_before",
             *(
                 folder.joinpath(f"{part}.lua").read_text(encoding="utf-8")
-                for part in (*(("totals_before",) if name in _COMMITTING else ()), "prelude", *_SHARED[name], name)
+                for part in (
+                    *(("totals_before",) if name in _COMMITTING else ()),
+                    "prelude",
+                    *_SHARED[name],
+                    name,
+                )
             ),
         )
     )
