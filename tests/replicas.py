@@ -23,7 +23,7 @@ class Gateway:
     """
     A port that passes on to another one of this machine.
 
-    While it is *held*, nothing passes. What came meanwhile passes late, or is dropped where the gateway leads elsewhere by then.
+    While it is *held*, nothing passes. What came meanwhile passes late, or is dropped where connections are cut by then.
 
     Args:
         target: That port.

@@ -217,8 +217,8 @@ class RedisBackend(DividedQueue):
 
         Raises:
             QueueUnavailable: The server cannot be reached; or too few replicas have confirmed the commit. It is stored then,
-                and the same commit again asks the replicas again, and stores nothing a second time: some of its jobs may have been
-                delivered meanwhile.
+                and the same commit again asks the replicas again, and stores nothing a second time: some of its jobs may have
+                been delivered meanwhile.
         """
         with self._numbering:
             if not self._history.unconfirmed:
