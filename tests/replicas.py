@@ -1,4 +1,4 @@
-"""A master with replicas, one address that leads to whichever of them is the master, and a failover that loses what a replica lacks."""
+"""A master with replicas, one address that leads to whichever is the master, and failovers that lose what a replica lacks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Gateway:
     """
     A port that passes on to another one of this machine.
 
-    While it is *held*, nothing passes; what came meanwhile is dropped when the gateway leads elsewhere, and passes late otherwise.
+    While it is *held*, nothing passes. What came meanwhile passes late, or is dropped where connections are cut by then.
 
     Args:
         target: That port.
@@ -74,6 +74,8 @@ class Gateway:
             except OSError:
                 near.close()
                 continue
+            for each in (near, far):  # without it each packet waits for the answer to the one before
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._pairs.append((near, far))
             for pair in ((near, far), (far, near)):
                 threading.Thread(target=self._pump, args=pair, daemon=True).start()

@@ -14,7 +14,7 @@ from replicas import replicated
 
 @pytest.fixture
 def look(run):
-    """Return a function that examines a queue and returns its findings on replicas and commands: what, how bad and the sentence."""
+    """Return what examines a queue and returns its findings on replicas and commands: which, how bad and the sentence."""
 
     def look(url, *arguments, **env):
         done = run(

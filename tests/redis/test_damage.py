@@ -244,7 +244,7 @@ def test_what_does_not_fit_is_not_stored(make, raw):
     assert (result.accepted, result.rejected) == (2, (large.id,))
     assert set(raw.hkeys(backend._payloads)) == {small.id.encode(), tiny.id.encode()}
     assert backend.ack([small.id, large.id, tiny.id]) == 2
-    assert set(raw.keys(make.prefix + "*")) <= {(make.prefix + key).encode() for key in "mwp"}
+    assert set(raw.keys(make.prefix + "*")) <= {(make.prefix + key).encode() for key in "mwpc"}
     assert backend.stats().waiting == Depth()
 
 
@@ -317,5 +317,5 @@ def test_nothing_is_left_of_a_drained_queue(make, raw):
     backend.ack(ids_of(jobs))
     backend.leave("t")
     left = {key.decode().removeprefix(make.prefix) for key in raw.keys(make.prefix + "*")}
-    assert left <= {"m", "w"}
+    assert left <= {"m", "w", "c"}
     assert raw.llen(make.prefix + "w") <= 1

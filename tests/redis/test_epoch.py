@@ -41,7 +41,7 @@ def test_a_server_that_kept_its_data_is_the_same_queue_and_one_that_did_not_is_a
 
 
 def test_what_is_missing_in_a_restored_snapshot_is_lost():
-    """Although the snapshot is of the same queue. So are a replica that was behind, and a file that a power cut has shortened."""
+    """Although the snapshot is of the same queue. So are a replica that was behind, and a file that a power cut shortened."""
     with running(NEWEST[0]) as server:
         backend = make_backend(server)
         [before], [after] = new_jobs(1), new_jobs(1)

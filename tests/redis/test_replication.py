@@ -276,14 +276,16 @@ def test_thousands_of_producers_leave_a_bounded_trace_and_accuse_no_server(caplo
         [job] = new_jobs(1)
         epoch = old.commit([job]).epoch
         old.ack([job.id])
-        raw.zadd("test:{q:0}:c", {f"producer {number}": number for number in range(1, 10_099)})
-        assert raw.zcard("test:{q:0}:c") == 10_099
-        fresh = make_backend(server, queue_name="q")
-        raw.zadd("test:{q:0}:c", {old._history.token: 0.5})  # idle for longest
+        key, fresh = "test:{q:0}:c", make_backend(server, queue_name="q")
+        raw.hset(
+            key,
+            mapping={f"producer {number}": str(int(old._history.told) + number) for number in range(4_999)},
+        )
         fresh.commit(new_jobs(1))
-        assert raw.zcard("test:{q:0}:c") == 10_000
-        assert raw.zscore("test:{q:0}:c", old._history.token) is None
-        raw.hset("test:{q:0}:m", "forgotten", old._history.told)  # as it is where all of them are real
+        assert raw.hlen(key) == 4_000 + 1 + 1, "the last 4,000, the new one, and the long field"
+        assert not raw.hexists(key, old._history.token), "it is idle for longest"
+        assert raw.hexists(key, fresh._history.token)
+        assert raw.object("encoding", key) == b"hashtable"
         assert found(old, [job], epoch) == {}
         assert old.commit(new_jobs(1)).accepted == 1
         assert old.commit(new_jobs(1)).accepted == 1

@@ -1,4 +1,4 @@
-"""What a producer was told is compared with what its server knows of: jobs are lost exactly where the server has lost their commit."""
+"""What a producer was told is compared with what its server knows of: those jobs are lost of which it has lost the commit."""
 
 from __future__ import annotations
 

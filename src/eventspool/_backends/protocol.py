@@ -63,9 +63,9 @@ class Backend(Protocol):
         behind a rejected one are rejected, too, so that none overtakes it. A job that would not fit into an empty queue
         either is *impossible*: it is reported apart, and rejects no other.
 
-        A backend that was made to wait for replicas raises ``QueueUnavailable`` where too few have confirmed the commit. The jobs
-        are stored then. The caller repeats the commit, and the repeat stores none of them again, also where one was delivered
-        meanwhile.
+        A backend that waits for replicas raises ``QueueUnavailable`` where too few have confirmed the commit. The
+        jobs are stored then. The caller repeats the commit, and the repeat stores none of them again, also where one was
+        delivered meanwhile.
         """
 
     def claim(

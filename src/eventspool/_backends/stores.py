@@ -31,7 +31,7 @@ class Store(ABC, Generic[_Opts]):
         """Return the backend of *queue* at *target*, unopened. For *observe* see ``eventspool._backends.create_backend``."""
 
     def create_replicated(self, target: _Opts, queue: QueueOpts) -> Backend:
-        """Return the backend of *queue* that acknowledges only what replicas have confirmed. ``ConfigError``: there are none."""
+        """Return the backend of *queue* that acknowledges what replicas have confirmed. ``ConfigError``: there are none."""
         del target
         raise queue.kind.refuse_replicas()
 

@@ -46,7 +46,7 @@ class RedisFacts:
         address: Where the server is.
         services: The names of the masters that it watches, where it is a sentinel.
         max_bytes: Most bytes that a partition of the queue may hold.
-        replicas: How many replicas must confirm a commit: what clients with ``durability="replicated"`` ask for, 0 without such.
+        replicas: How many replicas must confirm a commit, for clients with ``durability="replicated"``; 0: there are none.
     """
 
     problem: str = ""
@@ -187,7 +187,8 @@ def _check_replicas(facts: RedisFacts) -> Iterator[Finding]:
     elif connected == facts.replicas:
         yield warning(
             "redis.replicas",
-            f"{has}, and durability='replicated' asks for {facts.replicas}: while one of them is away no event is acknowledged",
+            f"{has}, and durability='replicated' asks for {facts.replicas}: "
+            "while one of them is away no event is acknowledged",
             "run one replica more than QueueOpts.replicas asks for",
         )
 

@@ -117,8 +117,8 @@ class Connection:
             args: What the script is told.
             before: Commands that go ahead of it in the same transaction. They are sent as often as the script, up to three
                 times, and must bear that.
-            behind: A command that goes behind it, in the same write. Its own reply, or the error, comes with that of the script,
-                as a pair.
+            behind: A command that goes behind it, in the same write. Its own reply, or the error, comes with that of the
+                script, as a pair.
         """
         code = script(name)
         addressed = self._addressed.get(name)

@@ -18,8 +18,8 @@ def exchange(
     """
     Send *command*, in one transaction with the commands *before* it where there are any, and *behind* after it.
 
-    Return the reply to *command*, and the reply to *behind*. Where that one is an error, or does not come, it is the exception:
-    what became of *command* is known all the same. An error of *command* is raised, once all replies were read.
+    Return the reply to *command*, and the reply to *behind*. Where that one is an error, or does not come, it is the
+    exception: what became of *command* is known all the same. An error of *command* is raised, once all replies were read.
     """
     commands = [("MULTI",), *before, command, ("EXEC",)] if before else [command]
     connection.send_packed_command(connection.pack_commands([*commands, behind]))

@@ -3,9 +3,9 @@ What a producer was told by its server, to notice that the server went back in t
 
 A server goes back where a replica takes its place that had not received the last commits, or where it starts again from a file
 that lacks them. It is the same queue then, with the same epoch, and what is missing there looks like what other processes have
-delivered. So each producer's commits are numbered. The server keeps the number of the last one, each producer by itself, and the
-producer says with each commit and each look-up which number it was told last. Where the server knows only a lower one, it has lost
-the commits above that, and these alone.
+delivered. So each producer's commits are numbered. The server keeps the number of the last one, by producer, and the producer
+says with each commit and each look-up which number it was told last. Where the server knows only a lower one, it has lost the
+commits above that, and these alone.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class History:
 
     def __init__(self) -> None:
         self.token = new_token()
-        self.told = 0
+        self.told: bytes | int = 0
         """The number of the last commit that the server has acknowledged."""
         self.unconfirmed: set[str] = set()
         """Jobs that the server has stored, and too few replicas have confirmed."""
-        self._commits: deque[tuple[int, Sequence[str]]] = deque()
+        self._commits: deque[tuple[bytes | int, Sequence[str]]] = deque()
         self._remembered = 0
-        self._forgotten = 0  # the number of the last commit that is not remembered any more
+        self._forgotten: bytes | int = 0  # the number of the last commit that is not remembered any more
         self._gone: dict[str, None] = {}
         self._doubted_before = 0.0
 
-    def note(self, number: int, ids: Sequence[str]) -> None:
-        """Note that the server has acknowledged commit *number*, which stored *ids*."""
+    def note(self, number: bytes | int, ids: Sequence[str]) -> None:
+        """Note that the server has acknowledged commit *number*, as it has written that, which stored *ids*."""
         for job_id in ids if self._gone else ():
             self._gone.pop(job_id, None)
         if ids:
@@ -64,14 +64,14 @@ class History:
             now: Seconds since the epoch, by the clock of this process, which its job ids are made from.
         """
         found = 0
-        while self._commits and self._commits[-1][0] > number:
+        while self._commits and int(self._commits[-1][0]) > number:
             ids = self._commits[-1][1]
             self._gone.update(dict.fromkeys(ids))
             self.unconfirmed.difference_update(ids)
             self._commits.pop()
             self._remembered -= len(ids)
             found += len(ids)
-        if self._forgotten > number:
+        if int(self._forgotten) > number:
             # Commits are lost that are not remembered. Which jobs they had is not known, but that they are older than this.
             self._doubted_before, self._forgotten = now, number
         while len(self._gone) > _REMEMBERED:

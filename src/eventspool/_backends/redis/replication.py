@@ -43,5 +43,6 @@ class Replication:
             raise answer
         if answer < self.replicas:
             raise QueueUnavailable(
-                f"{answer} of {self.replicas} replicas have confirmed the last commit in time: it is stored, but not acknowledged"
+                f"{answer} of {self.replicas} replicas have confirmed the last commit in time: "
+                "it is stored, but not acknowledged"
             )

@@ -33,9 +33,9 @@ from eventspool._job import PURGED_FOR, PURGED_KEPT
 
 __all__ = ["Script", "load_scripts", "script", "scripts"]
 
-PRODUCERS_KEPT: Final = 10_000
+PRODUCERS_KEPT: Final = 4000
 """Producers whose last commits a server remembers, at some hundred bytes each: each process that stores is one."""
-PRODUCERS_SLACK: Final = 100
+PRODUCERS_SLACK: Final = 1000
 """As many more are there before the oldest ones are forgotten together."""
 
 _LIMITS: Final = {
@@ -71,7 +71,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "index_lanes": ("lanes",),
     "jobs": (),
     "leave": ("lanes", "places", "queue_lease", "fleet"),
-    "lookup": ("numbering",),
+    "lookup": (),
     "pass_on": ("lanes", "totals", "failure_counts", "forgetting"),
     "pause": (),
     "processors": ("looking",),
@@ -91,6 +91,8 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "stats": ("looking", "fleet"),
 }
 """The scripts, and the files that each of them shares with others, in their order."""
+_COMMITTING: Final = ("commit", "commit_failed")
+"""What these read comes before everything else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,15 @@ def script(name: str) -> Script:
     source = "\n".join(
         (
             *(f"local {limit} = {value}" for limit, value in _LIMITS.items()),
+            "" if name in _COMMITTING else "local all_before",
             *(
                 folder.joinpath(f"{part}.lua").read_text(encoding="utf-8")
-                for part in ("prelude", *_SHARED[name], name)
+                for part in (
+                    *(("totals_before",) if name in _COMMITTING else ()),
+                    "prelude",
+                    *_SHARED[name],
+                    name,
+                )
             ),
         )
     )

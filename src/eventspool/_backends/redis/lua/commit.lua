@@ -6,7 +6,7 @@
 -- add_totals would write them, but together.
 if ARGV[1] == 'per_user' then keep_lanes() end
 local placed = keeps_places(ARGV[1])
-local last = last_place(placed, amount(all_before[1]))
+local last = last_place(placed, amount(all_before[3]))
 for i = 6, #ARGV, 3 do
   local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
@@ -20,10 +20,10 @@ end
 if accepted > 0 then
   local none = failed == 0
   call('HSET', META, 'last', text(last), 'fifo', placed and '1' or '0',
-    'events', text(amount(all_before[2]) + new_events), 'bytes', text(bytes + new_bytes),
-    'failed_events', none and '0' or text(amount(all_before[4])),
-    'failed_bytes', none and '0' or text(amount(all_before[5])),
-    'accepted', text(amount(all_before[6]) + new_events))
+    'events', text(amount(all_before[4]) + new_events), 'bytes', text(bytes + new_bytes),
+    'failed_events', none and '0' or text(amount(all_before[6])),
+    'failed_bytes', none and '0' or text(amount(all_before[7])),
+    'accepted', text(amount(all_before[8]) + new_events))
   if now - noted > COARSE then note() end
   if laned then note_lanes() end
   wake(WAKE)

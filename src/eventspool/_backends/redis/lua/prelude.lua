@@ -57,7 +57,7 @@ local function without_seal(bytes) return bytes >= SEALED_BYTES and bytes - SEAL
 -- takes over: otherwise the times that are stored would lie in the future until the clock has caught up.
 -- The field "clock" is "noted:skew": the time that a script noted last, and how far it was ahead of the server's clock.
 -- The field "per_user" is there while the queue keeps the order per user: see lanes.lua.
-local clock_and_lanes = call('HMGET', META, 'clock', 'per_user')
+local clock_and_lanes = all_before or call('HMGET', META, 'clock', 'per_user')
 local noted, skew = parse_size(clock_and_lanes[1])
 local laned = clock_and_lanes[2] ~= false
 if noted == 0 then noted = total('last') end -- Only processes of older versions have used this queue.
