@@ -37,7 +37,7 @@ for _, name in ipairs({'t', 'p'}) do
     redis.call('HSET', key .. name, found[i], moved(time) .. rest)
   end
 end
-for _, field in ipairs({'last', 'clock', 'swept', 'holder'}) do
+for _, field in ipairs({'last', 'clock', 'swept', 'holder', 'per_user'}) do
   local time, rest = string.match(redis.call('HGET', key .. 'm', field) or '', '^(%d+)(.*)$')
   if time then redis.call('HSET', key .. 'm', field, moved(time) .. rest) end
 end

@@ -4,7 +4,8 @@ Heavy tests rotate: each commit runs a share of them, and ten commits in a row r
 The parameters of a test with the marker ``rotating`` are dealt out over ten shares, so that each share runs at least one
 parameter: each of five parameters is run by two shares, and of a hundred parameters each share runs ten. Tests that name a
 group in common, ``rotating("whole demos")``, are dealt out together. Tests that name a unit besides the group, as those do
-that need one expensive fixture, are run by the same shares. Each unit of a group that is ``seldom=True`` is run by one share
+that need one expensive fixture, are run by the same shares. A test with a parameter of ``taking_turns`` is run with one of
+its values by each share. Each unit of a group that is ``seldom=True`` is run by one share
 alone, so that some shares have none of the group. The number of a commit in its history says which share it runs,
 so a commit always runs the same tests. In a shallow clone, where git does not know that number, the hash of the commit says
 it, and where there is no git, share 0 is run.
@@ -39,6 +40,11 @@ def is_dealt(share: int, group: str, position: int, count: int, *, seldom: bool 
     """Return whether *share* runs what is at *position* of the *count* things in *group*: one share alone if *seldom*."""
     hands = SHARES if seldom else min(SHARES, count)
     return (share + crc32(group.encode())) % hands == position % hands
+
+
+def taking_turns(*values: str) -> list[Any]:
+    """Return *values* as parameters of which each share runs a test with one: two stores, say, that a fixture is made for."""
+    return [pytest.param(value, marks=pytest.mark.rotating(unit=value)) for value in values]
 
 
 def _ask_git(*words: str) -> list[str]:
@@ -108,7 +114,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     seldom: set[str] = set()
     for item in items:
         if (marker := item.get_closest_marker("rotating")) and not item.get_closest_marker("hunt"):
-            group, unit, *_ = *marker.args, *(item.nodeid.partition("[")[0], item.nodeid)[len(marker.args) :]
+            own = item.nodeid.partition("[")[0], marker.kwargs.get("unit", item.nodeid)
+            group, unit, *_ = *marker.args, *own[len(marker.args) :]
             groups[group][unit].append(item)
             if marker.kwargs.get("seldom"):
                 seldom.add(group)

@@ -122,3 +122,36 @@ def test_a_run_says_which_share_it_is_and_what_it_leaves_out(
     assert f"{ran} passed" in done.stdout
     for line in says:
         assert line in done.stdout
+
+
+STORES = """
+import pytest
+from shares import taking_turns
+
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
+def store(request):
+    return request.param
+
+@pytest.mark.parametrize("case", range(3))
+def test_case(store, case):
+    pass
+"""
+
+
+def test_two_shares_in_a_row_run_all_cases_with_one_store_each(tmp_path, monkeypatch):
+    (tmp_path / "test_it.py").write_text(STORES)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["shares"]\n')
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n rotating: heavy\n hunt: random\n")
+    monkeypatch.setenv("PYTHONPATH", shares.__file__.rpartition("/")[0])
+    found = []
+    for share in "67":
+        monkeypatch.setenv("EVENTSPOOL_TEST_SHARE", share)
+        command = [sys.executable, "-m", "pytest", "-q", "--collect-only"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        found.append({line for line in done.stdout.splitlines() if "::" in line})
+
+    assert [len(tests) for tests in found] == [3, 3]
+    assert [{test.partition("-")[0] for test in tests} for tests in found] in (
+        [{"test_it.py::test_case[sqlite"}, {"test_it.py::test_case[redis"}],
+        [{"test_it.py::test_case[redis"}, {"test_it.py::test_case[sqlite"}],
+    )

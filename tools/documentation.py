@@ -39,7 +39,14 @@ NAVIGATION = {
         "faq.md",
         "*.md",  # a page that no line here names
     ],
-    "Operations": ["operations.md", "dashboard.md", "observability.md", "guarantees.md", "security.md"],
+    "Operations": [
+        "operations.md",
+        "topologies.md",
+        "dashboard.md",
+        "observability.md",
+        "guarantees.md",
+        "security.md",
+    ],
     "Migration": ["migration/index.md", "migration/*.md"],
     "Reference": ["reference.md"],
     "Project": ["architecture.md", "benchmarks.md", "mutation-testing.md", "decisions/*.md"],

@@ -23,7 +23,7 @@ from eventspool._config import (
     QueueOpts,
     SpillOpts,
     fill_client,
-    find_unknown,
+    find_strays,
     naming_unknown,
     read_queue,
 )
@@ -485,7 +485,7 @@ def _tell_of_strays() -> None:
     global _are_strays_told  # noqa: PLW0603 - once per process
     if not _are_strays_told:
         _are_strays_told = True
-        for stray in find_unknown(os.environ):
+        for stray in find_strays(os.environ):
             _log.warning("%s", stray.sentence)
 
 

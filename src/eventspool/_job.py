@@ -14,6 +14,7 @@ A lease that runs out puts its job back to *waiting* and costs one attempt: the 
 
 import enum
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,7 @@ LANES = 16
 """Lanes of a partition. A user's events stay in one. A job goes out when no earlier unfinished job shares a lane with it."""
 ALL_LANES = (1 << LANES) - 1
 _ID_DIGITS = 28
+_LANES_AT_END = re.compile("-([0-9A-Fa-f]{4})")
 
 
 def new_job_id(lanes: int = ALL_LANES) -> str:
@@ -80,10 +82,8 @@ def new_job_id(lanes: int = ALL_LANES) -> str:
 
 def lanes_of(job_id: str) -> int:
     """Return the lanes that a job touches, one bit for each: all of them where its id names none."""
-    try:
-        return int(job_id[_ID_DIGITS + 1 :], 16) if job_id[_ID_DIGITS : _ID_DIGITS + 1] == "-" else ALL_LANES
-    except ValueError:
-        return ALL_LANES
+    found = _LANES_AT_END.fullmatch(job_id, _ID_DIGITS)
+    return (int(found[1], 16) if found else 0) or ALL_LANES
 
 
 def created_at_from_id(job_id: str) -> float:
@@ -223,11 +223,13 @@ class Claim:
         wait: Where *jobs* are fewer than asked for: seconds until the next job comes due or the queue's lease ends;
             ``None`` when nothing is stored that time alone would make claimable, or (with jobs) where that is not known.
         obstacle: Why no job is handed out, although jobs may wait: ``HELD``, ``PAUSED``, or "" where nothing is in the way.
+        held_up: Jobs wait behind others of their lanes: when one of those ends, there may be more to claim.
     """
 
     jobs: tuple[ClaimedJob, ...] = ()
     wait: float | None = None
     obstacle: str = ""
+    held_up: bool = False
 
 
 HELD = "another process holds the queue"

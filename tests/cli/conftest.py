@@ -16,6 +16,7 @@ from eventspool import Client, QueueOpts
 from eventspool._cli import app
 from eventspool._redis_server import RedisServer
 from eventspool.testing import DataPlane
+from shares import taking_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +104,7 @@ def redis_server() -> Iterator[RedisServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
 def queue(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
     """A queue of each kind, as the environment names it."""
     url = f"sqlite:///{tmp_path}/queue.db"

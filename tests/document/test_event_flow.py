@@ -411,12 +411,15 @@ def test_redis_opts_reach_another_host_port_database_and_password(clients, plane
 
 def test_several_servers_with_the_same_queue_name_share_the_work(clients, plane, redis_store):
     """ "If you are running multiple Node servers with the same QueueOpts.queueName ..., isMultiProcessor as true"."""
-    plane.script({"latency": 0.02})
-    servers = [clients(persistence=redis_store.opts(is_multi_processor=True), flush_at=1) for _ in range(3)]
+    plane.script({"latency": 0.3})
+    store = redis_store.opts(is_multi_processor=True, job_opts={"concurrency": 1})
+    servers = [clients(persistence=store, flush_at=1) for _ in range(3)]
     for client in servers:
         client.flush()  # each of them works the queue from now on
-    producer = clients(persistence=redis_store.opts(is_multi_processor=True), process=False, flush_at=1)
+    producer = clients(persistence=store, process=False, flush_at=1)
     for n in range(60):
+        if n == 3:  # three jobs, one request at a time: each server has one
+            eventually(lambda: producer.queue.stats().waiting.jobs == 0, "three jobs are taken")
         producer.track("u1", "E", {"n": n})
         producer.flush(until="persisted")  # one job each
     producer.flush(timeout=PATIENCE)

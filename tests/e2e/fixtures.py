@@ -7,6 +7,7 @@ import pytest
 from e2e.harness import Clients, Store, new_queue_name
 from eventspool._redis_server import RedisServer
 from eventspool.testing import DataPlane
+from shares import taking_turns
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def redis_store(shared_redis):
     return Store("redis", shared_redis.url, new_queue_name())
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
 def store(request, tmp_path):
     """A durable queue of the test's own, once for each backend."""
     if request.param == "sqlite":

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from e2e.harness import Store, eventually, new_queue_name
+from shares import taking_turns
 
 JOBS = 40
 WORKER = """
@@ -20,7 +21,7 @@ time.sleep(600)
 """
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
 def store(request, tmp_path):
     """A queue on a file or a server."""
     if request.param == "sqlite":

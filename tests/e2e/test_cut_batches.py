@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from e2e.harness import PATIENCE, Calls, Store, eventually, new_queue_name
+from shares import taking_turns
 
 OPTS = {"is_multi_processor": True, "job_opts": {"backoff_initial": 0.05, "backoff_max": 30.0}}
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
 def store(request, tmp_path):
     """A queue on a file or a server that holds no other."""
     if request.param == "sqlite":

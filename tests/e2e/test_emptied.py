@@ -12,9 +12,10 @@ from e2e.harness import PATIENCE, Calls, Store, eventually, new_queue_name
 from eventspool import DeliveryError, QueueOpts
 from eventspool._backends import create_backend
 from eventspool._contract.tools import claim_soon, fail, ids_of
+from shares import taking_turns
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
 def store(request, tmp_path):
     """A queue on a file or a server that holds no other."""
     if request.param == "sqlite":

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from eventspool._backends.rules import QUEUE_LEASE
 from eventspool._config import Ordering
-from eventspool._job import JobState, SettlementKind
+from eventspool._job import JobState, SettlementKind, lanes_of
 
 
 class Entry(NamedTuple):
@@ -36,7 +36,8 @@ class Model:
     """A queue of at most *max_jobs* jobs and *max_bytes* bytes, in the order of *ordering*."""
 
     def __init__(self, *, ordering: Ordering, max_jobs: int = 1 << 30, max_bytes: int = 1 << 30) -> None:
-        self.fifo, self.max_jobs, self.max_bytes = ordering is Ordering.FIFO, max_jobs, max_bytes
+        self.fifo, self.per_user = ordering is Ordering.FIFO, ordering is Ordering.PER_USER
+        self.max_jobs, self.max_bytes = max_jobs, max_bytes
         self.now, self.places = 0.0, 0
         self.jobs: dict[str, Entry] = {}
         self.holder, self.holder_until = "", 0.0
@@ -60,7 +61,7 @@ class Model:
                 known += 1
             elif size > self.max_bytes:
                 impossible.append(job_id)
-            elif fits and not (self.fifo and rejected):
+            elif fits and not ((self.fifo or self.per_user) and rejected):
                 self._enter(job_id, Entry(0, self.now, events, size))
             else:
                 rejected.append(job_id)
@@ -78,13 +79,23 @@ class Model:
         if self.fifo and not self._take(token, seconds):
             return []
         live = {i: job for i, job in self.jobs.items() if not job.failed}
-        ready = sorted((i for i in live if self.fifo or live[i].due <= self.now), key=self.rank)
+        candidates = self.heads() if self.per_user else live
+        ready = sorted((i for i in candidates if self.fifo or live[i].due <= self.now), key=self.rank)
         if probe:
             return sorted(ready, key=self.probe_rank)[:limit]
         if self.fifo:  # nothing passes a job that waits for its retry
             held = [n for n, i in enumerate(ready) if self.state(i) is JobState.DELAYED]
             ready = ready[: held[0]] if held else ready
         return ready[:limit]
+
+    def heads(self):
+        """Return the ids of the unfinished jobs that share no lane with an earlier one."""
+        found, closed = [], 0
+        for job_id in sorted((i for i, job in self.jobs.items() if not job.failed), key=self.rank):
+            if not lanes_of(job_id) & closed:
+                found.append(job_id)
+            closed |= lanes_of(job_id)
+        return found
 
     def probe_rank(self, job_id):
         """The order in which a probe tries them; what ties is tried by ``rank``."""
@@ -96,7 +107,7 @@ class Model:
     def rank(self, job_id):
         """The order in which jobs are handed out."""
         job = self.jobs[job_id]
-        return job.place if self.fifo else job.due
+        return job.place if self.fifo or self.per_user else job.due
 
     def _take(self, token, seconds):
         if self.holder not in ("", token) and self.holder_until > self.now:

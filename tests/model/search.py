@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from eventspool._job import SettlementKind
+from eventspool._config import Ordering
+from eventspool._job import SettlementKind, lanes_of
 
 from .reference import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from eventspool._config import Ordering
 
 JOBS = ("x", "y")
 MAX_ATTEMPTS = 3
@@ -37,6 +36,7 @@ class Seen(NamedTuple):
 
     delivered: bool = False
     leases: int = 0  # that were not given back
+    overtook: bool = False  # it was sent while an earlier job was neither delivered nor given up
     live: frozenset[str] = frozenset()
 
 
@@ -124,6 +124,8 @@ class Search:
             job = jobs.get(job_id)
             if len(seen.live) > 1:
                 return f"{job_id} is under two live leases"
+            if seen.overtook and self._ordering is Ordering.PER_USER:
+                return f"{job_id} overtook an earlier job of its lanes"
             if job is None and not seen.delivered and not self._is_acked_first(state, job_id):
                 return f"{job_id} is lost"
             if job is not None and job.attempts != seen.leases - bool(job.token):
@@ -175,7 +177,7 @@ class Search:
             yield from self._claims(state, token)
         elif phase == "held":
             delivered, acked = list(seen), self._thaw(state)
-            self._mark(delivered, job_id, delivered=True)
+            self._mark(delivered, job_id, delivered=True, overtook=self._overtakes(state, job_id))
             if self._ack_first and job_id in acked.jobs:
                 acked.ack([job_id])
                 self._mark(seen, job_id, live=frozenset())
@@ -202,6 +204,14 @@ class Search:
             if model.settle(token, job_id, kind, delay=LEASE):
                 self._mark(seen, job_id, live=seen[self._index[job_id]].live - {token})
             yield f"settles ({kind.value})", idle, model, seen, 0
+
+    def _overtakes(self, state: State, job_id: str) -> bool:
+        """Say whether this would be the first delivery of a job, before an earlier one that shares its lanes has ended."""
+        jobs, seen = dict(state.jobs), dict(zip(JOBS, state.seen, strict=True))
+        if self._ordering is not Ordering.PER_USER or seen[job_id].delivered or job_id not in jobs:
+            return seen[job_id].overtook
+        earlier = [i for i, job in jobs.items() if job.place < jobs[job_id].place and not job.failed]
+        return any(not seen[i].delivered and lanes_of(i) & lanes_of(job_id) for i in earlier)
 
     def _bury(self, state: State, token: str) -> tuple[Model, list[Seen]]:
         """Name a dead worker's token anew wherever it stands: the one that restarts has another."""

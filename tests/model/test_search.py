@@ -42,8 +42,17 @@ class NeverReturnsLeases(Model):
         return [i for i in super().offer(token, limit, seconds, probe=probe) if not self.jobs[i].token]
 
 
+class LetsOvertakeWhatWaitsForItsRetry(Model):
+    """Holds a lane only for as long as a job of it is leased."""
+
+    def heads(self):
+        return [i for i, job in self.jobs.items() if not job.failed]
+
+
 @pytest.mark.rotating
-@pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])
+@pytest.mark.parametrize(
+    "ordering", [Ordering.NONE, Ordering.FIFO, Ordering.PER_USER], ids=["shared", "fifo", "per-user"]
+)
 def test_no_order_of_steps_loses_a_job_or_leases_it_twice(ordering, capsys):
     states, ends = Search(ordering=ordering, faults=3).run()
     with capsys.disabled():
@@ -66,3 +75,8 @@ def test_a_planted_fault_is_found(planted, finding):
     with pytest.raises(BrokenInvariantError, match=finding) as found:
         Search(ordering=Ordering.NONE, faults=2, **planted).run()
     assert " > " in str(found.value), "with the way to it"
+
+
+def test_an_order_per_user_that_is_not_kept_is_found():
+    with pytest.raises(BrokenInvariantError, match="overtook"):
+        Search(ordering=Ordering.PER_USER, faults=1, model=LetsOvertakeWhatWaitsForItsRetry).run()

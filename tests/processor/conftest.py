@@ -18,6 +18,7 @@ from eventspool._delivery.processor import Processor
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import open_envelope, seal
 from eventspool._job import JobState, NewJob, new_job_id
+from laned_memory import LanedMemory
 
 FAST = {"backoff_initial": 0.001, "backoff_max": 0.004}
 OK = DeliveryResult(200)
@@ -100,6 +101,8 @@ class Rig:
         self, answer=OK, *, ordering=Ordering.NONE, backend=None, jitter=None, plane=None, most_jobs=1, **opts
     ):
         self.clock = Clock()
+        if ordering is Ordering.PER_USER:
+            backend = backend or LanedMemory(clock=self.clock)
         self.backend = backend or MemoryBackend(ordering=ordering, clock=self.clock)
         self.plane = plane or Plane(answer)
         self.settled = []

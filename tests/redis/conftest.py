@@ -20,6 +20,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     servers = {item: _servers_of(item) for item in items}
     for item in items:
+        if item.get_closest_marker("rotating"):
+            continue
         if servers[item] and NEWEST[0] not in servers[item]:
             item.add_marker(pytest.mark.rotating("other servers"))
         elif os.environ.get("EVENTSPOOL_TEST_REDIS_PY"):

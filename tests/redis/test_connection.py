@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from eventspool import Client, ConfigError, QueueError, open_queue
-from eventspool._backends.redis.connection import connect
+from eventspool._backends.redis.client import connect
 from eventspool._config import Ordering, RedisOpts
 from eventspool._contract.tools import (
     LONG,

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from eventspool import Client, ConfigError, QueueOpts, RedisOpts
-from eventspool._backends.redis.connection import connect
+from eventspool._backends.redis.client import connect
 from eventspool._config import read_queue
 from eventspool._contract.tools import eventually, new_job
 from eventspool._doctor.redis_checks import check_redis

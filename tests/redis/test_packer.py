@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from e2e.harness import unmeasured_environment
-from eventspool._backends.redis.connection import connect
+from eventspool._backends.redis.client import connect
 from eventspool._backends.redis.packer import Packed, Packer
 from eventspool._config import RedisOpts
 

@@ -35,7 +35,7 @@ def test_whatever_comes_amid_it_the_queue_is_as_it_was(stored, monkeypatch, erro
             raise error
         return read(self, *args, **kwargs)
 
-    client = stored._connection._connect()[0]
+    client = stored._connection._connect()
     monkeypatch.setattr(redis.connection.AbstractConnection, "read_response", cut_off)
     with pytest.raises(error):
         find_refused(client, stored._payloads)
@@ -63,7 +63,7 @@ def test_without_a_transaction_nothing_is_asked(stored, monkeypatch, words):
             raise redis.ResponseError(words)
         return reply
 
-    client = stored._connection._connect()[0]
+    client = stored._connection._connect()
     monkeypatch.setattr(redis.connection.AbstractConnection, "send_command", note)
     monkeypatch.setattr(redis.connection.AbstractConnection, "read_response", refuse)
     find_refused(client, stored._payloads)
@@ -73,7 +73,7 @@ def test_without_a_transaction_nothing_is_asked(stored, monkeypatch, words):
 def test_settings_that_cannot_be_asked_for_are_no_excuse_for_what_comes_from_outside(stored, monkeypatch):
     from eventspool._backends.redis.settings import ask_settings
 
-    client = stored._connection._connect()[0]
+    client = stored._connection._connect()
 
     def fail(*_):
         raise MemoryError

@@ -16,6 +16,7 @@ import pytest
 from eventspool import QueueOpts, open_queue
 from eventspool._backends import create_backend
 from eventspool._backends.partitioned.ring import ROOT, Division, Part, Ring, read_ring
+from eventspool._backends.redis.operated import _KEYS as KEYS
 from eventspool._backends.redis.scripts import script
 from eventspool._backends.redis.store import find_tag
 from eventspool._config import Ordering
@@ -169,11 +170,11 @@ def announce(raw, root, partitions):
 
 
 def keys_of(name, part):
-    return [f"test:{{{find_tag(name, part)}}}:{key}" for key in "dnqtofimwslphxy"]
+    return [f"test:{{{find_tag(name, part)}}}:{key}" for key in KEYS]
 
 
 def seal(raw, name, part):
-    raw.eval(script("seal").source, 15, *keys_of(name, part))
+    raw.eval(script("seal").source, len(KEYS), *keys_of(name, part))
 
 
 @pytest.mark.parametrize("sealed", [0, 1, 2, 4], ids=lambda count: f"{count} sealed")
@@ -289,8 +290,8 @@ def test_a_process_of_a_version_that_knows_no_partitions_finds_a_sealed_queue_fu
     assert "is_sealed and" not in old
 
     def commit(job):
-        keys = [root + key for key in "dnqtofimwslphxy"]
-        return raw.eval(old, 15, *keys, "none", 1_000_000, 1 << 30, job.id, "1", job.payload)
+        keys = [root + key for key in KEYS]
+        return raw.eval(old, len(KEYS), *keys, "none", 1_000_000, 1 << 30, job.id, "1", job.payload)
 
     refused = new_job()
     assert commit(refused)[3:] == [refused.id.encode()]

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import ExitStack
-
 import pytest
 import redis
 
 from eventspool import Client, ConfigError, QueueError, QueueOpts, RedisOpts, open_queue
-from eventspool._backends.redis.connection import connect
+from eventspool._backends.redis.client import connect
 from eventspool._backends.redis.errors import translate
-from eventspool._contract.tools import eventually, new_job
-from eventspool._exceptions import QueueUnavailable
+from eventspool._contract.tools import new_job
+from redis_clusters import running_cluster
 from redis_servers import NEWEST, OLDEST, available_servers, make_backend, running
 
 SECRET = "secret-1"
@@ -148,40 +145,22 @@ def test_a_cluster_says_that_it_has_one_database(name):
         backend.close()
 
 
-def test_a_node_that_does_not_hold_the_queue_names_the_one_that_does():
+def test_a_node_that_does_not_hold_the_queue_leads_to_the_one_that_does(caplog):
     """A cluster of two: one has no slots, the other has them all."""
-    with ExitStack() as stack:
-        ports = [stack.enter_context(socket.socket()) for _ in range(2)]
-        for each in ports:
-            each.bind(("127.0.0.1", 0))
-        numbers = [each.getsockname()[1] for each in ports]
-        bus = [number + 10_000 if number < 55_000 else number - 10_000 for number in numbers]
-        for each in ports:
-            each.close()
-        nodes = [
-            stack.enter_context(
-                running(NEWEST[1], "--cluster-enabled", "yes", "--cluster-port", str(b), port=n)
-            )
-            for n, b in zip(numbers, bus, strict=True)
-        ]
-        with redis.Redis.from_url(nodes[0].url) as owner, redis.Redis.from_url(nodes[1].url) as other:
-            owner.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            owner.execute_command("CLUSTER", "MEET", "127.0.0.1", numbers[1], bus[1])
-            for node in (owner, other):
-                assert eventually(
-                    lambda node=node: b"cluster_state:ok" in node.execute_command("CLUSTER", "INFO"),
-                    timeout=20.0,
-                )
-        backend = make_backend(nodes[1].url)
-        for call in (backend.open, lambda: backend.commit([new_job()]), backend.stats):
-            with pytest.raises(QueueUnavailable, match=r"does not hold the queue.*\(MOVED\)") as caught:
-                call()
-            assert f"127.0.0.1:{numbers[0]}" in str(caught.value)
-            assert f"127.0.0.1:{numbers[1]}" in str(caught.value)
+    with running_cluster(NEWEST[1], masters=1, replicas=0, strangers=1) as cluster:
+        owner, other = cluster.nodes
+        backend = make_backend(other.url, queue_name="led on")
+        backend.open()
+        assert backend.commit([new_job()]).accepted == 1
+        assert backend.stats().waiting.jobs == 1
+        assert backend.wait(5.0)
         backend.close()
-        there = make_backend(nodes[0].url)
+        said = [r.getMessage() for r in caplog.records if "redis+cluster://" in r.getMessage()]
+        assert len(said) == 1
+        assert f"127.0.0.1:{other.port} is a node of a cluster" in said[0]
+        there = make_backend(owner.url, queue_name="led on")
         there.open()
-        assert there.commit([new_job()]).accepted == 1
+        assert there.stats().waiting.jobs == 1
         there.close()
 
 

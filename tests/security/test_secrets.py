@@ -17,6 +17,7 @@ from eventspool import AsyncClient, Client, EventSpoolError, open_queue
 from eventspool._guest.log import drain_log
 from eventspool._redis_server import RedisServer
 from eventspool.testing import DataPlane
+from shares import taking_turns
 
 from .at_rest import stored_bytes
 
@@ -70,7 +71,7 @@ def locked_redis():
         yield server
 
 
-@pytest.fixture(params=["sqlite", "redis"])
+@pytest.fixture(params=taking_turns("sqlite", "redis"))
 def guarded_store(request, tmp_path):
     """A queue on each backend; Redis asks for a password."""
     if request.param == "sqlite":

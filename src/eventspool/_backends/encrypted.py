@@ -77,6 +77,8 @@ class EncryptedBackend:
         max_bytes: int | None = None,
         probe: bool = False,
         sending: bool = True,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """Lease jobs, and decrypt them."""
         claim = self._inner.claim(
@@ -86,6 +88,8 @@ class EncryptedBackend:
             max_bytes=max_bytes,
             probe=probe,
             sending=sending,
+            chain=chain,
+            chain_bytes=chain_bytes,
         )
         if not claim.jobs:
             return claim

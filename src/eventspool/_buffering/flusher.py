@@ -50,6 +50,8 @@ _PACE = 0.25
 _PLENTY = 1000
 _LONGEST_IDLE = 5.0
 """Seconds after which the flusher looks at the buffer unasked: an exception of the host's may have prevented a wake-up."""
+_LONGEST_PAUSE = 1.0
+"""Most seconds between two tries to reach a queue that is away. A failover takes two to five, and callers wait for it."""
 _NEVER_STORED = "closed"
 
 
@@ -209,7 +211,9 @@ class Flusher:
             self._failures += 1
             self.refusals += 1
             self.trouble = str(error)
-            self._retry_at = time.monotonic() + compute_backoff(self._failures, 0.1, 5.0, random.random())
+            self._retry_at = time.monotonic() + compute_backoff(
+                self._failures, 0.1, _LONGEST_PAUSE, random.random()
+            )
             self._throttle.warning("the queue is not available (%s); events wait in memory", error)
         return True
 

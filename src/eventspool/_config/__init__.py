@@ -14,12 +14,11 @@ from eventspool._config.checks import (
     require_text,
 )
 from eventspool._config.client import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, ClientOpts
-from eventspool._config.environment import fill_client, fill_queue, read_queue
+from eventspool._config.environment import fill_client, fill_queue, find_strays, read_queue
 from eventspool._config.queue import JobOpts, Ordering, QueueOpts, SpillOpts
 from eventspool._config.redis_opts import RedisOpts
 from eventspool._config.sqlite_opts import SQLiteOpts
 from eventspool._config.stores import StoreKind, parse_queue_url, register_store
-from eventspool._config.variables import find_unknown
 
 __all__ = [
     "DEFAULT_DATA_PLANE_URL",
@@ -34,7 +33,7 @@ __all__ = [
     "StoreKind",
     "fill_client",
     "fill_queue",
-    "find_unknown",
+    "find_strays",
     "naming_unknown",
     "parse_queue_url",
     "read_queue",

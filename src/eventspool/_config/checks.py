@@ -7,6 +7,7 @@ may be a secret.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import wraps
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "HOMES",
     "FromMapping",
+    "cut_hosts",
     "naming_unknown",
     "naming_unknown_fields",
     "reject_unknown",
@@ -137,10 +139,19 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
+def cut_hosts(url: str) -> tuple[str, str]:
+    """Return a queue's *url* with the first of its hosts alone, and all hosts, each with its port, as they stand there."""
+    start, slashes, rest = url.partition("://")
+    place = re.match("[^/?#]*", rest)
+    assert place is not None  # noqa: S101 - it matches every text
+    login, at, hosts = place[0].rpartition("@")
+    return f"{start}{slashes}{login}{at}{hosts.partition(',')[0]}{rest[place.end() :]}", hosts
+
+
 def split_url(url: str) -> SplitResult:
-    """Return the parts of a queue's *url*. Raises ``ConfigError`` where it cannot be split."""
+    """Return the parts of a queue's *url*, with the first of its hosts. Raises ``ConfigError`` where it cannot be split."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(cut_hosts(url)[0])
         _ = parts.port
     except ValueError:  # its text may repeat a password
         raise ConfigError("the queue URL is malformed") from None

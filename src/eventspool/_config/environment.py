@@ -1,6 +1,9 @@
 """
 Options from the environment. Pure: the environment comes in as a mapping.
 
+Most programs have no variable of ours. So the table of the variables is imported by the functions that read one: it would take
+a tenth of the time of ``import eventspool``.
+
 An argument goes before the environment, also one that is equal to the default; the environment goes before the default. A
 variable that is set to "" counts as not set, as for the command line.
 """
@@ -16,21 +19,41 @@ from eventspool._config.client import ClientOpts
 from eventspool._config.queue import QueueOpts, flatten_queue_opts
 from eventspool._config.redis_url import read_redis_url
 from eventspool._config.stores import REDIS, find_kind
-from eventspool._config.variables import PREFIX, is_link, list_variables, variable_for
 from eventspool._exceptions import ConfigError
+from eventspool._guest.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
     from contextlib import AbstractContextManager
+    from types import ModuleType
 
     from eventspool._config.redis_opts import RedisOpts
+    from eventspool._config.variables import Unknown
 
-__all__ = ["fill_client", "fill_queue", "find_wrong", "read_queue"]
+__all__ = ["PREFIX", "fill_client", "fill_queue", "find_strays", "find_wrong", "read_queue"]
+
+PREFIX = "EVENTSPOOL_"
+"""How the name of each variable begins."""
 
 _CREDENTIALS = {"password", "password_file", "credential_provider"}
 """Options that say the same thing: an argument for one of them goes before the environment's for all of them."""
 _ORDER = {"is_multi_processor", "ordering"}
 """The same, for what order a queue keeps."""
+
+
+def _has_ours(environ: Mapping[str, str]) -> bool:
+    return any(name.startswith(PREFIX) for name in environ)
+
+
+def _import_table() -> ModuleType:
+    with importing:
+        from eventspool._config import variables
+    return variables
+
+
+def find_strays(environ: Mapping[str, str]) -> list[Unknown]:
+    """Return the variables in *environ* that begin like ours, and that nothing reads."""
+    return _import_table().find_unknown(environ) if _has_ours(environ) else []
 
 
 def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -> dict[str, Any]:
@@ -40,8 +63,9 @@ def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -
     Raises:
         ConfigError: A text cannot be read. The message names the variable.
     """
-    if not any(name.startswith(PREFIX) for name in environ):
-        return {}  # as in most programs: the table is not even made
+    if not _has_ours(environ):
+        return {}
+    table = _import_table()
     settled = set(given)
     if not _CREDENTIALS.isdisjoint(settled) or (
         isinstance(given, Mapping) and _holds_password(given.get("url"))
@@ -51,11 +75,11 @@ def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -
         settled |= _ORDER
     return {
         each.option: each.read(text)
-        for each in list_variables()
+        for each in table.list_variables()
         if each.owner == owner
         and each.option not in settled
         and (text := environ.get(each.name))
-        and not is_link(each.name, text)
+        and not table.is_link(each.name, text)
     }
 
 
@@ -66,7 +90,9 @@ def _naming(owner: str, options: Iterable[str]) -> Iterator[None]:
         yield
     except ConfigError as error:
         text = str(error)
-        names = [variable_for(owner, option).name for option in options if _is_about(text, option)]
+        names = [
+            _import_table().variable_for(owner, option).name for option in options if _is_about(text, option)
+        ]
         if not names or any(name in text for name in names):
             raise
         raise ConfigError(f"{text} ({', '.join(names)} in the environment)") from None
@@ -124,12 +150,10 @@ def read_queue(
         return plain
     queue = _Layer("QueueOpts", plain, environ)
     opts = dict(queue.options)
-    if (
-        "url" not in plain
-        and plain.get("redis_opts") is None
-        and (url := environ.get(variable_for("Client", "persistence").name))
-    ):
-        opts["url"] = variable_for("Client", "persistence").read(url)
+    if "url" not in plain and plain.get("redis_opts") is None and _has_ours(environ):
+        variable = _import_table().variable_for("Client", "persistence")
+        if url := environ.get(variable.name):
+            opts["url"] = variable.read(url)
     jobs = _Layer("JobOpts", plain.get("job_opts", {}), environ)
     opts["job_opts"] = jobs.options
     redis = _Layer("RedisOpts", _find_server(opts), environ)
@@ -176,10 +200,11 @@ def _holds_password(url: object) -> bool:
 
 def find_wrong(environ: Mapping[str, str]) -> list[str]:
     """Return what is wrong with the values in *environ*: each a sentence that names the variable."""
+    table = _import_table()
     wrong: list[str] = []
-    for each in list_variables():
+    for each in table.list_variables():
         text = environ.get(each.name)
-        if text and not is_link(each.name, text):
+        if text and not table.is_link(each.name, text):
             try:
                 each.read(text)
             except ConfigError as error:

@@ -15,6 +15,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from eventspool._config.client import ClientOpts
+from eventspool._config.environment import PREFIX
 from eventspool._config.queue import JobOpts, QueueOpts
 from eventspool._config.redis_opts import RedisOpts
 from eventspool._config.stores import parse_queue_url
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COMMANDS",
-    "PREFIX",
     "Form",
     "Unknown",
     "Variable",
@@ -36,7 +36,6 @@ __all__ = [
     "variable_of",
 ]
 
-PREFIX = "EVENTSPOOL_"
 _OWNERS: dict[str, Any] = {
     "Client": ClientOpts,
     "QueueOpts": QueueOpts,

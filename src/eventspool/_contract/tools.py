@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from eventspool._envelope import seal
 from eventspool._job import (
+    ALL_LANES,
     ClaimedJob,
     Depth,
     Failure,
@@ -56,12 +57,12 @@ SOON = 25.0
 """Longest wait, in seconds, for what should happen at once. It is generous, for busy machines."""
 
 
-def new_job(events: int = 1, *, filling: str = "") -> NewJob:
-    """Return a fresh job of *events* events."""
+def new_job(events: int = 1, *, filling: str = "", lanes: int = ALL_LANES) -> NewJob:
+    """Return a fresh job of *events* events, which touches these *lanes*, one bit for each."""
     payload = seal(
         [b'{"n":%d,"filling":"%s"}' % (n, filling.encode()) for n in range(events)], compress=False
     )
-    return NewJob(new_job_id(), payload, events)
+    return NewJob(new_job_id(lanes), payload, events)
 
 
 def new_jobs(number: int) -> list[NewJob]:

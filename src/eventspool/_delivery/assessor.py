@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eventspool._delivery.attempt import fail_rest
 from eventspool._guest.log import Log
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Assessor"]
 
 _log = Log("eventspool")
+
+_LONGEST_PAUSE: Final = 2.0
+"""Most seconds for which a queue that is away is left alone. A failover takes two to five."""
 
 
 class Assessor:
@@ -181,7 +184,7 @@ class Assessor:
         self._failures += 1
         self.trouble = self._heartbeat.last_error = str(error)
         self._throttle.warning("the queue is not available (%s); nothing is lost, trying again", error)
-        return compute_backoff(self._failures, 0.2, 5.0, 0.5 + self._jitter() / 2)
+        return compute_backoff(self._failures, 0.2, _LONGEST_PAUSE, 0.5 + self._jitter() / 2)
 
     def note_queue_works(self) -> None:
         """Note that the queue has answered."""

@@ -23,6 +23,7 @@ from eventspool._config import Ordering
 from eventspool._delivery.agenda import NEVER, Agenda
 from eventspool._delivery.assessor import Assessor
 from eventspool._delivery.breaker import Breaker, Permission
+from eventspool._delivery.chains import chain_up
 from eventspool._delivery.endings import Endings
 from eventspool._delivery.flights import Flights
 from eventspool._delivery.leases import Leases
@@ -73,7 +74,7 @@ class Dispatcher:
         backend: The queue, opened or not: an outage is waited out.
         exchange: The way to the senders and to the listener.
         opts: How often and how patiently.
-        ordering: Whether order is kept: then one request is under way at a time.
+        ordering: Which order is kept. In strict order one request is under way at a time.
         packer: Says which jobs share a request.
         on_settled: Called with how each job ended that was delivered or given up.
         is_paced: Calls of this process wait for commits, so that its jobs come one by one: claim them in groups.
@@ -109,6 +110,8 @@ class Dispatcher:
         self._assessor = Assessor(opts, self._breaker, packer, self._heartbeat, jitter)
         self._leases = Leases(backend, opts.visibility_timeout, ordering)
         self._packer = packer
+        self._keeps_lanes = ordering is Ordering.PER_USER
+        self._is_held_up = False  # jobs wait in the queue behind others of their lanes
         self._pace = Pace(self.concurrency, fetches_ahead=ordering is not Ordering.FIFO)
         self.token = self._leases.token
         """The name under which jobs are leased."""
@@ -240,9 +243,15 @@ class Dispatcher:
         # First: a wake-up that comes amid the claim, behind its look into the queue, must not be missed.
         agenda.paced_until = -NEVER
         limit = 1 if probe else self._packer.jobs_for(room)
-        claim = self._leases.claim(limit, self._packer.bytes_for(room), probe=probe)
+        claim = self._leases.claim(
+            limit,
+            self._packer.bytes_for(room),
+            probe=probe,
+            chain=self._packer.jobs_for(1),
+            chain_bytes=self._packer.bytes_for(1),
+        )
         self._assessor.note_queue_works()
-        self._obstacle = claim.obstacle
+        self._obstacle, self._is_held_up = claim.obstacle, claim.held_up
         agenda.listen = NEVER
         if claim.jobs:
             self.exchange.listening.clear()
@@ -273,15 +282,20 @@ class Dispatcher:
         for job in new:
             if (stalled := self._assessor.give_up_stalled(job)) is not None:
                 self._endings.add(stalled)
-        parcels = self._packer.pack((j for j in new if j.id not in self._endings.settlements), probe=probe)
+        to_send = {job.id: job for job in new if job.id not in self._endings.settlements}
+        chains, behind = (
+            chain_up(jobs, to_send) if self._keeps_lanes else ([[j] for j in to_send.values()], [])
+        )
+        parcels, left = self._packer.pack_chains(chains, probe=probe)
         if probe and not parcels:
             self._breaker.cancel_probe()
         sent = room + self._pace.spare
         for parcel in parcels[:sent]:
             self._in_flight.add(parcel)
             self.exchange.parcels.put(parcel)
-        if len(parcels) > sent:
-            self._release(job for parcel in parcels[sent:] for job in parcel.jobs)
+        left += (job for parcel in parcels[sent:] for job in parcel.jobs)
+        if left or behind:
+            self._release((*left, *behind))
         if len(parcels) > 2 * sent:  # many are to travel alone
             self._packer.note_surplus()
 
@@ -345,9 +359,12 @@ class Dispatcher:
 
     def _record(self) -> None:
         """Tell the queue how leases ended. What it cannot be told now is kept for the next turn."""
+        lets_go = self._is_held_up and bool(
+            self._endings.acks
+        )  # what was delivered held up others of its lanes, perhaps
         self._endings.acknowledge()
         self._agenda.record = NEVER
-        if self._endings.settle():
+        if self._endings.settle() or lets_go:
             self._agenda.claim = 0.0
         self._endings.tell()
 

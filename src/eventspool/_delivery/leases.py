@@ -42,22 +42,39 @@ class Leases:
         """A claim may have leased jobs to us that we do not know of."""
         self._backend = backend
         self._seconds = seconds
+        self._keeps_lanes = ordering is Ordering.PER_USER
         lease = min(seconds, QUEUE_LEASE) if ordering is Ordering.FIFO else seconds
         self.interval = min(lease / 3, _LONGEST_INTERVAL)
         """Seconds between two renewals."""
         if backend.shared:
             self.interval = min(self.interval, HEARTBEAT_INTERVAL)
 
-    def claim(self, limit: int, max_bytes: int | None, *, probe: bool) -> Claim:
+    def claim(
+        self,
+        limit: int,
+        max_bytes: int | None,
+        *,
+        probe: bool,
+        chain: int = 1,
+        chain_bytes: int | None = None,
+    ) -> Claim:
         """
         Lease jobs: at most *limit*, of at most *max_bytes* together, but one in any case.
+
+        Where the order per user is kept, up to *chain* of them, of *chain_bytes* or so, may be behind one another in a lane.
 
         They are unheard of until the caller has dealt with them. Raises ``QueueError``.
         """
         self.are_unheard = True
         try:
             return self._backend.claim(
-                self.token, limit=limit, max_bytes=max_bytes, visibility_timeout=self._seconds, probe=probe
+                self.token,
+                limit=limit,
+                max_bytes=max_bytes,
+                visibility_timeout=self._seconds,
+                probe=probe,
+                chain=chain if self._keeps_lanes else 1,
+                chain_bytes=chain_bytes,
             )
         except QueueError as error:
             # Where waiting will not help, the leases stay, and cost an attempt: one of these jobs may be what it comes from.

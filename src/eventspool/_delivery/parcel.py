@@ -81,19 +81,30 @@ class Packer:
 
     def pack(self, jobs: Iterable[ClaimedJob], *, probe: bool = False) -> list[Parcel]:
         """Return parcels of *jobs*, in their order."""
-        parcels: list[list[ClaimedJob]] = []
-        room, most = 0, 0
-        for job in jobs:
-            size = self._measure(job)
-            company = 1 if size is None else min(self._companies.get(job.id, self._limit), self._most_jobs)
-            needed = len(SEPARATOR) + (size or 0)
-            if parcels and len(parcels[-1]) < min(most, company) and needed <= room:
-                parcels[-1].append(job)
-                room, most = room - needed, min(most, company)
-            else:
-                parcels.append([job])
-                room, most = self._max_bytes - FRAME_BYTES - (size or 0), company
-        return [Parcel(tuple(parcel), probe) for parcel in parcels]
+        return self.pack_chains(([job] for job in jobs), probe=probe)[0]
+
+    def pack_chains(
+        self, chains: Iterable[Sequence[ClaimedJob]], *, probe: bool = False
+    ) -> tuple[list[Parcel], list[ClaimedJob]]:
+        """
+        Return parcels of *chains*, in their order, and the jobs for which there is no room.
+
+        The jobs of a chain must be sent one behind the other, so they share a parcel. What does not fit in there is left.
+        """
+        loads: list[_Load] = []
+        left: list[ClaimedJob] = []
+        for chain in chains:
+            sizes = [self._measure_in_company(job) for job in chain]
+            if not loads or loads[-1].count(sizes) < len(chain):
+                loads.append(_Load(self._max_bytes - FRAME_BYTES))
+            left += chain[loads[-1].take(chain, sizes) :]
+        return [Parcel(tuple(load.jobs), probe) for load in loads], left
+
+    def _measure_in_company(self, job: ClaimedJob) -> tuple[int, int]:
+        """Return how many bytes *job* adds to a body, and how many jobs may share a parcel with it, itself included."""
+        size = self._measure(job)
+        company = 1 if size is None else min(self._companies.get(job.id, self._limit), self._most_jobs)
+        return size or 0, company
 
     def _measure(self, job: ClaimedJob) -> int | None:
         """Return how many bytes *job* adds to a body; ``None`` where it travels alone: it was begun, or is under suspicion."""
@@ -151,6 +162,35 @@ class Packer:
     def note_surplus(self) -> None:
         """Note that more was claimed than can be sent soon."""
         self._most_jobs = max(1, self._most_jobs // 2)
+
+
+class _Load:
+    """A parcel that is being packed, of *room* bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.jobs: list[ClaimedJob] = []
+        self._room = room
+        self._most = MOST_JOBS
+
+    def count(self, sizes: Sequence[tuple[int, int]]) -> int:
+        """Return how many of these jobs, by their bytes and their companies, still fit. A first job always does."""
+        number, room, most = len(self.jobs), self._room, self._most
+        for size, company in sizes:
+            most = min(most, company)
+            room -= size + (len(SEPARATOR) if number else 0)
+            if number and (number >= most or room < 0):
+                break
+            number += 1
+        return number - len(self.jobs)
+
+    def take(self, jobs: Sequence[ClaimedJob], sizes: Sequence[tuple[int, int]]) -> int:
+        """Pack the first of *jobs*, as many as fit. Return how many."""
+        count = self.count(sizes)
+        for job, (size, company) in zip(jobs[:count], sizes, strict=False):
+            self._room -= size + (len(SEPARATOR) if self.jobs else 0)
+            self._most = min(self._most, company)
+            self.jobs.append(job)
+        return count
 
 
 def _remember(about: OrderedDict[str, int], jobs: Sequence[str], number: int) -> None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eventspool._backends.redis.commands import DISPENSABLE, name_refused
+from eventspool._backends.redis.standing import is_sentinel
+from eventspool._config.redis_url import Topology
 from eventspool._doctor.finding import Finding, error, note, warning
+from eventspool._doctor.topology_checks import check_topology
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,6 +42,10 @@ class RedisFacts:
         encrypted: The connection is a Unix socket or uses TLS.
         loopback: The connection does not leave this machine.
         authenticated: A password is sent.
+        topology: How the options have the server found.
+        address: Where the server is.
+        services: The names of the masters that it watches, where it is a sentinel.
+        max_bytes: Most bytes that a partition of the queue may hold.
     """
 
     problem: str = ""
@@ -52,6 +59,10 @@ class RedisFacts:
     encrypted: bool = True
     loopback: bool = True
     authenticated: bool = False
+    topology: Topology = Topology.SERVER
+    address: str = ""
+    services: tuple[str, ...] = ()
+    max_bytes: int = 0
 
 
 def check_redis(facts: RedisFacts) -> Iterator[Finding]:
@@ -59,10 +70,19 @@ def check_redis(facts: RedisFacts) -> Iterator[Finding]:
     if facts.problem:
         yield error("redis.reachable", facts.problem, _REMEDIES.get(facts.code, _REMEDIES[""]))
     yield from _check_link(facts)
-    yield from _check_commands(facts)
+    if not is_sentinel(facts.info):
+        yield from _check_commands(facts)
     if facts.info:
         yield from _check_version(facts)
-        yield from _check_role(facts)
+        yield from check_topology(
+            facts.info,
+            facts.settings,
+            facts.topology,
+            address=facts.address,
+            services=facts.services,
+            max_bytes=facts.max_bytes,
+        )
+    if facts.info and not is_sentinel(facts.info):
         yield from _check_persistence(facts)
         yield from _check_eviction(facts)
         yield from _check_memory(facts)
@@ -112,7 +132,10 @@ _REMEDIES = {
     "MISCONF": "see the server's log and its disk; it refuses writes until a save succeeds",
     "OOM": "raise maxmemory, or let workers drain the queue",
     "READONLY": "give the URL of the master",
-    "MOVED": "put the address of the node that holds the queue into the URL",
+    "SENTINEL": "correct the sentinels, their password or the name in the URL: SENTINEL MASTERS names what one watches",
+    "CLUSTER": "correct the nodes in the URL; CLUSTER NODES on one of them names all",
+    "CLUSTERDOWN": "give every slot a node: redis-cli --cluster check, and fix",
+    "FAILOVER": "start that server again, or make one of its replicas the master",
     "ERR": "correct the URL: a server answers there, but cannot keep a queue in that way",
 }
 
@@ -142,15 +165,6 @@ def _check_version(facts: RedisFacts) -> Iterator[Finding]:
             "redis.version",
             f"Redis {version} is older than any that eventspool is tested with",
             "upgrade to Redis 6.2 or newer, or to Valkey",
-        )
-
-
-def _check_role(facts: RedisFacts) -> Iterator[Finding]:
-    if facts.info.get("role") == "slave" and facts.code != "READONLY":
-        yield error(
-            "redis.role",
-            "the server is a replica: it takes no events",
-            "give the URL of its master (INFO replication names it)",
         )
 
 

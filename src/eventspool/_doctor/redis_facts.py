@@ -11,11 +11,13 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.redis.client import ClientMaker
 from eventspool._backends.redis.commands import select_missing
-from eventspool._backends.redis.connection import connect
 from eventspool._backends.redis.errors import error_code, find_place, translate
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.settings import ask_info, ask_settings
+from eventspool._backends.redis.standing import find_advice, is_sentinel, name_services
+from eventspool._backends.redis.topology import ClusterSource, open_source
 from eventspool._config import RedisOpts
 from eventspool._doctor.redis_checks import RedisFacts, check_redis
 from eventspool._exceptions import ConfigError
@@ -29,34 +31,66 @@ if TYPE_CHECKING:
 __all__ = ["ask_redis", "examine_redis"]
 
 _PINGS = 9
-_SETTINGS = ("save", "appendfsync")
+_SETTINGS = ("save", "appendfsync", "min-replicas-to-write")
 
 
 def examine_redis(queue: QueueOpts) -> tuple[list[Finding], bool]:
     """Return what is wrong with the server of *queue*, and whether the queue itself can be asked."""
     target = queue.target
     assert isinstance(target, RedisOpts)  # noqa: S101 - this kind of store has no other
-    facts = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name)
-    return list(check_redis(facts)), not facts.problem and not select_missing(facts.refused)
+    size = queue.max_bytes // queue.partitions
+    facts = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name, max_bytes=size)
+    usable = not (facts.problem or is_sentinel(facts.info) or select_missing(facts.refused))
+    return list(check_redis(facts)), usable
 
 
-def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str) -> RedisFacts:
-    """Return what the server says. Never raises: that a server cannot be asked is a fact, too."""
+def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int = 0) -> RedisFacts:
+    """
+    Return what the server says. Never raises: that a server cannot be asked is a fact, too.
+
+    Args:
+        opts: Where the server is.
+        prefix: What the queue's keys begin with.
+        queue_name: The queue.
+        max_bytes: Most bytes that a partition of the queue may hold.
+    """
     try:
-        client = connect(opts)
+        maker, source = ClientMaker(opts), open_source(opts)
     except ConfigError as failure:
         return RedisFacts(problem=str(failure))
+    key = f"{prefix}:{{{queue_name}:0}}:doctor"
+    more: dict[str, Any] = {"topology": maker.topology, "max_bytes": max_bytes}
+    cluster = ClusterSource(
+        maker
+    )  # used where one server is a node of a cluster, and another node has the queue
     try:
-        return _ask(client, f"{prefix}:{{{queue_name}:0}}:doctor", queue_name)
+        client = source.client_for(key)
+        if _has_moved(client, key):
+            client = cluster.client_for(key)
+        return _ask(client, key, queue_name, more)
+    except Exception as error:  # noqa: BLE001 - a driver raises anything; its own words may hold secrets
+        problem = str(translate(error, f"queue {queue_name!r}"))
+        return RedisFacts(problem=problem, code=error_code(error), **more)
     finally:
         with contextlib.suppress(Exception):
-            client.close()
+            cluster.close()
+            source.close()
 
 
-def _ask(client: Any, key: str, queue_name: str) -> RedisFacts:
+def _has_moved(client: Any, key: str) -> bool:
+    try:
+        client.execute_command("HGET", key, "f")
+    except Exception as error:  # noqa: BLE001 - what is wrong otherwise is found out by the questions that follow
+        return error_code(error) == "MOVED"
+    return False
+
+
+def _ask(client: Any, key: str, queue_name: str, more: Mapping[str, Any]) -> RedisFacts:
     settings = client.connection_pool.connection_kwargs
     place = find_place(client)
     link: dict[str, Any] = {
+        **more,
+        "address": place.address,
         "loopback": _is_loopback(settings),
         "encrypted": "path" in settings or place.secure,
         "authenticated": bool(settings.get("password") or settings.get("credential_provider")),
@@ -70,6 +104,8 @@ def _ask(client: Any, key: str, queue_name: str) -> RedisFacts:
             return RedisFacts(
                 problem="the server is still loading its data", code="LOADING", info=info, **link
             )
+        if is_sentinel(info):
+            return RedisFacts(info=info, services=tuple(name_services(client)), **link)
         round_trip, skew = _time(client, refused)
         return RedisFacts(
             info=info,
@@ -80,7 +116,7 @@ def _ask(client: Any, key: str, queue_name: str) -> RedisFacts:
             **link,
         )
     except Exception as error:  # noqa: BLE001 - a driver raises anything; its own words may hold secrets
-        problem = str(translate(error, f"queue {queue_name!r}", place))
+        problem = str(translate(error, f"queue {queue_name!r}", place, advice=find_advice(client, error)))
         return RedisFacts(problem=problem, code=error_code(error), info=info, **link)
 
 

@@ -25,6 +25,7 @@ from eventspool._backends.rules import (
 )
 from eventspool._backends.undivided import Undivided
 from eventspool._config import Ordering
+from eventspool._exceptions import ConfigError
 from eventspool._job import PURGED, Depth, Job, JobState, QueueStats, created_at_from_id, new_token
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class OperatedQueue(Undivided):
     A queue in memory as its operators see and steer it (see ``Backend`` for what each method promises).
 
     Args:
-        ordering: Whether jobs are handed out in order, to one processor at a time.
+        ordering: Whether jobs are handed out in order, to one processor at a time. Order per user is refused.
         max_jobs: Most jobs held, failed ones included.
         max_bytes: Most payload bytes held, failed ones included.
         clock: Returns seconds since the epoch.
@@ -54,6 +55,8 @@ class OperatedQueue(Undivided):
         max_bytes: int = 1 << 30,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        if ordering is Ordering.PER_USER:
+            raise ConfigError("a queue in memory cannot keep ordering='per_user': use a queue in Redis")
         self._rules = ORDER_RULES[ordering]
         self._max_jobs = max_jobs
         self._max_bytes = max_bytes

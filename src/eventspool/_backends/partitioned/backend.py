@@ -28,7 +28,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from eventspool._backends.partitioned.looks import Looks, find_homes
+from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, Looks, find_homes
 from eventspool._backends.partitioned.merging import add_commits, merge_fates, split_epoch
 from eventspool._backends.partitioned.operated import OperatedPartitions
 from eventspool._backends.partitioned.places import Places
@@ -86,11 +86,15 @@ class PartitionedBackend(OperatedPartitions):
         """Release connections. Safe to call twice."""
         for member in self._members.known:
             member.backend.close()
+        if self._source is not None:
+            self._source.close()
 
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
         for member in self._members.known:
             member.backend.abandon()
+        if self._source is not None:
+            self._source.abandon()
         self._reset()
 
     # Producing
@@ -323,6 +327,8 @@ class PartitionedBackend(OperatedPartitions):
         max_bytes: int | None = None,
         probe: bool = False,
         sending: bool = True,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """Lease jobs of one partition after another, until there are enough."""
         members = self._members
@@ -337,6 +343,8 @@ class PartitionedBackend(OperatedPartitions):
                 max_bytes=max_bytes,
                 probe=probe,
                 sending=sending,
+                chain=chain,
+                chain_bytes=chain_bytes,
             )
             if not root.is_sealed:
                 return claim
@@ -346,14 +354,18 @@ class PartitionedBackend(OperatedPartitions):
                 return claim
         round_ = _Round(limit, max_bytes)
         self._arrange(token)
-        terms = {"visibility_timeout": visibility_timeout, "probe": probe, "sending": sending}
+        terms: dict[str, Any] = {"visibility_timeout": visibility_timeout, "probe": probe, "sending": sending}
+        terms |= {"chain": chain, "chain_bytes": chain_bytes}
         with self._lock:
             due = self._looks.due(time.monotonic())
         failure = self._look_into(due, round_, token, terms)
         if not round_.jobs:
             with self._lock:
                 rest = self._looks.rest(due)
-            failure = self._look_into(rest, round_, token, terms) or failure
+            for part in rest:
+                failure = self._look_into([part], round_, token, terms) or failure
+                if round_.jobs:
+                    break
         if failure is not None and not round_.answers:
             raise failure
         return round_.claim(self._find_wait(round_))
@@ -543,7 +555,7 @@ class PartitionedBackend(OperatedPartitions):
         """
         Block until something was queued in the first of this processor's homes, or *timeout*.
 
-        With further homes a wait ends after a second, as there may be something in those.
+        With further homes a wait ends when one of those is due to be looked into, at most after a second.
         """
         members = self._members
         if members.undivided is not None:
@@ -557,7 +569,10 @@ class PartitionedBackend(OperatedPartitions):
         try:
             if self._is_interrupted:
                 return False
-            slice_ = timeout if len(homes) == 1 and found else min(timeout, 1.0)
+            slice_ = timeout
+            if len(homes) > 1 or not found:
+                with self._lock:
+                    slice_ = min(timeout, max(self._looks.next_due(now), QUICK_POLL), HOME_POLL)
             woken = bool(member.ask(member.backend.wait, slice_))
             if woken:
                 self._hasten(member.part)
@@ -584,6 +599,7 @@ class _Round:
         self.is_cut = False
         """There are more jobs than it takes."""
         self.obstacle = ""
+        self.is_held_up = False
 
     @property
     def is_full(self) -> bool:
@@ -599,9 +615,10 @@ class _Round:
         if claim.wait is not None and not more:
             self.waits.append(claim.wait)
         self.obstacle = self.obstacle or claim.obstacle
+        self.is_held_up = self.is_held_up or claim.held_up
 
     def claim(self, wait: float | None) -> Claim:
-        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle)
+        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle, held_up=self.is_held_up)
 
 
 def _without(result: CommitResult) -> CommitResult:

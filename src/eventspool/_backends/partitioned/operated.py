@@ -23,7 +23,7 @@ from eventspool._job import Depth, Job, JobState, Partition, QueueStats
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eventspool._backends.partitioned.member import Member, PartitionBackend
+    from eventspool._backends.partitioned.member import Closable, Member, PartitionBackend
     from eventspool._backends.partitioned.ring import Part
     from eventspool._job import Rewrite
 
@@ -45,6 +45,7 @@ class OperatedPartitions:
         ordering: What the queue keeps; ``None`` for a caller who only looks and steers.
         partitions: How many a queue gets that was never used. What is written down in a queue goes before.
         name: Names the queue in messages.
+        source: What the partitions have in common, and is closed after them.
     """
 
     def __init__(
@@ -54,7 +55,9 @@ class OperatedPartitions:
         ordering: Ordering | None,
         partitions: int,
         name: str,
+        source: Closable | None = None,
     ) -> None:
+        self._source = source
         self._make = make
         self._ordering = ordering
         self._wanted = partitions

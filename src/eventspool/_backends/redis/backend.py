@@ -7,16 +7,17 @@ second column is the name that the Lua scripts give to the key::
     d  PAYLOADS       HASH    id -> payload (an envelope)
     n  SIZES          HASH    id -> "events:bytes"
     q  ORDER          ZSET    id -> microseconds: when it is due, or when its lease ends. It has every unfinished job at all
-                              times. FIFO: its place in the order, and nothing else
+                              times. FIFO, and per user: its place in the order, and nothing else
     t  LEASES         HASH    id -> "until:token" of leased jobs, "until:token~" where their holder does not mean to send
-                              them. FIFO: "until:" of jobs that wait for their retry
+                              them. FIFO, and per user: "until:" of jobs that wait for their retry
     o  TRIES          HASH    id -> "attempts:progress" of jobs that have failed once or saved progress
     f  FAILED         ZSET    id -> failed at, microseconds
     i  CAUSES         HASH    id -> why it failed, as JSON
     m  META           HASH    totals; the last place given out ("last"); the time last noted and how far it is ahead of the
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
                               order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); how
-                              the queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); and
+                              the queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed");
+                              whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); and
                               the "epoch": when its first job was committed. An operator who empties the server deletes it,
                               too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
@@ -28,6 +29,8 @@ second column is the name that the Lua scripts give to the key::
     x  GONE           ZSET    id -> purged or moved at, microseconds: the last such jobs, for producers that look them up
     y  FATES          HASH    id -> "moved", or the positions of the events that were erased, where the job was not purged
                               as a whole
+    k  LANES          ZSET    while the order per user is kept: the lane, the place and the id of each unfinished job, once for
+                              each lane that it touches, all with the score 0 (``lua/lanes.lua``)
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Where they are small (durable calls) the script does both: that is one command and one reply in the place of four. Every other
@@ -41,7 +44,8 @@ A Redis that is full (``noeviction``) still drains: each script but the commit b
 
 ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +multi +exec +time +hset +hsetnx +hget +hmget
 +hgetall +hvals +hdel +hlen +hstrlen +hexists +hscan +zadd +zrem +zcard +zscore +zrank +zcount +zrange +zrangebyscore +llen
-+rpush +blpop +get +set +del +pttl``. ``CONFIG GET`` is tried at the start, for warnings and limits; it need not be allowed.
++rpush +blpop +get +set +del +pttl +cluster|slots``, the last one for a cluster alone. ``CONFIG GET`` is tried at the start,
+for warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
 """
 
 from __future__ import annotations
@@ -79,6 +83,7 @@ from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult, Ro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import NewJob, Settlement
 
@@ -87,11 +92,19 @@ __all__ = ["RedisBackend"]
 _log = Log("eventspool.queue")
 
 _WHILE_PAUSED: Final = -2
-"""What the claiming scripts reply in the place of a time."""
+_BY_LANES: Final = -3
+_UNINDEXED: Final = -4
+"""What the claiming scripts reply in the place of a time (``lua/claiming.lua``)."""
+_STANDBY: Final = 1
+_HELD_UP: Final = 2
+"""What they reply next to that: another processor has the queue, or jobs are held up by others of their lanes."""
+_CLAIMS: Final = {Ordering.NONE: "claim", Ordering.FIFO: "claim_fifo", Ordering.PER_USER: "claim_lanes"}
+_TRIES: Final = 4
+"""How often a claim is tried where it finds the index of lanes in need of repair, or another way to claim."""
 _SEALED_TOO: Final = 4
-"""What they add to the next value where the partition is sealed."""
+"""What they add to that where the partition takes no new jobs."""
 _SEALED: Final = -1
-"""What the committing scripts reply in the place of a number of jobs."""
+"""What the committing scripts reply in the place of a number of jobs there."""
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
@@ -108,6 +121,7 @@ class RedisBackend(DividedQueue):
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
         tag: The hash tag of its keys, where the queue is one partition of another one.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
     """
 
     durable = True
@@ -123,8 +137,11 @@ class RedisBackend(DividedQueue):
         max_jobs: int,
         max_bytes: int,
         tag: str | None = None,
+        source: ClientSource | None = None,
     ) -> None:
-        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering, tag=tag)
+        super().__init__(
+            opts, queue_name=queue_name, prefix=prefix, ordering=ordering, tag=tag, source=source
+        )
         self._bounds = (max_jobs, max_bytes)
         self._recent = RecentPayloads(_RECENT_BYTES)
         self.is_sealed = False
@@ -150,7 +167,7 @@ class RedisBackend(DividedQueue):
     def _examine(self, client: Any) -> list[str]:
         """Load the scripts. The first time, find out for a process that stores what the server takes and puts at risk."""
         load_scripts(client)
-        # Where another node of a cluster has the queue's keys, the server says so to a command on one of them.
+        # A node of a cluster says to a command on one of the queue's keys where these are; other commands it takes anyway.
         client.execute_command("HGET", self._prefix + "m", "epoch")
         if self._examined or self._ordering is None:
             return []
@@ -158,8 +175,7 @@ class RedisBackend(DividedQueue):
         if refused:
             raise self._connection.refuse(refused)
         self._longest = ask_longest(client)
-        info = ask_info(client, "memory", "persistence")
-        return name_risks(info, ask_settings(client, "save", "appendfsync"))
+        return name_risks(ask_info(client), ask_settings(client, "save", "appendfsync"), self._bounds[1])
 
     def close(self) -> None:
         """Release connections. Safe to call twice."""
@@ -289,24 +305,42 @@ class RedisBackend(DividedQueue):
         max_bytes: int | None = None,
         probe: bool = False,
         sending: bool = True,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """Lease up to *limit* (at most ``MAX_IDS``) due jobs; then fetch their payloads."""
         limit = max(1, min(limit, MAX_IDS))
-        name = "claim_fifo" if ORDER_RULES[self._find_ordering()].one_holder else "claim"
         leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
         flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
-        wait, standby, *found = self._connection.run(name, token, limit, *leases, *flags)
-        self.is_sealed, standby = bool(standby & _SEALED_TOO), standby & ~_SEALED_TOO
-        self._note_role(standby=bool(standby))
+        chains = (max(1, chain), -1 if chain_bytes is None else chain_bytes)
+        wait, role, *found = self._run_claim((token, limit, *leases, *flags), chains)
+        self.is_sealed, role = bool(role & _SEALED_TOO), role & ~_SEALED_TOO
+        self._note_role(standby=(standby := role == _STANDBY))
         if wait == _WHILE_PAUSED:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
         seconds = None if wait < 0 else wait / 1e6
         if not found:
-            return Claim(wait=seconds, obstacle=HELD if standby else "")
+            return Claim(wait=seconds, obstacle=HELD if standby else "", held_up=role == _HELD_UP)
         ids = [decode_text(job_id) for job_id in found[::5]]
         sizes = found[4::5]
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
-        return Claim(decode_claimed(ids, payloads, found), seconds)
+        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=role == _HELD_UP)
+
+    def _run_claim(self, terms: Sequence[Any], chains: tuple[int, int]) -> Any:
+        """Return the reply of the script that claims by the queue's ordering."""
+        ordering = self._find_ordering()
+        name = _CLAIMS[ordering]
+        for _ in range(_TRIES):
+            more = (*chains, ordering) if name == "claim_lanes" else ()
+            reply = self._connection.run(name, *terms, *more)
+            if reply[0] == _BY_LANES:  # another process has the queue keep the order per user
+                name = "claim_lanes"
+            elif reply[0] == _UNINDEXED:
+                while self._connection.run("index_lanes"):
+                    pass
+            else:
+                return reply
+        return [0, 0]
 
     def _note_role(self, *, standby: bool) -> None:
         """Holder and stand-by wait for different tokens. A wait under way must not go on for the wrong one."""

@@ -1,15 +1,13 @@
-"""The edge to the driver: make a client from options, run scripts on it, and let none of its errors past."""
+"""The edge to the driver: run scripts on the server that has a queue, and let none of the driver's errors past."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import threading
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, urlencode
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from eventspool._backends.redis.credentials import find_credentials
+from eventspool._backends.redis.client import LEAST_CONNECTIONS
 from eventspool._backends.redis.errors import (
     error_code,
     find_place,
@@ -20,104 +18,38 @@ from eventspool._backends.redis.errors import (
     translate,
 )
 from eventspool._backends.redis.kept import KeptConnection
-from eventspool._backends.redis.packer import Packed, Packer
+from eventspool._backends.redis.packer import Packed
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.scripts import script
+from eventspool._backends.redis.standing import find_advice
+from eventspool._backends.redis.topology import open_source
 from eventspool._backends.redis.waiter import Waiter
-from eventspool._config.redis_url import read_redis_url
 from eventspool._exceptions import ConfigError, QueueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import ModuleType
 
     from eventspool._backends.redis.scripts import Script
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
-    from eventspool._config.redis_url import RedisURL
 
-__all__ = ["Connection", "connect"]
+__all__ = ["Connection"]
 
 _T = TypeVar("_T")
-_ENDLESS = 1e9
+_ELSEWHERE: Final = frozenset(
+    {"", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MOVED", "NOREPLICAS", "READONLY", "UNBLOCKED"}
+)
+"""Codes after which another server may have the queue; "" is a connection that failed. A lone old master has no replicas."""
 _abandoned: list[object] = []  # a forked child must not run the destructors of its parent's connections
-
-_LEAST_CONNECTIONS = 4
-"""A client may commit, claim, wait, and count what is in its queue, all at the same time."""
-
-
-def connect(opts: RedisOpts) -> Any:
-    """
-    Return a client for *opts*, not yet connected. It repeats no command: only its caller knows what may be repeated.
-
-    Raises:
-        ConfigError: redis-py is missing, or an option cannot work. The message repeats no value.
-    """
-    try:
-        import redis
-        import redis.backoff
-        import redis.retry
-    except ImportError:
-        raise ConfigError("this queue needs the redis package: pip install 'eventspool[redis]'") from None
-    url = None if opts.url is None else read_redis_url(opts.url)
-    client = _make_client(redis, opts, url)
-    if client is None:
-        raise ConfigError(f"redis-py does not understand {_culprit(redis, opts, url)}")
-    pool = client.connection_pool
-    settings = pool.connection_kwargs
-    if settings.get("decode_responses"):  # redis-py takes "false" for true, too
-        raise ConfigError("the Redis URL must not set decode_responses: payloads are no text")
-    for name in ("socket_timeout", "socket_connect_timeout"):
-        if not 0 < settings[name] < _ENDLESS:
-            raise ConfigError(f"{name} in the Redis URL must be a number of seconds, and more than 0")
-    if pool.max_connections < _LEAST_CONNECTIONS:
-        raise ConfigError(f"max_connections in the Redis URL must be at least {_LEAST_CONNECTIONS}")
-    return client
-
-
-def _make_client(redis: ModuleType, opts: RedisOpts, url: RedisURL | None) -> Any:
-    """Return a client; ``None`` where redis-py does not understand *opts*, since its error may quote a password."""
-    kwargs: dict[str, Any] = {
-        "socket_timeout": opts.socket_timeout,
-        "socket_connect_timeout": opts.socket_connect_timeout,
-        "retry": redis.retry.Retry(redis.backoff.NoBackoff(), 0),
-        "protocol": 2,  # the same replies from every server and redis-py
-        "command_packer": Packer(),
-        **find_credentials(opts, url, redis.ConnectionError),
-    }
-    tls = {
-        "ssl_ca_certs": opts.ssl_ca_certs,
-        "ssl_certfile": opts.ssl_certfile,
-        "ssl_keyfile": opts.ssl_keyfile,
-        "ssl_cert_reqs": opts.ssl_cert_reqs,
-        "ssl_check_hostname": opts.ssl_check_hostname,
-    }
-    if url is None:
-        kwargs |= {"host": opts.host, "port": opts.port, "db": opts.db}
-    place = url.plain if url else "rediss://" if opts.ssl else "redis://"
-    if not place.startswith("unix://"):
-        kwargs["socket_keepalive"] = True
-    try:
-        client = redis.Redis.from_url(place, **(tls if place.startswith("rediss://") else {}), **kwargs)
-        pool = client.connection_pool
-        pool.connection_class(**pool.connection_kwargs)  # an unknown option of the URL shows only now
-    except (TypeError, ValueError, AttributeError, redis.RedisError):
-        return None
-    return client
-
-
-def _culprit(redis: ModuleType, opts: RedisOpts, url: RedisURL | None) -> str:
-    """Return what redis-py does not understand: an option of the URL, where it understands the URL without it."""
-    bare, _, query = (url.plain if url else "").partition("?")
-    if url and query and _make_client(redis, opts, replace(url, plain=bare)) is not None:
-        for name, value in parse_qsl(query):
-            if _make_client(redis, opts, replace(url, plain=f"{bare}?{urlencode({name: value})}")) is None:
-                return f"the option {name!r} of the Redis URL, or its value"
-    return "the Redis URL or its options"
 
 
 class Connection:
     """
     One queue's way to its server: connects when first used, from any thread.
+
+    A server that says that another one has the queue (``MOVED``) has done nothing, so the command is sent once more at once,
+    to that other server. After any other sign that the queue may be elsewhere now, the call fails as in an outage, and the
+    next one looks where the queue is.
 
     The way of a command is short: ``run`` or ``execute`` -> ``call``, which connects and lets none of the driver's errors out
     -> ``run_on``, which knows how a server may be asked to run a script -> ``_send``. What the driver raises becomes
@@ -127,18 +59,23 @@ class Connection:
         opts: Where the server is.
         keys: All keys of the queue: every script gets them in this order.
         queue: Names the queue in messages.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
     """
 
-    def __init__(self, opts: RedisOpts, keys: Sequence[str], queue: str) -> None:
+    def __init__(
+        self, opts: RedisOpts, keys: Sequence[str], queue: str, source: ClientSource | None = None
+    ) -> None:
         self._opts = opts
         self._keys = keys
         self._queue = queue
+        self._source = source
+        self._shares = source is not None
         self._client: Any = None
         self._waiter: Waiter | None = None
         self._lock = threading.Lock()
         self._knows_evalsha = True
         self._kept = KeptConnection(
-            _LEAST_CONNECTIONS + 2
+            LEAST_CONNECTIONS + 2
         )  # two threads may keep one each at the same instant
         self._addressed: dict[str, Packed] = {}  # by script: its digest and the keys
 
@@ -157,7 +94,7 @@ class Connection:
 
     def call(self, work: Callable[..., _T], *args: Any) -> _T:
         """Return what *work* makes of the client and *args*. What the driver raises meanwhile comes out as our error."""
-        return self._guard(lambda: work(self._connect()[0], *args))
+        return self._guard(lambda client: work(client, *args))
 
     def run_on(
         self, client: Any, name: str, args: Sequence[Any], before: Sequence[Sequence[Any]] = ()
@@ -228,7 +165,7 @@ class Connection:
 
     def wait(self, key: str, timeout: float) -> bool:
         """Block until the list *key* yields a token (True), an interrupt or *timeout* (False)."""
-        return self._guard(lambda: self._connect()[1].wait(key, timeout))
+        return self._guard(lambda client: self._find_waiter(client).wait(key, timeout))
 
     def interrupt(self) -> None:
         """End the wait under way, or the next one."""
@@ -238,53 +175,99 @@ class Connection:
     def close(self) -> None:
         """Close all connections. The next call connects again."""
         with self._lock:
-            client, waiter = self._client, self._waiter
+            source, waiter = self._source, self._waiter
             self._client = self._waiter = None
         if waiter is not None:
             waiter.close()
         self._kept.drop()
-        if client is not None:
-            self._guard(client.close)
+        if source is not None and not self._shares:
+            failure: QueueError | None = None
+            try:
+                source.close()
+            except Exception as error:  # noqa: BLE001 - as in ``_guard``
+                failure = translate(error, self._queue)
+            if failure is not None:
+                raise failure
 
     def abandon(self) -> None:
         """In a forked child: forget the parent's handles without closing them."""
         _abandoned.append((self._client, self._waiter, self._lock))
         self._client = self._waiter = None
         self._lock = threading.Lock()
+        if self._source is not None and not self._shares:
+            self._source.abandon()
 
-    def _connect(self) -> tuple[Any, Waiter]:
+    def _connect(self) -> Any:
+        """Return a client of the server that has the queue, as far as is known."""
+        client = self._client
+        if client is None:
+            with self._lock:
+                if self._source is None:
+                    self._source = _open_source(self._opts)
+                source = self._source
+            client = source.client_for(self._keys[0])  # not within the lock: it may ask other servers
+            self._client = client
+            waiter = self._waiter
+            if waiter is not None and waiter.client is not client:
+                waiter.retire()  # no wait is to go on where the queue was before
+        return client
+
+    def _find_waiter(self, client: Any) -> Waiter:
         with self._lock:
-            if self._client is None:
-                self._client = _connect(self._opts)
-                self._waiter = None
-            if self._waiter is None:
-                self._waiter = Waiter(self._client)
-            return self._client, self._waiter
+            before = self._waiter
+            if before is None or before.client is not client:
+                self._waiter = Waiter(client)
+                if before is not None:
+                    before.retire()
+            assert self._waiter is not None  # noqa: S101 - made above
+            return self._waiter
 
-    def _guard(self, work: Callable[[], _T]) -> _T:
+    def _look_anew(self, client: Any, *, moved: bool = False) -> None:
+        """Have the next call ask which server has the queue, since *client* leads to one that has it no more."""
+        if client is None or self._source is None:
+            return
+        with self._lock:
+            if self._client is client:
+                self._client = None
+        self._kept.drop()
+        self._source.refresh(client, moved=moved)
+
+    def _guard(self, work: Callable[[Any], _T]) -> _T:
         outer = sys.exception()
+        client: Any = None
         try:
-            return work()
+            try:
+                client = self._connect()
+                return work(client)
+            except Exception as error:
+                if error_code(error) != "MOVED":
+                    raise
+            self._look_anew(client, moved=True)
+            client = self._connect()
+            return work(client)
         except Exception as error:  # noqa: BLE001 - the text of a driver's error may hold event data: no such error may leave
             code = error_code(error)
             failure = translate(
                 error,
                 self._queue,
-                find_place(self._client),
+                find_place(client),
                 outer=outer,
-                refused=self._find_unnamed(error),
+                refused=self._find_unnamed(client, error),
                 keys=self._keys[0][:-1],
+                advice=find_advice(client, error),
             )
             was_cut_off = not is_drivers(error)
         except BaseException:
-            self._drop_idle()
+            self._drop_idle(client)
             raise
         # After a failover the address leads to the new master, but open connections to the old one.
         if was_cut_off or code == "READONLY":
-            self._drop_idle()
+            self._drop_idle(client)
+        if code in _ELSEWHERE:
+            self._look_anew(client)
         raise failure  # outside of `except`, so that not even its context leads to the driver's error
 
-    def _drop_idle(self) -> None:
+    def _drop_idle(self, client: Any) -> None:
         """
         Close connections that are not in use.
 
@@ -292,22 +275,22 @@ class Connection:
         """
         with contextlib.suppress(Exception):
             self._kept.drop()
-            self._client.connection_pool.disconnect(inuse_connections=False)
+            client.connection_pool.disconnect(inuse_connections=False)
 
-    def _find_unnamed(self, error: Exception) -> Mapping[str, str] | None:
+    def _find_unnamed(self, client: Any, error: Exception) -> Mapping[str, str] | None:
         """Ask the server which commands it refuses, where it refused one of a script's without naming it."""
         refusal = find_refusal(error)
         if refusal is None or refusal.command or refusal.kind == "keys":
             return None
         with contextlib.suppress(Exception):  # where asking fails, the caller says what is known
-            return find_refused(self._client, self._keys[0])
+            return find_refused(client, self._keys[0])
         return None
 
 
-def _connect(opts: RedisOpts) -> Any:
-    """Return a client, as ``connect`` does. A queue's methods raise the errors of the queue alone."""
+def _open_source(opts: RedisOpts) -> ClientSource:
+    """Return a source, as ``open_source`` does. A queue's methods raise the errors of the queue alone."""
     try:
-        return connect(opts)
+        return open_source(opts)
     except ConfigError as wrong:
         raise QueueError(str(wrong)) from None
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "TOO_BIG",
     "Place",
+    "Undiscovered",
     "error_code",
     "find_place",
     "find_refusal",
@@ -61,7 +62,7 @@ _UNAVAILABLE = {
     "CLUSTERDOWN": "the cluster is down",
     "MASTERDOWN": "the link to its master is down",
     "TRYAGAIN": "the cluster is moving the queue to another node",
-    "MOVED": "this address leads to a node of a cluster that does not hold the queue; give the address of the one that does",
+    "MOVED": "the cluster has moved the queue to another node just now",
     "ASK": "the cluster is moving the queue to another node",
     "BUSY": "it is busy running a script",
     "UNBLOCKED": "it ended a blocked call, perhaps in a failover",
@@ -91,6 +92,21 @@ _NO_ANSWER = {
     "ClusterError",
 }
 _IN_PIPELINE = " of pipeline caused error: "
+
+
+class Undiscovered(Exception):  # noqa: N818 - it says that a server was not found, which may be no fault
+    """
+    The server of a queue is not known now. It becomes ``QueueUnavailable``, as the driver's errors do.
+
+    Args:
+        clause: Why, as the end of a sentence about the server.
+        code: Our own code for that.
+    """
+
+    def __init__(self, clause: str, code: str) -> None:
+        super().__init__(clause)
+        self.clause = clause
+        self.code = code
 
 
 class Place(NamedTuple):
@@ -128,7 +144,7 @@ def find_place(client: Any) -> Place:
 
 def is_drivers(error: BaseException) -> bool:
     """Say whether the driver, the connection or this package raised *error*. If not, something else cut them off."""
-    return isinstance(error, OSError | QueueError) or "RedisError" in name_kinds(error)
+    return isinstance(error, OSError | QueueError | Undiscovered) or "RedisError" in name_kinds(error)
 
 
 def is_reply(error: BaseException) -> bool:
@@ -138,6 +154,8 @@ def is_reply(error: BaseException) -> bool:
 
 def error_code(error: BaseException) -> str:
     """Return the code of a Redis error (``OOM``, ``READONLY``, …), "" for a connection that failed, else ``ERR``."""
+    if isinstance(error, Undiscovered):
+        return error.code
     classes = name_kinds(error)
     text = _words(error)
     for name, code in _CODE_OF_CLASS.items():
@@ -178,6 +196,7 @@ def translate(
     outer: BaseException | None = None,
     refused: Mapping[str, str] | None = None,
     keys: str = "its prefix",
+    advice: str = "",
 ) -> QueueError:
     """
     Return our error for a driver's *error*.
@@ -189,9 +208,12 @@ def translate(
         outer: The exception that our caller was handling when it called. It is no cause of the driver's error.
         refused: The commands that the server refuses, where it did not say so itself.
         keys: What the queue's keys begin with.
+        advice: What to write instead, where the server cannot keep the queue for what it is.
     """
     if isinstance(error, QueueError):
         return error
+    if isinstance(error, Undiscovered):
+        return QueueUnavailable(f"{_name_server(queue, Place())} cannot be found: {error.clause}")
     server = _name_server(queue, place)
     code = error_code(error)
     if isinstance(error.__cause__, QueueError):  # our credentials raised it, called by the driver
@@ -203,6 +225,8 @@ def translate(
         only = ": a cluster has only database 0" if "cluster" in words else ""
         return QueueError(f"{server} has no database {place.database}{only}")
     refusal = read_refusal(code, words)
+    if refusal is not None and advice:
+        return QueueError(f"{server} is a sentinel, which keeps no queue: {advice}")
     if refusal is not None and not refused and (refusal.command or refusal.kind == "keys"):
         refused = {refusal.command: refusal.kind}
     if refusal is not None and refused:
@@ -210,7 +234,8 @@ def translate(
     if code == "MOVED" and (target := _MOVED_TO.match(words)):
         return QueueUnavailable(f"{server} cannot serve it now: {_UNAVAILABLE[code]}, {target[1]} ({code})")
     if code in _UNAVAILABLE:
-        return QueueUnavailable(f"{server} cannot serve it now: {_UNAVAILABLE[code]} ({code})")
+        more = f"; {advice}" if advice else ""
+        return QueueUnavailable(f"{server} cannot serve it now: {_UNAVAILABLE[code]}{more} ({code})")
     if code == TOO_BIG:
         return QueueError(f"{server} refused a batch that is longer than it takes (see proto-max-bulk-len)")
     if code == "WRONGTYPE":

@@ -31,6 +31,7 @@ from eventspool._job import Depth, JobState, created_at_from_id
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import Failure, Job, QueueStats, Rewrite
 
@@ -38,7 +39,7 @@ __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxy"
+_KEYS: Final = "dnqtofimwslphxyk"
 """In the order of ``prelude.lua``, which names them."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
@@ -54,6 +55,7 @@ class OperatedQueue:
         prefix: Put before every key.
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
         tag: The hash tag of its keys, where the queue is one partition of another one; ``None``: as ``backend`` says.
+        source: Where clients come from, where several queues share that. Whoever gives it closes it.
     """
 
     def __init__(
@@ -64,19 +66,22 @@ class OperatedQueue:
         prefix: str,
         ordering: Ordering | None,
         tag: str | None = None,
+        source: ClientSource | None = None,
     ) -> None:
         self._name = f"queue {queue_name!r}"
         self._prefix = f"{prefix}:{{{tag or f'{queue_name}:0'}}}:"
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
-        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name)
+        self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)
 
     def _find_ordering(self) -> Ordering:
         """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""
         if self._ordering is not None:
             return self._ordering
-        is_fifo = self._connection.execute("HGET", self._prefix + "m", "fifo") == b"1"
-        return Ordering.FIFO if is_fifo else Ordering.NONE
+        fifo, per_user = self._connection.execute("HMGET", self._prefix + "m", "fifo", "per_user")
+        if per_user is not None:
+            return Ordering.PER_USER
+        return Ordering.FIFO if fifo == b"1" else Ordering.NONE
 
     # Watching
 

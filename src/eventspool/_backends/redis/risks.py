@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eventspool._backends.redis.standing import MOST_MOVABLE_BYTES, is_clustered, moves_at_once
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["name_risks"]
 
 
-def name_risks(info: Mapping[str, object], settings: Mapping[str, str] | None) -> list[str]:
+def name_risks(
+    info: Mapping[str, object], settings: Mapping[str, str] | None, max_bytes: int = 0
+) -> list[str]:
     """
     Return a sentence on each setting with which events are lost.
 
     Args:
-        info: The sections ``memory`` and ``persistence`` of ``INFO``.
+        info: The sections ``memory``, ``persistence``, ``cluster`` and ``server`` of ``INFO``.
         settings: ``save`` and ``appendfsync``; ``None`` where ``CONFIG GET`` is not allowed.
+        max_bytes: Most bytes that a partition of the queue may hold.
     """
     risks = []
     policy = str(info.get("maxmemory_policy", ""))
@@ -42,5 +47,10 @@ def name_risks(info: Mapping[str, object], settings: Mapping[str, str] | None) -
         risks.append(
             "leaves it to the operating system when to write to the disk (appendfsync no): a power cut loses what came in "
             "the last half minute or so. Set appendfsync to everysec or always."
+        )
+    if is_clustered(info) and max_bytes > MOST_MOVABLE_BYTES and not moves_at_once(info):
+        risks.append(
+            f"is a node of a cluster that can move no partition of more than {MOST_MOVABLE_BYTES >> 20} MB to another node in "
+            f"good time, and one may hold {max_bytes >> 20} MB here. Give the queue more partitions, or a smaller max_bytes."
         )
     return risks

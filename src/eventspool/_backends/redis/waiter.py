@@ -25,12 +25,14 @@ class Waiter:
     """
 
     def __init__(self, client: Any) -> None:
+        self.client = client
+        """Leads to the server whose token is waited for."""
         timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or 5.0
         # The server must answer before the socket gives up, and may be a tenth of a second late.
         self._slice = max(0.02, min(timeout / 2 - 0.1, 5.0))
         self._pool = client.connection_pool
         self._driver = type(client)
-        self._client: Any = None
+        self._own: Any = None
         self._can_block = True
         self._busy = threading.Lock()
         self._interrupted = threading.Event()
@@ -44,8 +46,8 @@ class Waiter:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         return False
-                    if self._client is None:
-                        self._client = self._driver(connection_pool=self._pool, single_connection_client=True)
+                    if self._own is None:
+                        self._own = self._driver(connection_pool=self._pool, single_connection_client=True)
                     if self._take(key, left):
                         return True
             except Exception:
@@ -65,14 +67,14 @@ class Waiter:
         if self._can_block:
             try:
                 # A timeout of zero would block for ever, and Redis 6.2 rounds 0.001 down to zero.
-                return bool(self._client.blpop([key], timeout=max(0.01, min(left, self._slice))))
+                return bool(self._own.blpop([key], timeout=max(0.01, min(left, self._slice))))
             except Exception as error:
                 refusal = find_refusal(error)
                 if refusal is None or refusal.kind == "keys":
                     raise
                 self._can_block = False
         # The list holds at most one token. If this process has deleted the list, it has taken the token.
-        if self._client.delete(key):
+        if self._own.delete(key):
             return True
         self._interrupted.wait(min(left, _POLL))
         return False
@@ -80,7 +82,7 @@ class Waiter:
     def interrupt(self) -> None:
         """End the wait under way, or else the next one: a wait that is about to begin must not miss it."""
         self._interrupted.set()
-        connection = getattr(self._client, "connection", None)
+        connection = getattr(self._own, "connection", None)
         sock = getattr(connection, "_sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -92,8 +94,17 @@ class Waiter:
         with self._busy:
             self._drop()
 
+    def retire(self) -> None:
+        """End a wait, which closes the connection then; where there is none, close it. This does not wait for that."""
+        self.interrupt()
+        if self._busy.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._busy.release()
+
     def _drop(self) -> None:
-        client, self._client = self._client, None
+        client, self._own = self._own, None
         connection = getattr(client, "connection", None)
         if connection is not None:
             with contextlib.suppress(Exception):

@@ -148,6 +148,8 @@ class SQLiteBackend(Undivided):
         max_bytes: int | None = None,
         probe: bool = False,
         sending: bool = True,
+        chain: int = 1,  # noqa: ARG002 - this store keeps no order per user
+        chain_bytes: int | None = None,  # noqa: ARG002
     ) -> Claim:
         """Lease up to *limit* due jobs to *token*."""
 

@@ -25,6 +25,7 @@ _IN_QUERY = (
     "socket_connect_timeout",
 )
 """The options of Redis that stand behind the ``?`` of a URL."""
+_OF_SENTINELS = ("sentinel_username", "sentinel_password")
 
 
 def environment_of(opts: ClientOpts, queue: QueueOpts | None) -> dict[str, str]:
@@ -65,15 +66,18 @@ def url_of(queue: QueueOpts) -> str:
         return queue.url
     opts = queue.target
     assert isinstance(opts, RedisOpts)  # noqa: S101 - only Redis has options besides a URL
-    if callable(opts.password) or opts.credential_provider is not None:
-        raise ConfigError(
-            "the command line needs the queue as a URL: the password of Redis comes from a function here"
+    if callable(opts.password) or opts.credential_provider is not None or opts.client is not None:
+        origin = (
+            "Redis is given as a client" if opts.client else "the password of Redis comes from a function"
         )
+        raise ConfigError(f"the command line needs the queue as a URL: {origin} here")
     login = f"{quote(opts.username or '', safe='')}:{quote(opts.password or '', safe='')}@"
     login = "" if login == ":@" else login
     if opts.url is not None:
         scheme, _, rest = opts.url.partition("://")
-        return f"{scheme}://{login}{rest}"
+        sentinels = {name: each for name in _OF_SENTINELS if (each := getattr(opts, name))}
+        options = f"{'&' if '?' in rest else '?'}{urlencode(sentinels, quote_via=quote)}" if sentinels else ""
+        return f"{scheme}://{login}{rest}{options}"
     default = RedisOpts()
     changed = {
         name: getattr(opts, name) for name in _IN_QUERY if getattr(opts, name) != getattr(default, name)

@@ -1,4 +1,5 @@
 -- Lease jobs that are due; any number of processors do so at once. See claiming.lua for ARGV and the reply.
+if laned and not give_up_lanes('0') then return {BY_LANES, 0} end
 local ids = call('ZRANGEBYSCORE', ORDER, '-inf', text(now), 'LIMIT', 0, probe and PROBE_DEPTH or limit + 1)
 if #ids > 0 then
   local leases, tries = call('HMGET', LEASES, unpack(ids)), call('HMGET', TRIES, unpack(ids))

@@ -1,5 +1,6 @@
 -- Lease the queue, and then its first jobs in order; one processor at a time. Scores are places in the order, and no times.
 -- See claiming.lua for ARGV and the reply.
+if laned and not give_up_lanes('1') then return {BY_LANES, 0} end
 local queue_lease_ms, was_standby = ARGV[4], ARGV[7] == '1'
 local holder, held_until = queue_holder()
 if holder and holder ~= token then

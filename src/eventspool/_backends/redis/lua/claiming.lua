@@ -1,16 +1,19 @@
--- What claim.lua and claim_fifo.lua share.
--- ARGV of both: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any);
--- claim.lua needs no queue_lease_ms
--- Both reply {us until a job is due, standby, 4 more where the partition is sealed, (id, attempts, progress, stalled, payload_bytes)...}
-local NO_TIME, WHILE_PAUSED = -1, -2 -- Replied in the place of a time.
-local SEALED = 4 -- Added to `standby`.
+-- What claim.lua, claim_fifo.lua and claim_lanes.lua share.
+-- ARGV of all: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any);
+-- only claim_fifo.lua needs queue_lease_ms
+-- All reply {us until a job is due, standby, (id, attempts, progress, stalled, payload_bytes)...}; `standby` is SEALED more
+-- where the partition is sealed.
+-- Replied in the place of a time. BY_LANES: the queue keeps the order per user, so claim_lanes.lua is to be called. UNINDEXED: so
+-- is index_lanes.lua first.
+local SEALED = 4
+local NO_TIME, WHILE_PAUSED, BY_LANES, UNINDEXED = -1, -2, -3, -4
 local token, limit, probe, idle = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1', ARGV[6] == '1'
 local max_bytes = tonumber(ARGV[8])
 local found = {}
 
 begin(COARSE)
 call('HSET', PROCESSORS, token, text(now))
-local state = call('HMGET', META, 'paused', 'sealed')
+local state = call('HMGET', META, laned and 'halted' or 'paused', 'sealed')
 local sealed = state[2] == '1' and SEALED or 0
 if state[1] == '1' then return {WHILE_PAUSED, tonumber(ARGV[7]) + sealed} end
 

@@ -4,13 +4,14 @@
 -- The payload is "" where it was stored before, by the same transaction.
 -- A durable call waits for this script, and each call of the server's costs it a microsecond. So the totals are written as
 -- add_totals would write them, but together.
-local fifo = is_fifo(ARGV[1])
-local last = last_place(fifo, amount(all_before[1]))
+if ARGV[1] == 'per_user' then keep_lanes() end
+local placed = keeps_places(ARGV[1])
+local last = last_place(placed, amount(all_before[1]))
 for i = 4, #ARGV, 3 do
   local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
   local is_new = payload ~= '' and call('HSETNX', PAYLOADS, id, payload) == 1
-  if admit(id, events, fifo, is_new and #payload) then
+  if admit(id, events, placed, is_new and #payload) then
     last = append(id, last)
     if tries ~= '' then call('HSET', TRIES, id, tries) end
   end
@@ -18,12 +19,13 @@ end
 
 if accepted > 0 then
   local none = failed == 0
-  call('HSET', META, 'last', text(last), 'fifo', fifo and '1' or '0',
+  call('HSET', META, 'last', text(last), 'fifo', placed and '1' or '0',
     'events', text(amount(all_before[2]) + new_events), 'bytes', text(bytes + new_bytes),
     'failed_events', none and '0' or text(amount(all_before[4])),
     'failed_bytes', none and '0' or text(amount(all_before[5])),
     'accepted', text(amount(all_before[6]) + new_events))
   if now - noted > COARSE then note() end
+  note_lanes()
   wake(WAKE)
 end
 return reply_to_commit()

@@ -1,12 +1,12 @@
 -- Make delayed jobs due now.
 -- ARGV: ordering, id...   -> how many
 begin()
-local fifo, moved = is_fifo(ARGV[1]), 0
+local placed, moved = keeps_places(ARGV[1]), 0
 for i = 2, #ARGV do
   local id = ARGV[i]
-  if state_of(id, fifo) == 'delayed' then
+  if state_of(id, placed) == 'delayed' then
     if lease_of(id) > now then call('HDEL', LEASES, id) end -- FIFO holds it back there, and keeps its place in the order.
-    if not fifo then call('ZADD', ORDER, text(now), id) end
+    if not placed then call('ZADD', ORDER, text(now), id) end
     moved = moved + 1
   end
 end

@@ -26,6 +26,8 @@ end
 local function forget(ids, outcome, fate)
   local events, bytes, failed_events, failed_bytes, stored = 0, 0, 0, 0, 0
   for _, id in ipairs(ids) do
+    local place = laned and call('ZSCORE', ORDER, id)
+    if place then withdraw(id, tonumber(place)) end
     local unfinished = call('ZREM', ORDER, id) == 1
     local failed = call('ZREM', FAILED, id) == 1
     if unfinished or failed then
@@ -42,6 +44,7 @@ local function forget(ids, outcome, fate)
     for _, key in ipairs({PAYLOADS, SIZES, LEASES, TRIES, CAUSES}) do call('HDEL', key, unpack(ids)) end
   end
   if stored > 0 then
+    note_lanes()
     add_totals(-events, -bytes, -failed_events, -failed_bytes)
     tally(outcome, events)
   end

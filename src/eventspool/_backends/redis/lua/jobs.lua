@@ -2,7 +2,7 @@
 -- ARGV: ordering, state, limit, after, us, 1 where the list had that time for the job `after` or 0 where it was created then
 -- -> (id, time_us, size, tries, cause)...
 local MOST_PAGES = 100 -- Leased jobs may lie between. However many they are, this call must not hold up the server for long.
-local fifo, wanted, limit, after = is_fifo(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local placed, wanted, limit, after = keeps_places(ARGV[1]), ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local since, is_known = tonumber(ARGV[5]) + skew, ARGV[6] == '1'
 local reply, count = {}, 0
 
@@ -29,7 +29,7 @@ local function rank_behind(key)
   return call('ZCOUNT', key, '-inf', '(' .. text(since))
 end
 
-if wanted == 'leased' or (wanted == 'delayed' and fifo) then
+if wanted == 'leased' or (wanted == 'delayed' and placed) then
   local leases, found = call('HGETALL', LEASES), {}
   local behind = {till = is_known and since or 0, id = is_known and after or ''}
   for i = 1, #leases, 2 do
@@ -65,7 +65,7 @@ for n = 1, MOST_PAGES do
   if #met > 0 and wanted ~= 'failed' then leases = call('HMGET', LEASES, unpack(met)) end
   for i, id in ipairs(met) do
     local score = tonumber(page[2 * i])
-    if count + #ids >= limit or (wanted == 'waiting' and not fifo and score > now) then
+    if count + #ids >= limit or (wanted == 'waiting' and not placed and score > now) then
       is_over = true
       break
     end

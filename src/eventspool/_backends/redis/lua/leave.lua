@@ -1,7 +1,7 @@
 -- Give back everything that `token` holds, as if it had never claimed it.
 -- ARGV: ordering, token
 begin()
-local fifo, token = is_fifo(ARGV[1]), ARGV[2]
+local placed, token = keeps_places(ARGV[1]), ARGV[2]
 local leases = call('HGETALL', LEASES)
 for i = 1, #leases, 2 do
   local id = leases[i]
@@ -9,7 +9,7 @@ for i = 1, #leases, 2 do
   if owner == token then
     local score = call('ZSCORE', ORDER, id)
     call('HDEL', LEASES, id)
-    if score then put_back(id, score, now, fifo) end
+    if score then put_back(id, score, now, placed) end
   end
 end
 call('HDEL', PROCESSORS, token)

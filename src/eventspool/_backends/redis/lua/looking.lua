@@ -16,10 +16,10 @@ end
 local function is_live(seen) return now - number(seen) <= PROCESSOR_TTL end
 
 -- The state of a job as Python names it; nil where the queue has no such job.
-local function state_of(id, fifo)
+local function state_of(id, placed)
   local score = call('ZSCORE', ORDER, id)
   if not score then return call('ZSCORE', FAILED, id) and 'failed' or nil end
   local till, owner = lease_of(id)
   if till > now then return owner == '' and 'delayed' or 'leased' end
-  return not fifo and tonumber(score) > now and 'delayed' or 'waiting'
+  return not placed and tonumber(score) > now and 'delayed' or 'waiting'
 end

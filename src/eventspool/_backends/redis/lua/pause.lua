@@ -1,10 +1,11 @@
 -- Stop or resume handing out jobs.
 -- ARGV: paused
 begin()
+local field = laned and 'halted' or 'paused'
 if ARGV[1] == '1' then
-  call('HSET', META, 'paused', '1')
+  call('HSET', META, field, '1')
 else
-  call('HDEL', META, 'paused')
+  call('HDEL', META, field)
   wake(WAKE)
 end
 return 1

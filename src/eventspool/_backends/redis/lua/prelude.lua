@@ -3,7 +3,7 @@
 -- names them. backend.py says what each key holds. A stored value that is not what we wrote reads as zero or empty: no script
 -- may fail for it.
 local PAYLOADS, SIZES, ORDER, LEASES, TRIES, FAILED, CAUSES, META,
-  WAKE, STANDBY_WAKE, LEGACY_HOLDER, PROCESSORS, NOTES, GONE, FATES = unpack(KEYS)
+  WAKE, STANDBY_WAKE, LEGACY_HOLDER, PROCESSORS, NOTES, GONE, FATES, LANES = unpack(KEYS)
 local SECOND = 1000000 -- Times are microseconds.
 local COARSE = 0.1 * SECOND -- How exactly the most frequent scripts note the time.
 local LARGEST = 9e15 -- Beyond it a Lua number is no exact integer any more.
@@ -16,9 +16,6 @@ local function number(digits)
   if digits and #digits <= 16 then return tonumber(digits) or 0 end
   return 0
 end
-
--- Scripts are told the queue's ordering by its name in Python.
-local function is_fifo(ordering) return ordering == 'fifo' end
 
 -- A lease is stored as "until:token". Without a token the job is not leased but held back for its retry (FIFO). A "~" at the
 -- end says that its holder does not mean to send the job, so that a lease that runs out costs no attempt.
@@ -59,7 +56,10 @@ local function without_seal(bytes) return bytes >= SEALED_BYTES and bytes - SEAL
 -- `now` is the queue's own time. It goes on when the server's clock is set back, or when another server whose clock is behind
 -- takes over: otherwise the times that are stored would lie in the future until the clock has caught up.
 -- The field "clock" is "noted:skew": the time that a script noted last, and how far it was ahead of the server's clock.
-local noted, skew = parse_size(call('HGET', META, 'clock'))
+-- The field "per_user" is there while the queue keeps the order per user: see lanes.lua.
+local clock_and_lanes = call('HMGET', META, 'clock', 'per_user')
+local noted, skew = parse_size(clock_and_lanes[1])
+local laned = clock_and_lanes[2] ~= false
 if noted == 0 then noted = total('last') end -- Only processes of older versions have used this queue.
 local clock = call('TIME')
 local now = clock[1] * SECOND + clock[2] + skew
@@ -84,7 +84,14 @@ local function begin(grain)
   if now - noted > (grain or 0) then note() end
 end
 
-local function is_paused() return call('HGET', META, 'paused') == '1' end
+-- To processes of older versions, which know nothing of lanes, a queue that keeps the order per user always looks paused.
+local function is_paused() return call('HGET', META, laned and 'halted' or 'paused') == '1' end
+
+-- Scripts are told by its name in Python which ordering their process keeps. Where one process keeps the order per user, all do.
+local function has_one_holder(ordering) return ordering == 'fifo' and not laned end
+
+-- Whether a job keeps its place in the order while it is leased or put off: then scores are places, and no times.
+local function keeps_places(ordering) return laned or ordering ~= 'none' end
 
 local function wake(list)
   if call('LLEN', list) == 0 then redis.pcall('RPUSH', list, '1') end

@@ -1,9 +1,9 @@
 -- Delete those of the jobs that are in one state, and remember their ids. A job that was leased meanwhile is in another state.
 -- ARGV: ordering, state, id...   -> how many
 begin()
-local fifo, wanted, ids = is_fifo(ARGV[1]), ARGV[2], {}
+local placed, wanted, ids = keeps_places(ARGV[1]), ARGV[2], {}
 for i = 3, #ARGV do
-  if state_of(ARGV[i], fifo) == wanted then ids[#ids + 1] = ARGV[i] end
+  if state_of(ARGV[i], placed) == wanted then ids[#ids + 1] = ARGV[i] end
 end
 local purged = forget(ids, 'purged', '')
 if purged > 0 then forget_outdated() end

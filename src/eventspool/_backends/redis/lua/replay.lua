@@ -1,7 +1,7 @@
 -- Move failed jobs to the end of the queue, as if they were new.
 -- ARGV: ordering, id...   -> how many
 begin()
-local moved, events, bytes, last = 0, 0, 0, last_place(is_fifo(ARGV[1]), total('last'))
+local moved, events, bytes, last = 0, 0, 0, last_place(keeps_places(ARGV[1]), total('last'))
 for i = 2, #ARGV do
   local id = ARGV[i]
   if call('ZREM', FAILED, id) == 1 then
@@ -14,6 +14,7 @@ for i = 2, #ARGV do
 end
 if moved > 0 then
   call('HSET', META, 'last', text(last))
+  note_lanes()
   add_totals(0, 0, -events, -bytes)
   wake(WAKE)
 end

@@ -4,8 +4,8 @@
 -- is rare. It passes through this script so that it is replaced in the same step, only by the holder, and even when Redis is
 -- full.
 begin()
-local fifo, token = is_fifo(ARGV[1]), ARGV[2]
-local _, usurped = find_usurper(fifo, token)
+local placed, token = keeps_places(ARGV[1]), ARGV[2]
+local _, usurped = find_usurper(has_one_holder(ARGV[1]), token)
 local reply, is_any_put_back = {}, false
 local events, bytes, failed_events, failed_bytes = 0, 0, 0, 0
 
@@ -23,6 +23,7 @@ local function fail(id, attempts, cause, new_events, payload)
   events, bytes = events + e, bytes + b
   failed_events, failed_bytes = failed_events + e, failed_bytes + b
   count_reason(cause .. '}', 1, e, b)
+  if laned then withdraw(id, tonumber(call('ZSCORE', ORDER, id))) end
   call('ZREM', ORDER, id)
   call('HDEL', LEASES, id)
   call('HDEL', TRIES, id)
@@ -49,12 +50,12 @@ for i = 3, #ARGV, 7 do
         call('HDEL', TRIES, id)
       end
       delay = tonumber(delay)
-      if fifo and delay > 0 then
+      if placed and delay > 0 then
         call('HSET', LEASES, id, lease(text(now + delay), ''))
       else
         call('HDEL', LEASES, id)
       end
-      put_back(id, score, now + delay, fifo)
+      put_back(id, score, now + delay, placed)
     end
     reply[#reply + 1] = 1
   end
@@ -63,6 +64,7 @@ end
 if bytes ~= 0 or events ~= 0 or failed_bytes ~= 0 or failed_events ~= 0 then
   add_totals(events, bytes, failed_events, failed_bytes)
 end
+note_lanes()
 tally('buried', failed_events)
 tally('delivered', -events) -- Events that a failed job no longer has were delivered.
 if is_any_put_back then wake(WAKE) end

@@ -3,7 +3,7 @@
 --   paused; accepted, delivered, failed, purged and moved events of all time}
 local DELAYED_SAMPLE = MAX_IDS -- The events and bytes of more delayed jobs are estimated from so many.
 local ID_DIGITS, TIME_DIGITS = 28, 12 -- An id of ours begins with the milliseconds of its creation.
-local fifo = is_fifo(ARGV[1])
+local placed = keeps_places(ARGV[1])
 local stored, failed_jobs = call('ZCARD', ORDER), call('ZCARD', FAILED)
 
 local leased, held_back, live = {}, {}, {}
@@ -18,7 +18,7 @@ end
 local leased_events, leased_bytes = add_up(leased)
 
 local delayed_jobs, delayed = #held_back, held_back
-if not fifo then
+if not placed then
   local later = '(' .. text(now)
   delayed_jobs, delayed = call('ZCOUNT', ORDER, later, '+inf'), {}
   for _, id in ipairs(call('ZRANGEBYSCORE', ORDER, later, '+inf', 'LIMIT', 0, DELAYED_SAMPLE + #leased)) do

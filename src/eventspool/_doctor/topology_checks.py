@@ -1,0 +1,102 @@
+"""What can be wrong with where a server stands among others: a replica, a cluster, sentinels. Pure: from facts to findings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from eventspool._backends.redis.standing import (
+    MOST_MOVABLE_BYTES,
+    find_master,
+    is_clustered,
+    is_sentinel,
+    moves_at_once,
+)
+from eventspool._config.redis_url import Topology, join_address
+from eventspool._doctor.finding import Finding, error, note, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = ["check_topology"]
+
+
+def check_topology(
+    info: Mapping[str, object],
+    settings: Mapping[str, str] | None,
+    topology: Topology,
+    *,
+    address: str,
+    services: Sequence[str] = (),
+    max_bytes: int = 0,
+) -> Iterator[Finding]:
+    """
+    Yield what is wrong.
+
+    Args:
+        info: What ``INFO`` answers.
+        settings: ``min-replicas-to-write``; ``None`` where this user may not ask.
+        topology: How the options have the server found.
+        address: Where it is.
+        services: The names of the masters that it watches, where it is a sentinel.
+        max_bytes: Most bytes that a partition of the queue may hold.
+    """
+    if is_sentinel(info):
+        yield error(
+            "redis.role",
+            "the server is a sentinel: it keeps no queue, and knows which server does",
+            f"write redis+sentinel://{address}/{' or /'.join(services) or 'NAME'}, with all sentinels separated by commas",
+        )
+        return
+    if master := find_master(info):
+        yield error(
+            "redis.role",
+            f"the server is a replica: it takes no events; its master is {join_address(master)}",
+            "give the URL of its master, or one that finds the master after a failover, too: redis+sentinel:// or redis+cluster://",
+        )
+    if is_clustered(info):
+        yield from _check_cluster(info, topology, address, max_bytes)
+    else:
+        yield from _check_replicas(info, settings, topology)
+
+
+def _check_cluster(
+    info: Mapping[str, object], topology: Topology, address: str, max_bytes: int
+) -> Iterator[Finding]:
+    if topology is not Topology.CLUSTER:
+        yield warning(
+            "redis.cluster",
+            "this is a cluster, and the URL names one node: while that one is away, no process that starts finds the queue",
+            f"write redis+cluster://{address} into the URL, with more nodes separated by commas",
+        )
+    if max_bytes > MOST_MOVABLE_BYTES and not moves_at_once(info):
+        yield warning(
+            "redis.slot_size",
+            f"a partition of the queue may hold {max_bytes >> 20} MB, and this cluster cannot move more than "
+            f"{MOST_MOVABLE_BYTES >> 20} MB from one node to another in good time",
+            f"write {-(-max_bytes // MOST_MOVABLE_BYTES)} times as many partitions, or a max_bytes of {MOST_MOVABLE_BYTES} "
+            "for each; or use Valkey 9 or Redis 8.4",
+        )
+
+
+def _check_replicas(
+    info: Mapping[str, object], settings: Mapping[str, str] | None, topology: Topology
+) -> Iterator[Finding]:
+    wanted = _number(info.get("min_slaves_good_slaves"))
+    least = _number((settings or {}).get("min-replicas-to-write"))
+    if least and "min_slaves_good_slaves" in info and wanted < least:
+        yield error(
+            "redis.replicas",
+            f"it refuses writes: {wanted} replicas follow it in time, and min-replicas-to-write is {least}",
+            "start the replicas, or lower min-replicas-to-write",
+        )
+    elif settings is not None and not least and topology is Topology.SENTINEL:
+        yield (warning if info.get("connected_slaves") else note)(
+            "redis.replicas",
+            "a master that is cut off from its replicas and the sentinels goes on taking events, and these are lost with it "
+            "(min-replicas-to-write 0)",
+            "CONFIG SET min-replicas-to-write 1 and min-replicas-max-lag 10, then CONFIG REWRITE",
+        )
+
+
+def _number(value: object) -> int:
+    return int(str(value)) if str(value).isdecimal() else 0
