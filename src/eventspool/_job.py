@@ -265,7 +265,9 @@ class Failure:
     purged: tuple[int, ...] = ()
 
 
-LOST = Failure("lost", "the queue was emptied, deleted or replaced while it held this event", 0)
+LOST = Failure(
+    "lost", "the queue was emptied, deleted or replaced, or came back older, while it held this event", 0
+)
 """What a look-up says of a job that is gone, together with the storage that had taken it."""
 PURGED = Failure("purged", "an operator purged this event from the queue, or erased it by user id", 0)
 """What a look-up says of a job that was deleted instead of delivered, or by ``indices`` of events that were erased from it."""

@@ -380,7 +380,7 @@ class Flusher:
 
 def _thresholds(opts: ClientOpts) -> tuple[int, int]:
     """Return how many events trigger a flush, and how many trigger one soon after another."""
-    if opts.durability == "persisted":  # a caller waits for each event
+    if opts.calls_wait:  # a caller waits for each event
         return 1, 1
     flush_at = min(opts.flush_at, opts.max_internal_queue_size)
     return flush_at, max(flush_at, min(_PLENTY, opts.max_internal_queue_size // 4))

@@ -124,6 +124,11 @@ class QueueOpts(FromMapping):
         max_jobs: Most jobs that the queue holds, failed ones included; beyond that events wait in memory. Each of several
             partitions holds its part of them.
         max_bytes: Most payload bytes that the queue holds, of which each partition holds its part, too.
+        replicas: With ``durability="replicated"``: how many replicas must have a commit before it is acknowledged.
+        replication_timeout: Seconds for which a commit waits for them; at most nine tenths of *socket_timeout*.
+        when_unreplicated: What a call does when they have not confirmed its commit by then. ``"wait"``: it goes on waiting,
+            for the client's *timeout* at most. ``"refuse"``: it returns ``None`` at once. In both cases the event is kept,
+            and is delivered if no failover takes it.
         encryption_key: Encrypt payloads at rest: 32 random bytes as base64 text (``openssl rand -base64 32``), or
             several of them in a list or separated by commas: the first one encrypts, each of them decrypts. Needs
             ``eventspool[encryption]``. ``None`` stores payloads readable.
@@ -139,6 +144,9 @@ class QueueOpts(FromMapping):
     url: str | None = field(default=None, repr=False)
     max_jobs: int = 1_000_000
     max_bytes: int = 1 << 30
+    replicas: int = 1
+    replication_timeout: float = 1.0
+    when_unreplicated: Literal["wait", "refuse"] = "wait"
     encryption_key: str | Sequence[str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -148,7 +156,10 @@ class QueueOpts(FromMapping):
             if not re.fullmatch(_NAME, value):
                 raise ConfigError(f"{name} must hold no space, colon, brace or surrogate, not {value!r}")
         require_bool("is_multi_processor", self.is_multi_processor)
-        require_numbers(self, integer=True, partitions=1, max_jobs=1, max_bytes=1)
+        require_numbers(self, integer=True, partitions=1, max_jobs=1, max_bytes=1, replicas=1)
+        require_numbers(self, replication_timeout=0.001)
+        if self.when_unreplicated not in ("wait", "refuse"):
+            raise ConfigError(f"when_unreplicated must be 'wait' or 'refuse', not {self.when_unreplicated!r}")
         self._check_ordering()
         object.__setattr__(self, "job_opts", JobOpts.of(self.job_opts, "job_opts"))
         if self.redis_opts is not None:

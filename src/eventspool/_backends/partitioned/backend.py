@@ -354,8 +354,13 @@ class PartitionedBackend(OperatedPartitions):
                 return claim
         round_ = _Round(limit, max_bytes)
         self._arrange(token)
-        terms: dict[str, Any] = {"visibility_timeout": visibility_timeout, "probe": probe, "sending": sending}
-        terms |= {"chain": chain, "chain_bytes": chain_bytes}
+        terms: dict[str, Any] = {
+            "visibility_timeout": visibility_timeout,
+            "probe": probe,
+            "sending": sending,
+            "chain": chain,
+            "chain_bytes": chain_bytes,
+        }
         with self._lock:
             due = self._looks.due(time.monotonic())
         failure = self._look_into(due, round_, token, terms)
@@ -599,7 +604,7 @@ class _Round:
         self.is_cut = False
         """There are more jobs than it takes."""
         self.obstacle = ""
-        self.is_held_up = False
+        self.held_up = False
 
     @property
     def is_full(self) -> bool:
@@ -615,10 +620,10 @@ class _Round:
         if claim.wait is not None and not more:
             self.waits.append(claim.wait)
         self.obstacle = self.obstacle or claim.obstacle
-        self.is_held_up = self.is_held_up or claim.held_up
+        self.held_up = self.held_up or claim.held_up
 
     def claim(self, wait: float | None) -> Claim:
-        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle, held_up=self.is_held_up)
+        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle, self.held_up)
 
 
 def _without(result: CommitResult) -> CommitResult:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from eventspool._backends.partitioned.backend import PartitionedBackend
 from eventspool._backends.partitioned.ring import ROOT, choose_tag
 from eventspool._backends.redis.backend import RedisBackend
+from eventspool._backends.redis.replication import Replication
 from eventspool._backends.redis.scripts import scripts
 from eventspool._backends.redis.topology import open_source
 from eventspool._backends.stores import Store
@@ -80,6 +81,20 @@ class RedisStore(Store[RedisOpts]):
 
     def create_backend(self, target: RedisOpts, queue: QueueOpts, *, observe: bool) -> PartitionedBackend:
         """Return the backend; its queue knows how it is divided and whether it is in order, so that an observer need not."""
+        return self._create(target, queue, observe=observe)
+
+    def create_replicated(self, target: RedisOpts, queue: QueueOpts) -> PartitionedBackend:
+        """Return the backend that waits for replicas with each commit."""
+        return self._create(target, queue, replication=Replication(queue.replicas, queue.replication_timeout))
+
+    def _create(
+        self,
+        target: RedisOpts,
+        queue: QueueOpts,
+        *,
+        observe: bool = False,
+        replication: Replication | None = None,
+    ) -> PartitionedBackend:
         ordering = None if observe else queue.resolved_ordering
         source = _LazySource(target)
 
@@ -92,6 +107,7 @@ class RedisStore(Store[RedisOpts]):
                 ordering=ordering,
                 max_jobs=ceil(queue.max_jobs / part.of),
                 max_bytes=ceil(queue.max_bytes / part.of),
+                replication=replication,
                 tag=find_tag(queue.queue_name, part),
                 # The root has clients of its own, as a queue without partitions has them. The others share theirs.
                 source=None if part == ROOT else source,

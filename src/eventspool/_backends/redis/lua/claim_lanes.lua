@@ -4,7 +4,7 @@
 -- says 2 where jobs are held up by others, so that it is worth while to claim again when one of those ends.
 -- `chain` is how many jobs that hold up one another may be leased together: they follow each other in the reply, and their
 -- processor sends them in that order in one request.
-local HELD_UP = 2
+
 local chain, chain_bytes, is_kept_here = probe and 1 or tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11] == 'per_user'
 if is_kept_here then keep_lanes() elseif not laned then return {0, 0} end
 if not is_index_whole() then return {UNINDEXED, 0} end

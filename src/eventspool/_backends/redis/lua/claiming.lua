@@ -1,12 +1,12 @@
 -- What claim.lua, claim_fifo.lua and claim_lanes.lua share.
 -- ARGV of all: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any);
 -- only claim_fifo.lua needs queue_lease_ms
--- All reply {us until a job is due, standby, (id, attempts, progress, stalled, payload_bytes)...}; `standby` is SEALED more
--- where the partition is sealed.
+-- All reply {us until a job is due, role, (id, attempts, progress, stalled, payload_bytes)...}. The role adds up 1 for a stand-by,
+-- HELD_UP, and SEALED where the partition takes no new jobs.
 -- Replied in the place of a time. BY_LANES: the queue keeps the order per user, so claim_lanes.lua is to be called. UNINDEXED: so
 -- is index_lanes.lua first.
-local SEALED = 4
 local NO_TIME, WHILE_PAUSED, BY_LANES, UNINDEXED = -1, -2, -3, -4
+local HELD_UP, SEALED = 2, 4
 local token, limit, probe, idle = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1', ARGV[6] == '1'
 local max_bytes = tonumber(ARGV[8])
 local found = {}
