@@ -38,14 +38,14 @@ def test_a_resize_says_what_it_did_and_status_shows_the_partitions(run, address,
     found = status(run, address)
     assert found["waiting"]["jobs"] == 7
     assert sum(each["sealed"] for each in found["partitions"]) == 3
-    shown = run("queue", "status", *address).stdout
+    shown = run("queue", "status", *address).out
     assert shown.count("draining") == 3
     assert shown.count(" open ") == 4
 
 
 def test_a_queue_of_one_partition_shows_none(run, address):
     assert status(run, address)["partitions"] == []
-    assert "partition" not in run("queue", "status", *address).stdout
+    assert "partition" not in run("queue", "status", *address).out
 
 
 @pytest.mark.parametrize("number", ["0", "257", "x"])

@@ -14,6 +14,7 @@ from eventspool._backends.partitioned.merging import (
     write_cursor,
 )
 from eventspool._backends.partitioned.places import Places
+from eventspool._backends.partitioned.ring import ROOT
 from eventspool._backends.rules import READ_BYTES, count_within
 from eventspool._config import Ordering
 from eventspool._config.queue import MAX_PARTITIONS
@@ -113,12 +114,8 @@ class OperatedPartitions:
             )
             failed = Depth() if stats is None else stats.failed
             is_old = member.part not in ring.newest.parts
-            if (
-                is_old
-                and member is self._members.root
-                and not ring.old
-                and not (unfinished.jobs or failed.jobs)
-            ):
+            is_idle = stats is not None and not (unfinished.jobs or failed.jobs)
+            if is_idle and member is self._members.root and ROOT not in ring.divisions[0].parts:
                 continue  # nothing but a process of a version that knows no partitions can have put a job there
             part = member.part
             found.append(
