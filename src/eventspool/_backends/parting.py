@@ -3,8 +3,8 @@ How jobs that name no partition get into a queue that keeps the order per user: 
 several users, and each user's events belong into one partition.
 
 Such a batch is cut into one for each partition. The ids of the parts are made from the id of the whole, so that a move that
-was interrupted finds the parts that it had stored. Where the queue was divided anew meanwhile, it does not find them: then their
-events are delivered twice, with the same ``messageId``.
+was interrupted finds the parts that it had stored. Where the queue was divided anew meanwhile, it does not find them: then
+their events are delivered twice, with the same ``messageId``.
 """
 
 from __future__ import annotations
