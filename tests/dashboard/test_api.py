@@ -224,6 +224,9 @@ def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
                 raise QueueUnavailable("Redis does not answer")
             return QueueStats()
 
+        def partitions(self):
+            return []
+
         def processors(self):
             return []
 

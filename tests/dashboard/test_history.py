@@ -25,6 +25,9 @@ class Queue:
     def processors(self):
         return self.found
 
+    def partitions(self):
+        return []
+
 
 @pytest.fixture
 def queue():

@@ -149,6 +149,25 @@ class TestPartitioned(Partitioned):
             pytest.skip("which jobs a claim takes first is not said of several partitions")
         super().test_a_list_goes_on_where_its_last_job_was(backend_factory, ordering, state, what)
 
+    @pytest.mark.parametrize("ordering", Ordering)
+    def test_a_paused_queue_hands_nothing_out(self, backend_factory, ordering):
+        backend = backend_factory(ordering=ordering)
+        backend.commit(jobs := new_jobs(1))
+        backend.pause(True)
+        backend.commit(more := new_jobs(2))
+        for probe in (False, True):
+            claim = backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe)
+            assert (claim.jobs, claim.wait is not None and claim.wait <= 1.0) == ((), True)
+        backend.pause(False)
+        assert set(ids_of(drain(backend, "t"))) <= set(ids_of([*jobs, *more]))
+        assert not backend.stats().paused
+
+    def test_jobs_come_out_in_the_order_they_were_committed(self, backend):
+        """Those of one commit do; of several commits it is not said."""
+        jobs = new_jobs(12)
+        backend.commit(jobs)
+        assert ids_of(drain(backend, "t", limit=5)) == ids_of(jobs)
+
     def test_a_job_that_was_stored_while_it_fitted_is_known_and_not_impossible(self, backend_factory):
         job = replace(new_job(filling="x" * 3000), is_foreign=True)
         backend_factory().commit([job])

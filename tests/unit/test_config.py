@@ -16,6 +16,7 @@ from eventspool import ConfigError
 from eventspool._config import (
     ClientOpts,
     JobOpts,
+    Ordering,
     QueueOpts,
     RedisOpts,
     SpillOpts,
@@ -135,6 +136,8 @@ QUEUE = {
     "queue_name": [*NO_TEXT, "a b", "a:b", "{a}", "\udcff"],
     "prefix": [*NO_TEXT, "a b", "a:b", "{a}", "\udcff"],
     "is_multi_processor": NO_BOOL,
+    "partitions": [*NO_COUNT, 257],
+    "ordering": ["", "lifo", 5, True],
     "redis_opts": [5, "localhost", [("host", "x")]],
     "job_opts": [5, "ten", [("max_attempts", 3)]],
     "url": ["", 5],
@@ -585,3 +588,40 @@ def test_a_spill_file_needs_a_queue_in_redis(tmp_path):
 def test_a_path_may_hold_bytes_that_are_no_text():
     """As Python hands them over: Linux takes them in names of files."""
     assert SQLiteOpts(path="\udcff.db").path == "\udcff.db"
+
+
+@pytest.mark.parametrize(
+    ("ordering", "is_multi"), [("per_user", False), ("none", False), ("fifo", True), (Ordering.NONE, False)]
+)
+def test_an_ordering_and_a_number_of_processes_that_contradict_each_other_are_refused(ordering, is_multi):
+    given = {"ordering": ordering, "is_multi_processor": is_multi}
+    for make in (
+        lambda: QueueOpts(**given),
+        lambda: QueueOpts.of(given, "queue_opts"),
+        lambda: read_queue({"url": "redis://r", **given}, environ={}),
+    ):
+        with pytest.raises(ConfigError, match=r"ordering='\w+' contradicts is_multi_processor"):
+            make()
+
+
+@pytest.mark.parametrize(("ordering", "is_multi"), [("per_user", True), ("none", True), ("fifo", False)])
+def test_an_ordering_says_by_itself_how_many_processes_share_the_work(ordering, is_multi):
+    for opts in (QueueOpts(ordering=ordering), QueueOpts(ordering=ordering, is_multi_processor=is_multi)):
+        assert (opts.is_multi_processor, opts.resolved_ordering) == (is_multi, ordering)
+
+
+def test_replacing_an_option_keeps_the_ordering_and_a_new_ordering_counts():
+    opts = QueueOpts(ordering="per_user", partitions=4)
+    again = dataclasses.replace(opts, queue_name="other")
+    assert (again.resolved_ordering, again.partitions, again.queue_name) == (Ordering.PER_USER, 4, "other")
+    assert dataclasses.replace(QueueOpts(), ordering="none").is_multi_processor is True
+    assert (
+        dataclasses.replace(QueueOpts(is_multi_processor=True), ordering="fifo").is_multi_processor is False
+    )
+
+
+def test_several_partitions_need_an_ordering_that_they_can_keep():
+    for given in ({}, {"ordering": "fifo"}, {"is_multi_processor": False}):
+        with pytest.raises(ConfigError, match="partitions=4"):
+            QueueOpts(partitions=4, **given)
+    assert QueueOpts(partitions=4, is_multi_processor=True).partitions == 4

@@ -395,3 +395,20 @@ for _ in range(2):
 
     assert re.findall(r"EVENTSPOOL_\w+", done.stderr) == ["EVENTSPOOL_WRITEKEY", "EVENTSPOOL_WRITE_KEY"]
     assert SECRET not in done.stderr
+
+
+def test_what_is_given_of_the_order_goes_before_what_the_environment_says_of_it():
+    environ = {"EVENTSPOOL_MULTI": "0", "EVENTSPOOL_QUEUE": "redis://r:1/2"}
+    assert read_queue({"ordering": "per_user"}, environ=environ).resolved_ordering == "per_user"
+    environ = {"EVENTSPOOL_ORDERING": "fifo", "EVENTSPOOL_QUEUE": "redis://r:1/2"}
+    assert read_queue({"is_multi_processor": True}, environ=environ).resolved_ordering == "none"
+
+
+def test_variables_that_contradict_each_other_are_named():
+    environ = {"EVENTSPOOL_MULTI": "0", "EVENTSPOOL_ORDERING": "none"}
+    with pytest.raises(ConfigError, match=r"EVENTSPOOL_(MULTI|ORDERING)"):
+        read_queue("redis://r:1/2", environ=environ)
+    with pytest.raises(ConfigError, match="EVENTSPOOL_PARTITIONS"):
+        read_queue("redis://r:1/2", environ={"EVENTSPOOL_PARTITIONS": "4"})
+    found = read_queue("redis://r:1/2", environ={"EVENTSPOOL_PARTITIONS": "4", "EVENTSPOOL_ORDERING": "none"})
+    assert (found.partitions, found.resolved_ordering) == (4, "none")

@@ -51,9 +51,9 @@ def test_a_partition_that_had_jobs_is_looked_into_first():
         made.note(part, 0.0, found=part == 9, more=part == 9, wait=None)
     assert made.due(0.1) == [9]
     made.note(9, 0.1, found=False, more=False, wait=None)
-    assert made.due(0.2) == []
+    assert made.due(0.15) == []
     made.hasten(3)
-    assert made.due(0.2) == [3]
+    assert made.due(0.15) == [3]
 
 
 def test_a_claim_that_has_found_nothing_looks_into_the_rest():

@@ -14,6 +14,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eventspool._backends.parting import commit_foreign, find_rest_by
 from eventspool._envelope import OVERSIZED, count_events
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_token
 
@@ -124,7 +125,7 @@ class Mover:
 
     def _commit(self, jobs: Sequence[NewJob]) -> CommitResult:
         with self._at_target():
-            return self._target.commit(jobs)
+            return commit_foreign(self._target, jobs, find_rest_by(self._fail_rest))
 
     def _settle(
         self, claimed: Sequence[ClaimedJob], failed: Mapping[str, Failure], left: Sequence[str]

@@ -30,7 +30,7 @@ def look_over(queue: Queue) -> tuple[QueueStats, Sequence[ProcessorInfo], Sequen
         unfinished, failed = (_add(each.unfinished for each in there), _add(each.failed for each in there))
         return QueueStats(waiting=unfinished, failed=failed), (), partitions
     stats = queue.stats()
-    return stats, tuple(queue.processors()) if stats.processors else (), partitions
+    return stats, tuple(queue.processors()), partitions
 
 
 def _add(depths: Iterable[Depth]) -> Depth:

@@ -76,7 +76,7 @@ class Queue:
 
     def partitions(self) -> list[Partition]:
         """
-        List the partitions in which jobs may be, the oldest first, also those that cannot be reached; none in an undivided queue.
+        List the partitions in which jobs may be, the oldest first, also those that are away; none in an undivided queue.
 
         Those of an older division stay until nothing is left in them.
         """

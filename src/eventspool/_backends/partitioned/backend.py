@@ -20,35 +20,24 @@ must hear all partitions, such as a count, fails while one of them is away.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 import time
-from dataclasses import replace
-from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
-from eventspool._backends.partitioned.looks import Looks, find_homes
-from eventspool._backends.partitioned.merging import add_commits, merge_fates, split_epoch
-from eventspool._backends.partitioned.operated import OperatedPartitions
-from eventspool._backends.partitioned.places import Places
+from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, find_homes
+from eventspool._backends.partitioned.round import Round
+from eventspool._backends.partitioned.storing import StoringPartitions
 from eventspool._config import Ordering
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import LOST, MOVED, PURGED, Claim, CommitResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import ClaimedJob, Failure, Hold, NewJob, Routing, Settlement, Trouble
+    from eventspool._job import Claim, Hold, Settlement, Trouble
 
 __all__ = ["PartitionedBackend"]
 
-_UNDECIDED: Final = 10_000
-"""Jobs, the last ones, whose commit was not answered, and of which it is remembered where it went."""
-_QUICK: Final = 0.5
-"""Seconds within which a partition that is gone fails. A second call of one that does not answer would take as long again."""
 _STANDING: Final = 10.0
 """Seconds between two looks at which processors live: homes are a preference, and may be late."""
 
@@ -59,23 +48,15 @@ _TOLD: Final = 1.0
 """Seconds between two notes to the root that other partitions deliver."""
 
 
-class PartitionedBackend(OperatedPartitions):
+class PartitionedBackend(StoringPartitions):
     """A queue of several partitions (see the module, and ``Backend`` for what each method promises)."""
 
     durable = True
     shared = True
 
-    _lock: threading.Lock
-
     def _reset(self) -> None:
         """Begin anew, as in a process that has just started."""
         super()._reset()
-        self._lock = threading.Lock()
-        # Not of `random`'s own generator: a forked child would draw what its parent draws.
-        start = Random(os.urandom(8)).randrange(1 << 16)
-        self._turn = start
-        self._looks: Looks[Part] = Looks(start)
-        self._undecided = Places(_UNDECIDED)
         self._standing_at = self._root_at = self._told_root_at = float("-inf")
         self._is_held = False
         self._standing = (0, 1)
@@ -93,231 +74,16 @@ class PartitionedBackend(OperatedPartitions):
         """Release connections. Safe to call twice."""
         for member in self._members.known:
             member.backend.close()
+        if self._source is not None:
+            self._source.close()
 
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
         for member in self._members.known:
             member.backend.abandon()
+        if self._source is not None:
+            self._source.abandon()
         self._reset()
-
-    # Producing
-
-    def find_routing(self) -> Routing | None:
-        """Return how the queue is divided, where it keeps the order per user."""
-        self._members.refresh_if_old()
-        if self._members.ordering is not Ordering.PER_USER:
-            return None
-        return self._members.ring.routing
-
-    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
-        """Store *jobs*: all in one partition or, with order per user, each in its own."""
-        members = self._members
-        if members.undivided is None:
-            members.refresh_if_old()
-        if members.undivided is not None:
-            result = members.undivided.commit(jobs)
-            if not result.stale:
-                return result
-            members.refresh()
-            if self._members.ordering is Ordering.PER_USER:
-                return result
-        if not jobs:
-            return CommitResult(0)
-        return (
-            self._commit_in_order(jobs)
-            if self._members.ordering is Ordering.PER_USER
-            else self._commit_anywhere(jobs)
-        )
-
-    def _commit_in_order(self, jobs: Sequence[NewJob]) -> CommitResult:
-        """Store each of *jobs* where its route says. One that has none, or an outdated one, is to be made anew."""
-        division = self._members.ring.present
-        groups: dict[Part, list[NewJob]] = {}
-        stale: list[str] = []
-        for job in jobs:
-            route = job.route
-            if (
-                route
-                and route.generation == division.generation
-                and 0 <= route.partition < division.partitions
-            ):
-                groups.setdefault(division.parts[route.partition], []).append(job)
-            else:
-                stale.append(job.id)
-        results: list[tuple[Part, CommitResult]] = []
-        away: list[str] = []
-        failures: list[QueueUnavailable] = []
-        for part, group in groups.items():
-            member = self._members.find(part)
-            try:
-                if member.is_left_alone(time.monotonic()):
-                    away += [job.id for job in group]
-                else:
-                    results.append((part, member.ask(member.backend.commit, group)))
-                    self._hasten(part)
-            except QueueUnavailable as failure:
-                failures.append(failure)
-                away += [job.id for job in group]
-        if failures and not results and not stale:
-            raise failures[0]
-        if any(result.stale for _, result in results):
-            self._members.refresh()
-        return add_commits(results, stale=tuple(stale), away=tuple(away))
-
-    def _commit_anywhere(self, jobs: Sequence[NewJob]) -> CommitResult:
-        """Store *jobs* together in the partition whose turn it is, but for those that may be in another one already."""
-        results: list[tuple[Part, CommitResult]] = []
-        left = self._commit_again(self._seek_foreign(jobs, results), results)
-        return self._commit_new(left, results)
-
-    def _seek_foreign(
-        self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]
-    ) -> Sequence[NewJob]:
-        """Note in *results* which of *jobs*, that come out of another queue, some partition has already. Return the others."""
-        ids = [job.id for job in jobs if job.is_foreign]
-        if not ids:
-            return jobs
-        stored: set[str] = set()
-        for member in self._members.all:
-            if member.is_left_alone(time.monotonic()):
-                continue
-            try:
-                found = member.ask(member.backend.lookup, ids)
-            except QueueUnavailable:
-                continue
-            there = [
-                i
-                for i, fate in found.items()
-                if fate is None or fate.reason not in (PURGED.reason, MOVED.reason)
-            ]
-            if there:
-                self._known.note(there, member.part)
-                stored.update(there)
-                results.append((member.part, CommitResult(0, len(there))))
-        return [job for job in jobs if job.id not in stored]
-
-    def _commit_again(self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]) -> list[NewJob]:
-        """Commit those of *jobs* again that some partition may have. Return those that are for any partition."""
-        left: list[NewJob] = []
-        groups: dict[Part, list[NewJob]] = {}
-        for job in jobs:
-            part = self._undecided.get(job.id) or self._known.get(job.id)
-            (left if part is None else groups.setdefault(part, [])).append(job)
-        for part, group in groups.items():
-            ids = [job.id for job in group]
-            member = self._members.find(part)
-            try:
-                result: CommitResult = member.ask(member.backend.commit, group)
-            except QueueUnavailable:
-                if self._undecided.get(ids[0]) is None:
-                    raise  # it is known to have them: they must not be stored a second time
-                self._forget_places(ids)
-                left += group
-                continue
-            self._undecided.forget(ids)
-            refused = {*result.stale, *result.rejected}
-            if result.stale:
-                self._members.refresh()
-            self._forget_places(refused)
-            results.append((part, _without(result)))
-            left += [job for job in group if job.id in refused]
-        return left
-
-    def _commit_new(self, left: Sequence[NewJob], results: list[tuple[Part, CommitResult]]) -> CommitResult:
-        """Commit what is *left* to the partition whose turn it is; what that cannot take, to the next ones."""
-        tried: set[Part] = set()
-        failure: QueueUnavailable | None = None
-        while left:
-            member = self._next_taker(tried)
-            if member is None:
-                break
-            tried.add(member.part)
-            ids = [job.id for job in left]
-            self._undecided.note(ids, member.part)
-            try:
-                result = self._commit_twice(member, left)
-            except QueueUnavailable as error:
-                failure = error
-                continue
-            self._undecided.forget(ids)
-            if result.stale:
-                self._members.refresh()
-            again = {*result.rejected, *result.stale}
-            results.append((member.part, _without(result)))
-            self._known.note((job_id for job_id in ids if job_id not in again), member.part)
-            if result.accepted:
-                self._hasten(member.part)
-            left = [job for job in left if job.id in again]
-            if left:
-                failure = None  # there is no room, or a new division: that is no outage
-        if failure is not None and left:
-            raise failure
-        if left and not tried:
-            raise QueueUnavailable(f"no partition of {self._name} can be reached")
-        return add_commits(results, rejected=tuple(job.id for job in left))
-
-    def _commit_twice(self, member: Member, jobs: Sequence[NewJob]) -> CommitResult:
-        """Commit to a partition. Where its connection breaks, ask once more: it may have stored them."""
-        began = time.monotonic()
-        try:
-            result: CommitResult = member.ask(member.backend.commit, jobs)
-        except QueueUnavailable:
-            if time.monotonic() - began > _QUICK:
-                raise
-            result = member.ask(member.backend.commit, jobs)
-        return result
-
-    def _next_taker(self, tried: set[Part]) -> Member | None:
-        """Return the partition whose turn it is, ``None`` where each was tried or is away."""
-        takers = self._members.takers
-        now = time.monotonic()
-        for _ in takers:
-            with self._lock:
-                self._turn += 1
-                member = takers[self._turn % len(takers)]
-            if member.part not in tried and not member.is_left_alone(now):
-                return member
-        return None
-
-    def _forget_places(self, ids: Sequence[str] | set[str]) -> None:
-        self._undecided.forget(ids)
-        self._known.forget(ids)
-
-    def _hasten(self, part: Part) -> None:
-        with self._lock:
-            self._looks.hasten(part)
-
-    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
-        """
-        Say which of *ids* are still stored, by the partitions that *epoch* names.
-
-        Of a partition that is away its jobs are said to be unfinished: nothing else is known of them.
-        """
-        plain = self._members.undivided
-        if plain is not None and "/" not in epoch:
-            return plain.lookup(ids, epoch=epoch)
-        self._members.refresh_if_old()
-        places = split_epoch(epoch)
-        if not places:
-            return merge_fates(self._ask_all(lambda member: member.backend.lookup(ids)))
-        answers: list[Mapping[str, Failure | None]] = []
-        for part, own in places.items():
-            member = self._members.find(part)
-            try:
-                if member.is_left_alone(time.monotonic()):
-                    answers.append(dict.fromkeys(ids))
-                else:
-                    answers.append(member.ask(member.backend.lookup, ids, epoch=own))
-            except QueueUnavailable:
-                answers.append(dict.fromkeys(ids))
-        found = merge_fates(answers)
-        lost = [job_id for job_id, fate in found.items() if fate == LOST]
-        if lost:  # before a producer is told so, the others are asked: another process may have stored the job there
-            others = [member for member in self._members.all if not member.is_left_alone(time.monotonic())]
-            with contextlib.suppress(QueueUnavailable):
-                elsewhere = self._ask_all(lambda member: member.backend.lookup(lost), members=others)
-                found = merge_fates([found, *elsewhere])
-        return found
 
     # Consuming
 
@@ -361,9 +127,9 @@ class PartitionedBackend(OperatedPartitions):
             if claim.jobs:
                 self._held.note((job.id for job in claim.jobs), members.root.part)
                 return claim
-        round_ = _Round(limit, max_bytes)
+        round_ = Round(limit, max_bytes)
         self._arrange(token)
-        terms = {
+        terms: dict[str, Any] = {
             "visibility_timeout": visibility_timeout,
             "probe": probe,
             "sending": sending,
@@ -383,12 +149,15 @@ class PartitionedBackend(OperatedPartitions):
         if not round_.jobs:
             with self._lock:
                 rest = self._looks.rest(due)
-            failure = self._look_into(rest, round_, token, terms) or failure
+            for part in rest:
+                failure = self._look_into([part], round_, token, terms) or failure
+                if round_.jobs:
+                    break
         if failure is not None and not round_.answers:
             raise failure
         return round_.claim(self._find_wait(round_))
 
-    def _claim_while_held(self, gate: Claim, round_: _Round, token: str, terms: Mapping[str, Any]) -> Claim:
+    def _claim_while_held(self, gate: Claim, round_: Round, token: str, terms: Mapping[str, Any]) -> Claim:
         """Return nothing where the root says so; where this processor is the probe of all, one job of any partition."""
         if gate.is_held_back:
             return gate
@@ -418,7 +187,7 @@ class PartitionedBackend(OperatedPartitions):
     def _look_into(
         self,
         parts: Sequence[Part],
-        round_: _Round,
+        round_: Round,
         token: str,
         terms: Mapping[str, Any],
     ) -> QueueUnavailable | None:
@@ -468,7 +237,7 @@ class PartitionedBackend(OperatedPartitions):
             if self._members.ordering is Ordering.PER_USER:
                 self._arrange(token)
 
-    def _find_wait(self, round_: _Round) -> float | None:
+    def _find_wait(self, round_: Round) -> float | None:
         """Return when the next claim may find something: ``None`` where every partition says that time brings nothing."""
         if round_.is_cut:
             return 0.0
@@ -602,7 +371,7 @@ class PartitionedBackend(OperatedPartitions):
         """
         Block until something was queued in the first of this processor's homes, or *timeout*.
 
-        With further homes a wait ends after a second, as there may be something in those.
+        With further homes a wait ends when one of those is due to be looked into, at most after a second.
         """
         members = self._members
         if members.undivided is not None:
@@ -616,7 +385,10 @@ class PartitionedBackend(OperatedPartitions):
         try:
             if self._is_interrupted:
                 return False
-            slice_ = timeout if len(homes) == 1 and found else min(timeout, 1.0)
+            slice_ = timeout
+            if len(homes) > 1 or not found:
+                with self._lock:
+                    slice_ = min(timeout, max(self._looks.next_due(now), QUICK_POLL), HOME_POLL)
             woken = bool(member.ask(member.backend.wait, slice_))
             if woken:
                 self._hasten(member.part)
@@ -629,46 +401,3 @@ class PartitionedBackend(OperatedPartitions):
         self._is_interrupted = True
         member = self._listening
         (member or self._members.root).backend.interrupt()
-
-
-class _Round:
-    """What one claim has found so far, and what it still takes."""
-
-    def __init__(self, limit: int, max_bytes: int | None) -> None:
-        self.limit = max(limit, 1)
-        self.max_bytes = max_bytes
-        self.jobs: list[ClaimedJob] = []
-        self.answers = 0
-        self.waits: list[float] = []
-        self.is_cut = False
-        """There are more jobs than it takes."""
-        self.obstacle = ""
-        self.held_up = False
-        self.gate: Claim | None = None
-        """What the root said, where all processors stay away from the data plane."""
-
-    @property
-    def is_full(self) -> bool:
-        return self.limit <= 0 or self.is_cut
-
-    def add(self, claim: Claim, *, more: bool) -> None:
-        self.answers += 1
-        self.jobs += claim.jobs
-        self.limit -= len(claim.jobs)
-        if self.max_bytes is not None and claim.jobs:
-            self.max_bytes -= sum(len(job.payload or b"") for job in claim.jobs)
-            self.is_cut = self.max_bytes <= 0 or claim.wait == 0.0
-        if claim.wait is not None and not more:
-            self.waits.append(claim.wait)
-        self.obstacle = self.obstacle or claim.obstacle
-        self.held_up = self.held_up or claim.held_up
-        if claim.is_held_back or claim.is_probe:
-            self.gate = claim
-
-    def claim(self, wait: float | None) -> Claim:
-        return Claim(tuple(self.jobs), wait, "" if self.jobs else self.obstacle, held_up=self.held_up)
-
-
-def _without(result: CommitResult) -> CommitResult:
-    """Return *result* without the jobs that are tried elsewhere."""
-    return replace(result, rejected=(), stale=())

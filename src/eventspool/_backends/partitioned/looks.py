@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Sequence
 
-__all__ = ["Looks", "find_homes"]
+__all__ = ["HOME_POLL", "POLL", "QUICK_POLL", "Looks", "find_homes"]
 
 HOME_POLL: Final = 1.0
 """Seconds within which a processor looks into each of its homes again."""
+QUICK_POLL: Final = 0.05
+"""The same for a home that had jobs a moment ago: the longer that is ago, the less often it is looked into."""
 POLL: Final = 5.0
 """Seconds within which a processor looks into the other partitions again."""
 _SHARE: Final = 8
@@ -51,6 +53,7 @@ def find_homes(parts: Sequence[_P], before: int, live: int) -> tuple[_P, ...]:
 class _Look:
     due: float = 0.0
     had_jobs: bool = False
+    found_at: float = -math.inf
 
 
 class Looks(Generic[_P]):
@@ -118,9 +121,14 @@ class Looks(Generic[_P]):
         if look is None:
             return
         if found:
+            look.found_at = now
             self._turn = self._parts.index(part)  # the next claim begins where the last one had work
         look.had_jobs = found
-        look.due = now if more else now + min(self._poll(part), math.inf if wait is None else wait)
+        look.due = (
+            now
+            if more
+            else now + min(self._poll(part, now - look.found_at), math.inf if wait is None else wait)
+        )
 
     def note_away(self, part: _P, until: float) -> None:
         """Note that *part* could not be reached, and is to be left alone *until* then."""
@@ -131,10 +139,10 @@ class Looks(Generic[_P]):
         """Return the seconds until the next partition is due; infinity where there is none."""
         return min((max(look.due - now, 0.0) for look in self._looks.values()), default=math.inf)
 
-    def _poll(self, part: _P) -> float:
+    def _poll(self, part: _P, quiet_for: float) -> float:
         if part not in self._homes:
             return POLL * max(1.0, self._live / _SHARE)
-        return POLL if part == self._homes[0] else HOME_POLL
+        return POLL if part == self._homes[0] else min(max(quiet_for, QUICK_POLL), HOME_POLL)
 
     def _rotated(self) -> list[_P]:
         at = self._turn % len(self._parts) if self._parts else 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from eventspool._config import Ordering
     from eventspool._job import JobState, Settlement
 
-__all__ = ["Member", "PartitionBackend"]
+__all__ = ["Closable", "Member", "PartitionBackend"]
 
 _PAUSE: Final = 0.5
 """Least seconds for which a partition that could not be reached is left alone."""
@@ -25,6 +25,16 @@ _PATIENCE: Final = 4.0
 """How many times as long as its failure took. A server that does not answer would else take most of this process's time."""
 _LATE: Final = 100_000
 """Endings that are kept for a partition that is away; those beyond are forgotten, and their jobs sent again."""
+
+
+class Closable(Protocol):
+    """What several partitions share."""
+
+    def close(self) -> None:
+        """Release it. It comes back with the next use."""
+
+    def abandon(self) -> None:
+        """In a forked child: forget what the parent owns, without closing it."""
 
 
 class PartitionBackend(Backend, Protocol):

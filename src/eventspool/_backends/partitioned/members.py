@@ -97,7 +97,7 @@ class Members:
         """
         Those whose jobs may be handed out.
 
-        With order per user a division hands out nothing before the ones before it are drained: they may hold a user's older jobs.
+        With order per user, a division hands out nothing before the older ones are drained: they may hold a user's jobs.
         """
         if self.ordering is not Ordering.PER_USER:
             return self.all

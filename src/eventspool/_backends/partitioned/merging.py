@@ -47,22 +47,24 @@ def add_stats(stats: Sequence[QueueStats], gone: Sequence[int], processors: int)
         gone: Totals of partitions that are gone, in the order of ``Ring.totals``.
         processors: How many there are: each is known to several partitions.
     """
-    names = ("waiting", "delayed", "leased", "failed")
-    states = {name: add_depths(getattr(each, name) for each in stats) for name in names}
-    totals = {
-        name: sum(getattr(each, name) for each in stats) + more
-        for name, more in zip(_TOTALS, gone, strict=True)
-    }
+    gone = tuple(gone) or (0,) * len(_TOTALS)
+    accepted, delivered, failed, purged, moved = (
+        sum(getattr(each, name) for each in stats) + more for name, more in zip(_TOTALS, gone, strict=True)
+    )
     held = max(stats, key=lambda each: each.held_until, default=QueueStats())
     return QueueStats(
-        states["waiting"],
-        states["delayed"],
-        states["leased"],
-        states["failed"],
+        waiting=add_depths(each.waiting for each in stats),
+        delayed=add_depths(each.delayed for each in stats),
+        leased=add_depths(each.leased for each in stats),
+        failed=add_depths(each.failed for each in stats),
         oldest_age=max((each.oldest_age for each in stats), default=0.0),
         processors=processors,
         paused=any(each.paused for each in stats),
-        **totals,
+        accepted_events=accepted,
+        delivered_events=delivered,
+        failed_events=failed,
+        purged_events=purged,
+        moved_events=moved,
         held_until=held.held_until,
         held_because=held.held_because,
     )

@@ -14,6 +14,7 @@ from eventspool._backends.partitioned.merging import (
     write_cursor,
 )
 from eventspool._backends.partitioned.places import Places
+from eventspool._backends.partitioned.ring import ROOT
 from eventspool._backends.rules import READ_BYTES, count_within
 from eventspool._config import Ordering
 from eventspool._config.queue import MAX_PARTITIONS
@@ -23,7 +24,7 @@ from eventspool._job import Depth, Job, JobState, Partition, QueueStats
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eventspool._backends.partitioned.member import Member, PartitionBackend
+    from eventspool._backends.partitioned.member import Closable, Member, PartitionBackend
     from eventspool._backends.partitioned.ring import Part
     from eventspool._job import Rewrite
 
@@ -45,6 +46,7 @@ class OperatedPartitions:
         ordering: What the queue keeps; ``None`` for a caller who only looks and steers.
         partitions: How many a queue gets that was never used. What is written down in a queue goes before.
         name: Names the queue in messages.
+        source: What the partitions have in common, and is closed after them.
     """
 
     def __init__(
@@ -54,7 +56,9 @@ class OperatedPartitions:
         ordering: Ordering | None,
         partitions: int,
         name: str,
+        source: Closable | None = None,
     ) -> None:
+        self._source = source
         self._make = make
         self._ordering = ordering
         self._wanted = partitions
@@ -110,12 +114,8 @@ class OperatedPartitions:
             )
             failed = Depth() if stats is None else stats.failed
             is_old = member.part not in ring.newest.parts
-            if (
-                is_old
-                and member is self._members.root
-                and not ring.old
-                and not (unfinished.jobs or failed.jobs)
-            ):
+            is_idle = stats is not None and not (unfinished.jobs or failed.jobs)
+            if is_idle and member is self._members.root and ROOT not in ring.divisions[0].parts:
                 continue  # nothing but a process of a version that knows no partitions can have put a job there
             part = member.part
             found.append(

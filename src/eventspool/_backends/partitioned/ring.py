@@ -2,8 +2,8 @@
 How a queue is divided into partitions, as its first partition has it written down. Pure.
 
 A **division** is a number of partitions that take new jobs, and its generation counts the divisions. Division 0 is the queue
-as it was before it was ever divided: one partition, with the keys that a queue without partitions has. It is called the *root*,
-and the ring is written down there. When a queue is divided anew, three steps lead from one division to the next, and each may
+as it was before it was ever divided: one partition, with the keys of a queue without partitions. It is called the *root*, and
+the ring is written down there. When a queue is divided anew, three steps lead from one division to the next, and each may
 be repeated by any process that finds it half done:
 
 1. The new division is *announced*: written into the ring with a mark.

@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eventspool._backends.parting import commit_foreign
 from eventspool._buffering.batch import count_fitting
 from eventspool._envelope import seal
 from eventspool._exceptions import QueueError
@@ -250,7 +251,7 @@ class _Import:
                 parts[part.id] = part
                 owners.setdefault(part.id, []).append(job_id)  # several where Node has put a batch back
         try:
-            result = target.commit(list(parts.values()))
+            result = commit_foreign(target, list(parts.values()))
         except BaseException:
             with contextlib.suppress(QueueError):
                 self._source.put_back(held, held)

@@ -8,9 +8,14 @@ forget_outdated()
 if call('ZCARD', GONE) > 0 then return {} end
 local totals = {total('accepted'), total('delivered'), total('buried'), total('purged'), total('moved')}
 if ARGV[1] == '1' then
-  local epoch = call('HGET', META, 'epoch')
-  call('DEL', unpack(KEYS))
+  -- A producer that looks for a job of this partition is still told that nothing of it was lost.
+  local kept = call('HMGET', META, 'epoch', 'forgotten')
+  for _, key in ipairs(KEYS) do
+    if key ~= COMMITS then call('DEL', key) end
+  end
   call('HSET', META, 'sealed', '1', 'bytes', text(SEALED_BYTES))
-  if epoch then call('HSET', META, 'epoch', epoch) end
+  for i, field in ipairs({'epoch', 'forgotten'}) do
+    if kept[i] then call('HSET', META, field, kept[i]) end
+  end
 end
 return totals

@@ -1,0 +1,271 @@
+"""
+How jobs get into a queue of several partitions, and how producers ask for them. ``backend`` says which partition takes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from eventspool._backends.partitioned.looks import Looks
+from eventspool._backends.partitioned.merging import add_commits, merge_fates, split_epoch
+from eventspool._backends.partitioned.operated import OperatedPartitions
+from eventspool._backends.partitioned.places import Places
+from eventspool._config import Ordering
+from eventspool._exceptions import QueueUnavailable
+from eventspool._job import LOST, MOVED, PURGED, CommitResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eventspool._backends.partitioned.member import Member
+    from eventspool._backends.partitioned.ring import Part
+    from eventspool._job import Failure, NewJob, Routing
+
+__all__ = ["StoringPartitions"]
+
+_UNDECIDED: Final = 10_000
+"""Jobs, the last ones, whose commit was not answered, and of which it is remembered where it went."""
+_QUICK: Final = 0.5
+"""Seconds within which a partition that is gone fails. A second call of one that does not answer would take as long again."""
+
+
+class StoringPartitions(OperatedPartitions):
+    """A queue of several partitions as producers use it (see ``Backend`` for what each method promises)."""
+
+    def _reset(self) -> None:
+        """Begin anew, as in a process that has just started."""
+        super()._reset()
+        self._lock = threading.Lock()
+        # Not of `random`'s own generator: a forked child would draw what its parent draws.
+        start = Random(os.urandom(8)).randrange(1 << 16)
+        self._turn = start
+        self._looks: Looks[Part] = Looks(start)
+        self._undecided = Places(_UNDECIDED)
+
+    def find_routing(self) -> Routing | None:
+        """Return how the queue is divided, where it keeps the order per user."""
+        self._members.refresh_if_old()
+        if self._members.ordering is not Ordering.PER_USER:
+            return None
+        return self._members.ring.routing
+
+    def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """Store *jobs*: all in one partition or, with order per user, each in its own."""
+        members = self._members
+        if members.undivided is None:
+            members.refresh_if_old()
+        if members.undivided is not None:
+            result = members.undivided.commit(jobs)
+            if not result.stale:
+                return result
+            members.refresh()
+            if self._members.ordering is Ordering.PER_USER:
+                return result
+        if not jobs:
+            return CommitResult(0)
+        return (
+            self._commit_in_order(jobs)
+            if self._members.ordering is Ordering.PER_USER
+            else self._commit_anywhere(jobs)
+        )
+
+    def _commit_in_order(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """Store each of *jobs* where its route says. One that has none, or an outdated one, is to be made anew."""
+        division = self._members.ring.present
+        groups: dict[Part, list[NewJob]] = {}
+        stale: list[str] = []
+        for job in jobs:
+            route = job.route
+            if (
+                route
+                and route.generation == division.generation
+                and 0 <= route.partition < division.partitions
+            ):
+                groups.setdefault(division.parts[route.partition], []).append(job)
+            else:
+                stale.append(job.id)
+        results: list[tuple[Part, CommitResult]] = []
+        away: list[str] = []
+        failures: list[QueueUnavailable] = []
+        for part, group in groups.items():
+            member = self._members.find(part)
+            try:
+                if member.is_left_alone(time.monotonic()):
+                    away += [job.id for job in group]
+                else:
+                    results.append((part, member.ask(member.backend.commit, group)))
+                    self._hasten(part)
+            except QueueUnavailable as failure:
+                failures.append(failure)
+                away += [job.id for job in group]
+        if failures and not results and not stale:
+            raise failures[0]
+        if any(result.stale for _, result in results):
+            self._members.refresh()
+        return add_commits(results, stale=tuple(stale), away=tuple(away))
+
+    def _commit_anywhere(self, jobs: Sequence[NewJob]) -> CommitResult:
+        """Store *jobs* together in the partition whose turn it is, but for those that may be in another one already."""
+        results: list[tuple[Part, CommitResult]] = []
+        left = self._commit_again(self._seek_foreign(jobs, results), results)
+        return self._commit_new(left, results)
+
+    def _seek_foreign(
+        self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]
+    ) -> Sequence[NewJob]:
+        """Note in *results* which of *jobs*, that come out of another queue, some partition has already. Return the others."""
+        ids = [job.id for job in jobs if job.is_foreign]
+        if not ids:
+            return jobs
+        stored: set[str] = set()
+        for member in self._members.all:
+            if member.is_left_alone(time.monotonic()):
+                continue
+            try:
+                found = member.ask(member.backend.lookup, ids)
+            except QueueUnavailable:
+                continue
+            there = [
+                i
+                for i, fate in found.items()
+                if fate is None or fate.reason not in (PURGED.reason, MOVED.reason)
+            ]
+            if there:
+                self._known.note(there, member.part)
+                stored.update(there)
+                results.append((member.part, CommitResult(0, len(there))))
+        return [job for job in jobs if job.id not in stored]
+
+    def _commit_again(self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]) -> list[NewJob]:
+        """Commit those of *jobs* again that some partition may have. Return those that are for any partition."""
+        left: list[NewJob] = []
+        groups: dict[Part, list[NewJob]] = {}
+        for job in jobs:
+            part = self._undecided.get(job.id) or self._known.get(job.id)
+            (left if part is None else groups.setdefault(part, [])).append(job)
+        for part, group in groups.items():
+            ids = [job.id for job in group]
+            member = self._members.find(part)
+            try:
+                result: CommitResult = member.ask(member.backend.commit, group)
+            except QueueUnavailable:
+                if self._undecided.get(ids[0]) is None:
+                    raise  # it is known to have them: they must not be stored a second time
+                self._forget_places(ids)
+                left += group
+                continue
+            self._undecided.forget(ids)
+            refused = {*result.stale, *result.rejected}
+            if result.stale:
+                self._members.refresh()
+            self._forget_places(refused)
+            results.append((part, _without(result)))
+            left += [job for job in group if job.id in refused]
+        return left
+
+    def _commit_new(self, left: Sequence[NewJob], results: list[tuple[Part, CommitResult]]) -> CommitResult:
+        """Commit what is *left* to the partition whose turn it is; what that cannot take, to the next ones."""
+        tried: set[Part] = set()
+        failure: QueueUnavailable | None = None
+        while left:
+            member = self._next_taker(tried)
+            if member is None:
+                break
+            tried.add(member.part)
+            ids = [job.id for job in left]
+            self._undecided.note(ids, member.part)
+            try:
+                result = self._commit_twice(member, left)
+            except QueueUnavailable as error:
+                failure = error
+                continue
+            self._undecided.forget(ids)
+            if result.stale:
+                self._members.refresh()
+            again = {*result.rejected, *result.stale}
+            results.append((member.part, _without(result)))
+            self._known.note((job_id for job_id in ids if job_id not in again), member.part)
+            if result.accepted:
+                self._hasten(member.part)
+            left = [job for job in left if job.id in again]
+            if left:
+                failure = None  # there is no room, or a new division: that is no outage
+        if failure is not None and left:
+            raise failure
+        if left and not tried:
+            raise QueueUnavailable(f"no partition of {self._name} can be reached")
+        return add_commits(results, rejected=tuple(job.id for job in left))
+
+    def _commit_twice(self, member: Member, jobs: Sequence[NewJob]) -> CommitResult:
+        """Commit to a partition. Where its connection breaks, ask once more: it may have stored them."""
+        began = time.monotonic()
+        try:
+            result: CommitResult = member.ask(member.backend.commit, jobs)
+        except QueueUnavailable:
+            if time.monotonic() - began > _QUICK:
+                raise
+            result = member.ask(member.backend.commit, jobs)
+        return result
+
+    def _next_taker(self, tried: set[Part]) -> Member | None:
+        """Return the partition whose turn it is, ``None`` where each was tried or is away."""
+        takers = self._members.takers
+        now = time.monotonic()
+        for _ in takers:
+            with self._lock:
+                self._turn += 1
+                member = takers[self._turn % len(takers)]
+            if member.part not in tried and not member.is_left_alone(now):
+                return member
+        return None
+
+    def _forget_places(self, ids: Sequence[str] | set[str]) -> None:
+        self._undecided.forget(ids)
+        self._known.forget(ids)
+
+    def _hasten(self, part: Part) -> None:
+        with self._lock:
+            self._looks.hasten(part)
+
+    def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
+        """
+        Say which of *ids* are still stored, by the partitions that *epoch* names.
+
+        Of a partition that is away its jobs are said to be unfinished: nothing else is known of them.
+        """
+        plain = self._members.undivided
+        if plain is not None and "/" not in epoch:
+            return plain.lookup(ids, epoch=epoch)
+        self._members.refresh_if_old()
+        places = split_epoch(epoch)
+        if not places:
+            return merge_fates(self._ask_all(lambda member: member.backend.lookup(ids)))
+        answers: list[Mapping[str, Failure | None]] = []
+        for part, own in places.items():
+            member = self._members.find(part)
+            try:
+                if member.is_left_alone(time.monotonic()):
+                    answers.append(dict.fromkeys(ids))
+                else:
+                    answers.append(member.ask(member.backend.lookup, ids, epoch=own))
+            except QueueUnavailable:
+                answers.append(dict.fromkeys(ids))
+        found = merge_fates(answers)
+        lost = [job_id for job_id, fate in found.items() if fate == LOST]
+        if lost:  # before a producer is told so, the others are asked: another process may have stored the job there
+            others = [member for member in self._members.all if not member.is_left_alone(time.monotonic())]
+            with contextlib.suppress(QueueUnavailable):
+                elsewhere = self._ask_all(lambda member: member.backend.lookup(lost), members=others)
+                found = merge_fates([found, *elsewhere])
+        return found
+
+
+def _without(result: CommitResult) -> CommitResult:
+    """Return *result* without the jobs that are tried elsewhere."""
+    return replace(result, rejected=(), stale=())

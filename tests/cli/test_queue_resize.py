@@ -1,0 +1,91 @@
+"""``queue resize`` divides a queue anew; every command shows the partitions as one queue."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventspool import QueueOpts
+from eventspool._backends import create_backend
+from eventspool._contract.tools import fail, ids_of, new_jobs
+from redis_servers import new_queue_name
+
+
+@pytest.fixture
+def address(redis_server):
+    return ("-q", redis_server.url, "--queue-name", new_queue_name())
+
+
+@pytest.fixture
+def backend(address):
+    """The queue, spread over three partitions, as its clients have it."""
+    opened = create_backend(QueueOpts(url=address[1], queue_name=address[3], ordering="none", partitions=3))
+    opened.open()
+    yield opened
+    opened.close()
+
+
+def status(run, address):
+    return run("queue", "status", "--json", *address).json
+
+
+def test_a_resize_says_what_it_did_and_status_shows_the_partitions(run, address, backend):
+    for _ in range(3):
+        backend.commit(new_jobs(2))
+    assert [each["unfinished"]["jobs"] for each in status(run, address)["partitions"]] == [2, 2, 2]
+    done = run("queue", "resize", "4", "--json", *address)
+    assert (done.status, done.json) == (0, {"partitions": 4, "draining_jobs": 6})
+    backend.commit(new_jobs(1))
+    found = status(run, address)
+    assert found["waiting"]["jobs"] == 7
+    assert sum(each["sealed"] for each in found["partitions"]) == 3
+    shown = run("queue", "status", *address).out
+    assert shown.count("draining") == 3
+    assert shown.count(" open ") == 4
+
+
+def test_a_queue_of_one_partition_shows_none(run, address):
+    assert status(run, address)["partitions"] == []
+    assert "partition" not in run("queue", "status", *address).out
+
+
+@pytest.mark.parametrize("number", ["0", "257", "x"])
+def test_a_wrong_number_is_wrong_usage(run, address, number):
+    assert run("queue", "resize", number, *address).status == 2
+
+
+def test_a_file_is_not_divided(run, tmp_path):
+    create_backend(QueueOpts(url=f"sqlite:///{tmp_path}/q.db")).open()
+    done = run("queue", "resize", "2", "-q", f"sqlite:///{tmp_path}/q.db")
+    assert done.status != 0
+    assert "only a queue in Redis" in str(done)
+
+
+def test_operators_list_retry_and_purge_over_all_partitions(run, address, backend):
+    jobs = [job for _ in range(6) for job in new_jobs(1)]
+    for job in jobs:
+        backend.commit([job])
+    claimed = []
+    while found := backend.claim("t", limit=9, visibility_timeout=60).jobs:
+        claimed += ids_of(found)
+    backend.settle("t", [fail(job_id) for job_id in claimed])
+    assert len(run("queue", "list", "--json", *address).json) == 6
+    assert run("queue", "retry", "--id", claimed[0], "--json", *address).json == {"retried": 1}
+    assert run("queue", "purge", "--all", "--yes", "--json", *address).json == {"purged": 5}
+    assert status(run, address)["waiting"]["jobs"] == 1
+
+
+def test_jobs_move_into_a_divided_queue_without_a_word_of_its_order(run, address, backend, tmp_path):
+    source = f"sqlite:///{tmp_path}/q.db"
+    here = create_backend(QueueOpts(url=source, queue_name=address[3]))
+    here.open()
+    here.commit(new_jobs(60))
+    here.close()
+    command = ("queue", "move", "-q", source, "--queue-name", address[3], "--to", address[1], "--json")
+    assert run(*command).json["jobs"] == 60
+    assert status(run, address)["waiting"]["jobs"] == 60
+
+
+def test_ordering_and_multi_that_contradict_each_other_are_refused(run, address):
+    done = run("send", "-", "--enqueue-only", "--single", "--ordering", "none", *address)
+    assert done.status != 0
+    assert "contradicts" in str(done)

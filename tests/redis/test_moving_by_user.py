@@ -1,0 +1,94 @@
+"""Jobs that come out of another queue into one that keeps the order per user are cut by user, and none comes twice."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from eventspool import QueueOpts
+from eventspool._backends import create_backend
+from eventspool._backends.memory import MemoryBackend
+from eventspool._backends.mover import Mover
+from eventspool._backends.parting import commit_foreign, part_by_user
+from eventspool._config import Ordering
+from eventspool._contract.tools import ids_of
+from eventspool._delivery.attempt import fail_rest
+from eventspool._envelope import open_envelope, seal
+from eventspool._events.owner import owner_of
+from eventspool._job import JobState, NewJob, Routing, lanes_of, new_job_id
+from redis_servers import new_queue_name
+
+
+def make_job(users):
+    events = [
+        json.dumps({"userId": user, "n": n}, separators=(",", ":")).encode() for n, user in enumerate(users)
+    ]
+    return NewJob(new_job_id(), seal(events), len(events), is_foreign=True)
+
+
+@pytest.fixture
+def factory(server):
+    name = new_queue_name()
+    with ExitStack() as stack:
+
+        def make():
+            opts = QueueOpts(url=server.url, queue_name=name, ordering="per_user", partitions=4)
+            backend = create_backend(opts)
+            stack.callback(backend.close)
+            backend.open()
+            return backend
+
+        yield make
+
+
+def stored_users(backend):
+    """Return the events of each user in the order in which they are stored, by partition."""
+    found = {}
+    for job in backend.jobs(JobState.WAITING, limit=1000):
+        for event in open_envelope(backend.payload(job.id)).split():
+            found.setdefault(owner_of(event), []).append(json.loads(event)["n"])
+    return found
+
+
+def test_the_parts_hold_all_events_each_in_its_partition_and_lane():
+    routing = Routing(3, 4)
+    job = make_job([f"u{n % 7}" for n in range(50)])
+    parts = part_by_user(job, routing)
+    assert sum(part.events for part in parts) == 50
+    for part in parts:
+        assert part.route.generation == 3
+        for event in open_envelope(part.payload).split():
+            partition, lane = routing.place(owner_of(event))
+            assert partition == part.route.partition
+            assert lanes_of(part.id) & 1 << lane
+
+
+def test_the_ids_of_the_parts_are_the_same_each_time_and_others_in_another_division():
+    job = make_job(["a", "b", "c", "d"])
+    assert part_by_user(job, Routing(1, 4)) == part_by_user(job, Routing(1, 4))
+    assert not set(ids_of(part_by_user(job, Routing(1, 4)))) & set(ids_of(part_by_user(job, Routing(2, 4))))
+
+
+def test_a_job_is_stored_by_user_once_however_often_it_comes(factory):
+    jobs = [make_job([f"u{n % 9}" for n in range(30)]) for _ in range(3)]
+    first = commit_foreign(factory(), jobs)
+    assert (first.accepted, first.rejected, first.stale) == (3, (), ())
+    commit_foreign(factory(), jobs)
+    backend = factory()
+    assert backend.stats().waiting.events == 90
+    assert all(
+        numbers == sorted(numbers[: len(numbers) // 3]) * 3 for numbers in stored_users(backend).values()
+    )
+
+
+def test_a_mover_brings_what_is_left_of_each_batch(factory):
+    source = MemoryBackend(ordering=Ordering.FIFO)
+    jobs = [make_job([f"u{n % 9}" for n in range(30)]) for _ in range(3)]
+    source.commit(jobs)
+    mover = Mover(source, target := factory(), limit=50, lease=60.0, fail_rest=fail_rest)
+    step = mover.step()
+    assert (len(step.moved), step.left) == (3, ())
+    assert source.stats().waiting.jobs == 0
+    assert target.stats().waiting.events == 90
