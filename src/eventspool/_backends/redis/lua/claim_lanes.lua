@@ -23,6 +23,12 @@ repeat
   end
 until not entry
 table.sort(stands)
+local leases = {} -- of the first jobs, by their stands
+if #stands > 0 then
+  local ids = {}
+  for i, stand in ipairs(stands) do ids[i] = id_of(stand) end
+  for i, value in ipairs(call('HMGET', LEASES, unpack(ids))) do leases[stands[i]] = value or '' end
+end
 
 -- Whether a job is the first one in each lane that it touches.
 local function is_first(stand, touched)
@@ -54,7 +60,7 @@ end
 -- Offer a job that is not held up by any other one; return whether it may be leased now.
 local function take(stand)
   local id = id_of(stand)
-  local held_till, owner, was_idle = lease_of(id)
+  local held_till, owner, was_idle = parse_lease(leases[stand] or call('HGET', LEASES, id))
   if held_till > now then
     wait = math.min(wait or held_till - now, held_till - now)
     return false

@@ -10,12 +10,12 @@
 -- digit, the job's place in 16 digits, and its id. What follows the lane is called the job's stand: of two jobs, the one whose
 -- stand is less comes first. A job that touches all lanes has one entry, in a lane of its own, because many such jobs are common.
 local ALL, DIGITS, PLACE_DIGITS = 'g', '0123456789abcdef', 16
-local KEPT_FOR, NOTED_EVERY = 60 * SECOND, 10 * SECOND
 local more_jobs, more_entries = 0, 0
 local lanes_of, stand_of, id_of, enter, withdraw, note_lanes, is_index_whole
 
--- Make the functions below. Where the queue keeps another order they are not made: that would take each call some microseconds.
-local function load_lanes()
+-- Where the queue keeps another order these functions are not made, since that would take each call some microseconds. A process
+-- that begins to keep the order per user says so by the first or, to claim_lanes.lua, the eleventh argument.
+if laned or ARGV[1] == 'per_user' or ARGV[11] == 'per_user' then
   -- The lanes that a job touches, one digit for each: its id ends with them as four digits of bits. See lanes_of in _job.py.
   function lanes_of(id)
     local digits = #id == 33 and string.match(id, '^%-(%x%x%x%x)$', 29)
@@ -67,29 +67,4 @@ local function load_lanes()
     local jobs, entries = parse_size(kept[1])
     return not kept[2] and jobs == call('ZCARD', ORDER) and entries == call('ZCARD', LANES)
   end
-end
-if laned then load_lanes() end
-
--- Keep the order per user from now on: for a minute, and for as long as a process asks for it.
-local function keep_lanes()
-  if not laned then
-    laned = true
-    load_lanes()
-    call('DEL', LANES)
-    call('HDEL', META, 'index_from')
-    call('HSET', META, 'per_user', text(now), 'lanes', '0:0', 'fifo', '1', 'halted', call('HGET', META, 'paused') or '0',
-      'paused', '1')
-  elseif math.abs(now - number(clock_and_lanes[2])) > NOTED_EVERY then
-    call('HSET', META, 'per_user', text(now), 'paused', '1')
-  end
-end
-
--- Give up the order per user where no process has asked for it of late. Return whether it is given up.
-local function give_up_lanes(fifo)
-  if math.abs(now - number(clock_and_lanes[2])) < KEPT_FOR then return false end
-  laned = false
-  call('DEL', LANES)
-  call('HSET', META, 'fifo', fifo, 'paused', call('HGET', META, 'halted') or '0')
-  call('HDEL', META, 'per_user', 'lanes', 'index_from', 'halted')
-  return true
 end
