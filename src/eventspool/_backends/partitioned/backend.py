@@ -20,7 +20,9 @@ must hear all partitions, such as a count, fails while one of them is away.
 
 from __future__ import annotations
 
+import contextlib
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, find_homes
@@ -103,7 +105,8 @@ class PartitionedBackend(StoringPartitions):
         """
         Lease jobs of one partition after another, until there are enough.
 
-        What all processors know of the data plane is in the root, which is asked first. Of the rate each partition has its part.
+        What all processors know of the data plane is in the root, which is asked first. Of the rate each partition has its
+        part.
         """
         members = self._members
         if members.undivided is None:
