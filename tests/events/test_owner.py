@@ -12,14 +12,22 @@ from eventspool._events.event import EventEncoder
 from eventspool._events.last_word import LastWordEncoder
 from eventspool._events.owner import owner_of
 
-IDS = st.text(min_size=1, max_size=6) | st.sampled_from(["u1", 'a"b', "a\\b", '","userId":"x', "é", "\u2028", "userId"])
+IDS = st.text(min_size=1, max_size=6) | st.sampled_from(
+    ["u1", 'a"b', "a\\b", '","userId":"x', "é", "\u2028", "userId"]
+)
 VALUES = st.recursive(
     IDS | st.integers() | st.none(),
-    lambda inner: st.lists(inner, max_size=2)
-    | st.dictionaries(st.sampled_from(["userId", "anonymousId", "messageId", "a", 'a"userId']), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(["userId", "anonymousId", "messageId", "a", 'a"userId']), inner, max_size=3
+        )
+    ),
     max_leaves=8,
 )
-PROPERTIES = st.dictionaries(st.sampled_from(["userId", "anonymousId", "messageId", 'x"userId', "p"]), VALUES, max_size=4)
+PROPERTIES = st.dictionaries(
+    st.sampled_from(["userId", "anonymousId", "messageId", 'x"userId', "p"]), VALUES, max_size=4
+)
 
 
 def _expected(event: bytes) -> bytes:
@@ -29,7 +37,9 @@ def _expected(event: bytes) -> bytes:
 
 @pytest.mark.parametrize("fast", [True, False])
 @given(user=st.none() | IDS, anonymous=st.none() | IDS, properties=PROPERTIES, context=st.none() | PROPERTIES)
-def test_the_owner_is_the_events_own_id_and_no_field_of_its_properties(fast, user, anonymous, properties, context):
+def test_the_owner_is_the_events_own_id_and_no_field_of_its_properties(
+    fast, user, anonymous, properties, context
+):
     if user is None and anonymous is None:
         return
     encoder = EventEncoder(_fast=fast)
@@ -61,6 +71,8 @@ def test_both_encoders_write_one_id_so_that_it_is_one_owner():
         assert {owner_of(event) for event in events} == {user.encode()}
 
 
-@pytest.mark.parametrize("event", [b"", b"{}", b"[1]", b'{"userId": ', b'{"userId":7}', b'{"userId": "u7"}', b'{"userId":""}'])
+@pytest.mark.parametrize(
+    "event", [b"", b"{}", b"[1]", b'{"userId": ', b'{"userId":7}', b'{"userId": "u7"}', b'{"userId":""}']
+)
 def test_an_event_of_another_program_is_read_too_or_belongs_to_nobody(event):
     assert owner_of(event) in {b"", b"7", b"u7"}

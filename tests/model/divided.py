@@ -79,7 +79,11 @@ class DividedQueue:
             partition = job.route.partition
             if partition in self.away:
                 away.append(job.id)
-                if self._dice.random() < 0.3 and job.route.generation == self.routing.generation and len(away) == 1:
+                if (
+                    self._dice.random() < 0.3
+                    and job.route.generation == self.routing.generation
+                    and len(away) == 1
+                ):
                     self._keep(job)
             elif job.id in self.jobs:
                 duplicates += 1
@@ -171,7 +175,9 @@ class SpillFile:
                 self.is_away = True
                 return
             self.is_away = False
-            if held_up and (job.route is None or any(job.route.generation != each.generation for each in held_up)):
+            if held_up and (
+                job.route is None or any(job.route.generation != each.generation for each in held_up)
+            ):
                 return
             if job.route in held_up:
                 continue
@@ -323,7 +329,9 @@ class Producer:
             self.turn()
             if len(queue.events) == len(self.accepted):
                 return
-        raise Broken(f"{len(self.accepted) - len(queue.events)} events are not stored ({self.flusher.trouble})")
+        raise Broken(
+            f"{len(self.accepted) - len(queue.events)} events are not stored ({self.flusher.trouble})"
+        )
 
     def check(self) -> None:
         """Say what does not hold at the end, when everything is stored."""

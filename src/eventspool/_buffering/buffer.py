@@ -53,7 +53,9 @@ class Buffer:
         self._capacity = capacity
         self._room = capacity
         self._events: deque[bytes] = deque()
-        self._cuts: deque[int] = deque()  # numbers of events where a flush ends, of those that are not drawn yet
+        self._cuts: deque[int] = (
+            deque()
+        )  # numbers of events where a flush ends, of those that are not drawn yet
         self._drawn = Drawn(0, [])
         self._wake_at = 1  # the first event starts the clock
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() may interrupt itself

@@ -155,9 +155,7 @@ class Maker:
         events, places = [events[at] for at in order], [places[at] for at in order]
         drawn = self._buffer.arrange(drawn, events + drawn.events[count:])
         plan, first = {}, drawn.first
-        for cut in cut_by_lanes(
-            events, places, routing, few=self._few, max_batch_bytes=self.max_batch_bytes
-        ):
+        for cut in cut_by_lanes(events, places, routing, few=self._few, max_batch_bytes=self.max_batch_bytes):
             plan[first] = cut
             first += cut.events
         self._plan = plan
@@ -175,7 +173,9 @@ class Maker:
                 self._buffer.forget(drawn)
                 self._staged = None
             if (remade := self._remade) is not None:
-                if self._ledger.remake(remade.old, [(job.id, job.events) for job in remade.new], remade.order):
+                if self._ledger.remake(
+                    remade.old, [(job.id, job.events) for job in remade.new], remade.order
+                ):
                     self._outbox.replace(remade.old, remade.new)
                 self._remade = None
 

@@ -1,6 +1,6 @@
 """
-Has the jobs that wait stored, and says what became of them. Of a queue with several partitions, each may take its jobs, be full
-or away, or belong to an older division of the queue.
+Has the jobs that wait stored, and says what became of them. Of a queue with several partitions, each may take its jobs, be
+full or away, or belong to an older division of the queue.
 
 Each step bears repeating: an exception may cut it off at any line.
 """

@@ -341,7 +341,9 @@ class Ledger:
         """Return how many events numbered below *cut* only memory holds. Behind one of these, others may be stored."""
         with self._lock:
             self._finish()
-            unstored = sum(max(0, min(job.first + job.events, cut) - job.first) for job in self._unstored.values())
+            unstored = sum(
+                max(0, min(job.first + job.events, cut) - job.first) for job in self._unstored.values()
+            )
             return unstored + max(0, cut - self._batched)
 
     def _count_stored(self) -> int:

@@ -62,7 +62,9 @@ class Watchers:
 
     def __init__(self) -> None:
         self._callbacks: dict[int, _Callback] = {}  # by event number
-        self._stored_calls: dict[str, list[_StoredCall]] = {}  # by job: durable calls that wait, and their numbers
+        self._stored_calls: dict[
+            str, list[_StoredCall]
+        ] = {}  # by job: durable calls that wait, and their numbers
         self._is_used = False  # events that carry something are looked for only where there ever was one
 
     # -- on the caller's thread, without the lock ----------------------------------------------------------------------
