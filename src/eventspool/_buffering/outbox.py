@@ -25,7 +25,7 @@ __all__ = ["FULL_PAUSE", "Outbox"]
 
 FULL_PAUSE = 0.25
 """Seconds after which a queue, or a partition, that was full is tried again."""
-_BACKOFF_INITIAL, _BACKOFF_MAX = 0.1, 5.0
+_BACKOFF_INITIAL, _BACKOFF_MAX = 0.1, 1.0
 
 
 class _Block(NamedTuple):
