@@ -82,7 +82,7 @@ def new_job_id(lanes: int = ALL_LANES) -> str:
 def lanes_of(job_id: str) -> int:
     """Return the lanes that a job touches, one bit for each: all of them where its id names none."""
     found = _LANES_AT_END.fullmatch(job_id, _ID_DIGITS)
-    return found and int(found[1], 16) or ALL_LANES
+    return (int(found[1], 16) if found else 0) or ALL_LANES
 
 
 def created_at_from_id(job_id: str) -> float:

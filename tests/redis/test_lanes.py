@@ -123,7 +123,7 @@ def test_a_large_queue_is_indexed_in_pages_and_others_go_on_meanwhile(make, raw)
     assert claim(lanes) == ids_of(jobs[:16])
     stored = [*ids_of(jobs[:16]), *ids_of(jobs[17:-1]), late.id, later.id]
     assert len(index_of(raw, make.prefix)) == len(stored)
-    lanes.ack([i for i in stored[:-2]])
+    lanes.ack(stored[:-2])
     assert claim(lanes) == [late.id]
 
 
@@ -186,7 +186,9 @@ def test_an_observer_is_told_the_order(make, lanes):
 def server_seconds(raw):
     """Return how long the server has been at scripts."""
     stats = raw.info("commandstats")
-    return sum(figures["usec"] for name, figures in stats.items() if name in ("cmdstat_evalsha", "cmdstat_eval"))
+    return sum(
+        figures["usec"] for name, figures in stats.items() if name in ("cmdstat_evalsha", "cmdstat_eval")
+    )
 
 
 def test_a_long_backlog_behind_a_stuck_lane_holds_up_nobody_else(lanes, raw, make):
@@ -242,7 +244,9 @@ def test_under_kills_and_retries_nothing_is_lost_and_nothing_overtakes_its_lane(
         program = str(PROGRAMS / "lane_producer.py")
         producers = [
             subprocess.Popen(
-                [sys.executable, program, server.url, queue, f"{seed}", "1500"], stdout=subprocess.PIPE, text=True
+                [sys.executable, program, server.url, queue, f"{seed}", "1500"],
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for seed in range(3)
         ]
@@ -272,4 +276,3 @@ def test_under_kills_and_retries_nothing_is_lost_and_nothing_overtakes_its_lane(
 def is_empty(backend):
     stats = backend.stats()
     return stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs == 0
-

@@ -88,11 +88,11 @@ class Backend(Protocol):
         A first-in-first-out queue is leased as a whole: while another token holds it, nothing is returned, and *wait* says
         when its lease ends. A job that waits for its retry holds up every job behind it, except for a probe.
 
-        A queue that keeps the order per user hands out a job when no earlier unfinished job shares a lane with it (``lanes_of``),
-        to any number of tokens at once. A job that is leased, or waits for its retry, holds up what comes behind it in its
-        lanes, even for a probe. But up to *chain* jobs that hold up one another may be leased together, of *chain_bytes* or a
-        little more. They follow each other in the claim, in their order. The caller sends them in that order in one request, and
-        gives back those for which there is no room.
+        A queue that keeps the order per user hands out a job when no earlier unfinished job shares a lane with it
+        (``lanes_of``), to any number of tokens at once. A job that is leased, or waits for its retry, holds up what comes
+        behind it in its lanes, even for a probe. But up to *chain* jobs that hold up one another may be leased together, of
+        *chain_bytes* or a little more. They follow each other in the claim, in their order. The caller sends them in that
+        order in one request, and gives back those for which there is no room.
 
         While the queue is paused, nothing is handed out, not even to a probe, and *wait* is short.
 

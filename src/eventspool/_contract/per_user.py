@@ -29,7 +29,6 @@ from eventspool._contract.tools import (
     ids_of,
     listen,
     new_job,
-    new_jobs,
     release,
     renew_in_time,
     retry,
@@ -52,7 +51,13 @@ def _jobs(*lanes: int) -> list[NewJob]:
     return [new_job(lanes=each) for each in lanes]
 
 
-def _claim(backend: Backend, token: str = "t", *, limit: int = 99, chain: int = 1) -> list[str]:
+def _claim(
+    backend: Backend,
+    token: str = "t",  # noqa: S107 - it names a processor
+    *,
+    limit: int = 99,
+    chain: int = 1,
+) -> list[str]:
     """Return the ids of what can be claimed now."""
     claim = backend.claim(token, limit=limit, visibility_timeout=LONG, chain=chain)
     return ids_of(claim.jobs)
@@ -72,12 +77,12 @@ class PerUserContract:
         return backend_factory(ordering=Ordering.PER_USER)
 
     @pytest.fixture
-    def second(self, lanes: Backend, backend_factory: BackendFactory) -> Backend:
+    def second(self, backend_factory: BackendFactory) -> Backend:
         """A second handle on that queue."""
         return backend_factory(ordering=Ordering.PER_USER)
 
     @pytest.fixture
-    def unordered(self, lanes: Backend, backend_factory: BackendFactory) -> Backend:
+    def unordered(self, backend_factory: BackendFactory) -> Backend:
         """A handle on that queue of a process that asks for no order."""
         return backend_factory(ordering=Ordering.NONE)
 
@@ -291,9 +296,7 @@ class PerUserContract:
         assert claim.wait == 0
         assert _claim(lanes) == ids_of(jobs[2:])
 
-    def test_who_finds_more_than_it_takes_wakes_another(
-        self, lanes: Backend, second: Backend
-    ) -> None:
+    def test_who_finds_more_than_it_takes_wakes_another(self, lanes: Backend, second: Backend) -> None:
         lanes.commit(_jobs(A, B))
         with ThreadPoolExecutor() as pool:
             woken = listen(pool, second)
@@ -331,7 +334,9 @@ class PerUserContract:
         lanes.commit(jobs)
         assert _claim(lanes, chain=9) == ids_of([jobs[0], jobs[1], jobs[3]])
 
-    def test_a_job_that_was_tried_rides_behind_nothing_and_has_nothing_behind_it(self, lanes: Backend) -> None:
+    def test_a_job_that_was_tried_rides_behind_nothing_and_has_nothing_behind_it(
+        self, lanes: Backend
+    ) -> None:
         jobs = _jobs(A, A, A)
         ids = ids_of(jobs)
         lanes.commit(jobs)
@@ -407,10 +412,8 @@ class PerUserContract:
     # Anything in any order.
 
     @pytest.mark.parametrize("seed", range(3))
-    def test_no_history_breaks_the_order_of_a_lane(
-        self, backend_factory: BackendFactory, seed: int
-    ) -> None:
-        dice = random.Random(seed)  # noqa: S311 - reproducible
+    def test_no_history_breaks_the_order_of_a_lane(self, backend_factory: BackendFactory, seed: int) -> None:
+        dice = random.Random(seed)
         backends = {token: backend_factory(ordering=Ordering.PER_USER) for token in "abc"}
         waiting: list[str] = []  # in the order of the queue
         held: dict[str, list[str]] = {token: [] for token in "abc"}
@@ -425,7 +428,9 @@ class PerUserContract:
                 waiting += ids_of(jobs)
             elif step < 0.6:
                 chain = dice.choice((1, 1, 3))
-                claimed = backend.claim(token, limit=dice.randrange(1, 20), visibility_timeout=LONG, chain=chain).jobs
+                claimed = backend.claim(
+                    token, limit=dice.randrange(1, 20), visibility_timeout=LONG, chain=chain
+                ).jobs
                 self._check_heads(claimed, waiting, chain)
                 mine += ids_of(claimed)
             elif mine:

@@ -102,7 +102,7 @@ class ReadContract:
         assert set(found) == {failed, *ids[:-1]}
         assert {leased.id, delayed.id} <= set(found)
 
-    @pytest.mark.parametrize("ordering", Ordering)
+    @pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO])
     def test_a_scan_misses_no_job_that_changes_its_state_meanwhile(
         self, backend_factory: BackendFactory, ordering: Ordering
     ) -> None:
@@ -127,7 +127,7 @@ class ReadContract:
 
     # Lists.
 
-    @pytest.mark.parametrize("ordering", Ordering)
+    @pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO])
     @pytest.mark.parametrize("state", JobState)
     @pytest.mark.parametrize("what", ["goes", "moves"])
     def test_a_list_goes_on_where_its_last_job_was(

@@ -283,7 +283,9 @@ class Dispatcher:
             if (stalled := self._assessor.give_up_stalled(job)) is not None:
                 self._endings.add(stalled)
         to_send = {job.id: job for job in new if job.id not in self._endings.settlements}
-        chains, behind = chain_up(jobs, to_send) if self._keeps_lanes else ([[j] for j in to_send.values()], [])
+        chains, behind = (
+            chain_up(jobs, to_send) if self._keeps_lanes else ([[j] for j in to_send.values()], [])
+        )
         parcels, left = self._packer.pack_chains(chains, probe=probe)
         if probe and not parcels:
             self._breaker.cancel_probe()
@@ -357,7 +359,9 @@ class Dispatcher:
 
     def _record(self) -> None:
         """Tell the queue how leases ended. What it cannot be told now is kept for the next turn."""
-        lets_go = self._is_held_up and bool(self._endings.acks)  # what was delivered held up others of its lanes, perhaps
+        lets_go = self._is_held_up and bool(
+            self._endings.acks
+        )  # what was delivered held up others of its lanes, perhaps
         self._endings.acknowledge()
         self._agenda.record = NEVER
         if self._endings.settle() or lets_go:

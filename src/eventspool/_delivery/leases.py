@@ -50,7 +50,13 @@ class Leases:
             self.interval = min(self.interval, HEARTBEAT_INTERVAL)
 
     def claim(
-        self, limit: int, max_bytes: int | None, *, probe: bool, chain: int = 1, chain_bytes: int | None = None
+        self,
+        limit: int,
+        max_bytes: int | None,
+        *,
+        probe: bool,
+        chain: int = 1,
+        chain_bytes: int | None = None,
     ) -> Claim:
         """
         Lease jobs: at most *limit*, of at most *max_bytes* together, but one in any case.
@@ -67,7 +73,8 @@ class Leases:
                 max_bytes=max_bytes,
                 visibility_timeout=self._seconds,
                 probe=probe,
-                **({"chain": chain, "chain_bytes": chain_bytes} if self._keeps_lanes else {}),
+                chain=chain if self._keeps_lanes else 1,
+                chain_bytes=chain_bytes,
             )
         except QueueError as error:
             # Where waiting will not help, the leases stay, and cost an attempt: one of these jobs may be what it comes from.

@@ -1,5 +1,6 @@
 """
-Stores jobs of one lane, of some, or of all, in a queue that keeps the order per user: ``lane_producer.py URL QUEUE SEED JOBS``.
+Stores jobs of one lane, of two, or of all, in a queue that keeps the order per user:
+``lane_producer.py URL QUEUE SEED JOBS``.
 
 It prints the ids of the jobs in their order when all of them are stored.
 """

@@ -90,9 +90,12 @@ __all__ = ["RedisBackend"]
 
 _log = Log("eventspool.queue")
 
-_WHILE_PAUSED, _BY_LANES, _UNINDEXED: Final = -2, -3, -4
+_WHILE_PAUSED: Final = -2
+_BY_LANES: Final = -3
+_UNINDEXED: Final = -4
 """What the claiming scripts reply in the place of a time (``lua/claiming.lua``)."""
-_STANDBY, _HELD_UP: Final = 1, 2
+_STANDBY: Final = 1
+_HELD_UP: Final = 2
 """What they reply next to that: another processor has the queue, or jobs are held up by others of their lanes."""
 _CLAIMS: Final = {Ordering.NONE: "claim", Ordering.FIFO: "claim_fifo", Ordering.PER_USER: "claim_lanes"}
 _TRIES: Final = 4

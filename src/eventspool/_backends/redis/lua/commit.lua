@@ -25,7 +25,7 @@ if accepted > 0 then
     'failed_bytes', none and '0' or text(amount(all_before[5])),
     'accepted', text(amount(all_before[6]) + new_events))
   if now - noted > COARSE then note() end
-  note_lanes()
+  if laned then note_lanes() end
   wake(WAKE)
 end
 return reply_to_commit()

@@ -44,7 +44,7 @@ local function forget(ids, outcome, fate)
     for _, key in ipairs({PAYLOADS, SIZES, LEASES, TRIES, CAUSES}) do call('HDEL', key, unpack(ids)) end
   end
   if stored > 0 then
-    note_lanes()
+    if laned then note_lanes() end
     add_totals(-events, -bytes, -failed_events, -failed_bytes)
     tally(outcome, events)
   end

@@ -13,7 +13,7 @@ for i = 1, #ARGV, 2 do
 end
 if found > 0 then
   call('HSET', META, 'last', text(last))
-  note_lanes()
+  if laned then note_lanes() end
   add_totals(events, bytes, 0, 0)
   tally('accepted', events)
   wake(WAKE)

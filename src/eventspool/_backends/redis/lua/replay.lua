@@ -14,7 +14,7 @@ for i = 2, #ARGV do
 end
 if moved > 0 then
   call('HSET', META, 'last', text(last))
-  note_lanes()
+  if laned then note_lanes() end
   add_totals(0, 0, -events, -bytes)
   wake(WAKE)
 end

@@ -64,7 +64,7 @@ end
 if bytes ~= 0 or events ~= 0 or failed_bytes ~= 0 or failed_events ~= 0 then
   add_totals(events, bytes, failed_events, failed_bytes)
 end
-note_lanes()
+if laned then note_lanes() end
 tally('buried', failed_events)
 tally('delivered', -events) -- Events that a failed job no longer has were delivered.
 if is_any_put_back then wake(WAKE) end
