@@ -35,6 +35,7 @@ NAVIGATION = {
         "move-to-redis.md",
         "testing.md",
         "scaling.md",
+        "partitions.md",
         "faq.md",
         "*.md",  # a page that no line here names
     ],

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient"]
 
 P = ParamSpec("P")
-_STORED = """``{}``, and wait until the event is stored in the queue, as with ``durability="persisted"``.
+_STORED = """``{}``, and wait until the event is stored in the queue, as with ``durability="persisted"``;
+        where the client's durability is ``"replicated"``, until replicas have it, too.
 
         The event loop goes on meanwhile. Return the message id, or ``None`` when the event was refused, or was not stored
         within the client's *timeout* and may still arrive. Cancelling the call leaves its event on the way.
@@ -66,7 +67,7 @@ class AsyncClient:
     It takes the same arguments. Callbacks and ``on_error`` may be ``async def``: they run on the event loop that last awaited
     one of these methods, or on which the client was made.
 
-    With ``durability="persisted"`` an event method blocks the event loop while the event is stored. Await
+    With ``durability="persisted"`` or ``"replicated"`` an event method blocks the event loop while the event is stored. Await
     ``track_persisted`` and the like instead, whatever the client's durability is.
     """
 
@@ -169,10 +170,10 @@ class AsyncClient:
         pipeline = awaited.pipeline
         if message_id is None or pipeline is None:
             return message_id
-        if self._client._opts.durability != "persisted":  # noqa: SLF001 - it is ours
+        if not self._client._opts.calls_wait:  # noqa: SLF001 - it is ours
             # The flusher would wait for company. Its locks are for threads of ours: a signal handler may run amid this one.
             carry_out(lambda: pipeline.flusher.hasten(pipeline.buffer.accepted))
-        deadline = time.monotonic() + self._client._opts.timeout  # noqa: SLF001 - it is ours
+        deadline = time.monotonic() + self._client._find_patience()  # noqa: SLF001 - it is ours
         while (left := deadline - time.monotonic()) > 0:
             done, _ = await asyncio.wait([outcome], timeout=min(left, ALARM_INTERVAL))
             if done:

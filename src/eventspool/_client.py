@@ -24,6 +24,7 @@ from eventspool._config import (
     SpillOpts,
     fill_client,
     find_strays,
+    import_table,
     naming_unknown,
     read_queue,
 )
@@ -50,6 +51,8 @@ from eventspool._settling.stats import ClientStats
 from eventspool._settling.waiter import FlushResult
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from contextlib import AbstractContextManager
     from types import TracebackType
 
     from eventspool._closing import Closing
@@ -67,6 +70,13 @@ _are_strays_told = False
 
 _inherited: list[Pipeline] = []
 """Pipelines of a forked child's parent: kept, so that nothing of theirs is ever closed by being collected."""
+
+
+def _fill(given: Collection[str]) -> AbstractContextManager[Mapping[str, Any]]:
+    """Give the options of a client that are not *given* as the environment has them."""
+    with importing:
+        import_table(os.environ)
+    return fill_client(os.environ, given)
 
 
 class Client(Reception):
@@ -99,7 +109,8 @@ class Client(Reception):
         enable: ``False`` accepts and forgets every event, and connects to nothing: its queue looks empty.
         strict: Raise ``EventError`` for a wrong event instead of refusing it.
         durability: ``"persisted"``: an event method returns once the event is in the queue, or returns ``None`` after
-            *timeout*. ``"buffered"``: it returns once the event is in memory.
+            *timeout*. ``"replicated"``: the same, once replicas of the queue's server have it, too (see ``QueueOpts``).
+            ``"buffered"``: it returns once the event is in memory.
         persistence: The queue: a URL, ``QueueOpts``, a mapping of its fields, or ``None`` for memory.
         on_error: Called as ``on_error(error, events)`` for every event that is given up or refused.
         before_send: Called as ``before_send(event)`` for every event, on the caller's thread, with a copy of what would be
@@ -118,7 +129,7 @@ class Client(Reception):
         ConfigError: An option is unknown or wrong.
     """
 
-    @naming_unknown("Client", lambda given: fill_client(os.environ, given))
+    @naming_unknown("Client", _fill)
     def __init__(
         self,
         write_key: str = "",
@@ -134,7 +145,7 @@ class Client(Reception):
         timeout: float = 10.0,
         enable: bool = True,
         strict: bool = False,
-        durability: Literal["buffered", "persisted"] = "buffered",
+        durability: Literal["buffered", "persisted", "replicated"] = "buffered",
         persistence: str | QueueOpts | Mapping[str, Any] | None = None,
         on_error: Callable[[Exception, list[dict[str, Any]]], object] | None = None,
         before_send: Callable[[dict[str, Any]], dict[str, Any] | None] | None = None,
@@ -286,7 +297,7 @@ class Client(Reception):
 
         Args:
             callback: Return at once; ``callback(error, result)`` is called exactly once.
-            until: ``"persisted"``: until they are stored in the queue.
+            until: ``"persisted"``: until they are stored in the queue; with ``durability="replicated"`` on replicas, too.
             timeout: Longest wait in seconds. Passing is no error, but ``result.pending > 0``.
 
         Returns:
@@ -490,6 +501,7 @@ def _tell_of_strays() -> None:
 
 
 def _import_drivers(opts: ClientOpts, queue_opts: QueueOpts | None) -> None:
+    opts.require_replicas(queue_opts)
     spill = opts.spill_beside(queue_opts)
     if queue_opts is not None and opts.enable:
         with importing:

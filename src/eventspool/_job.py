@@ -38,6 +38,7 @@ __all__ = [
     "Job",
     "JobState",
     "NewJob",
+    "Partition",
     "ProcessorInfo",
     "QueueStats",
     "Rewrite",
@@ -147,6 +148,8 @@ class NewJob:
         failed_at: When it failed, seconds since the epoch.
         route: Where it belongs, in a queue that keeps the order per user; ``None`` where that is not known, as for a job that
             comes out of another queue.
+        is_foreign: It comes out of another queue, and another process may have brought it already. So a queue of several
+            partitions looks for it in all of them.
     """
 
     id: str
@@ -157,6 +160,7 @@ class NewJob:
     failure: "Failure | None" = None
     failed_at: float = 0.0
     route: Route | None = None
+    is_foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +265,9 @@ class Failure:
     purged: tuple[int, ...] = ()
 
 
-LOST = Failure("lost", "the queue was emptied, deleted or replaced while it held this event", 0)
+LOST = Failure(
+    "lost", "the queue was emptied, deleted or replaced, or came back older, while it held this event", 0
+)
 """What a look-up says of a job that is gone, together with the storage that had taken it."""
 PURGED = Failure("purged", "an operator purged this event from the queue, or erased it by user id", 0)
 """What a look-up says of a job that was deleted instead of delivered, or by ``indices`` of events that were erased from it."""
@@ -364,6 +370,30 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
+class Partition:
+    """
+    One of the partitions over which a queue is spread.
+
+    Args:
+        generation: The division of the queue that it belongs to. Each change of the number of partitions makes a new one.
+        number: Which of that division's partitions it is, counted from 0.
+        unfinished: The jobs in it that are waiting, delayed or leased.
+        failed: The failed jobs in it.
+        sealed: It belongs to an older division: it hands out what it holds, and takes no new jobs.
+        away: It cannot be reached. What it holds is not known then.
+        node: The address of the server that has it; "" where it is not known.
+    """
+
+    generation: int
+    number: int
+    unfinished: Depth
+    failed: Depth
+    sealed: bool = False
+    away: bool = False
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class QueueStats:
     """
     How full the queue is.
@@ -445,5 +475,5 @@ class ProcessorInfo:
     last_error: str = ""
 
 
-for _public in (Depth, Job, ProcessorInfo, QueueStats):
+for _public in (Depth, Job, Partition, ProcessorInfo, QueueStats):
     _public.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -126,7 +126,7 @@ class Pipeline:
         self._throttle = Throttle(_log)
         self.callbacks = CallQueue("callbacks", self._note_raised, reporter.finish)
         self.buffer = Buffer(opts.max_internal_queue_size, self._count_outside)
-        self.ledger = Ledger(self.callbacks.put, self.callbacks.tend)
+        self.ledger = Ledger(self.callbacks.put, self.callbacks.tend, is_strict=opts.is_replicated)
         self.settler = Settler(self.ledger, reporter, self.callbacks)
         self.transport = HTTPTransport(opts)
         self.engine = self._make_engine(queue_opts)
@@ -164,7 +164,7 @@ class Pipeline:
             backend = self._memory = MemoryBackend()
             jobs, ordering = self._memory_jobs, Ordering.NONE
         else:
-            backend = create_backend(queue_opts)
+            backend = create_backend(queue_opts, replicated=self.opts.is_replicated)
             jobs, ordering = queue_opts.jobs, queue_opts.resolved_ordering
             limit = min(limit, queue_opts.max_bytes)
         spill = self._make_spill(queue_opts, backend)
@@ -181,7 +181,7 @@ class Pipeline:
             ordering=ordering,
             packer=Packer(self.opts.max_batch_bytes),
             gzip=self.opts.gzip,
-            is_paced=self.opts.durability == "persisted",
+            is_paced=self.opts.calls_wait,
             on_settled=settler.settle,
             on_turn=self._tend,
         )

@@ -83,7 +83,9 @@ REFUSED = {
     "too_large": Reason("The event is larger than max_event_bytes."),
     "buffer_full": Reason("Memory holds as many events as it may."),
     "closed": Reason("The client is closed, or the process is exiting."),
-    "no_queue": Reason("There is no queue in which durability='persisted' could store the event."),
+    "no_queue": Reason(
+        "There is no queue in which durability='persisted' or 'replicated' could store the event."
+    ),
     "before_send": Reason("The client's before_send raised, or returned what is no event."),
     "starting": Reason("No thread can be started now, or the call has interrupted the making of the client."),
 }
@@ -92,7 +94,7 @@ REFUSED = {
 LOST = {
     "undelivered": Reason("The client closed before they were delivered, and had no durable queue."),
     "unstored": Reason("The client closed before they were stored in the queue."),
-    "emptied": Reason("The queue that held them was emptied, deleted or replaced."),
+    "emptied": Reason("The queue that held them was emptied, deleted or replaced, or came back older."),
     "purged": Reason("An operator purged them from the queue."),
 }
 """Why accepted events will never arrive."""

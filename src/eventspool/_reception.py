@@ -37,6 +37,8 @@ __all__ = ["ALARM_INTERVAL", "Awaited", "Reception", "waits_in_vain"]
 _log = Log("eventspool")
 
 _MAX_PENDING_REPORTS = 1000
+_BESIDE_REPLICATION = 0.25
+"""Seconds that a call may take besides the wait for replicas, before it is refused."""
 ALARM_INTERVAL = 0.5
 """Seconds after which a durable call wakes the flusher once more: an exception may have cut another caller's wake-up off."""
 
@@ -142,11 +144,12 @@ class Reception(EventMethods):
         if type(callback) is Awaited:  # and not isinstance, which asks the host's object for its class
             tell = callback.await_in(pipeline)
             callback = callback.callback
-        elif self._opts.durability == "persisted":
+        elif self._opts.calls_wait:
             reply = queue.SimpleQueue()
             tell = reply.put
         if tell is not None and not pipeline.backend.durable:
-            message = "durability='persisted' needs persistence=… or create_persistence_queue()"
+            level = "replicated" if self._opts.is_replicated else "persisted"
+            message = f"durability='{level}' needs persistence=… or create_persistence_queue()"
             return self._refuse(RefusedError(message, "no_queue"), encoded)
         if callback is not None or tell is not None:
             encoded = pipeline.ledger.watch(encoded, callback, message_id, tell)
@@ -164,11 +167,18 @@ class Reception(EventMethods):
             "storing events takes too long; calls return None, their events are kept in memory where they can be"
         )
 
+    def _find_patience(self) -> float:
+        """Return for how many seconds a call waits for its event to be stored."""
+        queue, timeout = self._beginning.queue_opts, self._opts.timeout
+        if queue is None or not (self._opts.is_replicated and queue.when_unreplicated == "refuse"):
+            return timeout
+        return min(timeout, queue.replication_timeout + _BESIDE_REPLICATION)
+
     def _await_stored(self, pipeline: Pipeline, reply: queue.SimpleQueue[bool]) -> bool:
         """Wait for the commit that stores one event. Return whether it came to that."""
         if waits_in_vain():
             return False
-        deadline = time.monotonic() + self._opts.timeout
+        deadline = time.monotonic() + self._find_patience()
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 return reply.get(timeout=min(left, ALARM_INTERVAL))
@@ -211,7 +221,7 @@ class Reception(EventMethods):
 
     def _take_pipeline(self, pipeline: Pipeline | None) -> None:
         """Have events go straight into *pipeline*, unless their callers wait until each is stored."""
-        if pipeline is None or self._opts.durability == "persisted":
+        if pipeline is None or self._opts.calls_wait:
             self._put = None
         else:
             self._put = self._choose_put(pipeline)

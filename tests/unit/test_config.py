@@ -137,6 +137,9 @@ QUEUE = {
     "url": ["", 5],
     "max_jobs": NO_COUNT,
     "max_bytes": NO_COUNT,
+    "replicas": NO_COUNT,
+    "replication_timeout": NO_SECONDS,
+    "when_unreplicated": ["", "retry", None, True, []],
     "encryption_key": [
         "",
         ",",

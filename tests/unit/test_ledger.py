@@ -374,6 +374,30 @@ def test_a_durable_call_hears_of_its_own_job_and_never_that_a_lost_one_is_stored
     }  # fmt: skip
 
 
+def test_where_replicas_are_asked_for_neither_a_delivery_nor_the_spill_file_acknowledges():
+    ledger = Ledger(run_all, is_strict=True)
+    heard = {name: [] for name in ("stored", "delivered", "spilled", "lost", "moved elsewhere")}
+    for number, name in enumerate(heard):
+        ledger.open_job(name, number, [ledger.watch(b"{}", None, "m", heard[name].append)])
+    waiter = ledger.open_waiter(len(heard), until_stored=True)
+    ledger.note_stored(["stored"])
+    ledger.settle("delivered")
+    ledger.note_spilled(["spilled", "moved elsewhere"])
+    ledger.settle("lost", LOST)
+    assert heard == {"stored": [True], "delivered": [], "spilled": [], "lost": [False], "moved elsewhere": []}
+    assert (ledger.stored, waiter.is_over) == (2, False)
+    ledger.note_stored(["delivered"])
+    assert heard["delivered"] == [True]
+    ledger.note_moved(["spilled"], "epoch")
+    assert heard["spilled"] == [True]
+    assert (ledger.stored, waiter.is_over) == (4, False)
+    ledger.note_moved()
+    assert heard["moved elsewhere"] == [], "whether replicas have it is not known"
+    assert waiter.is_over
+    ledger.release_waiters()
+    assert heard["moved elsewhere"] == [False]
+
+
 def test_of_too_many_stored_jobs_the_oldest_are_followed_no_more_but_counted(book):
     book.open("watched", 1)
     for name in "abcd":

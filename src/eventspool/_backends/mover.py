@@ -177,7 +177,13 @@ class Mover:
         if failure is None or not payload or payload == OVERSIZED:
             return None
         return NewJob(
-            job.id, payload, job.events, job.attempts, failure=failure, failed_at=job.failed_at or 0.0
+            job.id,
+            payload,
+            job.events,
+            job.attempts,
+            failure=failure,
+            failed_at=job.failed_at or 0.0,
+            is_foreign=True,
         )
 
     def leave(self) -> None:
@@ -188,4 +194,4 @@ class Mover:
 
 def _unfinished(job: ClaimedJob) -> NewJob:
     payload = job.payload or b""
-    return NewJob(job.id, payload, count_events(payload), job.attempts, job.progress)
+    return NewJob(job.id, payload, count_events(payload), job.attempts, job.progress, is_foreign=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Job,
         JobState,
         NewJob,
+        Partition,
         QueueStats,
         Rewrite,
         Routing,
@@ -59,6 +60,10 @@ class Backend(Protocol):
         Jobs that do not fit into the queue's bounds (jobs or bytes) are rejected. In a first-in-first-out queue the jobs
         behind a rejected one are rejected, too, so that none overtakes it. A job that would not fit into an empty queue
         either is *impossible*: it is reported apart, and rejects no other.
+
+        A backend that was made to wait for replicas raises ``QueueUnavailable`` where too few have confirmed the commit. The jobs
+        are stored then. The caller repeats the commit, and the repeat stores none of them again, also where one was delivered
+        meanwhile.
         """
 
     def claim(
@@ -134,7 +139,8 @@ class Backend(Protocol):
 
         Of the jobs that are not stored any more, those that are remembered from ``purge`` are ``PURGED``, and those that
         are remembered from ``pass_on`` are ``MOVED``. The others are ``LOST`` where *epoch*, which the commit that stored
-        them returned, is not that of the queue any more: whether they were delivered before cannot be known. Otherwise they
+        them returned, is not that of the queue any more, or where the backend that stored them finds that the queue came back
+        without their commit: whether they were delivered before cannot be known. Otherwise they
         were delivered, and are left out of the answer; but where it is remembered that ``rewrite`` took events out of one,
         that job is ``PURGED`` with the positions of these events as ``indices``. The positions in a failed job are its
         failure's ``purged``.
@@ -199,6 +205,16 @@ class Backend(Protocol):
         """
         Delete those of *ids* that are in *state* (never a leased job), and remember their ids for ``lookup``: the last
         ``PURGED_KEPT`` of them, for ``PURGED_FOR`` seconds. Return how many.
+        """
+
+    def partitions(self) -> list[Partition]:
+        """List the partitions in which jobs may be, also those that cannot be reached; none where the queue is not divided."""
+
+    def resize(self, partitions: int) -> None:
+        """
+        Divide the queue into so many *partitions*, while others use it. What was begun and not finished is finished first.
+
+        Raises ``ConfigError`` where this queue cannot have so many.
         """
 
     def repair(self) -> int:

@@ -30,6 +30,11 @@ class Store(ABC, Generic[_Opts]):
     def create_backend(self, target: _Opts, queue: QueueOpts, *, observe: bool) -> Backend:
         """Return the backend of *queue* at *target*, unopened. For *observe* see ``eventspool._backends.create_backend``."""
 
+    def create_replicated(self, target: _Opts, queue: QueueOpts) -> Backend:
+        """Return the backend of *queue* that acknowledges only what replicas have confirmed. ``ConfigError``: there are none."""
+        del target
+        raise queue.kind.refuse_replicas()
+
     @abstractmethod
     def require_existing(self, target: _Opts) -> None:
         """Raise ``QueueError`` where to open a queue at *target* would make what is not there yet."""
@@ -72,7 +77,7 @@ def import_driver(opts: QueueOpts) -> None:
     find_store(opts).import_driver(opts.target)
 
 
-def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:
+def create_backend(opts: QueueOpts, *, observe: bool = False, replicated: bool = False) -> Backend:
     """
     Return the durable backend that *opts* ask for, unopened. Imports only what that one needs.
 
@@ -80,11 +85,17 @@ def create_backend(opts: QueueOpts, *, observe: bool = False) -> Backend:
         opts: The queue.
         observe: To look and steer only: single- or multi-processor as the queue's producers have it, whatever *opts* say,
             where the store knows.
+        replicated: A commit is acknowledged only once replicas have confirmed it.
 
     Raises:
-        ConfigError: Payloads are to be encrypted, and the package that does it is missing.
+        ConfigError: Payloads are to be encrypted, and the package that does it is missing; or the store has no replicas.
     """
-    backend = find_store(opts).create_backend(opts.target, opts, observe=observe)
+    store = find_store(opts)
+    backend = (
+        store.create_replicated(opts.target, opts)
+        if replicated
+        else store.create_backend(opts.target, opts, observe=observe)
+    )
     if opts.encryption_key is None:
         return backend
     from eventspool._backends.encrypted import EncryptedBackend

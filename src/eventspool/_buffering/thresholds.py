@@ -37,7 +37,7 @@ class Thresholds(NamedTuple):
 
         Numbers of events and the pace count for each of them: as long as memory allows and nobody waits for two seconds.
         """
-        if opts.durability == "persisted":  # a caller waits for each event
+        if opts.calls_wait:  # a caller waits for each event
             return cls(1, 1, _PACE)
         flush_at = min(opts.flush_at, opts.max_internal_queue_size)
         most = max(flush_at, opts.max_internal_queue_size // 4)

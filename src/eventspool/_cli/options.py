@@ -12,8 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
-from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, QueueOpts, read_queue
+from eventspool._config import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, Ordering, QueueOpts, read_queue
+from eventspool._config.queue import MAX_PARTITIONS
 from eventspool._config.stores import list_urls
 from eventspool._config.variables import variable_of
 
@@ -28,12 +30,12 @@ __all__ = [
     "encryption_key",
     "gathered",
     "json_option",
-    "multi_option",
     "path_option",
     "queue_name_option",
     "queue_options",
     "queue_prefix_option",
     "require_existing",
+    "sharing_options",
     "spill_option",
 ]
 
@@ -118,16 +120,52 @@ def queue_options(*, required: bool) -> Callable[[_F], _F]:
     )
 
 
-def multi_option(
+def sharing_options(
     about: str = "Share the queue with other processes, or keep strict order.",
 ) -> Callable[[_F], _F]:
-    """Add ``--multi/--single``."""
-    return click.option(
-        "--multi/--single",
-        envvar=variable_of("is_multi_processor"),
-        default=False,
-        show_envvar=True,
-        help=f"{about}  [default: single]",
+    """
+    Add ``--multi/--single``, ``--ordering`` and ``--partitions``; pass on as *sharing* those that are given, by the names of
+    ``QueueOpts``.
+    """
+
+    def gather(multi: bool | None, ordering: str | None, partitions: int | None) -> dict[str, Any]:  # noqa: FBT001
+        given = {"is_multi_processor": multi, "ordering": ordering, "partitions": partitions}
+        if multi is not None and ordering is not None:
+            # What stands on the command line goes before what the environment says of the same thing.
+            find = click.get_current_context().get_parameter_source
+            sources = {"is_multi_processor": find("multi"), "ordering": find("ordering")}
+            if len(set(sources.values())) > 1:
+                given |= dict.fromkeys(
+                    name for name, source in sources.items() if source is ParameterSource.ENVIRONMENT
+                )
+        return {"sharing": {name: value for name, value in given.items() if value is not None}}
+
+    return gathered(
+        gather,
+        click.option(
+            "--multi/--single",
+            envvar=variable_of("is_multi_processor"),
+            default=None,
+            show_envvar=True,
+            help=f"{about}  [default: single]",
+        ),
+        click.option(
+            "--ordering",
+            type=click.Choice([each.value for each in Ordering]),
+            envvar=variable_of("ordering"),
+            show_envvar=True,
+            help="What order is kept, instead of --multi (none) or --single (fifo): per_user keeps the order of each user's "
+            "events, and shares the queue.",
+        ),
+        click.option(
+            "--partitions",
+            type=click.IntRange(1, MAX_PARTITIONS),
+            metavar="N",
+            envvar=variable_of("partitions"),
+            show_envvar=True,
+            help="Over how many partitions a new queue in Redis is spread; `queue resize` changes one that is in use.  "
+            "[default: 1]",
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from eventspool._config.checks import (
     require_text,
 )
 from eventspool._config.client import DEFAULT_DATA_PLANE_URL, DEFAULT_PATH, ClientOpts
-from eventspool._config.environment import fill_client, fill_queue, find_strays, read_queue
+from eventspool._config.environment import fill_client, fill_queue, find_strays, import_table, read_queue
 from eventspool._config.queue import JobOpts, Ordering, QueueOpts, SpillOpts
 from eventspool._config.redis_opts import RedisOpts
 from eventspool._config.sqlite_opts import SQLiteOpts
@@ -34,6 +34,7 @@ __all__ = [
     "fill_client",
     "fill_queue",
     "find_strays",
+    "import_table",
     "naming_unknown",
     "parse_queue_url",
     "read_queue",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HOMES",
+    "PREFIX",
     "FromMapping",
     "cut_hosts",
     "naming_unknown",
@@ -44,6 +45,9 @@ _LONGEST_SECONDS = 1e9
 """About 31 years. Longer waits overflow the operating system's timers."""
 _MOST_BITS = 2000
 """Of an integer. Python refuses to print one that is much longer, also in the text of an error."""
+
+PREFIX = "EVENTSPOOL_"
+"""How the name of each variable of the environment begins that gives an option."""
 
 HOMES: dict[str, Any] = {}
 """

@@ -35,7 +35,7 @@ class ClientOpts:
     timeout: float = 10.0
     enable: bool = True
     strict: bool = False
-    durability: Literal["buffered", "persisted"] = "buffered"
+    durability: Literal["buffered", "persisted", "replicated"] = "buffered"
     process: bool = True
     handle_sigterm: bool = False
     spill: SpillOpts | str | Mapping[str, Any] | None = None
@@ -79,8 +79,10 @@ class ClientOpts:
             raise ConfigError(f"max_batch_bytes must be at most {_LARGEST_BATCH}, not {self.max_batch_bytes}")
         for name in ("gzip", "enable", "strict", "process", "handle_sigterm"):
             require_bool(name, getattr(self, name))
-        if self.durability not in ("buffered", "persisted"):
-            raise ConfigError(f"durability must be 'buffered' or 'persisted', not {self.durability!r}")
+        if self.durability not in ("buffered", "persisted", "replicated"):
+            raise ConfigError(
+                f"durability must be 'buffered', 'persisted' or 'replicated', not {self.durability!r}"
+            )
         if self.max_event_bytes > self.max_batch_bytes - 128:
             raise ConfigError("max_event_bytes must leave 128 bytes of room in max_batch_bytes")
         if self.spill is not None:
@@ -109,6 +111,21 @@ class ClientOpts:
                 load_trust(self.ca_file, {})
             except ValueError as error:
                 raise ConfigError(f"ca_file: {error}") from None
+
+    @property
+    def calls_wait(self) -> bool:
+        """Each event method returns only once its event is stored."""
+        return self.durability != "buffered"
+
+    @property
+    def is_replicated(self) -> bool:
+        """What is stored counts only once replicas have it."""
+        return self.durability == "replicated"
+
+    def require_replicas(self, queue: QueueOpts | None) -> None:
+        """Raise ``ConfigError`` where *queue* cannot keep the durability."""
+        if self.is_replicated and queue is not None and queue.kind.is_local:
+            raise queue.kind.refuse_replicas()
 
     def spill_beside(self, queue: QueueOpts | None) -> QueueOpts | None:
         """Return the spill file of *queue* as a queue, ``None`` without one. Raises ``ConfigError`` for a local queue."""

@@ -15,12 +15,12 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from eventspool._config.checks import PREFIX
 from eventspool._config.client import ClientOpts
 from eventspool._config.queue import QueueOpts, flatten_queue_opts
 from eventspool._config.redis_url import read_redis_url
 from eventspool._config.stores import REDIS, find_kind
 from eventspool._exceptions import ConfigError
-from eventspool._guest.importing import importing
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -30,22 +30,27 @@ if TYPE_CHECKING:
     from eventspool._config.redis_opts import RedisOpts
     from eventspool._config.variables import Unknown
 
-__all__ = ["PREFIX", "fill_client", "fill_queue", "find_strays", "find_wrong", "read_queue"]
-
-PREFIX = "EVENTSPOOL_"
-"""How the name of each variable begins."""
+__all__ = ["fill_client", "fill_queue", "find_strays", "find_wrong", "import_table", "read_queue"]
 
 _CREDENTIALS = {"password", "password_file", "credential_provider"}
 """Options that say the same thing: an argument for one of them goes before the environment's for all of them."""
+_ORDER = {"is_multi_processor", "ordering"}
+"""The same, for what order a queue keeps."""
 
 
 def _has_ours(environ: Mapping[str, str]) -> bool:
     return any(name.startswith(PREFIX) for name in environ)
 
 
+def import_table(environ: Mapping[str, str]) -> None:
+    """Import the table where *environ* has a variable of ours. A caller on the host's thread guards that against forks."""
+    if _has_ours(environ):
+        _import_table()
+
+
 def _import_table() -> ModuleType:
-    with importing:
-        from eventspool._config import variables
+    from eventspool._config import variables
+
     return variables
 
 
@@ -69,6 +74,8 @@ def _read(owner: str, environ: Mapping[str, str], given: Collection[str] = ()) -
         isinstance(given, Mapping) and _holds_password(given.get("url"))
     ):
         settled |= _CREDENTIALS
+    if not _ORDER.isdisjoint(settled):
+        settled |= _ORDER
     return {
         each.option: each.read(text)
         for each in table.list_variables()

@@ -4,7 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, TypeVar
 
 from eventspool._config.checks import (
     HOMES,
@@ -21,8 +22,11 @@ from eventspool._config.stores import REDIS, StoreKind, find_kind, parse_queue_u
 from eventspool._encryption import parse_keys
 from eventspool._exceptions import ConfigError
 
-__all__ = ["JobOpts", "Ordering", "QueueOpts", "SpillOpts", "flatten_queue_opts"]
+__all__ = ["MAX_PARTITIONS", "JobOpts", "Ordering", "QueueOpts", "SpillOpts", "flatten_queue_opts"]
 
+MAX_PARTITIONS = 256
+"""Most partitions of a queue. Looks into all of them cost a round trip for each."""
+_T = TypeVar("_T")
 _ORDERINGS = "'none', 'fifo' or 'per_user'"
 _NAME = r"[^\s{}:\ud800-\udfff]+"
 
@@ -72,7 +76,32 @@ class JobOpts(FromMapping):
             raise ConfigError("backoff_max must not be less than backoff_initial")
 
 
+def _refusing_contradictions(cls: type[_T]) -> type[_T]:
+    """
+    Have the constructor refuse an *ordering* and an *is_multi_processor* that were both given and contradict each other.
+
+    ``dataclasses.replace`` gives all options, also those of which the caller said nothing. The ordering counts then.
+    """
+    make = cls.__init__
+
+    @wraps(make)
+    def init(self: _T, **given: Any) -> None:
+        ordering, is_multi = given.get("ordering"), given.get("is_multi_processor")
+        is_replaced = len(given) == len(fields(cls))  # type: ignore[arg-type]
+        are_given = ordering in list(Ordering) and isinstance(is_multi, bool) and not is_replaced
+        if are_given and is_multi == (ordering == Ordering.FIFO):
+            means = "several processes" if is_multi else "one process at a time"
+            raise ConfigError(
+                f"ordering={str(ordering)!r} contradicts is_multi_processor={is_multi}, which means {means}: give one"
+            )
+        make(self, **given)
+
+    cls.__init__ = init  # type: ignore[assignment]
+    return cls
+
+
 @naming_unknown_fields
+@_refusing_contradictions
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueOpts(FromMapping):
     """
@@ -85,13 +114,21 @@ class QueueOpts(FromMapping):
             process at a time works on it, in order; the others stand by.
         redis_opts: Where Redis is. Not together with *url*; without either it is Redis on localhost.
         job_opts: How often and how patiently a job is tried.
-        partitions: Over how many partitions the queue is spread, each of which a Redis Cluster may put on another node.
+        partitions: Over how many partitions a new queue in Redis is spread, each of which a cluster may put on another node.
+            Of a queue that is in use, what is written down in it counts: ``eventspool queue resize`` changes that.
         ordering: ``"fifo"``: one process at a time, in order. ``"none"``: all share the work, in no order. ``"per_user"``: all
-            share it, and the events of one user keep their order. ``None``: as *is_multi_processor* says.
+            share it, and the events of one user keep their order. ``None``: as *is_multi_processor* says. Where both are
+            given, they must agree.
         url: The queue as a URL instead: ``redis://…`` or ``sqlite:///path`` (four slashes for an absolute
             path).
-        max_jobs: Most jobs that the queue holds, failed ones included; beyond that events wait in memory.
-        max_bytes: Most payload bytes that the queue holds.
+        max_jobs: Most jobs that the queue holds, failed ones included; beyond that events wait in memory. Each of several
+            partitions holds its part of them.
+        max_bytes: Most payload bytes that the queue holds, of which each partition holds its part, too.
+        replicas: With ``durability="replicated"``: how many replicas must have a commit before it is acknowledged.
+        replication_timeout: Seconds for which a commit waits for them; at most nine tenths of *socket_timeout*.
+        when_unreplicated: What a call does when they have not confirmed its commit by then. ``"wait"``: it goes on waiting,
+            for the client's *timeout* at most. ``"refuse"``: it returns ``None`` at once. In both cases the event is kept,
+            and is delivered if no failover takes it.
         encryption_key: Encrypt payloads at rest: 32 random bytes as base64 text (``openssl rand -base64 32``), or
             several of them in a list or separated by commas: the first one encrypts, each of them decrypts. Needs
             ``eventspool[encryption]``. ``None`` stores payloads readable.
@@ -107,6 +144,9 @@ class QueueOpts(FromMapping):
     url: str | None = field(default=None, repr=False)
     max_jobs: int = 1_000_000
     max_bytes: int = 1 << 30
+    replicas: int = 1
+    replication_timeout: float = 1.0
+    when_unreplicated: Literal["wait", "refuse"] = "wait"
     encryption_key: str | Sequence[str] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -116,7 +156,10 @@ class QueueOpts(FromMapping):
             if not re.fullmatch(_NAME, value):
                 raise ConfigError(f"{name} must hold no space, colon, brace or surrogate, not {value!r}")
         require_bool("is_multi_processor", self.is_multi_processor)
-        require_numbers(self, integer=True, partitions=1, max_jobs=1, max_bytes=1)
+        require_numbers(self, integer=True, partitions=1, max_jobs=1, max_bytes=1, replicas=1)
+        require_numbers(self, replication_timeout=0.001)
+        if self.when_unreplicated not in ("wait", "refuse"):
+            raise ConfigError(f"when_unreplicated must be 'wait' or 'refuse', not {self.when_unreplicated!r}")
         self._check_ordering()
         object.__setattr__(self, "job_opts", JobOpts.of(self.job_opts, "job_opts"))
         if self.redis_opts is not None:
@@ -134,14 +177,14 @@ class QueueOpts(FromMapping):
                 object.__setattr__(self, "ordering", Ordering(self.ordering))
             except ValueError:
                 raise ConfigError(f"ordering must be {_ORDERINGS}") from None
-            if self.is_multi_processor and self.ordering is Ordering.FIFO:
-                raise ConfigError(
-                    "ordering='fifo' is one process at a time, and is_multi_processor=True several: give one of the two"
-                )
             object.__setattr__(self, "is_multi_processor", self.ordering is not Ordering.FIFO)
+        if self.partitions > MAX_PARTITIONS:
+            raise ConfigError(
+                f"partitions must be at most {MAX_PARTITIONS}, not {self.partitions}: each claim may look into all of them"
+            )
         if self.partitions > 1 and self.resolved_ordering is Ordering.FIFO:
             raise ConfigError(
-                "several partitions have no common order: with partitions > 1 give ordering='per_user', or ordering='none'"
+                f"partitions={self.partitions} need ordering='per_user' or ordering='none': they have no common order"
             )
 
     @property

@@ -49,6 +49,10 @@ class StoreKind:
     store: str
     doctor: str
 
+    def refuse_replicas(self) -> ConfigError:
+        """Return the error that says that its queues are on one machine alone."""
+        return ConfigError(f"durability='replicated' needs a queue in Redis: {self.title} has no replicas")
+
 
 _KINDS: dict[str, StoreKind] = {}
 """The kinds by each of their schemes."""

@@ -14,8 +14,8 @@ from functools import cache
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from eventspool._config.checks import PREFIX
 from eventspool._config.client import ClientOpts
-from eventspool._config.environment import PREFIX
 from eventspool._config.queue import JobOpts, QueueOpts
 from eventspool._config.redis_opts import RedisOpts
 from eventspool._config.stores import parse_queue_url

@@ -101,6 +101,7 @@ class Api:
             "stats": look.stats.as_dict(),
             "processors": [_processor(p) for p in look.processors],
             "answers": look.answers,
+            "partitions": [asdict(each) for each in look.partitions],
             "samples": [asdict(sample) for sample in samples if sample.at > since],
             "dataplane": None if self._dataplane is None else self._dataplane.url,
         }

@@ -48,6 +48,14 @@ def judge(look: Look, out: float | None = None) -> Verdict:
     good = sum(count for status, count in look.answers.items() if status.startswith("2"))
     bad = sum(look.answers.values()) - good
     halted = [p for p in look.processors if p.paused]
+    away = sum(each.away for each in look.partitions)
+    if away:
+        return Verdict(
+            "bad",
+            f"{away} of {format_count(len(look.partitions), 'partition')} cannot be reached",
+            f"{waits} of the others. What is in it waits, and the others go on.",
+            "Below is which server that is.",
+        )
     if stats.paused:
         return Verdict("warn", "Delivery is paused", f"{waits}. Nothing is lost.", "Resume to go on.")
     if pending and not look.processors:

@@ -13,10 +13,12 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from eventspool._operate.overview import look_over
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eventspool._job import ProcessorInfo, QueueStats
+    from eventspool._job import Partition, ProcessorInfo, QueueStats
     from eventspool._operate.queue import Queue
 
 __all__ = ["History", "Look", "Sample", "rates", "recent_answers"]
@@ -53,12 +55,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """The result of one look at the queue: its *stats*, the *processors*, and the data plane's recent *answers* by status."""
+    """
+    The result of one look at the queue: its *stats*, the *processors*, the data plane's recent *answers* by status, and the
+    *partitions*.
+    """
 
     at: float
     stats: QueueStats
     processors: Sequence[ProcessorInfo]
     answers: Mapping[str, int] = field(default_factory=dict)
+    partitions: Sequence[Partition] = ()
 
 
 def rates(before: Look, after: Look) -> tuple[float | None, float | None]:
@@ -108,9 +114,8 @@ class History:
             now = self._clock()
             if self._look is not None and not fresh and 0 <= now - self._look.at < _EVERY_SECONDS:
                 return self._look
-            stats = self._queue.stats()
-            processors = tuple(self._queue.processors())
-            self._look = look = Look(now, stats, processors, recent_answers(processors))
+            stats, processors, partitions = look_over(self._queue)
+            self._look = look = Look(now, stats, processors, recent_answers(processors), partitions)
             before = self._sampled
             if before is None or not 0 <= now - before.at < _EVERY_SECONDS:
                 into, out = rates(before, look) if before is not None else (None, None)

@@ -53,6 +53,7 @@ def examine(
     max_age: float = 300.0,
     encryption_key: str | None = None,
     environ: Mapping[str, str] | None = None,
+    replicas: int = 0,
 ) -> Examination:
     """
     Look at a queue, at the store that keeps it, and at the way to the data plane. Changes nothing but a SQLite file's mode.
@@ -65,13 +66,17 @@ def examine(
         max_age: Seconds. An older job is a finding.
         encryption_key: What EVENTSPOOL_ENCRYPTION_KEY holds.
         environ: The environment, whose variables that begin like ours are checked.
+        replicas: How many replicas must confirm a commit, where *plane* is not that of a client that says so itself.
     """
     began = time.monotonic()
     findings = list(check_environment(environ or {}))
     findings += [] if encryption_key is None else _examine_key(encryption_key)
     facts: QueueFacts | None = None
     if queue is not None:
-        found, usable = resolve(queue.kind.doctor)(queue)
+        if plane is not None and plane.is_replicated:
+            replicas = replicas or queue.replicas
+        asked = {"replicas": replicas} if replicas and not queue.kind.is_local else {}
+        found, usable = resolve(queue.kind.doctor)(queue, **asked)
         findings += found
         facts = _look(queue, max_age) if usable else None
     looked = time.monotonic()

@@ -14,7 +14,7 @@ from eventspool._doctor.topology_checks import check_topology
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MAX_SKEW", "RedisFacts", "check_redis"]
+__all__ = ["MAX_SKEW", "RedisFacts", "check_redis", "count_replicas"]
 
 OLDEST = (6, 2)
 SLOW = 0.02
@@ -46,6 +46,7 @@ class RedisFacts:
         address: Where the server is.
         services: The names of the masters that it watches, where it is a sentinel.
         max_bytes: Most bytes that a partition of the queue may hold.
+        replicas: How many replicas must confirm a commit: what clients with ``durability="replicated"`` ask for, 0 without such.
     """
 
     problem: str = ""
@@ -63,6 +64,7 @@ class RedisFacts:
     address: str = ""
     services: tuple[str, ...] = ()
     max_bytes: int = 0
+    replicas: int = 0
 
 
 def check_redis(facts: RedisFacts) -> Iterator[Finding]:
@@ -82,6 +84,7 @@ def check_redis(facts: RedisFacts) -> Iterator[Finding]:
             services=facts.services,
             max_bytes=facts.max_bytes,
         )
+        yield from _check_replicas(facts)
     if facts.info and not is_sentinel(facts.info):
         yield from _check_persistence(facts)
         yield from _check_eviction(facts)
@@ -102,8 +105,10 @@ def check_redis(facts: RedisFacts) -> Iterator[Finding]:
 
 
 def _check_commands(facts: RedisFacts) -> Iterator[Finding]:
-    dispensable = {name: kind for name, kind in facts.refused.items() if name in DISPENSABLE}
-    needed = {name: kind for name, kind in facts.refused.items() if name not in DISPENSABLE}
+    refused = {name: kind for name, kind in facts.refused.items() if name != "wait" or facts.replicas}
+    spared = DISPENSABLE.keys() - {"wait"}
+    dispensable = {name: kind for name, kind in refused.items() if name in spared}
+    needed = {name: kind for name, kind in refused.items() if name not in spared}
     if needed:
         denied = "unknown" not in needed.values()
         yield error(
@@ -166,6 +171,31 @@ def _check_version(facts: RedisFacts) -> Iterator[Finding]:
             f"Redis {version} is older than any that eventspool is tested with",
             "upgrade to Redis 6.2 or newer, or to Valkey",
         )
+
+
+def _check_replicas(facts: RedisFacts) -> Iterator[Finding]:
+    if not facts.replicas or facts.info.get("role") != "master":
+        return
+    connected = count_replicas(facts.info)
+    has = f"the server has {connected} replica{'' if connected == 1 else 's'}"
+    if connected < facts.replicas:
+        yield error(
+            "redis.replicas",
+            f"{has}, and durability='replicated' asks for {facts.replicas}: no event is acknowledged now",
+            "start or connect the replicas that are missing (INFO replication), or lower QueueOpts.replicas",
+        )
+    elif connected == facts.replicas:
+        yield warning(
+            "redis.replicas",
+            f"{has}, and durability='replicated' asks for {facts.replicas}: while one of them is away no event is acknowledged",
+            "run one replica more than QueueOpts.replicas asks for",
+        )
+
+
+def count_replicas(info: Mapping[str, object]) -> int:
+    """Return how many replicas are connected and up to date but for what is under way, as ``INFO`` says."""
+    found = [value for name, value in info.items() if name[:5] == "slave" and name[5:].isdecimal()]
+    return sum(isinstance(value, dict) and value.get("state") == "online" for value in found)
 
 
 def _check_persistence(facts: RedisFacts) -> Iterator[Finding]:

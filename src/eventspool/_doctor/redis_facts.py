@@ -9,6 +9,7 @@ import ipaddress
 import socket
 import statistics
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from eventspool._backends.redis.client import ClientMaker
@@ -34,14 +35,20 @@ _PINGS = 9
 _SETTINGS = ("save", "appendfsync", "min-replicas-to-write")
 
 
-def examine_redis(queue: QueueOpts) -> tuple[list[Finding], bool]:
-    """Return what is wrong with the server of *queue*, and whether the queue itself can be asked."""
+def examine_redis(queue: QueueOpts, *, replicas: int = 0) -> tuple[list[Finding], bool]:
+    """
+    Return what is wrong with the server of *queue*, and whether the queue itself can be asked.
+
+    Args:
+        queue: The queue.
+        replicas: How many replicas must confirm a commit.
+    """
     target = queue.target
     assert isinstance(target, RedisOpts)  # noqa: S101 - this kind of store has no other
     size = queue.max_bytes // queue.partitions
     facts = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name, max_bytes=size)
     usable = not (facts.problem or is_sentinel(facts.info) or select_missing(facts.refused))
-    return list(check_redis(facts)), usable
+    return list(check_redis(replace(facts, replicas=replicas))), usable
 
 
 def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int = 0) -> RedisFacts:

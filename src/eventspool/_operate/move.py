@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from eventspool._backends import create_backend
 from eventspool._backends.mover import Mover
 from eventspool._delivery.attempt import fail_rest
 from eventspool._exceptions import ConfigError, QueueError
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
     from eventspool._backends.mover import Step
+    from eventspool._config import QueueOpts
 
-__all__ = ["Moved", "move_jobs"]
+__all__ = ["Moved", "create_target", "move_jobs"]
 
 _BATCH = 50
 _LEASE = 60.0
@@ -55,6 +57,24 @@ class Moved:
     too_large: int = 0
     failed_left: int = 0
     is_complete: bool = False
+
+
+def create_target(opts: QueueOpts, *, as_it_is: bool) -> Backend:
+    """
+    Return the backend of the queue that jobs go to, not opened.
+
+    Args:
+        opts: The queue.
+        as_it_is: *opts* say nothing of its order. A queue that is divided into partitions then keeps what its producers have
+            it keep; the default would be strict order, which it cannot.
+    """
+    if as_it_is:
+        observer = create_backend(opts, observe=True)
+        observer.open()
+        if observer.partitions():
+            return observer
+        observer.close()
+    return create_backend(opts)
 
 
 def move_jobs(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventspool._backends import Backend
-    from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
+    from eventspool._job import Depth, Job, Partition, ProcessorInfo, QueueStats
     from eventspool._operate.erasure import Erasure
 
 __all__ = ["Queue", "open_queue", "open_queue_of"]
@@ -73,6 +73,28 @@ class Queue:
         """
         found = [read_note(*sighting) for sighting in self._backend.processors()]
         return sorted(found, key=lambda each: (each.started_at, each.token))
+
+    def partitions(self) -> list[Partition]:
+        """
+        List the partitions in which jobs may be, the oldest first, also those that cannot be reached; none in an undivided queue.
+
+        Those of an older division stay until nothing is left in them.
+        """
+        return self._backend.partitions()
+
+    def resize(self, partitions: int) -> None:
+        """
+        Divide the queue into so many *partitions*, while clients and workers use it. Nothing is lost.
+
+        What is stored stays in the partitions where it is, until it is delivered. A call that was interrupted can be repeated,
+        and the clients of the queue finish by themselves what it had begun.
+
+        Raises:
+            ConfigError: The queue cannot have so many: it is a file, or its producers keep it in strict order.
+            QueueUnavailable: A partition cannot be reached.
+        """
+        require_number("partitions", partitions, 1, integer=True)
+        self._backend.resize(partitions)
 
     def failed_reasons(self) -> dict[str, Depth]:
         """Count the failed jobs by reason, without reading payloads."""

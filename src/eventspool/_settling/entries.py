@@ -47,7 +47,8 @@ class End:
     job: OpenJob
     account: Account
     seen: list[tuple[Waiter, Seen]]
-    is_stored: bool
+    is_stored: bool | None
+    """What the durable calls that wait for it are told; ``None``: nothing yet."""
     calls: Iterator[Callable[[], object]] | None = None
     """Gives each once: put again by a step that is repeated, it gives nothing more."""
 

@@ -43,15 +43,20 @@ class Ledger:
     Args:
         put_calls: Has some functions run on the thread of the callbacks. Either all are taken or, where it raises, none.
         on_calls: Told afterwards that there are some.
+        is_strict: A job counts as stored only when the queue has acknowledged it: not in the spill file, and not because it was
+            delivered meanwhile.
     """
 
     def __init__(
         self,
         put_calls: Callable[[Iterable[Callable[[], object]]], None],
         on_calls: Callable[[], object] = lambda: None,
+        *,
+        is_strict: bool = False,
     ) -> None:
         self._put_calls = put_calls
         self._on_calls = on_calls
+        self._is_strict = is_strict
         self._lock = threading.RLock()  # of our threads only; a destructor may interrupt its holder
         self._open: dict[str, OpenJob] = {}
         self._watchers = Watchers()
@@ -60,7 +65,7 @@ class Ledger:
         self._batched = 0  # events with a lower number are, or were, in a job
         # Open jobs that are not in the queue, in order.
         self._unstored: dict[str, OpenJob] = {}
-        self._spilled: set[str] = set()  # open jobs that the spill file holds, and not yet the queue
+        self._spilled: dict[str, None] = {}  # open jobs that the spill file holds, and not yet the queue
         self._stored_changed = threading.Condition(self._lock)
         self._ended = False
         self._account = Account()
@@ -151,9 +156,10 @@ class Ledger:
                 if job is not None:
                     self._open[job_id] = job._replace(epoch=epoch)
                     if spilled:
-                        self._spilled.add(job_id)
+                        self._spilled[job_id] = None
                     self._unstored.pop(job_id, None)
-                self._watchers.say_stored(job_id, True)
+                if not (spilled and self._is_strict):
+                    self._watchers.say_stored(job_id, True)
             self._stored_changed.notify_all()
             self._end_stored_waiters()
 
@@ -175,7 +181,12 @@ class Ledger:
             for job_id in list(self._spilled) if ids is None else ids:
                 if job_id in self._open:
                     self._open[job_id] = self._open[job_id]._replace(epoch=epoch)
-                self._spilled.discard(job_id)
+                self._spilled.pop(job_id, None)
+                if self._is_strict and ids is not None:
+                    self._watchers.say_stored(job_id, True)
+            if self._is_strict:
+                self._stored_changed.notify_all()
+                self._end_stored_waiters()
 
     def forget_stored(self) -> None:
         """Note that another queue takes the place of the one that held the open jobs: it has none of them yet."""
@@ -217,11 +228,17 @@ class Ledger:
                 job,
                 self._account.add(job.events, ends, lost_as),
                 [(waiter, waiter.after(job.first, job.events, ends)) for waiter in list(self._waiters)],
-                is_stored=error is None or error.reason not in ("lost", "purged"),
+                is_stored=self._is_known_stored(job_id, error),
                 calls=self._watchers.find_calls(job.numbers, ends),
             )
             self._finish()
         return job.events
+
+    def _is_known_stored(self, job_id: str, error: DeliveryError | None) -> bool | None:
+        if error is not None and error.reason in ("lost", "purged"):
+            return False
+        awaits_replicas = self._is_strict and (job_id in self._unstored or job_id in self._spilled)
+        return None if awaits_replicas else True
 
     def _finish(self) -> None:
         """Carry out what is noted. Every step bears repeating, but for the last, which is one call of C."""
@@ -233,8 +250,9 @@ class Ledger:
         self._account = end.account
         self._open.pop(end.job_id, None)
         self._unstored.pop(end.job_id, None)
-        self._spilled.discard(end.job_id)
-        self._watchers.say_stored(end.job_id, end.is_stored)
+        self._spilled.pop(end.job_id, None)
+        if end.is_stored is not None:
+            self._watchers.say_stored(end.job_id, end.is_stored)
         self._watchers.forget(end.job.numbers if end.calls is not None else range(0))
         self._stored_changed.notify_all()
         for waiter, seen in end.seen:
@@ -341,15 +359,19 @@ class Ledger:
         """Return how many events numbered below *cut* only memory holds. Behind one of these, others may be stored."""
         with self._lock:
             self._finish()
-            unstored = sum(
-                max(0, min(job.first + job.events, cut) - job.first) for job in self._unstored.values()
-            )
+            spilled = [self._open[job_id] for job_id in self._spilled] if self._is_strict else []
+            jobs = [*self._unstored.values(), *spilled]
+            unstored = sum(max(0, min(job.first + job.events, cut) - job.first) for job in jobs)
             return unstored + max(0, cut - self._batched)
 
     def _count_stored(self) -> int:
+        first = self._batched
         for job in self._unstored.values():
-            return job.first
-        return self._batched
+            first = job.first
+            break
+        if self._is_strict:  # a partition's jobs may be in the file, and earlier ones in memory
+            return min([first, *(self._open[job_id].first for job_id in self._spilled)])
+        return first
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -112,7 +112,10 @@ class Settler:
                 self._tell(end)
             settled[failure.reason] += events
         if lost := settled[LOST.reason]:
-            _log.error("the queue was emptied, deleted or replaced: %d events that it held are lost", lost)
+            _log.error(
+                "the queue was emptied, deleted or replaced, or came back older: %d events that it held are lost",
+                lost,
+            )
         if purged := settled[PURGED.reason]:
             _log.warning("%d events are lost: an operator purged them from the queue", purged)
 

@@ -35,7 +35,7 @@ class ClientStats:
             ``unstored``, the queue not having taken them yet. At any time: ``emptied``, an operator having emptied or deleted
             the queue that held them, or ``purged``, an operator having purged them or erased them by user id.
         discarded: Taken and forgotten, because of ``enable=False`` or for ``eventspool.testing``.
-        unconfirmed: With ``durability="persisted"``: calls that returned ``None`` because storing took too
+        unconfirmed: With ``durability="persisted"`` or ``"replicated"``: calls that returned ``None`` because storing took too
             long. The event is still on its way and may arrive.
         sent: Batches that this process's processor delivered, those of other producers included.
         retried: Attempts of this process's processor that ended in a retry.

@@ -23,6 +23,7 @@ from eventspool._backends.rules import (
     count_within,
     place_of,
 )
+from eventspool._backends.undivided import Undivided
 from eventspool._config import Ordering
 from eventspool._exceptions import ConfigError
 from eventspool._job import PURGED, Depth, Job, JobState, QueueStats, created_at_from_id, new_token
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["OperatedQueue"]
 
 
-class OperatedQueue:
+class OperatedQueue(Undivided):
     """
     A queue in memory as its operators see and steer it (see ``Backend`` for what each method promises).
 

@@ -15,8 +15,9 @@ second column is the name that the Lua scripts give to the key::
     i  CAUSES         HASH    id -> why it failed, as JSON
     m  META           HASH    totals; the last place given out ("last"); the time last noted and how far it is ahead of the
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
-                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token"); and
-                              whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); and
+                              order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token");
+                              whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); how the
+                              queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); and
                               the "epoch": when its first job was committed. An operator who empties the server deletes it,
                               too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
@@ -30,6 +31,8 @@ second column is the name that the Lua scripts give to the key::
                               as a whole
     k  LANES          ZSET    while the order per user is kept: the lane, the place and the id of each unfinished job, once for
                               each lane that it touches, all with the score 0 (``lua/lanes.lua``)
+    c  COMMITS        ZSET    producer -> the number of its last commit (see ``history``), for the last 10,000 producers. META has
+                              the highest number that was forgotten ("forgotten")
 
 A commit is one transaction: the payloads go in by ``HSETNX``, which resending cannot overwrite, and a script indexes them.
 Where they are small (durable calls) the script does both: that is one command and one reply in the place of four. Every other
@@ -43,13 +46,15 @@ A Redis that is full (``noeviction``) still drains: each script but the commit b
 
 ACL: ``~<prefix>:*`` and ``+ping +select +info +eval +evalsha +script|load +multi +exec +time +hset +hsetnx +hget +hmget
 +hgetall +hvals +hdel +hlen +hstrlen +hexists +hscan +zadd +zrem +zcard +zscore +zrank +zcount +zrange +zrangebyscore +llen
-+rpush +blpop +get +set +del +pttl +cluster|slots``, the last one for a cluster alone. ``CONFIG GET`` is tried at the start,
-for warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
++rpush +blpop +get +set +del +pttl +wait +cluster|slots``, the last one for a cluster alone. ``CONFIG GET`` is tried at the
+start, for warnings and limits; it need not be allowed. A user of the sentinels must be allowed ``sentinel|master`` there.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
+from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,8 +72,9 @@ from eventspool._backends.redis.codec import (
     queue_lease_ms,
 )
 from eventspool._backends.redis.commands import select_missing
+from eventspool._backends.redis.divided import DividedQueue
 from eventspool._backends.redis.errors import TOO_BIG, error_code
-from eventspool._backends.redis.operated import OperatedQueue
+from eventspool._backends.redis.history import History
 from eventspool._backends.redis.probe import find_refused
 from eventspool._backends.redis.risks import name_risks
 from eventspool._backends.redis.scripts import load_scripts
@@ -82,6 +88,7 @@ from eventspool._job import HELD, MOVED, PAUSED, PURGED, Claim, CommitResult, Ro
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eventspool._backends.redis.replication import Replication
     from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
     from eventspool._job import NewJob, Settlement
@@ -96,15 +103,22 @@ _UNINDEXED: Final = -4
 """What the claiming scripts reply in the place of a time (``lua/claiming.lua``)."""
 _STANDBY: Final = 1
 _HELD_UP: Final = 2
-"""What they reply next to that: another processor has the queue, or jobs are held up by others of their lanes."""
+_SEALED_TOO: Final = 4
+"""
+What they reply next to that, added up: another processor has the queue; jobs are held up by others of their lanes; the partition
+is sealed.
+"""
 _CLAIMS: Final = {Ordering.NONE: "claim", Ordering.FIFO: "claim_fifo", Ordering.PER_USER: "claim_lanes"}
 _TRIES: Final = 4
 """How often a claim is tried where it finds the index of lanes in need of repair, or another way to claim."""
+_REWOUND: Final = -1
+_SEALED: Final = -2
+"""What the committing scripts reply in the place of a number of jobs: the server has lost commits, or the partition is sealed."""
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
 
-class RedisBackend(OperatedQueue):
+class RedisBackend(DividedQueue):
     """
     A queue in Redis (see the module and the ``Backend`` Protocol).
 
@@ -116,6 +130,8 @@ class RedisBackend(OperatedQueue):
         max_jobs: Most jobs stored, failed ones included.
         max_bytes: Most payload bytes stored.
         source: Where clients come from, where several queues share that. Whoever gives it closes it.
+        replication: How a commit waits for replicas; ``None`` where it does not.
+        tag: The hash tag of its keys, where the queue is one partition of another one.
     """
 
     durable = True
@@ -131,10 +147,17 @@ class RedisBackend(OperatedQueue):
         max_jobs: int,
         max_bytes: int,
         source: ClientSource | None = None,
+        replication: Replication | None = None,
+        tag: str | None = None,
     ) -> None:
-        super().__init__(opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source)
+        super().__init__(
+            opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source, tag=tag
+        )
         self._bounds = (max_jobs, max_bytes)
+        self._replication = replication
         self._recent = RecentPayloads(_RECENT_BYTES)
+        self.is_sealed = False
+        """The last claim found that the partition takes no new jobs, because the queue is divided anew."""
         self._standby = False
         self._examined = False
         self._longest: float | None = float("inf")  # None: the server is to be asked
@@ -160,7 +183,9 @@ class RedisBackend(OperatedQueue):
         client.execute_command("HGET", self._prefix + "m", "epoch")
         if self._examined or self._ordering is None:
             return []
-        refused = select_missing(find_refused(client, self._payloads))
+        refused = select_missing(
+            find_refused(client, self._payloads), replicated=self._replication is not None
+        )
         if refused:
             raise self._connection.refuse(refused)
         self._longest = ask_longest(client)
@@ -173,6 +198,7 @@ class RedisBackend(OperatedQueue):
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
         self._recent = RecentPayloads(_RECENT_BYTES)
+        self._history, self._numbering = History(), threading.Lock()
         self._connection.abandon()
 
     # Producing
@@ -182,13 +208,40 @@ class RedisBackend(OperatedQueue):
         return Routing(0, 1) if self._ordering is Ordering.PER_USER else None
 
     def commit(self, jobs: Sequence[NewJob]) -> CommitResult:
-        """Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``."""
+        """
+        Store *jobs* in order, in transactions of at most ``MAX_COMMIT_BYTES``.
+
+        Raises:
+            QueueUnavailable: The server cannot be reached; or too few replicas have confirmed the commit. It is stored then, and
+                the same commit again asks the replicas again, and stores nothing a second time: some of its jobs may have been
+                delivered meanwhile.
+        """
+        with self._numbering:
+            if not self._history.unconfirmed:
+                return self._store(jobs)
+            known, epoch = self._confirm(jobs)
+            result = self._store([job for job in jobs if job.id not in known])
+        return replace(result, duplicates=result.duplicates + len(known), epoch=result.epoch or epoch)
+
+    def _confirm(self, jobs: Sequence[NewJob]) -> tuple[set[str], str]:
+        """Have replicas confirm those of *jobs* that are stored, but were not acknowledged. Return these, and the epoch."""
+        known = self._history.unconfirmed.intersection([job.id for job in jobs])
+        if not known:
+            return known, ""
+        # A commit of nothing: it writes its number, behind what is to be confirmed.
+        reply = self._connection.call(self._run_commit, "commit", self._find_ordering(), (), ())
+        known &= self._history.unconfirmed  # the server may have lost some: they are stored anew
+        self._history.confirm(known)
+        return known, decode_text(reply[2])
+
+    def _store(self, jobs: Sequence[NewJob]) -> CommitResult:
         ordering = self._find_ordering()
         if self._is_small(jobs) and (result := self._commit_small(jobs, ordering)) is not None:
             return result
         accepted = duplicates = 0
         rejected: list[str] = []
         impossible: list[str] = []
+        stale: list[str] = []
         epoch = ""
         chunks = deque(cut_commit(jobs, self._find_longest()))
         while chunks:
@@ -201,10 +254,10 @@ class RedisBackend(OperatedQueue):
                 continue
             reply = self._commit_chunk(chunk, ordering)
             if reply:
-                accepted += reply[0]
+                accepted += max(reply[0], 0)
                 duplicates += reply[1]
                 epoch = epoch or decode_text(reply[2])
-                rejected += map(decode_text, reply[3:])
+                (stale if reply[0] == _SEALED else rejected).extend(map(decode_text, reply[4:]))
                 if reply[0] == len(chunk) and chunk[0].failure is None:
                     self._recent.keep(chunk)
             elif len(chunk) > 1:
@@ -213,7 +266,9 @@ class RedisBackend(OperatedQueue):
                 duplicates += 1  # It was stored when the server or the queue took longer ones.
             else:
                 impossible.append(chunk[0].id)
-        return CommitResult(accepted, duplicates, tuple(rejected), tuple(impossible), epoch)
+        return CommitResult(
+            accepted, duplicates, tuple(rejected), tuple(impossible), epoch, stale=tuple(stale)
+        )
 
     def _is_small(self, jobs: Sequence[NewJob]) -> bool:
         size = sum([len(job.payload) for job in jobs])
@@ -223,14 +278,17 @@ class RedisBackend(OperatedQueue):
 
     def _commit_small(self, jobs: Sequence[NewJob], ordering: Ordering) -> CommitResult | None:
         """Store a few small jobs by one command, for callers wait. Return ``None`` where the server finds that too long."""
-        told = chain.from_iterable([encode_job(job, job.payload) for job in jobs])
-        reply = self._connection.call(self._run_unless_too_big, "commit", (ordering, *self._bounds, *told))
+        told = list(chain.from_iterable([encode_job(job, job.payload) for job in jobs]))
+        reply = self._connection.call(self._run_commit, "commit", ordering, jobs, told)
         if not reply:
             return None
-        accepted, duplicates, epoch, *rejected = reply
+        accepted, duplicates, epoch, _, *rejected = reply
         if accepted == len(jobs):
             self._recent.keep(jobs)
-        return CommitResult(accepted, duplicates, tuple(map(decode_text, rejected)), (), decode_text(epoch))
+        refused, since = tuple(map(decode_text, rejected)), decode_text(epoch)
+        if accepted == _SEALED:
+            return CommitResult(0, duplicates, epoch=since, stale=refused)
+        return CommitResult(accepted, duplicates, refused, (), since)
 
     def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:
         """Return the ids of those of *jobs* that the queue holds, unfinished or failed."""
@@ -254,21 +312,49 @@ class RedisBackend(OperatedQueue):
         if self._is_too_long(jobs):
             return []
         name = "commit" if jobs[0].failure is None else "commit_failed"
-        args = (ordering, *self._bounds, *chain.from_iterable(map(encode_job, jobs)))
+        told = list(chain.from_iterable(map(encode_job, jobs)))
         # Where the server does not know the script, it stores the payloads without an index. Sending all of it again completes
         # that. Should this process die in between, ``repair`` does.
         payloads = [("HSETNX", self._payloads, job.id, job.payload) for job in jobs]
-        return self._run_unless_too_big(client, name, args, payloads)
+        return self._run_commit(client, name, ordering, jobs, told, payloads)
 
-    def _run_unless_too_big(
-        self, client: Any, name: str, args: Sequence[Any], before: Sequence[Sequence[Any]] = ()
+    def _run_commit(
+        self,
+        client: Any,
+        name: str,
+        ordering: Ordering,
+        jobs: Sequence[NewJob],
+        told: Sequence[Any],
+        before: Sequence[Sequence[Any]] = (),
     ) -> Any:
-        try:
-            return self._connection.run_on(client, name, args, before)
-        except Exception as error:
-            if error_code(error) != TOO_BIG:
-                raise
-            return []
+        """Have the script *name* store *jobs*, of which it is *told*. Return its reply; an empty one where that is too long."""
+        history, replication = self._history, self._replication
+        behind = () if replication is None else replication.command(client)
+        while True:
+            args = (ordering, *self._bounds, history.token, history.told, *told)
+            try:
+                reply = self._connection.run_on(client, name, args, before, behind)
+            except Exception as error:
+                if error_code(error) != TOO_BIG:
+                    raise
+                return []
+            answer = None
+            if replication is not None:
+                reply, answer = reply
+            if reply[0] != _REWOUND:
+                break
+            self._note_rewound(int(reply[1]))  # nothing was stored
+        rejected = reply[4:]
+        ids = [job.id for job in jobs]
+        if rejected:
+            refused = set(map(decode_text, rejected))
+            ids = [job_id for job_id in ids if job_id not in refused]
+        history.note(int(reply[3]), ids)
+        if replication is not None:
+            history.unconfirmed.update(ids)
+            replication.require(answer)
+            history.confirm(ids)
+        return reply
 
     def _is_too_long(self, jobs: Sequence[NewJob]) -> bool:
         return max(len(job.payload) for job in jobs) > self._find_longest()
@@ -297,16 +383,21 @@ class RedisBackend(OperatedQueue):
         flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
         chains = (max(1, chain), -1 if chain_bytes is None else chain_bytes)
         wait, role, *found = self._run_claim((token, limit, *leases, *flags), chains)
-        self._note_role(standby=(standby := role == _STANDBY))
+        self.is_sealed, is_standby, held_up = (
+            role & _SEALED_TOO != 0,
+            role & _STANDBY != 0,
+            role & _HELD_UP != 0,
+        )
+        self._note_role(standby=is_standby)
         if wait == _WHILE_PAUSED:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
         seconds = None if wait < 0 else wait / 1e6
         if not found:
-            return Claim(wait=seconds, obstacle=HELD if standby else "", held_up=role == _HELD_UP)
+            return Claim(wait=seconds, obstacle=HELD if is_standby else "", held_up=held_up)
         ids = [decode_text(job_id) for job_id in found[::5]]
         sizes = found[4::5]
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
-        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=role == _HELD_UP)
+        return Claim(decode_claimed(ids, payloads, found), seconds, held_up=held_up)
 
     def _run_claim(self, terms: Sequence[Any], chains: tuple[int, int]) -> Any:
         """Return the reply of the script that claims by the queue's ordering."""

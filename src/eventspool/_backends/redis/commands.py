@@ -44,6 +44,7 @@ NEEDED: Final[dict[str, tuple[str, ...]]] = {
     "set": ("KEY", "v"),
     "del": ("KEY",),
     "pttl": ("KEY",),
+    "wait": ("0", "1"),
 }
 """How to call each command that a queue uses, so that a probe can try it out. ``multi`` and ``exec`` are tried out apart."""
 
@@ -54,6 +55,7 @@ DISPENSABLE: Final[dict[str, str]] = {
     "evalsha": "each step sends its whole script as EVAL without it",
     "script|load": "nothing is lost without it",
     "blpop": "the queue is looked at four times a second without it",
+    "wait": "durability='replicated' acknowledges nothing without it",
 }
 """Commands that a queue can do without, and what that costs."""
 
@@ -136,11 +138,10 @@ def name_refused(refused: Mapping[str, str], keys: str = "") -> str:
     return "; ".join(parts)
 
 
-def select_missing(refused: Mapping[str, str]) -> dict[str, str]:
-    """Return those of *refused* without which nothing can be stored or delivered."""
-    missing = {
-        name: kind for name, kind in refused.items() if name not in DISPENSABLE and name not in _OPERATING
-    }
+def select_missing(refused: Mapping[str, str], *, replicated: bool = False) -> dict[str, str]:
+    """Return those of *refused* without which nothing can be stored or delivered, or (*replicated*) acknowledged."""
+    spared = {*DISPENSABLE, *_OPERATING} - ({"wait"} if replicated else set())
+    missing = {name: kind for name, kind in refused.items() if name not in spared}
     if "eval" in missing and not {"evalsha", "script|load"} & refused.keys():
         del missing["eval"]  # scripts can be loaded and called by their digests
     return missing

@@ -17,6 +17,7 @@ from eventspool._backends.redis.errors import (
     refuse,
     translate,
 )
+from eventspool._backends.redis.exchange import exchange, is_whole
 from eventspool._backends.redis.kept import KeptConnection
 from eventspool._backends.redis.packer import Packed
 from eventspool._backends.redis.probe import find_refused
@@ -79,6 +80,11 @@ class Connection:
         )  # two threads may keep one each at the same instant
         self._addressed: dict[str, Packed] = {}  # by script: its digest and the keys
 
+    @property
+    def client(self) -> Any:
+        """The client that is used now; ``None`` before the first call."""
+        return self._client
+
     def execute(self, name: str, *args: Any) -> Any:
         """Return the reply to a plain command. Its *name* stays text, by which redis-py knows how to read the reply."""
         return self.call(lambda client: client.execute_command(name, *args))
@@ -92,7 +98,12 @@ class Connection:
         return self._guard(lambda client: work(client, *args))
 
     def run_on(
-        self, client: Any, name: str, args: Sequence[Any], before: Sequence[Sequence[Any]] = ()
+        self,
+        client: Any,
+        name: str,
+        args: Sequence[Any],
+        before: Sequence[Sequence[Any]] = (),
+        behind: Sequence[Any] = (),
     ) -> Any:
         """
         Return the reply of the script *name*, from within a ``call``.
@@ -106,6 +117,8 @@ class Connection:
             args: What the script is told.
             before: Commands that go ahead of it in the same transaction. They are sent as often as the script, up to three
                 times, and must bear that.
+            behind: A command that goes behind it, in the same write. Its own reply, or the error, comes with that of the script,
+                as a pair.
         """
         code = script(name)
         addressed = self._addressed.get(name)
@@ -114,22 +127,29 @@ class Connection:
         by_digest = ("EVALSHA", addressed, *args)
         if self._knows_evalsha:
             try:
-                return self._send(client, by_digest, before)
+                return self._send(client, by_digest, before, behind)
             except Exception as error:
                 if _is_refused(error, "evalsha"):
                     self._knows_evalsha = False
                 elif error_code(error) != "NOSCRIPT":
                     raise
         try:
-            return self._send(client, ("EVAL", code.source, len(self._keys), *self._keys, *args), before)
+            by_source = ("EVAL", code.source, len(self._keys), *self._keys, *args)
+            return self._send(client, by_source, before, behind)
         except Exception as error:
             if not (self._knows_evalsha and _is_refused(error, "eval") and _load(client, code)):
                 raise
-        return self._send(client, by_digest, before)
+        return self._send(client, by_digest, before, behind)
 
-    def _send(self, client: Any, command: Sequence[Any], before: Sequence[Sequence[Any]]) -> Any:
+    def _send(
+        self,
+        client: Any,
+        command: Sequence[Any],
+        before: Sequence[Sequence[Any]],
+        behind: Sequence[Any],
+    ) -> Any:
         """Return the reply to *command*; with the commands *before* it in one transaction, where there are any."""
-        if before:
+        if before and not behind:
             pipeline = client.pipeline(transaction=True)
             for each in (*before, command):
                 pipeline.execute_command(*each)
@@ -140,6 +160,10 @@ class Connection:
         connection = self._kept.take(pool)
         is_intact = False
         try:
+            if behind:
+                replies = exchange(connection, command, before, behind)
+                is_intact = is_whole(replies[1])
+                return replies
             connection.send_command(*command)
             reply = connection.read_response()
             is_intact = True
@@ -278,7 +302,9 @@ class Connection:
         if refusal is None or refusal.command or refusal.kind == "keys":
             return None
         with contextlib.suppress(Exception):  # where asking fails, the caller says what is known
-            return find_refused(client, self._keys[0])
+            refused = find_refused(client, self._keys[0])
+            refused.pop("wait", None)  # no script calls it
+            return refused
         return None
 
 

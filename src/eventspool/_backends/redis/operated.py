@@ -6,6 +6,8 @@ What producers and processors do with it is in ``backend``, and what each key ho
 
 from __future__ import annotations
 
+import threading
+import time
 from itertools import chain, count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -22,11 +24,12 @@ from eventspool._backends.redis.codec import (
     encode_rewrite,
 )
 from eventspool._backends.redis.connection import Connection
+from eventspool._backends.redis.history import History
 from eventspool._backends.rules import READ_BYTES, count_within, place_of
 from eventspool._config import Ordering
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
 from eventspool._guest.log import Log
-from eventspool._job import Depth, JobState, created_at_from_id
+from eventspool._job import LOST, Depth, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +42,7 @@ __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxyk"
+_KEYS: Final = "dnqtofimwslphxykc"
 """In the order of ``prelude.lua``, which names them."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
@@ -55,6 +58,7 @@ class OperatedQueue:
         prefix: Put before every key.
         ordering: What the queue keeps. ``None`` for a caller who only looks and steers: what its producers have it keep.
         source: Where clients come from, where several queues share that. Whoever gives it closes it.
+        tag: The hash tag of its keys, where the queue is one partition of another one; ``None``: as ``backend`` says.
     """
 
     def __init__(
@@ -65,12 +69,15 @@ class OperatedQueue:
         prefix: str,
         ordering: Ordering | None,
         source: ClientSource | None = None,
+        tag: str | None = None,
     ) -> None:
         self._name = f"queue {queue_name!r}"
-        self._prefix = f"{prefix}:{{{queue_name}:0}}:"
+        self._prefix = f"{prefix}:{{{tag or f'{queue_name}:0'}}}:"
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
         self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)
+        self._history = History()
+        self._numbering = threading.Lock()  # commits are numbered one after another
 
     def _find_ordering(self) -> Ordering:
         """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""
@@ -84,15 +91,38 @@ class OperatedQueue:
     # Watching
 
     def lookup(self, ids: Sequence[str], *, epoch: str = "") -> Mapping[str, Failure | None]:
-        """Say which of *ids* are still stored."""
+        """Say which of *ids* are still stored. With *epoch*, it is their producer who asks."""
+        if not epoch:
+            return self._look_up(ids)
+        with self._numbering:
+            return self._look_up(ids, epoch)
+
+    def _look_up(self, ids: Sequence[str], epoch: str = "") -> Mapping[str, Failure | None]:
         found: dict[str, Failure | None] = {}
+        history = self._history
         for chunk in cut(ids):
-            for job_id, reply in zip(chunk, self._connection.run("lookup", epoch, *chunk), strict=True):
+            producer = (history.token, history.told) if epoch else ("", 0)
+            known, *replies = self._connection.run("lookup", epoch, *producer, *chunk)
+            if (number := int(known)) >= 0:
+                self._note_rewound(number)
+            for job_id, reply in zip(chunk, replies, strict=True):
                 if reply == 1:
                     found[job_id] = None
                 elif reply != 0:
                     found[job_id] = decode_fate(reply)
+                elif epoch and history.is_gone(job_id):
+                    found[job_id] = LOST
         return found
+
+    def _note_rewound(self, number: int) -> None:
+        """Note that the server does not know of what it had acknowledged behind the commit *number*."""
+        jobs = self._history.rewind(number, time.time())
+        _log.error(
+            "The Redis server of %s went back in time: it does not know of the last %d batches that it had acknowledged to "
+            "this process (a replica that was behind took its place, or it was restarted with older data).",
+            self._name,
+            jobs,
+        )
 
     def stats(self) -> QueueStats:
         """

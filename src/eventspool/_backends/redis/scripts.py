@@ -20,11 +20,18 @@ from eventspool._job import PURGED_FOR, PURGED_KEPT
 
 __all__ = ["Script", "load_scripts", "script", "scripts"]
 
+PRODUCERS_KEPT: Final = 10_000
+"""Producers whose last commits a server remembers, at some hundred bytes each: each process that stores is one."""
+PRODUCERS_SLACK: Final = 100
+"""As many more are there before the oldest ones are forgotten together."""
+
 _LIMITS: Final = {
     "AGE_DEPTH": AGE_DEPTH,
     "MAX_IDS": MAX_IDS,
     "PROBE_DEPTH": PROBE_DEPTH,
     "PROCESSOR_TTL": micros(PROCESSOR_TTL),
+    "PRODUCERS_KEPT": PRODUCERS_KEPT,
+    "PRODUCERS_SLACK": PRODUCERS_SLACK,
     "PURGED_FOR": micros(PURGED_FOR),
     "PURGED_KEPT": PURGED_KEPT,
     "QUEUE_LEASE": micros(QUEUE_LEASE),
@@ -35,26 +42,30 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "claim": ("lanes", "claiming"),
     "claim_fifo": ("lanes", "queue_lease", "claiming"),
     "claim_lanes": ("lanes", "claiming"),
-    "commit": ("lanes", "places", "committing"),
-    "commit_failed": ("totals", "failure_counts", "committing"),
+    "commit": ("lanes", "places", "numbering", "committing"),
+    "commit_failed": ("totals", "failure_counts", "numbering", "committing"),
+    "divide": ("sealing",),
     "expedite": ("looking",),
     "index_lanes": ("lanes",),
     "jobs": (),
     "leave": ("lanes", "places", "queue_lease"),
-    "lookup": (),
+    "lookup": ("numbering",),
     "pass_on": ("lanes", "totals", "failure_counts", "forgetting"),
     "pause": (),
     "processors": ("looking",),
     "purge": ("looking", "lanes", "totals", "failure_counts", "forgetting"),
     "reasons": ("failure_counts",),
     "reasons_page": ("failure_counts",),
-    "recount": ("looking",),
+    "recount": ("looking", "sealing"),
     "reindex": ("lanes", "places", "totals"),
     "renew": ("lanes", "queue_lease"),
     "replay": ("lanes", "places", "totals", "failure_counts"),
+    "retire": ("totals", "failure_counts", "forgetting", "sealing"),
     "rewrite": ("lanes", "totals", "failure_counts", "forgetting"),
+    "seal": ("sealing",),
     "sizes": (),
     "settle": ("lanes", "places", "totals", "queue_lease", "failure_counts"),
+    "standing": ("looking",),
     "stats": ("looking",),
 }
 """The scripts, and the files that each of them shares with others, in their order."""

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from functools import cache
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.partitioned.backend import PartitionedBackend
+from eventspool._backends.partitioned.ring import choose_tag
 from eventspool._backends.redis.backend import RedisBackend
+from eventspool._backends.redis.replication import Replication
 from eventspool._backends.redis.scripts import scripts
 from eventspool._backends.redis.topology import open_source
 from eventspool._backends.stores import Store
 from eventspool._config import RedisOpts
 
 if TYPE_CHECKING:
+    from eventspool._backends.partitioned.ring import Part
     from eventspool._config import QueueOpts
 
-__all__ = ["RedisStore"]
+__all__ = ["RedisStore", "find_tag"]
+
+
+@cache
+def find_tag(queue_name: str, part: Part) -> str:
+    """Return the hash tag of a partition's keys."""
+    return choose_tag(queue_name, part, _slot_of)
+
+
+def _slot_of(tag: str) -> int:
+    from redis.crc import key_slot  # on first use, as the driver
+
+    return int(key_slot(tag.encode("utf-8", "surrogateescape")))
 
 
 class RedisStore(Store[RedisOpts]):
@@ -24,16 +42,38 @@ class RedisStore(Store[RedisOpts]):
         scripts()
         open_source(target)  # says what is missing or wrong; this opens no connection
 
-    def create_backend(self, target: RedisOpts, queue: QueueOpts, *, observe: bool) -> RedisBackend:
-        """Return the backend; its queue knows whether it is in order, so that an observer need not."""
-        return RedisBackend(
-            target,
-            queue_name=queue.queue_name,
-            prefix=queue.prefix,
-            ordering=None if observe else queue.resolved_ordering,
-            max_jobs=queue.max_jobs,
-            max_bytes=queue.max_bytes,
-        )
+    def create_backend(self, target: RedisOpts, queue: QueueOpts, *, observe: bool) -> PartitionedBackend:
+        """Return the backend; its queue knows how it is divided and whether it is in order, so that an observer need not."""
+        return self._create(target, queue, observe=observe)
+
+    def create_replicated(self, target: RedisOpts, queue: QueueOpts) -> PartitionedBackend:
+        """Return the backend that waits for replicas with each commit."""
+        return self._create(target, queue, replication=Replication(queue.replicas, queue.replication_timeout))
+
+    def _create(
+        self,
+        target: RedisOpts,
+        queue: QueueOpts,
+        *,
+        observe: bool = False,
+        replication: Replication | None = None,
+    ) -> PartitionedBackend:
+        ordering = None if observe else queue.resolved_ordering
+
+        def make(part: Part) -> RedisBackend:
+            # The bounds are of the whole queue: each partition has its part of them.
+            return RedisBackend(
+                target,
+                queue_name=queue.queue_name,
+                prefix=queue.prefix,
+                ordering=ordering,
+                max_jobs=ceil(queue.max_jobs / part.of),
+                max_bytes=ceil(queue.max_bytes / part.of),
+                replication=replication,
+                tag=find_tag(queue.queue_name, part),
+            )
+
+        return PartitionedBackend(make, ordering=ordering, partitions=queue.partitions, name=queue.queue_name)
 
     def require_existing(self, target: RedisOpts) -> None:
         """Accept every server: a queue that no process has used is an empty one there."""

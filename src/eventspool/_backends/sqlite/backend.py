@@ -11,6 +11,7 @@ from eventspool._backends.sqlite import listing, queues, rows
 from eventspool._backends.sqlite.file import SQLiteFile
 from eventspool._backends.sqlite.leases import Leases
 from eventspool._backends.sqlite.values import as_id
+from eventspool._backends.undivided import Undivided
 from eventspool._job import Claim, CommitResult, Depth, Failure, Job, JobState, QueueStats, SettlementKind
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ __all__ = ["SQLiteBackend"]
 T = TypeVar("T")
 
 
-class SQLiteBackend:
+class SQLiteBackend(Undivided):
     """
     Keeps the jobs of one queue in a SQLite file (see ``Backend`` for what each method promises).
 

@@ -9,6 +9,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import click
@@ -19,10 +20,10 @@ from eventspool._cli.options import (
     QueueAddress,
     encryption_key,
     json_option,
-    multi_option,
     path_option,
     queue_name_option,
     queue_prefix_option,
+    sharing_options,
 )
 from eventspool._cli.output import console, err_console, json_line, say, show_warnings
 from eventspool._cli.serving import (
@@ -39,6 +40,9 @@ from eventspool._client import Client
 from eventspool._config import DEFAULT_PATH
 from eventspool._config.variables import variable_of
 from eventspool._operate.queue import open_queue_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["command"]
 
@@ -95,7 +99,7 @@ class _Place:
 @queue_name_option
 @queue_prefix_option
 @path_option
-@multi_option()
+@sharing_options()
 @token_option
 @open_option
 @json_option
@@ -108,7 +112,7 @@ def command(
     path: str,
     token: str | None,
     *,
-    multi: bool,
+    sharing: Mapping[str, Any],
     opens: bool,
     as_json: bool,
 ) -> None:
@@ -132,7 +136,7 @@ def command(
 
     token = security.new_token() if token is None else security.require_token(token)
     address = QueueAddress(queue_url or _find_default_queue(), queue_name, prefix)
-    opts = address.opts(is_multi_processor=multi, encryption_key=encryption_key())
+    opts = address.opts(**sharing, encryption_key=encryption_key())
     with ExitStack() as stack:
         stack.enter_context(show_warnings(err_console()))
         listener = stack.enter_context(listen(host, port))

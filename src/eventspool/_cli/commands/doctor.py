@@ -63,6 +63,15 @@ _NO_KEY = "no-write-key"
     metavar="SECONDS",
     help="Time between two looks at the queue, which tell whether failures grow.",
 )
+@click.option(
+    "--replicas",
+    type=click.IntRange(min=0),
+    default=0,
+    envvar=variable_of("replicas"),
+    show_envvar=True,
+    metavar="N",
+    help="How many replicas must confirm an event, where applications use durability='replicated'.",
+)
 @json_option
 def command(
     data_plane: DataPlaneAddress,
@@ -71,6 +80,7 @@ def command(
     max_bytes: int,
     max_age: float,
     interval: float,
+    replicas: int,
     *,
     no_data_plane: bool,
     as_json: bool,
@@ -106,6 +116,7 @@ def command(
         max_age=max_age,
         encryption_key=encryption_key(),
         environ=os.environ,
+        replicas=replicas,
     )
     if as_json:
         print_json(

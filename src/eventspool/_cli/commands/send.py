@@ -19,8 +19,8 @@ from eventspool._cli.options import (
     data_plane_options,
     encryption_key,
     json_option,
-    multi_option,
     queue_options,
+    sharing_options,
     spill_option,
 )
 from eventspool._cli.output import (
@@ -38,7 +38,7 @@ from eventspool._client import Client
 from eventspool._exceptions import EventError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
 
@@ -93,7 +93,7 @@ class _StalledError(Exception):
 @click.option(
     "--enqueue-only", is_flag=True, help="Only store the events in the queue; a worker delivers them."
 )
-@multi_option()
+@sharing_options()
 @click.option(
     "--timeout",
     type=click.FloatRange(0, min_open=True),
@@ -111,7 +111,7 @@ def command(
     timeout: float,
     *,
     enqueue_only: bool,
-    multi: bool,
+    sharing: Mapping[str, Any],
     as_json: bool,
 ) -> None:
     """
@@ -149,9 +149,7 @@ def command(
         max_internal_queue_size=_BUFFER_EVENTS,
         strict=True,
         process=not enqueue_only,
-        persistence=None
-        if address is None
-        else address.opts(is_multi_processor=multi, encryption_key=encryption_key()),
+        persistence=None if address is None else address.opts(**sharing, encryption_key=encryption_key()),
         spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )

@@ -21,8 +21,8 @@ from eventspool._cli.options import (
     encryption_key,
     gathered,
     json_option,
-    multi_option,
     queue_options,
+    sharing_options,
     spill_option,
 )
 from eventspool._cli.output import print_json, say
@@ -36,7 +36,7 @@ from eventspool._operate.metrics import QueueReader, metrics_text
 from eventspool._operate.queue import open_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
     from eventspool._job import QueueStats
@@ -96,7 +96,7 @@ def _job_options(function: _F) -> _F:
 @data_plane_options(key_required=True)
 @queue_options(required=True)
 @spill_option
-@multi_option()
+@sharing_options()
 @_job_options
 @click.option(
     "--grace",
@@ -144,7 +144,7 @@ def command(
     health_host: str,
     log_format: str,
     *,
-    multi: bool,
+    sharing: Mapping[str, Any],
     once: bool,
     as_json: bool,
 ) -> None:
@@ -162,7 +162,7 @@ def command(
       eventspool worker --queue sqlite:///events.db --once --json
       eventspool worker --multi --health-port 8181 --log-format json
     """
-    queue = address.opts(is_multi_processor=multi, job_opts=jobs, encryption_key=encryption_key())
+    queue = address.opts(**sharing, job_opts=jobs, encryption_key=encryption_key())
     client = Client(**asdict(data_plane), **DELIVERS, spill=spill)
     failed_before = _count_failed(address)
     stop, health, log = Stop(), Health(), Log(log_format)

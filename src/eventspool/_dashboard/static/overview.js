@@ -141,6 +141,40 @@ function processorsCard() {
   };
 }
 
+function partitionsCard() {
+  const body = h("tbody", {});
+  const columns = [["Partition", ""], ["Events", "number"], ["Jobs", "number wide"], ["Size", "number wide"], ["Failed jobs", "number"], ["Server", "number wide"]];
+  const table = h("table", { class: "plain" }, h("thead", {}, h("tr", {}, columns.map(([text, name]) => h("th", { scope: "col", class: name || null }, text)))), body);
+  const root = h("section", { class: "card", hidden: true }, h("h2", {}, "Partitions"), table);
+  function makeRow() {
+    const parts = {
+      dot: h("i", { class: "dot" }), name: h("b", {}), state: h("span", { class: "tag" }), events: h("td", { class: "number" }), jobs: h("td", { class: "number wide" }),
+      size: h("td", { class: "number wide" }), failed: h("td", { class: "number" }), node: h("td", { class: "number wide" }),
+    };
+    const cells = [parts.events, parts.jobs, parts.size, parts.failed, parts.node];
+    return { root: h("tr", {}, h("th", { scope: "row" }, parts.dot, parts.name, " ", parts.state), cells), ...parts };
+  }
+  return {
+    root,
+    update(partitions) {
+      show(root, partitions.length > 0);
+      keyed(body, partitions, (each) => `${each.generation}.${each.number}`, makeRow, (row, each) => {
+        const known = (text) => (each.away ? "–" : text);
+        setClass(row.dot, `dot ${each.away ? "bad" : each.sealed ? "warn" : "good"}`);
+        setText(row.name, `${each.generation}.${each.number}`);
+        show(row.state, each.away || each.sealed);
+        setText(row.state, each.away ? "away" : "draining");
+        setClass(row.state, `tag ${each.away ? "bad" : "warn"}`);
+        setText(row.events, known(count(each.unfinished.events)));
+        setText(row.jobs, known(count(each.unfinished.jobs)));
+        setText(row.size, known(each.unfinished.bytes ? bytes(each.unfinished.bytes) : "–"));
+        setText(row.failed, known(count(each.failed.jobs)));
+        setText(row.node, each.node || "–");
+      });
+    },
+  };
+}
+
 export function overviewPage({ refresh }) {
   const title = h("h1", { id: "verdict" }, "Connecting …");
   const detail = h("p", { class: "detail-line" });
@@ -154,6 +188,7 @@ export function overviewPage({ refresh }) {
   const answers = answersCard();
   const queue = queueCard();
   const processors = processorsCard();
+  const partitions = partitionsCard();
   let paused = false;
 
   async function pauseOrResume() {
@@ -183,6 +218,7 @@ export function overviewPage({ refresh }) {
     h("section", { class: "card" }, h("div", { class: "row between" }, h("h2", {}, "Throughput"),
       h("ul", { class: "legend inline" }, h("li", {}, h("i", { class: "dot accent" }), "in"), h("li", {}, h("i", { class: "dot good" }), "out"), h("li", { class: "dim" }, "events per second"))), chart.root),
     h("div", { class: "two" }, answers.root, queue.root),
+    partitions.root,
     processors.root,
   );
 
@@ -215,6 +251,7 @@ export function overviewPage({ refresh }) {
       chart.update(samples, overview.now);
       answers.update(overview.answers, overview.processors);
       queue.update(stats);
+      partitions.update(overview.partitions);
       processors.update(overview.processors, overview.now);
     },
   };

@@ -300,5 +300,6 @@ def _jobs_of(job: StoredJob, batch: NodeBatch, max_batch_bytes: int) -> Iterable
             count,
             failure=failure,
             failed_at=(job.finished_on or job.timestamp) / 1000 if failure else 0.0,
+            is_foreign=True,
         )
         number += 1

@@ -6,7 +6,7 @@ local holder, held_until = queue_holder()
 if holder and holder ~= token then
   -- This process may have taken the wake token that was meant for the holder: put one back.
   if not was_standby and call('ZCARD', ORDER) > 0 then wake(WAKE) end
-  return {held_until - now, 1}
+  return {held_until - now, 1 + sealed}
 end
 hold(token, queue_lease_ms)
 

@@ -4,7 +4,7 @@
 -- says 2 where jobs are held up by others, so that it is worth while to claim again when one of those ends.
 -- `chain` is how many jobs that hold up one another may be leased together: they follow each other in the reply, and their
 -- processor sends them in that order in one request.
-local HELD_UP = 2
+
 local chain, chain_bytes, is_kept_here = probe and 1 or tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11] == 'per_user'
 if is_kept_here then keep_lanes() elseif not laned then return {0, 0} end
 if not is_index_whole() then return {UNINDEXED, 0} end
@@ -114,5 +114,5 @@ if is_more_due then
 elseif is_any_found or wait then
   reply[1] = math.min(wait or tonumber(ARGV[3]), is_any_found and tonumber(ARGV[3]) or wait)
 end
-if #stands > #found or call('ZCARD', LANES) > #lanes then reply[2] = HELD_UP end
+if #stands > #found or call('ZCARD', LANES) > #lanes then reply[2] = reply[2] + HELD_UP end
 return reply

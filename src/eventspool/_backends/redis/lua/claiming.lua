@@ -1,17 +1,21 @@
 -- What claim.lua, claim_fifo.lua and claim_lanes.lua share.
 -- ARGV of all: token, limit, lease_us, queue_lease_ms, probe, idle, was_standby, max_bytes (-1: any);
 -- only claim_fifo.lua needs queue_lease_ms
--- All reply {us until a job is due, standby, (id, attempts, progress, stalled, payload_bytes)...}
+-- All reply {us until a job is due, role, (id, attempts, progress, stalled, payload_bytes)...}. The role adds up 1 for a stand-by,
+-- HELD_UP, and SEALED where the partition takes no new jobs.
 -- Replied in the place of a time. BY_LANES: the queue keeps the order per user, so claim_lanes.lua is to be called. UNINDEXED: so
 -- is index_lanes.lua first.
 local NO_TIME, WHILE_PAUSED, BY_LANES, UNINDEXED = -1, -2, -3, -4
+local HELD_UP, SEALED = 2, 4
 local token, limit, probe, idle = ARGV[1], tonumber(ARGV[2]), ARGV[5] == '1', ARGV[6] == '1'
 local max_bytes = tonumber(ARGV[8])
 local found = {}
 
 begin(COARSE)
 call('HSET', PROCESSORS, token, text(now))
-if is_paused() then return {WHILE_PAUSED, tonumber(ARGV[7])} end
+local state = call('HMGET', META, 'paused', 'sealed')
+local sealed = state[2] == '1' and SEALED or 0
+if state[1] == '1' then return {WHILE_PAUSED, tonumber(ARGV[7]) + sealed} end
 
 -- Note that a job may be handed out. A lease of another token ended without a word: that costs an attempt.
 local function offer(id, owner, was_idle, tries, put_off)
@@ -35,7 +39,7 @@ local function lease_found(wait, fifo)
     end)
   end
   local till = text(now + tonumber(ARGV[3]))
-  local reply, bytes = {wait, 0}, 0
+  local reply, bytes = {wait, sealed}, 0
   for i = 1, math.min(limit, #found) do
     local job = found[i]
     local size = call('HSTRLEN', PAYLOADS, job.id)

@@ -1,5 +1,5 @@
 -- Store and index jobs.
--- ARGV: ordering, max_jobs, max_bytes, (id, "events", or "events:attempts:progress" of a job that was moved, payload)...
+-- ARGV: ordering, max_jobs, max_bytes, token, told, (id, "events", or "events:attempts:progress" of a job that was moved, payload)...
 -- -> the reply of committing.lua
 -- The payload is "" where it was stored before, by the same transaction.
 -- A durable call waits for this script, and each call of the server's costs it a microsecond. So the totals are written as
@@ -7,7 +7,7 @@
 if ARGV[1] == 'per_user' then keep_lanes() end
 local placed = keeps_places(ARGV[1])
 local last = last_place(placed, amount(all_before[1]))
-for i = 4, #ARGV, 3 do
+for i = 6, #ARGV, 3 do
   local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
   local is_new = payload ~= '' and call('HSETNX', PAYLOADS, id, payload) == 1

@@ -1,7 +1,8 @@
 -- Index jobs that failed in another queue, and whose payloads the same transaction has stored.
--- ARGV: ordering, max_jobs, max_bytes, (id, events, attempts, failed_us, cause)...   -> the reply of committing.lua
+-- ARGV: ordering, max_jobs, max_bytes, token, told, (id, events, attempts, failed_us, cause)...
+-- -> the reply of committing.lua
 -- `cause` is a JSON object without its closing brace, as for settle.lua. Failed jobs have no place in the order.
-for i = 4, #ARGV, 5 do
+for i = 6, #ARGV, 5 do
   local id, events, attempts, failed_us, cause = unpack(ARGV, i, i + 4)
   local size = admit(id, events, false)
   if size then

@@ -1,10 +1,17 @@
 -- What commit.lua and commit_failed.lua share: which jobs the queue takes. Their payloads are in PAYLOADS by then.
--- ARGV of both: ordering, max_jobs, max_bytes, ...   -> {accepted, duplicates, epoch, rejected id...}
+-- ARGV of both: ordering, max_jobs, max_bytes, token, told, ...   -> {accepted, duplicates, epoch, number, rejected id...}
+-- `token` is the producer, and `told` the number of its last commit. Where this server has lost that commit, nothing is stored:
+-- -> {-1, the number of the last one that it knows of}
+-- accepted is SEALED where the partition takes no new jobs, since the queue is divided anew: then no job was accepted.
+local commit_number, last_known = number_commit(ARGV[4], tonumber(ARGV[5]))
+if not commit_number then return {-1, text(last_known)} end
 local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local failed = call('ZCARD', FAILED)
 local jobs = call('ZCARD', ORDER) + failed
-local all_before = call('HMGET', META, 'last', 'events', 'bytes', 'failed_events', 'failed_bytes', 'accepted', 'epoch')
+local all_before = call('HMGET', META, 'last', 'events', 'bytes', 'failed_events', 'failed_bytes', 'accepted', 'epoch',
+  'sealed')
 local bytes = amount(all_before[3])
+local SEALED, is_sealed = -2, all_before[8] == '1'
 local accepted, duplicates, rejected, new_events, new_bytes = 0, 0, {}, 0, 0
 
 -- Return the size of the payload in bytes where the queue takes the job; nil where it has the job already, or rejects it.
@@ -17,7 +24,7 @@ local function admit(id, events, keeps_order, size)
   size = size or call('HSTRLEN', PAYLOADS, id)
   local overtakes = keeps_order and #rejected > 0
   -- A job that is named twice, and was rejected the first time, has no payload any more.
-  if overtakes or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
+  if is_sealed or overtakes or size == 0 or jobs >= max_jobs or bytes + new_bytes + size > max_bytes then
     call('HDEL', PAYLOADS, id)
     rejected[#rejected + 1] = id
     return nil
@@ -34,5 +41,5 @@ local function reply_to_commit()
     epoch = text(now)
     call('HSET', META, 'epoch', epoch)
   end
-  return {accepted, duplicates, epoch, unpack(rejected)}
+  return {is_sealed and SEALED or accepted, duplicates, epoch, text(commit_number), unpack(rejected)}
 end

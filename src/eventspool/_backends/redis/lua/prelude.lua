@@ -3,7 +3,7 @@
 -- names them. backend.py says what each key holds. A stored value that is not what we wrote reads as zero or empty: no script
 -- may fail for it.
 local PAYLOADS, SIZES, ORDER, LEASES, TRIES, FAILED, CAUSES, META,
-  WAKE, STANDBY_WAKE, LEGACY_HOLDER, PROCESSORS, NOTES, GONE, FATES, LANES = unpack(KEYS)
+  WAKE, STANDBY_WAKE, LEGACY_HOLDER, PROCESSORS, NOTES, GONE, FATES, LANES, COMMITS = unpack(KEYS)
 local SECOND = 1000000 -- Times are microseconds.
 local COARSE = 0.1 * SECOND -- How exactly the most frequent scripts note the time.
 local LARGEST = 9e15 -- Beyond it a Lua number is no exact integer any more.
@@ -48,6 +48,10 @@ local function amount(digits)
 end
 
 local function total(field) return amount(call('HGET', META, field)) end
+
+-- A partition that is sealed takes no new jobs (see sealing.lua): its "bytes" are so much larger than what it holds.
+local SEALED_BYTES = 4e15
+local function without_seal(bytes) return bytes >= SEALED_BYTES and bytes - SEALED_BYTES or bytes end
 
 -- `now` is the queue's own time. It goes on when the server's clock is set back, or when another server whose clock is behind
 -- takes over: otherwise the times that are stored would lie in the future until the clock has caught up.

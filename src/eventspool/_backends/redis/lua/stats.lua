@@ -54,7 +54,7 @@ local failed_events, failed_bytes = total('failed_events'), total('failed_bytes'
 return {
   math.max(stored - delayed_jobs - #leased, 0),
   math.max(total('events') - failed_events - delayed_events - leased_events, 0),
-  math.max(total('bytes') - failed_bytes - delayed_bytes - leased_bytes, 0),
+  math.max(without_seal(total('bytes')) - failed_bytes - delayed_bytes - leased_bytes, 0),
   delayed_jobs, delayed_events, delayed_bytes,
   #leased, leased_events, leased_bytes,
   failed_jobs, failed_events, failed_bytes,

@@ -22,6 +22,7 @@ _HOMES = {
     "pause": "steer",
     "resume": "steer",
     "move": "move",
+    "resize": "resize",
     "import-bull": "import_bull",
 }
 """The module of each command, in the order in which `--help` lists them."""

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventspool._cli.commands.queue.opened import dry_run_option, progress
-from eventspool._cli.options import encryption_key, json_option, multi_option, queue_options
+from eventspool._cli.options import encryption_key, json_option, queue_options, sharing_options
 from eventspool._cli.output import format_count, print_json, printable, say
 from eventspool._cli.signals import Stop
 from eventspool._config import QueueOpts, RedisOpts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eventspool._cli.options import QueueAddress
     from eventspool._operate.bull.importing import Imported, Wanted
     from eventspool._operate.bull.source import BullQueue
@@ -71,7 +73,7 @@ _MAX_BATCH_BYTES = 460_800
     metavar="BYTES",
     help="Leave batches with a larger event, as clients refuse such an event.",
 )
-@multi_option("As for the workers of the queue; a queue in Redis knows it by itself.")
+@sharing_options("As for the workers of the queue; a queue in Redis knows it by itself.")
 @click.option(
     "--follow", is_flag=True, help="Go on until Ctrl-C, for jobs that Node processes still store or give up."
 )
@@ -87,7 +89,7 @@ def import_bull(
     limit: int | None,
     max_event_bytes: int,
     *,
-    multi: bool,
+    sharing: Mapping[str, Any],
     follow: bool,
     dry_run: bool,
     as_json: bool,
@@ -119,11 +121,11 @@ def import_bull(
         max_event_bytes=max_event_bytes,
         max_batch_bytes=_MAX_BATCH_BYTES,
     )
-    target = address.opts(is_multi_processor=multi, encryption_key=encryption_key())
+    target = address.opts(**sharing, encryption_key=encryption_key())
     with BullQueue(
         RedisOpts(url=source_url), name=bull_name, prefix=f"{{{bull_prefix.strip('{}')}}}"
     ) as source:
-        done = _import(source, None if dry_run else target, wanted, follow=follow)
+        done = _import(source, None if dry_run else target, wanted, as_it_is=not sharing, follow=follow)
     if as_json:
         print_json(_as_json(done, dry_run=dry_run))
     else:
@@ -131,14 +133,16 @@ def import_bull(
     sys.exit(0 if done.is_complete or follow or (limit is not None and done.jobs >= limit) else 1)
 
 
-def _import(source: BullQueue, target: QueueOpts | None, wanted: Wanted, *, follow: bool) -> Imported:
-    from eventspool._backends import create_backend
+def _import(
+    source: BullQueue, target: QueueOpts | None, wanted: Wanted, *, as_it_is: bool, follow: bool
+) -> Imported:
     from eventspool._operate.bull.importing import import_jobs
+    from eventspool._operate.move import create_target
 
     stop = Stop()
     counts = source.count()
     jobs = sum(counts[place] for place in wanted.places)
-    backend = None if target is None else create_backend(target)
+    backend = None if target is None else create_target(target, as_it_is=as_it_is)
     try:
         with stop.listening(), progress("importing", jobs) as advance:
             if backend is not None:

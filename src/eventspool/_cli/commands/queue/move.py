@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventspool._cli.commands.queue.opened import dry_run_option, opened, progress
-from eventspool._cli.options import encryption_key, json_option, multi_option, queue_options
+from eventspool._cli.options import encryption_key, json_option, queue_options, sharing_options
 from eventspool._cli.output import format_count, print_json, say
 from eventspool._cli.signals import Stop
 from eventspool._config import QueueOpts
 from eventspool._config.stores import list_urls
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from eventspool._cli.options import QueueAddress
     from eventspool._operate.move import Moved
 
@@ -33,7 +35,7 @@ __all__ = ["move"]
 )
 @click.option("--to-name", metavar="NAME", help="The name of that queue.  [default: the same]")
 @click.option("--to-prefix", metavar="PREFIX", help="What its keys begin with.  [default: the same]")
-@multi_option("As for the workers of both queues; a queue in Redis knows it by itself.")
+@sharing_options("As for the workers of both queues; a queue in Redis knows it by itself.")
 @click.option("--failed", is_flag=True, help="Move failed jobs, too; they stay failed in the other queue.")
 @click.option("--follow", is_flag=True, help="Go on until Ctrl-C, for jobs that producers still store here.")
 @dry_run_option
@@ -44,7 +46,7 @@ def move(
     to_name: str | None,
     to_prefix: str | None,
     *,
-    multi: bool,
+    sharing: Mapping[str, Any],
     failed: bool,
     follow: bool,
     dry_run: bool,
@@ -63,12 +65,14 @@ def move(
       eventspool queue move --queue sqlite:///events.db --to redis://localhost:6379/0
     """
     key = encryption_key()
-    source = address.opts(is_multi_processor=multi, encryption_key=key)
+    # A source in Redis knows by itself how it is divided, and in which order it is; a file has one partition.
+    is_fifo = sharing.get("ordering", "none" if sharing.get("is_multi_processor") else "fifo") == "fifo"
+    source = address.opts(ordering="fifo" if is_fifo else "none", partitions=1, encryption_key=key)
     target = QueueOpts(
         url=to_url,
         queue_name=to_name or address.queue_name,
         prefix=to_prefix or address.prefix,
-        is_multi_processor=multi,
+        **sharing,
         encryption_key=key,
     )
     with opened(address) as queue:
@@ -81,7 +85,7 @@ def move(
         else:
             say(f"would move {format_count(chosen, 'job')}; {failed_left:,} failed ones would stay")
         return
-    moved = _move(source, target, chosen, failed=failed, follow=follow)
+    moved = _move(source, target, chosen, as_it_is=not sharing, failed=failed, follow=follow)
     if as_json:
         print_json(asdict(moved))
     else:
@@ -89,13 +93,15 @@ def move(
     sys.exit(0 if moved.is_complete or follow else 1)
 
 
-def _move(source: QueueOpts, target: QueueOpts, jobs: int, *, failed: bool, follow: bool) -> Moved:
+def _move(
+    source: QueueOpts, target: QueueOpts, jobs: int, *, as_it_is: bool, failed: bool, follow: bool
+) -> Moved:
     from eventspool._backends import create_backend
-    from eventspool._operate.move import move_jobs
+    from eventspool._operate.move import create_target, move_jobs
 
     stop = Stop()
     here = create_backend(source, observe=True)
-    there = create_backend(target)
+    there = create_target(target, as_it_is=as_it_is)
     try:
         with stop.listening(), progress("moving", jobs) as advance:
             here.open()

@@ -28,6 +28,7 @@ from eventspool._cli.output import (
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueUnavailable
 from eventspool._operate.answers import is_key_refused
+from eventspool._operate.overview import look_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eventspool._cli.options import QueueAddress
-    from eventspool._job import Job, ProcessorInfo, QueueStats
+    from eventspool._job import Job, Partition, ProcessorInfo, QueueStats
     from eventspool._operate.queue import Queue
 
 __all__ = ["Rates", "sparkline", "status"]
@@ -56,17 +57,19 @@ class _Look:
     stats: QueueStats
     processors: Sequence[ProcessorInfo]
     delayed: Sequence[Job]
+    partitions: Sequence[Partition] = ()
 
     def as_dict(self) -> dict[str, Any]:
         processors = [asdict(each) for each in self.processors]
         due = [job.next_attempt_at for job in self.delayed if job.next_attempt_at]
-        return {**self.stats.as_dict(), "workers": processors, "next_retry_at": min(due, default=None)}
+        told = {**self.stats.as_dict(), "workers": processors, "next_retry_at": min(due, default=None)}
+        return {**told, "partitions": [asdict(each) for each in self.partitions]}
 
 
 def _look(queue: Queue) -> _Look:
-    stats = queue.stats()
+    stats, processors, partitions = look_over(queue)
     delayed = queue.jobs("delayed", _SCHEDULE) if stats.delayed.jobs else []
-    return _Look(time.time(), stats, queue.processors() if stats.processors else [], delayed)
+    return _Look(time.time(), stats, processors, delayed, partitions)
 
 
 class Rates:
@@ -163,6 +166,8 @@ def _line(look: _Look, rates: Rates) -> str:
 
 def _picture(look: _Look, queue_name: str, rates: Rates | None) -> RenderableType:
     parts: list[RenderableType] = [_depths(look.stats), Text(), _facts(look, queue_name, rates)]
+    if look.partitions:
+        parts += [Text(), _partitions(look)]
     if look.processors:
         parts += [Text(), _workers(look)]
     return Group(*parts)
@@ -185,6 +190,9 @@ def _depths(stats: QueueStats) -> Table:
 def _state(look: _Look) -> tuple[str, str]:
     """Return a few words for the state of the queue, and their colour."""
     stats = look.stats
+    away = sum(each.away for each in look.partitions)
+    if away:
+        return f"{away} of {len(look.partitions)} partitions away", "bold red"
     unfinished = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs
     if stats.paused:
         return "paused", "yellow"
@@ -251,6 +259,22 @@ def _schedule(look: _Look) -> str:
         if count == len(waits):
             break
     return ", ".join(parts)
+
+
+def _partitions(look: _Look) -> Table:
+    numbers = ("jobs", "events", "size", "failed")
+    shown = table("partition", *numbers, "state", "node", right=numbers)
+    for each in look.partitions:
+        depth = each.unfinished
+        figures = (f"{depth.jobs:,}", f"{depth.events:,}", format_bytes(depth.bytes), f"{each.failed.jobs:,}")
+        state = "away" if each.away else "draining" if each.sealed else "open"
+        shown.add_row(
+            f"{each.generation}.{each.number}",
+            *(("-",) * len(figures) if each.away else figures),
+            Text(state, style="bold red" if each.away else "yellow" if each.sealed else ""),
+            Text(printable(each.node or "-")),
+        )
+    return shown
 
 
 def _workers(look: _Look) -> Table:

@@ -1,0 +1,4 @@
+-- Take no new jobs from now on.
+begin()
+seal()
+return 1
