@@ -13,9 +13,8 @@ local found = {}
 
 begin(COARSE)
 call('HSET', PROCESSORS, token, text(now))
-local state = call('HMGET', META, 'paused', 'sealed')
-local sealed = state[2] == '1' and SEALED or 0
-if state[1] == '1' then return {WHILE_PAUSED, tonumber(ARGV[7]) + sealed} end
+local sealed = call('HGET', META, 'sealed') == '1' and SEALED or 0
+if is_paused() then return {WHILE_PAUSED, tonumber(ARGV[7]) + sealed} end
 
 -- Note that a job may be handed out. A lease of another token ended without a word: that costs an attempt.
 local function offer(id, owner, was_idle, tries, put_off)
