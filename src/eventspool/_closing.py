@@ -148,7 +148,7 @@ class Closing:
         if pipeline.handover is not None:
             pipeline.handover.hurry(time.monotonic() + self._left() / 2)
         self._refusals = pipeline.flusher.refusals
-        self._accepted = pipeline.buffer.accepted
+        self._accepted = pipeline.buffer.mark()
         pipeline.flusher.leave()
         self._waiter = pipeline.ledger.open_waiter(self._accepted)
         pipeline.hasten(self._accepted)
@@ -184,7 +184,7 @@ class Closing:
     def _take_late_events(self) -> bool:
         """Count in what was being put when the buffer was closed. Return whether there was such."""
         pipeline = self._pipeline
-        accepted = pipeline.buffer.accepted
+        accepted = pipeline.buffer.mark()
         if accepted == self._accepted or self._waiter is None:
             return False
         pipeline.ledger.close_waiter(self._waiter)

@@ -150,7 +150,7 @@ class Pipeline:
             self.ledger,
             self.callbacks,
             reporter,
-            count_accepted=lambda: self.buffer.accepted,
+            count_accepted=self.buffer.mark,
             hasten=self.hasten,
             explain=self._explain_pending,
         )

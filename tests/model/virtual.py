@@ -9,6 +9,8 @@ from itertools import count
 from unittest import mock
 from zlib import crc32
 
+from eventspool._job import ALL_LANES
+
 __all__ = ["Broken", "Simulation"]
 
 EPOCH = 1_750_000_000.0
@@ -43,8 +45,9 @@ class Simulation:
     def time(self) -> float:
         return EPOCH + self.now
 
-    def new_job_id(self) -> str:
-        return f"{int(self.time() * 1000):012x}{next(self.job_ids):016x}"
+    def new_job_id(self, lanes: int = ALL_LANES) -> str:
+        fresh = f"{int(self.time() * 1000):012x}{next(self.job_ids):016x}"
+        return fresh if lanes == ALL_LANES else f"{fresh}-{lanes:04x}"
 
     def new_token(self) -> str:
         number = next(self.tokens)
@@ -81,8 +84,10 @@ class Simulation:
             "_delivery.fleet": {"_log": _Log()},
             "_delivery.sender": {"time": self},
             "_buffering.flusher": {
-                "time": self, "_log": _Log(), "random": self.dice, "new_job_id": self.new_job_id,
+                "time": self, "_log": _Log(), "random": self.dice,
             },
+            "_buffering.storing": {"time": self, "_log": _Log(), "random": self.dice},
+            "_buffering.maker": {"new_job_id": self.new_job_id},
             "_buffering.place": {"time": self, "_log": _Log()},
             "_settling.ledger": {"time": self},
             "_guest.throttle": {"time": self},

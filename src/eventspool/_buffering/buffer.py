@@ -53,6 +53,9 @@ class Buffer:
         self._capacity = capacity
         self._room = capacity
         self._events: deque[bytes] = deque()
+        self._cuts: deque[int] = (
+            deque()
+        )  # numbers of events where a flush ends, of those that are not drawn yet
         self._drawn = Drawn(0, [])
         self._wake_at = 1  # the first event starts the clock
         self._wakeups: queue.SimpleQueue[None] = queue.SimpleQueue()  # its put() may interrupt itself
@@ -91,10 +94,44 @@ class Buffer:
         """Return the events of one batch, the same until they are forgotten. They count against the capacity."""
         with self._lock:
             if not self._drawn.events:
+                while self._cuts and self._cuts[0] <= self._drawn.first:
+                    self._cuts.popleft()
                 count = count_fitting(self._events, max_batch_bytes, self._expected)
                 self._expected = count - count // 32
                 self._draw(count)
             return self._drawn
+
+    def draw_run(self, most: int) -> tuple[Drawn, int]:
+        """
+        Return up to *most* events, whose order the caller may change, and how many of these events it may mix.
+
+        A run ends where a flush does, so every event with a number below the flush's was accepted before it, in whatever order
+        those of a run are numbered. They are the same until all of them are forgotten, and count against the capacity.
+        """
+        with self._lock:
+            first = self._drawn.first
+            while self._cuts and self._cuts[0] <= first:
+                self._cuts.popleft()
+            until = self._cuts[0] - first if self._cuts else most
+            if not self._drawn.events:
+                self._draw(min(len(self._events), most, until))
+            return self._drawn, min(len(self._drawn.events), until)
+
+    def arrange(self, drawn: Drawn, events: list[bytes]) -> Drawn:
+        """Have the events of *drawn* be in this order from now on."""
+        with self._lock:
+            if self._drawn is drawn:
+                self._drawn = Drawn(drawn.first, events)
+            return self._drawn
+
+    def mark(self) -> int:
+        """Return how many events were ever accepted, as for a flush: it waits for these, and no run goes beyond them."""
+        with self._lock:
+            accepted = self.accepted
+            is_drawn = accepted == self._drawn.first + len(self._drawn.events)
+            if not is_drawn and not (self._cuts and self._cuts[-1] == accepted):
+                self._cuts.append(accepted)
+            return accepted
 
     def end(self) -> Drawn:
         """Return everything that is left, and refuse even events whose ``put`` is under way."""
@@ -111,9 +148,15 @@ class Buffer:
             self._drawn.events.extend(islice(iter(self._events.popleft, None), events))
 
     def forget(self, drawn: Drawn) -> None:
-        """Note that *drawn* is a job now. Its events count against the capacity for as long as memory alone holds the job."""
-        if self._drawn is drawn:
-            self._drawn = Drawn(drawn.first + len(drawn.events), [])
+        """
+        Note that *drawn*, or the first of what was drawn, is a job now. May be repeated.
+
+        Its events count against the capacity for as long as memory alone holds the job.
+        """
+        with self._lock:
+            if self._drawn.first == drawn.first:
+                count = len(drawn.events)
+                self._drawn = Drawn(drawn.first + count, self._drawn.events[count:])
 
     @property
     def _outside(self) -> int:

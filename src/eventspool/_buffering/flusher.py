@@ -5,6 +5,10 @@ While the queue cannot be reached, the flusher keeps the batches that it has mad
 from the buffer. So memory stays bounded by ``max_internal_queue_size``, and a commit that is repeated after an unknown outcome
 adds no second job. With a spill file (see ``spill``) the batches go there instead, after a second.
 
+Where the queue keeps the order per user, each batch belongs to one partition (see ``lanes``). While one partition cannot be
+reached or is full, its batches wait, and the others' go on (see ``outbox``). Batches that were made for another division of
+the queue are made anew.
+
 A turn may be cut off at any line and is then repeated: what it moves is in the old place until it is in the new one, and each
 step bears repeating.
 """
@@ -13,16 +17,17 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from eventspool._buffering.lookup import LookUp
+from eventspool._buffering.maker import Maker
+from eventspool._buffering.outbox import Outbox
 from eventspool._buffering.place import Place
-from eventspool._envelope import seal
+from eventspool._buffering.storing import JOBS_PER_COMMIT, Storing
+from eventspool._buffering.thresholds import Thresholds
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
 from eventspool._guest.throttle import Throttle
-from eventspool._job import Failure, NewJob, new_job_id
 from eventspool._retry import compute_backoff
 from eventspool._retry import system_random as random
 
@@ -30,29 +35,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends import Backend
-    from eventspool._buffering.buffer import Buffer, Drawn
+    from eventspool._buffering.buffer import Buffer
     from eventspool._buffering.spill import Spill
     from eventspool._config import ClientOpts
-    from eventspool._settling.ledger import Audit, Ledger
+    from eventspool._job import Failure, NewJob, Routing
+    from eventspool._settling.entries import Audit
+    from eventspool._settling.ledger import Ledger
 
 __all__ = ["Flusher", "Handover"]
 
 _log = Log("eventspool")
 
-_JOBS_PER_COMMIT = 8
-_FULL_PAUSE = 0.25
 _SPILL_POLL = 0.05
 """Seconds between two looks at whether it is time to spill, early in an outage."""
 _HANDOVER_POLL = 0.1
 """Seconds between two looks at whether the previous queue has given its jobs away."""
-_PACE = 0.25
-"""Seconds between flushes under load, unless ``_PLENTY`` events wait: batches grow instead of coming more often."""
-_PLENTY = 1000
 _LONGEST_IDLE = 5.0
 """Seconds after which the flusher looks at the buffer unasked: an exception of the host's may have prevented a wake-up."""
 _LONGEST_PAUSE = 1.0
 """Most seconds between two tries to reach a queue that is away. A failover takes two to five, and callers wait for it."""
-_NEVER_STORED = "closed"
 
 
 class Handover(Protocol):
@@ -60,15 +61,6 @@ class Handover(Protocol):
 
     def collect(self, now: float) -> list[NewJob] | None:
         """Return its jobs in order, ``None`` while some of them may still be delivered."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Staged:
-    """A batch that was made, and that may not be in the list where it belongs yet."""
-
-    job: NewJob
-    drawn: Drawn
-    goal: list[NewJob]
 
 
 class Flusher:
@@ -105,22 +97,29 @@ class Flusher:
         self._opts = opts
         self._place = Place(backend, spill, buffer, opts.max_internal_queue_size)
         self._look_up = LookUp(ledger, self._place, on_lookup)
-        self._max_batch_bytes = max_batch_bytes or opts.max_batch_bytes
-        self._trace = trace
+        self._outbox = Outbox()
+        self._maker = Maker(
+            buffer,
+            ledger,
+            self._outbox,
+            few=opts.flush_at,
+            max_batch_bytes=max_batch_bytes or opts.max_batch_bytes,
+            trace=trace,
+        )
+        self._storing = Storing(
+            self._outbox, self._maker, self._place, ledger, on_stored=self._note_stored, on_lookup=on_lookup
+        )
         self._on_stored = on_stored
-        self._on_lookup = on_lookup
-        self._staged: _Staged | None = None
-        self._made: list[NewJob] = []
-        self._adopted: list[NewJob] = []
         self._handover: Handover | None = None
+        self._is_hastened = False
         self._urgent_upto = 0
         self._flush_by: float | None = None
         self._paced_until = 0.0
-        self._flush_at, self._plenty = _thresholds(opts)
+        self._thresholds = Thresholds.of(opts, 1)
+        self._routing: Routing | None = None
         self._retry_at = 0.0
         self._failures = 0
         self._committing = threading.Lock()
-        self._taking = threading.RLock()  # what was drawn is in the ledger before another thread looks
         self._closing = False
         self._throttle = Throttle(_log)
         self.trouble = ""
@@ -134,6 +133,7 @@ class Flusher:
         """Move every event numbered below *upto* now, without waiting for ``flush_at`` or ``flush_interval``."""
         self._urgent_upto = max(self._urgent_upto, upto)
         self._retry_at = 0.0
+        self._is_hastened = True
         self._look_up.due_at = 0.0  # the caller waits, and the next look-up may be seconds away
         if self._place.spill is not None:
             self._place.spill.hasten()
@@ -156,7 +156,7 @@ class Flusher:
             self._ledger.forget_stored()  # first: otherwise a look-up would miss these jobs in the new queue
             self._handover = handover
             self._place.switch(backend, spill)
-            self._max_batch_bytes = max_batch_bytes or self._opts.max_batch_bytes
+            self._maker.max_batch_bytes = max_batch_bytes or self._opts.max_batch_bytes
         if spill is not None or handover is not None:
             self._buffer.alarm()
 
@@ -172,9 +172,7 @@ class Flusher:
 
     def count_held(self) -> int:
         """Return how many events are in made batches that only memory holds, and that a durable queue is to take."""
-        if not (self._made or self._adopted):  # as after nearly every commit
-            return 0
-        return sum(job.events for job in (*self._made, *self._adopted))
+        return self._outbox.events
 
     # -- a turn ------------------------------------------------------------------------------------------------------
 
@@ -183,18 +181,24 @@ class Flusher:
         until = now + _LONGEST_IDLE
         if self._handover is not None:
             return _HANDOVER_POLL
-        if self._staged is not None:
+        if self._maker.is_unfinished:
             return 0.0
-        if self._made or self._adopted:
-            until = min(until, self._retry_at)
+        may_make = not (self._is_put_off(now) or self._storing.is_unrouted)
+        if self._outbox.jobs or self._storing.is_unrouted:
+            until = min(until, max(self._retry_at, self._outbox.retry_at(now)))
+            may_make = may_make and self._outbox.is_held_up(now)
             if self._place.may_spill:
                 until = min(until, now + _SPILL_POLL)
-        elif self._flush_by is not None:
+        if may_make and self._flush_by is not None:
             paced = now < self._paced_until < self._flush_by
             until = min(until, self._paced_until if paced else self._flush_by)
         if self._look_up.due_at < until and self._look_up.is_needed:
             until = self._look_up.due_at
         return max(until - now, 0.0)
+
+    def _is_put_off(self, now: float) -> bool:
+        """What waits is tried again later: the queue has refused it."""
+        return now < self._retry_at and bool(self._outbox.jobs or self._storing.is_unrouted)
 
     def wait(self, patience: float | None) -> bool:
         """Wait until the buffer, or a thread that wants something stored, wakes it. Return whether one did."""
@@ -218,33 +222,41 @@ class Flusher:
         return True
 
     def _turn(self, now: float) -> None:
-        if self._staged is not None:
-            with self._taking:
-                self._stage()
+        self._maker.finish()
         if self._handover is not None and not self._take_over(self._handover, now):
             return
         self._place.look_into_file(now)
         self._look_up.look(now)
-        if self._made or self._adopted:
-            if now < self._retry_at and not self._place.is_spill_due:
-                return
+        if self._is_hastened:
+            self._is_hastened = False
+            self._outbox.hasten()
+        if self._is_put_off(now) and not self._place.is_spill_due:
+            return
+        if self._outbox.jobs:
+            self._learn_routing()
             self._commit()
-        while not self._made and self._is_due(time.monotonic()):
-            self._paced_until = time.monotonic() + _PACE
+        while self._outbox.is_held_up(time.monotonic()) and self._is_due(time.monotonic()):
+            self._learn_routing()
+            self._paced_until = time.monotonic() + self._thresholds.pace
             upto = self._buffer.accepted
-            while not self._made and self._buffer.taken < upto:
+            while self._outbox.is_held_up(time.monotonic()) and self._has_more(upto):
                 self._make_batches(upto)
                 self._commit()
-            if not self._made:
+            if self._outbox.is_held_up(time.monotonic()):
                 self._flush_by = None  # the clock of events that came meanwhile starts with the next turn
+
+    def _learn_routing(self) -> None:
+        routing = self._storing.learn_routing()
+        if routing != self._routing:
+            self._routing = routing
+            self._thresholds = Thresholds.of(self._opts, 1 if routing is None else routing.partitions)
 
     def _take_over(self, handover: Handover, now: float) -> bool:
         """Adopt what the previous queue held, to be committed before anything else. Return whether that is done."""
         jobs = handover.collect(now)
         if jobs is None:
             return False
-        known = {job.id for job in self._adopted}
-        self._adopted = [*self._adopted, *(job for job in jobs if job.id not in known)]
+        self._outbox.put_first(jobs)
         self._handover = None
         return True
 
@@ -254,110 +266,47 @@ class Flusher:
             return False
         if self._flush_by is None:
             self._flush_by = now + self._opts.flush_interval
-        enough = self._plenty if now < self._paced_until else self._flush_at
-        return self._buffer.arm(enough) or self._urgent_upto > self._buffer.taken or now >= self._flush_by
+        enough = self._thresholds.plenty if now < self._paced_until else self._thresholds.flush_at
+        is_urgent = self._urgent_upto > self._buffer.taken or self._maker.is_amid_run
+        return self._buffer.arm(enough) or is_urgent or now >= self._flush_by
+
+    def _has_more(self, upto: int) -> bool:
+        return self._buffer.taken < upto or self._maker.is_amid_run
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
     def _make_batches(self, upto: int) -> None:
-        is_open = True  # the client may close meanwhile
-        while is_open and len(self._made) < _JOBS_PER_COMMIT and self._buffer.taken < upto:
-            is_open = self._make_batch(self._made)
-
-    def _make_batch(self, goal: list[NewJob]) -> bool:
-        """Make a batch of the events that wait longest, and append it to *goal*. Return whether any event waited."""
-        with self._taking:
-            drawn = self._buffer.draw(self._max_batch_bytes)
-            if not drawn.events:
-                return False
-            compress = self._opts.gzip or self._place.backend.durable
-            payload = seal(drawn.events, compress=compress, trace=self._trace(drawn.events))
-            self._staged = _Staged(NewJob(new_job_id(), payload, len(drawn.events)), drawn, goal)
-            self._stage()
-        return True
-
-    def _stage(self) -> None:
-        """Put a batch that was made where it belongs. Each step bears repeating: an exception may cut this off."""
-        if (staged := self._staged) is None:
-            return
-        job, drawn, goal = staged.job, staged.drawn, staged.goal
-        self._ledger.open_job(job.id, drawn.first, drawn.events)
-        if not (goal and goal[-1].id == job.id):
-            goal.append(job)
-        self._buffer.forget(drawn)
-        self._staged = None
+        self._maker.compress = self._opts.gzip or self._place.backend.durable
+        made, is_open = 0, True  # the client may close meanwhile
+        while is_open and made < JOBS_PER_COMMIT and self._has_more(upto):
+            is_open = self._maker.make(self._outbox)
+            made += 1
 
     def audit(self, timeout: float) -> tuple[Audit, int, int, int] | None:
-        """
-        Return the ledger's audit and the buffer's *taken*, *held* and *waiting*, while no event is between the two.
-
-        Return ``None`` where the flusher's thread does not let go of the buffer within *timeout* seconds.
-        """
-        if not self._taking.acquire(timeout=timeout):
-            return None
-        try:
-            return self._ledger.audit(), self._buffer.taken, self._buffer.held, self._buffer.waiting
-        finally:
-            self._taking.release()
+        """See ``Maker.audit``."""
+        return self._maker.audit(timeout)
 
     def abandon_buffer(self) -> None:
-        """Open the events that are left in the buffer as a job that will never be stored: the client has closed."""
-        with self._taking:
-            self._stage()
-            left = self._buffer.end()
-            if left.events:
-                self._ledger.open_job(_NEVER_STORED, left.first, left.events)
-                self._buffer.forget(left)
+        """See ``Maker.abandon_buffer``."""
+        self._maker.abandon_buffer()
 
     def _commit(self) -> None:
         with self._committing:
-            if (
-                self._handover is not None
-            ):  # the queue was switched amid this turn: what the previous one holds comes first
+            # The queue was switched amid this turn: what the previous one holds comes first.
+            if self._handover is not None:
                 return
-            while self._adopted and self._store(self._adopted):
-                pass
-            while self._made and not self._adopted and self._store(self._made):
-                pass
-        if self._made or self._adopted:
-            self._retry_at = time.monotonic() + _FULL_PAUSE
-            self.trouble = f"{self._place.name} is full"
-            self.refusals += 1
-            self._throttle.warning("%s is full; events wait in memory until there is room", self._place.name)
-        else:
+            self._storing.commit()
+        if not self._outbox.jobs:
             self.trouble = ""
+        elif self._storing.refusal:
+            self._retry_at = self._storing.retry_at
+            self.refusals += 1
+            self.trouble = self._storing.refusal
+            self._throttle.warning("%s; events wait in memory", self.trouble)
 
-    def _store(self, jobs: list[NewJob]) -> bool:
-        """Commit the first of *jobs* and take them off the list. Return whether they all fitted into the queue."""
-        group = jobs[:_JOBS_PER_COMMIT]
-        result, spilled = self._place.commit(group)
-        # What the file can never take waits for the queue.
-        impossible = set() if spilled else set(result.impossible)
-        left = {*result.rejected, *result.impossible} - impossible
-        done = [job for job in group if job.id not in left] if left else group
-        if done:
-            if impossible:
-                self._give_up([job for job in done if job.id in impossible])
-            if not spilled:
-                self._ledger.note_stored([job.id for job in done], result.epoch)
-            jobs[:] = (
-                [*(job for job in group if job.id in left), *jobs[len(group) :]]
-                if left
-                else jobs[len(group) :]
-            )
-            self._buffer.refresh()
-            self._on_stored()
-            if not spilled:
-                self._place.open()
-        return not left
-
-    def _give_up(self, jobs: list[NewJob]) -> None:
-        """Settle batches that the queue can never take, not even when it is empty."""
-        for job in jobs:
-            error = f"the queue can hold no batch of {len(job.payload):,} bytes: raise max_bytes, or the server's limit"
-            self._throttle.error("%s; its %d events are given up", error, job.events)
-            failure = Failure("too_large", error, job.events, payload=job.payload)
-            self._on_lookup([job.id], {job.id: failure})
+    def _note_stored(self) -> None:
+        self._buffer.refresh()
+        self._on_stored()
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -372,15 +321,8 @@ class Flusher:
         Should that commit succeed after all, the job in the file has the same id.
         """
         if self._place.spill is not None:
-            jobs = [*self._adopted, *self._made]
-            while self._make_batch(jobs):
+            goal = Outbox()
+            jobs = self._maker.copy(self._outbox)
+            while self._maker.make(goal):
                 pass
-            self._place.rescue(jobs, _JOBS_PER_COMMIT)
-
-
-def _thresholds(opts: ClientOpts) -> tuple[int, int]:
-    """Return how many events trigger a flush, and how many trigger one soon after another."""
-    if opts.calls_wait:  # a caller waits for each event
-        return 1, 1
-    flush_at = min(opts.flush_at, opts.max_internal_queue_size)
-    return flush_at, max(flush_at, min(_PLENTY, opts.max_internal_queue_size // 4))
+            self._place.rescue([*jobs, *goal.jobs], JOBS_PER_COMMIT)

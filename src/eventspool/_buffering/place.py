@@ -1,4 +1,10 @@
-"""Where batches go: into the queue or, while it is not available, into the spill file."""
+"""
+Where batches go: into the queue or, while it is not available, into the spill file.
+
+Of a queue of several partitions with order per user, one may be away by itself. Then its jobs alone go into the file, and
+behind them its later ones. The other partitions' go on to the queue: no user has events in two of them, until the queue is
+divided anew. What an earlier process has left in the file may be of any partition, so then all jobs go behind it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +18,12 @@ from eventspool._guest.log import Log
 from eventspool._guest.throttle import Throttle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from eventspool._backends import Backend
     from eventspool._buffering.buffer import Buffer
     from eventspool._buffering.spill import Spill
-    from eventspool._job import CommitResult, NewJob
+    from eventspool._job import CommitResult, NewJob, Route, Routing
 
 __all__ = ["Place"]
 
@@ -43,6 +49,9 @@ class Place:
         self.spill = spill
         self.is_leaving = False
         """The client closes: from now on nothing waits in memory for the end of an outage."""
+        self.away: Mapping[Route, float] = {}
+        """Partitions that cannot be reached, and since when, of those that jobs wait for."""
+        self._filed: frozenset[Route] | None = None  # whose jobs the file holds; None: anybody's
         self._buffer = buffer
         self._capacity = capacity
         self._opened: Backend | None = None
@@ -65,19 +74,55 @@ class Place:
     @property
     def may_spill(self) -> bool:
         """An outage goes on, and there is a file for it."""
-        return self.spill is not None and self._away_since is not None
+        return self.spill is not None and (self._away_since is not None or bool(self.away))
 
     @property
     def is_spill_due(self) -> bool:
-        """It is time for the file."""
+        """It is time for the file, for all jobs or for those of a partition."""
+        return self._is_due(self._away_since) or any(map(self._is_due, self.away.values()))
+
+    def _is_due(self, away_since: float | None) -> bool:
         now = time.monotonic()
-        if self.spill is None or self._away_since is None or now < self._file_retry_at:
+        if self.spill is None or away_since is None or now < self._file_retry_at:
             return False
-        outage = now - self._away_since
-        return is_spill_due(outage, self._buffer.held, self._capacity, leaving=self.is_leaving)
+        return is_spill_due(now - away_since, self._buffer.held, self._capacity, leaving=self.is_leaving)
+
+    def is_filing(self, route: Route | None = None) -> bool:
+        """What is committed now for the partition *route* goes into the file; where it has none, what is for any partition."""
+        if self.spill is None:
+            return False
+        if not self.spill.is_active:
+            return self._may_begin(route)
+        return self._holds(route) or self._may_begin(route)
+
+    @property
+    def is_silent(self) -> bool:
+        """The queue does not answer, and the file takes what is to be stored: nobody must wait for the queue."""
+        if self.spill is None:
+            return False
+        return self.spill.is_away if self.spill.is_active else self._is_due(self._away_since)
+
+    def _may_begin(self, route: Route | None) -> bool:
+        return self._is_due(self._away_since) or (route is not None and self._is_due(self.away.get(route)))
+
+    def _holds(self, route: Route | None) -> bool:
+        """Say whether something in the file may be of the same user as a job for *route*."""
+        filed = self._filed
+        if filed is None or route is None or route in filed:
+            return True
+        return any(each.generation != route.generation for each in filed)
+
+    def find_routing(self) -> Routing | None:
+        """Return how the queue is divided, where it keeps the order per user. Raises ``QueueError``."""
+        began = time.monotonic()
+        try:
+            return self.backend.find_routing()
+        except QueueError:
+            self._note_outage(began)
+            raise
 
     def commit(self, jobs: list[NewJob]) -> tuple[CommitResult, bool]:
-        """Store *jobs*. Return the result, and whether it is the file's. Raises ``QueueError``."""
+        """Store *jobs*, which are of one partition. Return the result, and whether it is the file's. Raises ``QueueError``."""
         result = self._spill(jobs)
         if result is not None:
             return result, True
@@ -90,13 +135,22 @@ class Place:
         self._away_since = None
         return result, False
 
+    def note_partition(self) -> None:
+        """Note that it was one partition of several that did not answer, and not the queue."""
+        self._away_since = None
+
     def _spill(self, jobs: list[NewJob]) -> CommitResult | None:
         """Store *jobs* in the file. Return ``None`` where they are for the queue."""
-        spill = self.spill
-        if spill is None or not (spill.is_active or self.is_spill_due):
+        spill, route = self.spill, jobs[0].route
+        if spill is None or not self.is_filing(route):
             return None
+        # First: should this be cut off, what is in the file is known all the same.
+        if not spill.is_active:
+            self._filed = None if route is None else frozenset({route})
+        elif self._filed is not None:
+            self._filed = None if route is None else self._filed | {route}
         try:
-            result = spill.commit(jobs, begin=self.is_spill_due)
+            result = spill.commit(jobs, begin=self._may_begin(route))
         except QueueError as error:
             if spill.is_active and not spill.is_broken:
                 raise  # the mover can read the file: nothing may overtake what is in there
@@ -116,6 +170,8 @@ class Place:
     def look_into_file(self, now: float) -> None:
         """Have what an earlier process left in the file moved."""
         if self.spill is not None:
+            if not self.spill.is_active:
+                self._filed = None
             try:
                 self.spill.look(now)
             except QueueError as error:

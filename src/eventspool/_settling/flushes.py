@@ -27,7 +27,7 @@ class Flushes:
         ledger: Counts what is settled.
         callbacks: The thread on which a flush calls back.
         reporter: Knows why events were last given up.
-        count_accepted: Returns how many events were ever accepted.
+        count_accepted: Returns how many events were ever accepted, and notes that a flush waits for these.
         hasten: Has every event numbered below its argument go into the queue now.
         explain: Says why events numbered below its argument are pending.
     """
@@ -63,7 +63,7 @@ class Flushes:
         result = self._ledger.close_waiter(waiter)
         pending = result.pending
         if waiter.until_stored:
-            pending = min(pending, max(0, waiter.cut - self._ledger.stored))
+            pending = min(pending, self._ledger.count_unstored(waiter.cut))
         reason = ""
         if pending:
             reason = self._explain(waiter.cut)

@@ -16,60 +16,24 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from dataclasses import dataclass
 from itertools import islice
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from eventspool._exceptions import DeliveryError
 from eventspool._job import PURGED
 from eventspool._settling.account import Account, LedgerCounts
-from eventspool._settling.waiter import FlushResult, Seen, Waiter
+from eventspool._settling.entries import Audit, End, OpenJob, Remade
+from eventspool._settling.waiter import FlushResult, Waiter
 from eventspool._settling.watched import Watchers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["Audit", "Ledger"]
+__all__ = ["Ledger"]
 
 MAX_FOLLOWED = 50_000
 """Stored jobs whose end this process waits to learn, where no callback waits for it: some 15 MB."""
-
-
-class Audit(NamedTuple):
-    """The ledger's counts, and events that are counted job by job, all as of one moment: the two must agree."""
-
-    counts: LedgerCounts
-    batched: int
-    open: int
-    stored: int
-    spilled: int
-
-
-class _OpenJob(NamedTuple):
-    first: int
-    events: int
-    since: float
-    epoch: str = ""
-
-    @property
-    def numbers(self) -> range:
-        """The numbers of its events."""
-        return range(self.first, self.first + self.events)
-
-
-@dataclass(slots=True)
-class _End:
-    """How a job ends: worked out in whole before anything is changed."""
-
-    job_id: str
-    job: _OpenJob
-    account: Account
-    seen: list[tuple[Waiter, Seen]]
-    is_stored: bool | None
-    """What the durable calls that wait for it are told; ``None``: nothing yet."""
-    calls: Iterator[Callable[[], object]] | None = None
-    """Gives each once: put again by a step that is repeated, it gives nothing more."""
 
 
 class Ledger:
@@ -94,19 +58,19 @@ class Ledger:
         self._on_calls = on_calls
         self._is_strict = is_strict
         self._lock = threading.RLock()  # of our threads only; a destructor may interrupt its holder
-        self._open: dict[str, _OpenJob] = {}
+        self._open: dict[str, OpenJob] = {}
         self._watchers = Watchers()
         self.watch = self._watchers.watch  # for the callers' threads
         self._waiters: weakref.WeakSet[Waiter] = weakref.WeakSet()  # a call that was interrupted leaves none
         self._batched = 0  # events with a lower number are, or were, in a job
         # Open jobs that are not in the queue, in order.
-        self._unstored: dict[str, _OpenJob] = {}
-        # Open jobs that the spill file holds, and not yet the queue, in order.
-        self._spilled: dict[str, None] = {}
+        self._unstored: dict[str, OpenJob] = {}
+        self._spilled: dict[str, None] = {}  # open jobs that the spill file holds, and not yet the queue
         self._stored_changed = threading.Condition(self._lock)
         self._ended = False
         self._account = Account()
-        self._end: _End | None = None
+        self._end: End | None = None
+        self._remade: Remade | None = None
 
     # -- the way in ------------------------------------------------------------------------------------------------
 
@@ -117,11 +81,64 @@ class Ledger:
         May be repeated.
         """
         with self._lock:
+            self._finish()
             if self._batched > first:  # the last step was done
                 return
             self._watchers.note_job(job_id, first, events)
-            self._open[job_id] = self._unstored[job_id] = _OpenJob(first, len(events), time.monotonic())
+            self._open[job_id] = self._unstored[job_id] = OpenJob(first, len(events), time.monotonic())
             self._batched = first + len(events)
+
+    def remake(self, old: Sequence[str], new: Sequence[tuple[str, int]], order: Sequence[int]) -> bool:
+        """
+        Note that other jobs take the place of jobs that only memory holds. May be repeated.
+
+        Args:
+            old: Jobs whose numbers follow each other.
+            new: Id and events of each new job.
+            order: Of the event that is the first of them now, the second, and so on: the place among the *old* ones' events.
+
+        Return ``False``, and change nothing, where one of the *old* jobs is stored.
+        """
+        with self._lock:
+            self._finish()
+            if all(job_id in self._open for job_id, _ in new):  # the last step was done
+                return True
+            if not all(job_id in self._unstored for job_id in old):
+                return False
+            first, jobs = self._unstored[old[0]].first, {}
+            watched = self._watchers.rearrange(old, new, first, order)
+            now, number = time.monotonic(), first
+            for job_id, events in new:
+                jobs[job_id] = OpenJob(number, events, now)
+                number += events
+            kept = {job_id: job for job_id, job in self._unstored.items() if job_id not in old}
+            unstored = dict(sorted({**kept, **jobs}.items(), key=itemgetter(1)))
+            self._remade = Remade(frozenset(old), jobs, unstored, watched)
+            self._finish()
+        return True
+
+    def _finish_remaking(self, remade: Remade) -> None:
+        # A destructor may interrupt us, and what it calls does it all. Then what has come since must not be undone.
+        if self._remade is remade:
+            self._open.update(remade.new)
+        if self._remade is remade:
+            self._unstored = remade.unstored
+        for job_id in remade.old:
+            self._open.pop(job_id, None)
+        if self._remade is remade:
+            self._watchers.take_over(remade.watched)
+            self._remade = None
+
+    def find_unstored(self, ids: Iterable[str]) -> dict[str, range]:
+        """Return those of *ids* that only memory holds, and the numbers of their events."""
+        with self._lock:
+            self._finish()
+            return {job_id: self._unstored[job_id].numbers for job_id in ids if job_id in self._unstored}
+
+    def find_cuts(self, first: int, last: int) -> list[int]:
+        """Return at which numbers a flush ends that waits for some events numbered from *first* to *last*, and not for all."""
+        with self._lock:
+            return sorted({waiter.cut for waiter in list(self._waiters) if first < waiter.cut < last})
 
     def note_stored(self, ids: Iterable[str], epoch: str = "") -> None:
         """Note that these jobs are in the queue, since it has this *epoch*."""
@@ -206,7 +223,7 @@ class Ledger:
             ends: dict[int, DeliveryError] = dict.fromkeys(failed, error) if error is not None else {}
             if purged:  # perhaps after it had failed
                 ends.update(dict.fromkeys(purged, DeliveryError(PURGED.error, PURGED.reason)))
-            self._end = _End(
+            self._end = End(
                 job_id,
                 job,
                 self._account.add(job.events, ends, lost_as),
@@ -225,6 +242,8 @@ class Ledger:
 
     def _finish(self) -> None:
         """Carry out what is noted. Every step bears repeating, but for the last, which is one call of C."""
+        if (remade := self._remade) is not None:
+            self._finish_remaking(remade)
         end = self._end
         if end is None:
             return
@@ -268,11 +287,11 @@ class Ledger:
                     )
                     for waiter in list(self._waiters)
                 ]
-                self._end = _End(job_id, job, account, seen, is_stored=True)
+                self._end = End(job_id, job, account, seen, is_stored=True)
                 self._finish()
             return len(doomed)
 
-    def _find_unwatched(self) -> Iterator[tuple[str, _OpenJob]]:
+    def _find_unwatched(self) -> Iterator[tuple[str, OpenJob]]:
         for job_id, job in self._open.items():
             is_in_queue = job_id not in self._unstored and job_id not in self._spilled
             if is_in_queue and not self._watchers.has_callback(job.numbers):
@@ -336,13 +355,22 @@ class Ledger:
             self._stored_changed.wait_for(lambda: self._ended or self._count_stored() >= upto, timeout)
             return self._count_stored() >= upto
 
+    def count_unstored(self, cut: int) -> int:
+        """Return how many events numbered below *cut* only memory holds. Behind one of these, others may be stored."""
+        with self._lock:
+            self._finish()
+            spilled = [self._open[job_id] for job_id in self._spilled] if self._is_strict else []
+            jobs = [*self._unstored.values(), *spilled]
+            unstored = sum(max(0, min(job.first + job.events, cut) - job.first) for job in jobs)
+            return unstored + max(0, cut - self._batched)
+
     def _count_stored(self) -> int:
         first = self._batched
         for job in self._unstored.values():
             first = job.first
             break
-        for job_id in self._spilled if self._is_strict else ():
-            return min(first, self._open[job_id].first)
+        if self._is_strict:  # a partition's jobs may be in the file, and earlier ones in memory
+            return min([first, *(self._open[job_id].first for job_id in self._spilled)])
         return first
 
     # -- looking -----------------------------------------------------------------------------------------------------

@@ -7,8 +7,9 @@ by the event's number or by the job's id, until the ledger settles the job. The 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
-from operator import call
+from operator import call, itemgetter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
     from eventspool._exceptions import DeliveryError
 
-__all__ = ["WatchedEvent", "Watchers", "mark", "origins_of"]
+__all__ = ["Rearranged", "WatchedEvent", "Watchers", "mark", "origins_of"]
+
+_Callback = tuple["Callable[..., object]", str]
+_StoredCall = tuple[int, "Callable[[bool], object]"]
 
 
 class WatchedEvent(bytes):
@@ -43,12 +47,24 @@ def origins_of(events: Iterable[bytes]) -> list[object]:
     return list({id(origin): origin for origin in marked}.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Rearranged:
+    """What hangs on some events that have other numbers now, and are in other jobs."""
+
+    numbers: range
+    callbacks: Mapping[int, _Callback]
+    old: Sequence[str]
+    stored_calls: Mapping[str, list[_StoredCall]]
+
+
 class Watchers:
     """What hangs on the events of open jobs."""
 
     def __init__(self) -> None:
-        self._callbacks: dict[int, tuple[Callable[..., object], str]] = {}  # by event number
-        self._stored_calls: dict[str, list[Callable[[bool], object]]] = {}  # by job: durable calls that wait
+        self._callbacks: dict[int, _Callback] = {}  # by event number
+        self._stored_calls: dict[
+            str, list[_StoredCall]
+        ] = {}  # by job: durable calls that wait, and their numbers
         self._is_used = False  # events that carry something are looked for only where there ever was one
 
     # -- on the caller's thread, without the lock ----------------------------------------------------------------------
@@ -81,15 +97,52 @@ class Watchers:
         """Keep what hangs on *events*, the first of which has the number *first*. May be repeated."""
         if not self._is_used:
             return
-        waiting: list[Callable[[bool], object]] = []
+        waiting: list[_StoredCall] = []
         for number, event in enumerate(events, first):
             if type(event) is WatchedEvent:
                 if event.callback is not None:
                     self._callbacks[number] = (event.callback, event.message_id)
                 if event.stored is not None:
-                    waiting.append(event.stored)
+                    waiting.append((number, event.stored))
         if waiting:
             self._stored_calls[job_id] = waiting
+
+    def rearrange(
+        self, old: Sequence[str], new: Sequence[tuple[str, int]], first: int, order: Sequence[int]
+    ) -> Rearranged:
+        """
+        Return what hangs on the events of jobs as it will be when other jobs hold them. Changes nothing.
+
+        Args:
+            old: The jobs, whose numbers follow each other.
+            new: Id and events of each job that takes their place.
+            first: The first event's number.
+            order: The places that the events have now, in the order that they will have.
+        """
+        numbers = range(first, first + len(order))
+        now_at = {first + was: number for number, was in zip(numbers, order, strict=True)}
+        callbacks = {now_at[n]: self._callbacks[n] for n in numbers if n in self._callbacks}
+        waiting = sorted(
+            ((now_at[n], reply) for job_id in old for n, reply in self._stored_calls.get(job_id, ())),
+            key=itemgetter(0),
+        )
+        calls: dict[str, list[_StoredCall]] = {}
+        for job_id, events in new:
+            mine = [each for each in waiting if first <= each[0] < first + events]
+            if mine:
+                calls[job_id] = mine
+            first += events
+        return Rearranged(numbers, callbacks, old, calls)
+
+    def take_over(self, changed: Rearranged) -> None:
+        """Keep what hangs on some events as it is now. May be repeated."""
+        self._callbacks.update(changed.callbacks)
+        for number in changed.numbers if self._callbacks else ():
+            if number not in changed.callbacks:
+                self._callbacks.pop(number, None)
+        self._stored_calls.update(changed.stored_calls)
+        for job_id in changed.old:
+            self._stored_calls.pop(job_id, None)
 
     def find_calls(
         self, numbers: range, errors: Mapping[int, DeliveryError]
@@ -109,7 +162,7 @@ class Watchers:
 
     def say_stored(self, job_id: str, stored: bool) -> None:  # noqa: FBT001
         """Tell the durable calls that wait for a job. May be repeated."""
-        for reply in self._stored_calls.get(job_id, ()):
+        for _, reply in self._stored_calls.get(job_id, ()):
             reply(stored)
         self._stored_calls.pop(job_id, None)
 
