@@ -125,6 +125,7 @@ def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Nam
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="operate: jobs in the queue (1,000,000; with --quick 2,000)"
     )
+    parser.add_argument("--seed", type=int, metavar="N", help="simulate: what its dice begin with (0)")
     parser.add_argument(
         "--quick", action="store_true", help="a fraction of the load, only to see that everything works"
     )

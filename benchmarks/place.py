@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Self
 
-__all__ = ["BenchmarkError", "Place"]
+__all__ = ["BenchmarkError", "Place", "free_port"]
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent
@@ -60,7 +60,7 @@ class Place:
             folder = tempfile.TemporaryDirectory(prefix="eventspool-bench-", ignore_cleanup_errors=True)
             self.folder = Path(stack.enter_context(folder))
             self.sink = stack.enter_context(Sink(self.folder))
-            self.redis = stack.enter_context(RedisServer(port=_free_port(), aof="everysec"))
+            self.redis = stack.enter_context(RedisServer(port=free_port(), aof="everysec"))
             self._stack = stack.pop_all()
         return self
 
@@ -151,7 +151,8 @@ class Place:
                 time.sleep(0.01)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -8,7 +8,10 @@ A test draws them again and compares. Lengths are in SVG units, some of which ar
 from __future__ import annotations
 
 from html import escape
+from math import log10
 from pathlib import Path
+
+from eventspool._operate.capacity import Limit, Load, find_limits, make_plan
 
 FOLDER = Path(__file__).parents[1] / "docs/images"
 
@@ -21,6 +24,7 @@ STYLE = """
   .good { fill: #e3f4e4; stroke: #2e7d32; stroke-width: 1.5 }
   .bad { fill: #fdeceb; stroke: #c62828; stroke-width: 1.5 }
   .way { fill: none; stroke: #5b6b66; stroke-width: 1.5 }
+  .grid { fill: none; stroke: #cbd5d1 }
   .seldom { stroke-dasharray: 5 4 }
   .head { fill: #5b6b66 }
   .name { font-weight: 600 }
@@ -36,6 +40,7 @@ STYLE = """
     .good { fill: #1d3d20; stroke: #81c784 }
     .bad { fill: #4a2020; stroke: #ef9a9a }
     .way { stroke: #9fb0aa }
+    .grid { stroke: #3c494d }
     .head { fill: #9fb0aa }
     .small { fill: #a9b8b3 }
   }
@@ -82,6 +87,16 @@ class Drawing:
     def text(self, x: float, y: float, text: str, kind: str = "small") -> None:
         """Write a line of text, by default around *x*."""
         self._parts.append(f'<text class="{kind}" x="{x:g}" y="{y:g}">{escape(text)}</text>')
+
+    def bar(self, x: float, y: float, width: float, height: float, kind: str) -> None:
+        """Draw a length that means something."""
+        self._parts.append(
+            f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{width:.0f}" height="{height:g}" rx="2"/>'
+        )
+
+    def rule(self, x: float, y: float, end: float) -> None:
+        """Draw a thin line downwards."""
+        self._parts.append(f'<path class="grid" d="M{x:.0f} {y:g}V{end:g}"/>')
 
     def __str__(self) -> str:
         return "\n".join([*self._parts, "</svg>\n"])
@@ -191,7 +206,57 @@ def draw_architecture() -> Drawing:
     return drawn
 
 
-PICTURES = {"life-of-an-event": draw_life, "states-of-a-job": draw_states, "architecture": draw_architecture}
+def draw_limits() -> Drawing:
+    """How many events a second one of each thing carries, from the capacity model."""
+    found: dict[str, dict[int, Limit]] = {}
+    for size in (20, 500):
+        plan = make_plan(Load(events_per_second=1000.0, events_per_batch=size, producers=1))
+        for limit in find_limits(plan):
+            found.setdefault(limit.name, {})[size] = limit
+    rows = sorted(found.values(), key=lambda row: row[20].events_per_second)
+    left, right, top, step = 300, 900, 86, 40
+    decades = range(2, 8)
+    drawn = Drawing(
+        "What ends first: events a second that one of each carries, for an outage of an hour",
+        1000,
+        top + step * len(rows) + 34,
+    )
+    width = (right - left) / (decades[-1] - decades[0])
+
+    def place(events: float) -> float:
+        return left + (log10(events) - decades[0]) * width
+
+    drawn.text(left, 30, "events a second, with an outage of one hour", "small left name")
+    drawn.bar(left, 44, 26, 10, "box")
+    drawn.text(left + 34, 53, "20 events a batch", "small left")
+    drawn.bar(left + 190, 44, 26, 10, "store")
+    drawn.text(left + 224, 53, "500 events a batch", "small left")
+    end = top + step * len(rows)
+    for decade in decades:
+        drawn.rule(place(10**decade), top - 8, end)
+        drawn.text(place(10**decade), end + 20, f"{10**decade:,}")
+    for number, row in enumerate(rows):
+        y = top + number * step
+        drawn.text(left - 12, y + 18, row[20].meaning, "right")
+        for shift, size, kind in ((0, 20, "box"), (15, 500, "store")):
+            x = place(row[size].events_per_second)
+            drawn.bar(left, y + shift, x - left, 12, kind)
+            drawn.text(x + 8, y + shift + 10, f"{_two_digits(row[size].events_per_second):,}", "small left")
+    return drawn
+
+
+def _two_digits(number: float) -> int:
+    """Return *number* with the two digits that count."""
+    step = 10 ** max(0, len(str(int(number))) - 2)
+    return round(number / step) * step
+
+
+PICTURES = {
+    "life-of-an-event": draw_life,
+    "states-of-a-job": draw_states,
+    "architecture": draw_architecture,
+    "what-ends-first": draw_limits,
+}
 """Name of a file -> what draws it."""
 
 if __name__ == "__main__":

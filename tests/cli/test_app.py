@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from eventspool import __version__
 from eventspool._cli.app import cli
 
-COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor", "completion", "health"]
+COMMANDS = ["demo", "send", "worker", "queue", "dataplane", "doctor", "capacity", "completion", "health"]
 QUEUE_COMMANDS = [
     "status",
     "list",
@@ -78,6 +78,13 @@ def test_version(run):
         (["dataplane", "--fault", "statsu=503"], "did you mean 'status'"),
         (["demo", "--redis", "--queue", "redis://localhost"], "either"),
         (["demo", "--kills", "-1"], "--kills"),
+        (["capacity"], "--events-per-second"),
+        (["capacity", "-r", "nan"], "no number"),
+        (["capacity", "-r", "1", "--maxmemory", "much"], "500M"),
+        (["capacity", "-r", "1", "--set", "commit_cal_us=1"], "did you mean 'commit_call_us'"),
+        (["capacity", "-r", "1", "--set", "commit_call_us=fast"], "takes a number"),
+        (["capacity", "-r", "1", "--ordering", "fifo", "--partitions", "2"], "per_user"),
+        (["capacity", "-r", "1", "--durability", "replicated", "--replicas", "0"], "replicas"),
     ],
     ids=" ".join,
 )

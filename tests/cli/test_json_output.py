@@ -64,6 +64,7 @@ LASTING = {
     ("queue", "import-bull"),
     ("demo",),
     ("completion",),
+    ("capacity",),
 }
 """Those that do not end by themselves, or take no queue; they have tests of their own, some below."""
 ARGUMENTS = {
