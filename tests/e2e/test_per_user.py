@@ -66,7 +66,12 @@ def play(plane, server, name, *, partitions, seed, events=4_000, resize=(), kill
         "queue_name": name,
         "ordering": "per_user",
         "partitions": partitions,
-        "job_opts": {"visibility_timeout": 1.0, "backoff_initial": 0.02, "backoff_max": 0.1, "max_attempts": 1_000},
+        "job_opts": {
+            "visibility_timeout": 1.0,
+            "backoff_initial": 0.02,
+            "backoff_max": 0.1,
+            "max_attempts": 1_000,
+        },
     }
     common = {
         "write_key": plane.write_key, "data_plane_url": plane.url, "queue_opts": opts, "users": 100, "events": events,
@@ -99,7 +104,9 @@ def play(plane, server, name, *, partitions, seed, events=4_000, resize=(), kill
         for child in producers:
             child.process.wait(PATIENCE)
         with open_queue(server.url, queue_name=name) as queue:
-            eventually(lambda: not (s := queue.stats()).waiting.jobs + s.delayed.jobs + s.leased.jobs, "it drains")
+            eventually(
+                lambda: not (s := queue.stats()).waiting.jobs + s.delayed.jobs + s.leased.jobs, "it drains"
+            )
     finally:
         for child in [*producers, *consumers]:
             child.kill()
@@ -114,7 +121,9 @@ def check(plane, producers) -> None:
             continue
         seen.add(event["messageId"])
         number = event["properties"]["n"]
-        assert last.get(event["userId"], -1) < number, f"{event['userId']}: {number} behind {last[event['userId']]}"
+        assert last.get(event["userId"], -1) < number, (
+            f"{event['userId']}: {number} behind {last[event['userId']]}"
+        )
         last[event["userId"]] = number
     missing = {
         f"{child.settings['seed']}-{n}" for child in producers for n in range(child.stored)

@@ -17,10 +17,10 @@ second column is the name that the Lua scripts give to the key::
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
                               order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token");
                               whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); how the
-                              queue is divided into partitions ("ring"); whether this one takes no new jobs ("sealed"); what its
-                              processors know of the data plane together ("hold", "doubt", "answered", "paid": see
-                              lua/fleet.lua); and the "epoch": when its first job was committed. An operator who empties the server deletes it,
-                              too, by which producers know that their jobs are lost
+                              queue is divided into partitions ("ring"), and whether this one takes no new jobs ("sealed");
+                              what its processors know of the data plane together ("hold", "doubt", "answered", "paid": see
+                              lua/fleet.lua); and the "epoch": when its first job was committed. An operator who empties the
+                              server deletes it, too, by which producers know that their jobs are lost
     w  WAKE           LIST    at most one wake token, for processors
     s  STANDBY_WAKE   LIST    the same for FIFO stand-bys
     l  LEGACY_HOLDER  STRING  "holder" of META again, with the lease as expiry, for processes of older versions. No other key
@@ -110,8 +110,8 @@ _UNINDEXED: Final = -4
 _HELD_UP: Final = 2
 _SEALED_TOO: Final = 4
 """
-What they reply next to that, added up: another processor has the queue; jobs are held up by others of their lanes; the partition
-is sealed.
+What they reply next to that, added up: another processor has the queue; jobs are held up by others of their lanes; the
+partition is sealed.
 """
 _CLAIMS: Final = {Ordering.NONE: "claim", Ordering.FIFO: "claim_fifo", Ordering.PER_USER: "claim_lanes"}
 _TRIES: Final = 4
