@@ -162,6 +162,13 @@ class TestPartitioned(Partitioned):
         assert set(ids_of(drain(backend, "t"))) <= set(ids_of([*jobs, *more]))
         assert not backend.stats().paused
 
+    def test_committing_again_changes_nothing(self, backend):
+        jobs = new_jobs(3)
+        backend.commit(jobs[:2])
+        assert backend.commit(jobs[:2]) == CommitResult(0, duplicates=2)
+        assert backend.commit(jobs) == CommitResult(1, duplicates=2)
+        assert sorted(ids_of(drain(backend, "t"))) == sorted(ids_of(jobs))
+
     def test_jobs_come_out_in_the_order_they_were_committed(self, backend):
         """Those of one commit do; of several commits it is not said."""
         jobs = new_jobs(12)
