@@ -17,6 +17,7 @@ import pytest
 
 from e2e.harness import PATIENCE, eventually
 from eventspool import QueueOpts, open_queue
+from eventspool.testing import DataPlane
 
 PROGRAM = Path(__file__).parent / "programs/per_user.py"
 FAULTS = (
@@ -25,6 +26,13 @@ FAULTS = (
     {"drop": "before", "p": 0.03},
     {"latency": [0.0, 0.03]},
 )
+
+
+@pytest.fixture
+def plane():
+    """A local data plane that keeps all that it receives."""
+    with DataPlane(keep_events=200_000, keep_requests=200_000) as plane:
+        yield plane
 
 
 class Child:
@@ -66,7 +74,12 @@ def play(plane, server, name, *, partitions, seed, events=4_000, resize=(), kill
         "queue_name": name,
         "ordering": "per_user",
         "partitions": partitions,
-        "job_opts": {"visibility_timeout": 1.0, "backoff_initial": 0.02, "backoff_max": 0.1, "max_attempts": 1_000},
+        "job_opts": {
+            "visibility_timeout": 1.0,
+            "backoff_initial": 0.02,
+            "backoff_max": 0.1,
+            "max_attempts": 1_000,
+        },
     }
     common = {
         "write_key": plane.write_key, "data_plane_url": plane.url, "queue_opts": opts, "users": 100, "events": events,
@@ -99,7 +112,9 @@ def play(plane, server, name, *, partitions, seed, events=4_000, resize=(), kill
         for child in producers:
             child.process.wait(PATIENCE)
         with open_queue(server.url, queue_name=name) as queue:
-            eventually(lambda: not (s := queue.stats()).waiting.jobs + s.delayed.jobs + s.leased.jobs, "it drains")
+            eventually(
+                lambda: not (s := queue.stats()).waiting.jobs + s.delayed.jobs + s.leased.jobs, "it drains"
+            )
     finally:
         for child in [*producers, *consumers]:
             child.kill()
@@ -114,7 +129,9 @@ def check(plane, producers) -> None:
             continue
         seen.add(event["messageId"])
         number = event["properties"]["n"]
-        assert last.get(event["userId"], -1) < number, f"{event['userId']}: {number} behind {last[event['userId']]}"
+        assert last.get(event["userId"], -1) < number, (
+            f"{event['userId']}: {number} behind {last[event['userId']]}"
+        )
         last[event["userId"]] = number
     missing = {
         f"{child.settings['seed']}-{n}" for child in producers for n in range(child.stored)
