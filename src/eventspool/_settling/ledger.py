@@ -43,8 +43,8 @@ class Ledger:
     Args:
         put_calls: Has some functions run on the thread of the callbacks. Either all are taken or, where it raises, none.
         on_calls: Told afterwards that there are some.
-        is_strict: A job counts as stored only when the queue has acknowledged it: not in the spill file, and not because it was
-            delivered meanwhile.
+        is_strict: A job counts as stored only when the queue has acknowledged it: not in the spill file, and not because it
+            was delivered meanwhile.
     """
 
     def __init__(
