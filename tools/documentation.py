@@ -36,6 +36,7 @@ NAVIGATION = {
         "testing.md",
         "scaling.md",
         "partitions.md",
+        "ordering.md",
         "faq.md",
         "*.md",  # a page that no line here names
     ],

@@ -17,6 +17,7 @@ import pytest
 
 from e2e.harness import PATIENCE, eventually
 from eventspool import QueueOpts, open_queue
+from eventspool.testing import DataPlane
 
 PROGRAM = Path(__file__).parent / "programs/per_user.py"
 FAULTS = (
@@ -25,6 +26,13 @@ FAULTS = (
     {"drop": "before", "p": 0.03},
     {"latency": [0.0, 0.03]},
 )
+
+
+@pytest.fixture
+def plane():
+    """A local data plane that keeps all that it receives."""
+    with DataPlane(keep_events=200_000, keep_requests=200_000) as plane:
+        yield plane
 
 
 class Child:
