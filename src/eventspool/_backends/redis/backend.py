@@ -118,7 +118,7 @@ _TRIES: Final = 4
 """How often a claim is tried where it finds the index of lanes in need of repair, or another way to claim."""
 _REWOUND: Final = -1
 _SEALED: Final = -2
-"""What the committing scripts reply in the place of a number of jobs: the server has lost commits, or the partition is sealed."""
+"""What the committing scripts reply in the place of a number: the server has lost commits, or the partition is sealed."""
 _REJECTED_FROM: Final = 4
 """From there on the reply to a commit names what was rejected."""
 _RECENT_BYTES: Final = 4 << 20
