@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._backends.rules import PAUSE_POLL
-from eventspool._job import PAUSED, Claim, lanes_of
+from eventspool._job import Claim, lanes_of
 
 
 class KeepsLanes:
     """Makes a queue in memory keep the order per user, in the plainest way: it looks at every job."""
 
-    def claim(self, token, *, limit, visibility_timeout, max_bytes=None, probe=False, sending=True, chain=1,
-              chain_bytes=None):  # fmt: skip
-        if self._paused:
-            return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
-        now, found, waits, closed = self._now(), [], [], 0
-        self._processors[token] = now
+    _chain_limit = 1
+
+    def claim(self, token, *, chain=1, chain_bytes=None, **terms):
+        self._chain_limit = chain
+        return super().claim(token, **terms)
+
+    def _claim(self, token, now, limit, max_bytes, visibility_timeout, probe, sending, rate):
+        found, waits, closed = [], [], 0
         order = sorted(self._entries.jobs.values(), key=lambda entry: entry.place)
         for at, entry in enumerate(order):
             if entry not in found and not lanes_of(entry.id) & closed:
                 if entry.due > now:
                     waits.append(entry.due - now)
                 else:
-                    found += self._chain(order[at:], closed, 1 if probe else chain, now)
+                    found += self._chain(order[at:], closed, 1 if probe else self._chain_limit, now)
             closed |= lanes_of(entry.id)
         if probe:
             found.sort(key=lambda entry: entry.attempts + entry.has_stalled)

@@ -8,7 +8,7 @@ import pytest
 
 from eventspool import ConfigError
 from eventspool._backends.redis.codec import MAX_COMMIT_BYTES
-from eventspool._buffering import flusher
+from eventspool._buffering import maker, storing, thresholds
 from eventspool._config import ClientOpts, Ordering
 from eventspool._operate.capacity import (
     MEASURED,
@@ -59,10 +59,11 @@ def test_the_model_knows_the_flush_rules_of_the_clients():
     opts = ClientOpts(write_key="k")
     load = Load(events_per_second=1.0)
 
-    assert (batching.PACE, batching.COMMIT_JOBS) == (flusher._PACE, flusher._JOBS_PER_COMMIT)
+    assert (batching.PACE, batching.COMMIT_JOBS) == (thresholds._PACE, storing.JOBS_PER_COMMIT)
+    assert batching._FEW == maker._FEW
     assert (load.flush_at, load.flush_interval) == (opts.flush_at, opts.flush_interval)
     plenty = batching.count_plenty(opts.flush_at, opts.max_internal_queue_size)
-    assert (opts.flush_at, plenty) == flusher._thresholds(opts)
+    assert (opts.flush_at, plenty, batching.PACE) == thresholds.Thresholds.of(opts, 1)
     assert load.max_batch_bytes * batching.COMMIT_JOBS <= MAX_COMMIT_BYTES
 
 

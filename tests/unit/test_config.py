@@ -591,7 +591,8 @@ def test_a_path_may_hold_bytes_that_are_no_text():
 
 
 @pytest.mark.parametrize(
-    ("ordering", "is_multi"), [("per_user", False), ("none", False), ("fifo", True), (Ordering.NONE, False)]
+    ("ordering", "is_multi"),
+    [("per_user", False), ("none", False), ("fifo", True)],
 )
 def test_an_ordering_and_a_number_of_processes_that_contradict_each_other_are_refused(ordering, is_multi):
     given = {"ordering": ordering, "is_multi_processor": is_multi}

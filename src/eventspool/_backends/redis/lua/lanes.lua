@@ -14,8 +14,8 @@ local more_jobs, more_entries = 0, 0
 local lanes_of, stand_of, id_of, enter, withdraw, note_lanes, is_index_whole
 
 -- Where the queue keeps another order these functions are not made, since that would take each call some microseconds. A process
--- that begins to keep the order per user says so by the first or, to claim_lanes.lua, the eleventh argument.
-if laned or ARGV[1] == 'per_user' or ARGV[11] == 'per_user' then
+-- that begins to keep the order per user says so by the first or, to claim_lanes.lua, the twelfth argument.
+if laned or ARGV[1] == 'per_user' or ARGV[12] == 'per_user' then
   -- The lanes that a job touches, one digit for each: its id ends with them as four digits of bits. See lanes_of in _job.py.
   function lanes_of(id)
     local digits = #id == 33 and string.match(id, '^%-(%x%x%x%x)$', 29)
