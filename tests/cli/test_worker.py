@@ -71,6 +71,7 @@ def test_every_option_of_a_job_can_be_given_as_an_option_or_in_the_environment(
         "backoff_initial": 0.5,
         "backoff_max": 6.0,
         "concurrency": 7,
+        "max_events_per_second": 250.5,
         "visibility_timeout": 8.0,
     }
     assert wanted.keys() == {field.name for field in fields(JobOpts)}

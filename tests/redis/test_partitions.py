@@ -92,6 +92,20 @@ class TestPartitioned(Partitioned):
         emptied = epoch.rpartition("/")[0] + "/1"
         assert other.lookup(both, epoch=emptied) == {gone.id: LOST, kept.id: None}
 
+    def test_all_processors_together_are_handed_out_what_the_rate_allows(self, backend, other):
+        """Of the rate each partition has its part."""
+        backend.commit([new_job(1) for _ in range(200)])
+        terms = {"limit": 200, "visibility_timeout": LONG, "events_per_second": 40.0}
+        began, handed = time.monotonic(), 0
+        for each in (backend, other, backend, other):
+            handed += len(each.claim("t", **terms).jobs)
+        assert 0 < handed <= 40 + 40 * (time.monotonic() - began) + 8
+
+    def test_a_job_larger_than_the_burst_goes_after_a_silence_and_is_paid_for_afterwards(self, backend):
+        backend.commit([new_job(100)])
+        terms = {"limit": 1, "visibility_timeout": LONG, "events_per_second": 5.0}
+        assert len(backend.claim("t", **terms).jobs) == 1
+
     def test_concurrent_commits_store_each_job_once(self, backend, other):
         """It holds for jobs that come out of another queue, one step after the other; two producers never make one job."""
         jobs = [replace(job, is_foreign=True) for job in new_jobs(20)]

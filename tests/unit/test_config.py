@@ -108,6 +108,7 @@ JOB = {
     "backoff_initial": NO_SECONDS,
     "backoff_max": [*NO_SECONDS, 0.5],
     "concurrency": [x for x in NO_COUNT if x is not None],
+    "max_events_per_second": [0, 0.001, -1, True, "5", NAN, INF, []],
     "visibility_timeout": [*NO_SECONDS, 0.01],
 }
 REDIS = {

@@ -6,7 +6,7 @@
 -- processor sends them in that order in one request.
 
 if ARGV[12] == 'per_user' then keep_lanes() elseif not laned then return {0, 0} end
-if not is_index_whole() then return {UNINDEXED, 0} end
+if not (is_index_whole and is_index_whole()) then return {UNINDEXED, 0} end -- Nil where this very call has begun to keep it.
 if held then admit() end
 local chain, chain_bytes = probe and 1 or tonumber(ARGV[10]), tonumber(ARGV[11])
 

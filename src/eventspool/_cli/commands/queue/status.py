@@ -27,6 +27,7 @@ from eventspool._cli.output import (
 )
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueUnavailable
+from eventspool._job import ProcessorInfo
 from eventspool._operate.answers import is_key_refused
 from eventspool._operate.overview import look_over
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eventspool._cli.options import QueueAddress
-    from eventspool._job import Job, Partition, ProcessorInfo, QueueStats
+    from eventspool._job import Job, Partition, QueueStats
     from eventspool._operate.queue import Queue
 
 __all__ = ["Rates", "sparkline", "status"]
@@ -198,9 +199,10 @@ def _state(look: _Look) -> tuple[str, str]:
         return "paused", "yellow"
     if not stats.processors:
         return ("no worker delivers", "bold red") if unfinished else ("idle, no worker", "dim")
-    if stats.held_until:
-        return f"held until {_clock(stats.held_until)}: {printable(stats.held_because)}", "bold red"
     halted = [each for each in look.processors if each.paused]
+    if stats.held_until:
+        halted.append(ProcessorInfo("", last_error=stats.held_because))
+        return f"{_obstacle(halted)}, probing; held until {_clock(stats.held_until)}", "bold red"
     if halted:
         return f"{_obstacle(halted)}, probing", "bold red"
     return ("delivering", "green") if unfinished else ("idle", "green")
