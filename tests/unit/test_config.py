@@ -104,7 +104,6 @@ CLIENT = {
 JOB = {
     "max_attempts": NO_COUNT,
     "retry_for": [-1, True, "5", None, NAN, INF, 1e10],
-    "max_events_per_second": [0, -1, True, "5", NAN, INF],
     "backoff_initial": NO_SECONDS,
     "backoff_max": [*NO_SECONDS, 0.5],
     "concurrency": [x for x in NO_COUNT if x is not None],
