@@ -33,7 +33,7 @@ class ToyStore(Store[ToyOpts]):
     """The toy queues of this process."""
 
     def create_backend(self, target, queue, *, observe):
-        return BOXES.setdefault(target.name, ToyBackend(ordering=queue.ordering))
+        return BOXES.setdefault(target.name, ToyBackend(ordering=queue.resolved_ordering))
 
     def require_existing(self, target):
         if target.name not in BOXES:

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["await_queue"]
 
-_LOOKS = frozenset(("stats", "processors", "reasons", "jobs", "scan", "payload", "payloads", "lookup"))
+_LOOKS = frozenset(
+    ("stats", "processors", "partitions", "reasons", "jobs", "scan", "payload", "payloads", "lookup")
+)
 """Methods that an empty queue can answer. The others change something, and fail while there is none."""
 
 
