@@ -83,8 +83,8 @@ def test_an_unknown_scheme_is_told_the_registered_ones():
             parse_queue_url(url)
         assert str(caught.value) == (
             "a queue URL begins with redis://, rediss://, unix://, valkey://, valkeys://, redis+sentinel://, "
-            "rediss+sentinel://, valkey+sentinel://, valkeys+sentinel://, redis+cluster://, rediss+cluster://, valkey+cluster://, "
-            "valkeys+cluster://, sqlite:/// or toy://"
+            "rediss+sentinel://, valkey+sentinel://, valkeys+sentinel://, redis+cluster://, rediss+cluster://, "
+            "valkey+cluster://, valkeys+cluster://, sqlite:/// or toy://"
         )
 
 
