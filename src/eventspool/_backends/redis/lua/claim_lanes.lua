@@ -1,7 +1,7 @@
 -- Lease jobs, each where no earlier unfinished job shares a lane with it; any number of processors do so at once. Scores are
 -- places in the order, and no times. A job that is leased, or waits for its retry, holds up what comes behind it in its lanes.
--- ARGV and the reply as in claiming.lua. Besides ARGV: chain, chain_bytes (-1: any), ordering. In the place of `standby` the reply
--- says 2 where jobs are held up by others, so that it is worth while to claim again when one of those ends.
+-- ARGV and the reply as in claiming.lua. Besides ARGV: chain, chain_bytes (-1: any), ordering. HELD_UP in the role: jobs are held up
+-- by others, so that it is worth while to claim again when one of those ends.
 -- `chain` is how many jobs that hold up one another may be leased together: they follow each other in the reply, and their
 -- processor sends them in that order in one request.
 
@@ -107,7 +107,12 @@ end
 
 for _, stand in ipairs(stands) do
   if #found > limit and not probe then break end
-  follow(stand)
+  local held_till = parse_lease(leases[stand])
+  if held_till > now then
+    wait = math.min(wait or held_till - now, held_till - now)
+  else
+    follow(stand)
+  end
 end
 if is_damaged then
   call('HSET', META, 'lanes', '')
