@@ -76,8 +76,8 @@ class Heartbeat:
             self._endings[ending] += 1
             self._seconds.append(seconds)
             self._request_seconds.add(seconds)
-            if not ending.startswith("2"):
-                self._last_failure = ending
+            # A pause that comes later, on another processor's word, has nothing to do with what was before an answer.
+            self._last_failure = "" if ending.startswith("2") else ending
         self._latencies = None
 
     def add_delivery(self, created_at: float, now: float) -> None:

@@ -24,7 +24,7 @@ def told(heartbeat):
 
 def test_a_note_is_read_as_it_was_written():
     heartbeat = Heartbeat("host", 42, 1.5)
-    heartbeat.add([("200", 0.25), ("429", 0.75), ("200", 0.5)])
+    heartbeat.add([("200", 0.25), ("200", 0.5), ("429", 0.75)])
     heartbeat.add_delivery(1000.0, 1001.0)
     heartbeat.add_delivery(1000.0, 1060.0)
     heartbeat.last_error = "the data plane answered 429"
@@ -63,7 +63,8 @@ def test_answers_are_told_for_some_heartbeats_and_then_forgotten():
     [
         (["200", "401"], "unauthorized"),
         (["403"], "unauthorized"),
-        (["503", "429", "200"], "throttled"),
+        (["503", "429"], "throttled"),
+        (["503", "200"], "unknown"),
         (["503"], "unavailable"),
         (["timeout"], "unreachable"),
         (["error"], "unreachable"),
