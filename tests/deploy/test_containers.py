@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,6 +24,7 @@ from e2e.harness import eventually
 from eventspool._config import QueueOpts
 from eventspool._doctor import examine
 from eventspool._redis_server import find_server
+from node_sdks import install
 
 from .conftest import BIN, DEPLOY
 
@@ -241,8 +243,35 @@ def test_git_never_takes_the_composed_password():
     assert subprocess.run(["git", "check-ignore", "-q", f"deploy/{secret}"], cwd=ROOT).returncode == 0
 
 
-def test_every_yaml_file_is_well_formed():
+@pytest.fixture(scope="module")
+def lint_compose():
+    """Return how dclint, which knows the schema of compose files, ends with one. What is only its taste is not asked for."""
+    folder = Path(__file__).parent / "compose_linter"
+    install(folder)
+
+    def lint(path):
+        command = [folder / "node_modules/.bin/dclint", "--quiet", path]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    return lint
+
+
+def test_compose_knows_every_field(lint_compose):
     """Compose's own check (`docker compose config`) comes in no package that can be had here."""
+    done = lint_compose(DEPLOY / "compose.yaml")
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_field_that_compose_does_not_know_would_be_found(lint_compose, tmp_path):
+    wrong = (DEPLOY / "compose.yaml").read_text().replace("mem_limit:", "memory_limit:")
+    tmp_path.joinpath("compose.yaml").write_text(wrong)
+    done = lint_compose(tmp_path / "compose.yaml")
+
+    assert (done.returncode, "invalid-schema" in done.stdout) == (1, True), done.stdout
+
+
+def test_every_yaml_file_is_well_formed():
     rules = "{extends: relaxed, rules: {line-length: disable, key-duplicates: enable, truthy: enable}}"
     files = [path for path in DEPLOY.rglob("*.y*ml") if "templates" not in path.parts]
     done = subprocess.run([BIN / "yamllint", "-s", "-d", rules, *files], capture_output=True, text=True)
