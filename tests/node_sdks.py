@@ -26,17 +26,17 @@ WRITE_KEY = "canary-write-key"
 LOCKS = "*:lock"
 
 
-def install() -> None:
-    """Install the packages where they are not there already. Processes that begin together wait for one of them."""
-    wanted = hashlib.sha256((FOLDER / "package-lock.json").read_bytes()).hexdigest()
-    stamp = FOLDER / "node_modules" / ".installed"
-    with (FOLDER / ".installing").open("w") as lock:
+def install(folder: Path = FOLDER) -> None:
+    """Install the packages of *folder* where they are not there already. Processes that begin together wait for one."""
+    wanted = hashlib.sha256((folder / "package-lock.json").read_bytes()).hexdigest()
+    stamp = folder / "node_modules" / ".installed"
+    with (folder / ".installing").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if stamp.is_file() and stamp.read_text() == wanted:
             return
         try:
             done = subprocess.run(
-                ["npm", "ci"], cwd=FOLDER, capture_output=True, text=True, timeout=300, check=False
+                ["npm", "ci"], cwd=folder, capture_output=True, text=True, timeout=300, check=False
             )
         except FileNotFoundError:
             raise AssertionError(

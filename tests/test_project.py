@@ -96,7 +96,7 @@ def test_every_exported_name_exists():
 def test_the_exported_names_are_the_documented_ones():
     documented = """
         AsyncClient Client ClientStats FlushResult JobOpts QueueOpts RedisOpts SpillOpts
-        Depth Erasure Job ProcessorInfo Queue QueueStats
+        Depth Distribution Erasure Job ProcessorInfo Queue QueueStats
         ConfigError DeliveryError EventError EventSpoolError QueueError QueueUnavailable RefusedError
         alias bind close context current flush group identify init open_queue page screen stats track
         __version__

@@ -45,6 +45,7 @@ NAVIGATION = {
         "topologies.md",
         "dashboard.md",
         "observability.md",
+        "runbooks.md",
         "guarantees.md",
         "security.md",
     ],

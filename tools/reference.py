@@ -38,7 +38,16 @@ OPTIONS = {
     "SpillOpts": eventspool.SpillOpts,
 }
 """Title -> what has the options."""
-VALUES = ["FlushResult", "ClientStats", "QueueStats", "Depth", "Job", "ProcessorInfo", "Erasure"]
+VALUES = [
+    "FlushResult",
+    "ClientStats",
+    "QueueStats",
+    "Depth",
+    "Job",
+    "ProcessorInfo",
+    "Distribution",
+    "Erasure",
+]
 ERRORS = [
     "EventSpoolError",
     "ConfigError",

@@ -29,6 +29,7 @@ from eventspool._version import __version__
 
 if TYPE_CHECKING:
     from eventspool._aio import AsyncClient
+    from eventspool._distribution import Distribution
     from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
     from eventspool._operate.erasure import Erasure
     from eventspool._operate.queue import Queue, open_queue
@@ -40,6 +41,7 @@ __all__ = [
     "ConfigError",
     "DeliveryError",
     "Depth",
+    "Distribution",
     "Erasure",
     "EventError",
     "EventSpoolError",
@@ -75,6 +77,7 @@ __all__ = [
 _LATER = {
     "AsyncClient": "_aio",
     "Depth": "_job",
+    "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
     "ProcessorInfo": "_job",

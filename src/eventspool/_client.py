@@ -444,6 +444,7 @@ class Client(Reception):
             retried=processor.retried if processor else 0,
             in_flight=processor.in_flight if processor else 0,
             paused=processor.is_paused if processor else False,
+            pause_reason=processor.pause_reason if processor else "",
         )
 
     # -- process ------------------------------------------------------------------------------------------------------------

@@ -12,13 +12,14 @@ import json
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
+from eventspool._distribution import LAG_BOUNDS, REQUEST_BOUNDS, Tally, read_distribution
 from eventspool._job import ProcessorInfo
 from eventspool._version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Heartbeat", "read_note"]
+__all__ = ["PAUSE_REASONS", "Heartbeat", "pause_reason", "read_note"]
 
 MAX_NOTE_BYTES = 8192
 """Longest note that is read."""
@@ -28,6 +29,21 @@ _PERIODS = 4
 """Heartbeats in which an answer is told: an operator who looks less often than they come must see it, too."""
 _STATUSES = 16
 _LONGEST_TEXT = 200
+
+PAUSE_REASONS = ("unauthorized", "throttled", "unavailable", "unreachable", "unknown")
+"""Why delivery is paused: the words of ``ProcessorInfo.pause_reason``."""
+_REASONS = {
+    "401": "unauthorized",
+    "403": "unauthorized",
+    "429": "throttled",
+    "timeout": "unreachable",
+    "error": "unreachable",
+}
+
+
+def pause_reason(ending: str) -> str:
+    """Return why delivery is paused when the last request that failed ended with *ending* ("" where none did)."""
+    return _REASONS.get(ending, "unavailable" if ending else "unknown")
 
 
 class Heartbeat:
@@ -46,6 +62,9 @@ class Heartbeat:
         self._latencies: tuple[float | None, float | None] | None = (None, None)  # None: to be computed anew
         self._endings: Counter[str] = Counter()
         self._endings_before: deque[Counter[str]] = deque(maxlen=_PERIODS - 1)
+        self._request_seconds = Tally(REQUEST_BOUNDS)
+        self._lag_seconds = Tally(LAG_BOUNDS)
+        self._last_failure = ""
         self.last_error = ""
         """What last went wrong, in words of ours."""
 
@@ -56,7 +75,20 @@ class Heartbeat:
         for ending, seconds in requests:
             self._endings[ending] += 1
             self._seconds.append(seconds)
+            self._request_seconds.add(seconds)
+            # A pause that comes later, on another processor's word, has nothing to do with what was before an answer.
+            self._last_failure = "" if ending.startswith("2") else ending
         self._latencies = None
+
+    def add_delivery(self, created_at: float, now: float) -> None:
+        """Count a batch that the data plane took *now* (seconds since the epoch), if it is known when it was made."""
+        if created_at:
+            self._lag_seconds.add(now - created_at)
+
+    @property
+    def pause_reason(self) -> str:
+        """Why delivery is paused, if it is."""
+        return pause_reason(self._last_failure)
 
     def note(self, *, in_flight: int, sent: int, retried: int, paused: bool) -> str:
         """Return the next note (the figures are those of ``ProcessorInfo``)."""
@@ -80,6 +112,9 @@ class Heartbeat:
             "latency_p99": p99,
             "statuses": dict(statuses.most_common(_STATUSES)),
             "last_error": self.last_error[:_LONGEST_TEXT],
+            "pause_reason": self.pause_reason if paused else "",
+            "request_seconds": self._request_seconds.note(),
+            "lag_seconds": self._lag_seconds.note(),
         }
         return json.dumps(note, separators=(",", ":"))
 
@@ -93,6 +128,8 @@ def read_note(token: str, seen_at: float, note: str) -> ProcessorInfo:
     if not isinstance(fields, dict):
         fields = {}
     statuses = fields.get("statuses")
+    paused = fields.get("paused") is True
+    reason = fields.get("pause_reason")
     return ProcessorInfo(
         token=token,
         host=_text(fields.get("host")),
@@ -103,7 +140,7 @@ def read_note(token: str, seen_at: float, note: str) -> ProcessorInfo:
         in_flight=_count(fields.get("in_flight")),
         sent=_count(fields.get("sent")),
         retried=_count(fields.get("retried")),
-        paused=fields.get("paused") is True,
+        paused=paused,
         latency_p50=_seconds(fields.get("latency_p50")),
         latency_p99=_seconds(fields.get("latency_p99")),
         statuses={
@@ -111,6 +148,9 @@ def read_note(token: str, seen_at: float, note: str) -> ProcessorInfo:
             for status, number in (statuses.items() if isinstance(statuses, dict) else ())
         },
         last_error=_text(fields.get("last_error")),
+        pause_reason=(reason if reason in PAUSE_REASONS else "unknown") if paused else "",
+        request_seconds=read_distribution(REQUEST_BOUNDS, fields.get("request_seconds")),
+        lag_seconds=read_distribution(LAG_BOUNDS, fields.get("lag_seconds")),
     )
 
 

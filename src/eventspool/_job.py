@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from zlib import crc32
 
+from eventspool._distribution import Distribution
+
 __all__ = [
     "ALL_LANES",
     "HELD",
@@ -509,6 +511,12 @@ class ProcessorInfo:
         statuses: How many of its requests of the last seconds ended how: with an HTTP status, with ``timeout``, or with
             ``error`` where no answer came for another reason.
         last_error: What last went wrong, in one sentence; "" when nothing did.
+        pause_reason: Why it is paused, as a word to group by: ``unauthorized`` (the data plane refuses the write key),
+            ``throttled`` (it asks for fewer requests), ``unavailable`` (it answers that it is down), ``unreachable`` (there is
+            no answer) or ``unknown``; "" while it is not paused.
+        request_seconds: How long its requests took since it started; ``None`` where it does not say.
+        lag_seconds: How old batches were when the data plane took them, since it started: from the making of the batch, by
+            the clock of its producer.
     """
 
     token: str
@@ -525,7 +533,10 @@ class ProcessorInfo:
     latency_p99: float | None = None
     statuses: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
+    pause_reason: str = ""
+    request_seconds: Distribution | None = None
+    lag_seconds: Distribution | None = None
 
 
-for _public in (Depth, Job, Partition, ProcessorInfo, QueueStats):
+for _public in (Depth, Distribution, Job, Partition, ProcessorInfo, QueueStats):
     _public.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import promql_parser
@@ -12,13 +13,18 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from eventspool import QueueUnavailable
-from eventspool._operate.metrics import METRICS, QueueReader, metrics_text
+from eventspool._operate.exposition import metrics_text
+from eventspool._operate.metrics import METRICS, QueueReader
 from eventspool.integrations.prometheus import EventSpoolCollector
+from promtool import find_promtool
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_THE_TARGET = {"job", "instance"}
 
-ALERTS = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+PROMETHEUS = ROOT / "deploy/prometheus"
+[GROUP] = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
+ALERTS = [rule for rule in GROUP["rules"] if "alert" in rule]
+RECORDED = [rule for rule in GROUP["rules"] if "record" in rule]
 DASHBOARD = json.loads((ROOT / "deploy/grafana/eventspool.json").read_text())
 
 
@@ -29,7 +35,9 @@ def read_dashboard(panels):
             yield panel["title"], re.sub(r"\$__\w+", "5m", target["expr"]).replace("$", "")
 
 
-QUESTIONS = [(rule["alert"], rule["expr"]) for rule in ALERTS] + list(read_dashboard(DASHBOARD["panels"]))
+QUESTIONS = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in GROUP["rules"]] + list(
+    read_dashboard(DASHBOARD["panels"])
+)
 
 
 def read_query(expression):
@@ -65,16 +73,31 @@ def exported():
     }
 
 
+@pytest.fixture(scope="module")
+def asked(exported):
+    """The labels of what a query can ask for: what is exported, a histogram's series, and what rules record."""
+    found = dict(exported)
+    for metric in METRICS.values():
+        if metric.kind == "histogram":
+            found |= {
+                f"{metric.prometheus_name}_{part}": {*metric.labels, "le"}
+                for part in ("bucket", "count", "sum")
+            }
+    for rule in RECORDED:
+        found[rule["record"]] = {*read_query(rule["expr"])[1], *rule["labels"]}
+    return found
+
+
 @pytest.mark.parametrize(
     ("where", "expression"), QUESTIONS, ids=[f"{i}-{where}" for i, (where, _) in enumerate(QUESTIONS)]
 )
-def test_every_question_is_promql_about_exported_metrics_and_their_labels(where, expression, exported):
+def test_every_question_is_promql_about_exported_metrics_and_their_labels(where, expression, asked):
     selected, grouped = read_query(expression)
 
     assert selected
     for name, labels in selected:
-        assert labels <= exported[name], (where, name)
-    assert grouped <= set.union(OF_THE_TARGET, *(exported[name] for name, _ in selected)), where
+        assert labels <= asked[name], (where, name)
+    assert grouped <= set.union(OF_THE_TARGET, *(asked[name] for name, _ in selected)), where
 
 
 def test_a_metric_that_is_not_exported_would_be_noticed(exported):
@@ -89,14 +112,18 @@ def test_a_metric_that_is_not_exported_would_be_noticed(exported):
 def test_every_alert_says_how_grave_it_is_and_what_to_do():
     for rule in ALERTS:
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert rule["annotations"].keys() == {"summary", "description"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
         assert rule["alert"].startswith("Eventspool")
     assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
 
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_names_only_labels_that_its_expression_keeps(rule):
-    _, grouped = read_query(rule["expr"])
+    selected, grouped = read_query(rule["expr"])
+    if not grouped:  # nothing is put together: every label of what was recorded stays
+        grouped = set().union(
+            *({*each["labels"], "queue"} for each in RECORDED if each["record"] == selected[0][0])
+        )
 
     assert set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"]))) <= grouped
 
@@ -113,6 +140,39 @@ def test_an_alert_fires_when_the_workers_that_export_the_queue_are_gone(exported
     assert f'{name}{{queue="q"}} 0' in metrics_text({}, [QueueReader("q", down)])
     assert exported[name] == {"queue"}
     assert (rule["for"], rule["labels"]["severity"]) == ("5m", "critical")
+
+
+def test_every_alert_links_to_its_section_of_the_runbooks_which_has_no_other():
+    site = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader=yaml.BaseLoader)["site_url"]
+    page = (ROOT / "docs/runbooks.md").read_text()
+    headings = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+
+    assert [rule["annotations"]["runbook_url"] for rule in ALERTS] == [
+        f"{site}runbooks/#{rule['alert'].lower()}" for rule in ALERTS
+    ]
+    assert headings == [rule["alert"] for rule in ALERTS]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("check", "rules", "alerts.yml"), ("test", "rules", "alerts_test.yml")]
+)
+def test_promtool_accepts_the_rules_and_their_tests_pass(arguments):
+    done = subprocess.run([find_promtool(), *arguments], cwd=PROMETHEUS, capture_output=True, text=True)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_fires_in_a_test_and_resolves():
+    tests = yaml.safe_load((PROMETHEUS / "alerts_test.yml").read_text())["tests"]
+    resolved = set()
+    for test in tests:
+        fired = set()
+        for question in sorted(test["promql_expr_test"], key=lambda asked: int(asked["eval_time"][:-1])):
+            named = set(re.findall(r'alertname="(\w+)"', str(question.get("exp_samples"))))
+            resolved |= fired - named
+            fired |= named
+
+    assert resolved == {rule["alert"] for rule in ALERTS}
 
 
 def test_the_dashboard_lays_its_panels_side_by_side():
@@ -152,5 +212,7 @@ def test_the_page_lists_every_metric_as_it_is_exported(exported):
         for row in [[cell.strip() for cell in line.strip("|").split("|")]]
     }
 
-    assert {name: labels for name, (_, labels) in rows.items()} == exported
-    assert {name for name, _ in rows.values()} == {metric.full_name for metric in METRICS.values()}
+    assert {name: labels for name, (_, labels) in rows.items() if name != "-"} == exported
+    assert {name for name, _ in rows.values() if name != "-"} == {
+        metric.full_name for metric in METRICS.values() if metric.goes_to == ("opentelemetry", "prometheus")
+    }

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import platform
+import subprocess
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from e2e.harness import eventually
-from eventspool import ClientStats, Queue, QueueUnavailable
+from eventspool import ClientStats, Queue, QueueOpts, QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._operate import metrics as _metrics
-from eventspool._operate.metrics import METRICS, QueueReader, metrics_text, read_client
+from eventspool._operate.exposition import metrics_text
+from eventspool._operate.metrics import METRICS, QueueReader, read_build, read_client
+from eventspool._operate.storage import Room, redis_room
+from eventspool._version import __version__
 from eventspool.integrations.prometheus import EventSpoolCollector
+from promtool import find_promtool
 
 NOTE = {
     "host": "web-1",
@@ -23,6 +29,9 @@ NOTE = {
     "sent": 30,
     "retried": 4,
     "paused": True,
+    "pause_reason": "throttled",
+    "request_seconds": {"total": 1.5, "counts": {"0.01": 3, "2.5": 1}},
+    "lag_seconds": {"total": 90.0, "counts": {"0.25": 2, "more": 1}},
     "latency_p50": 0.01,
     "latency_p99": 0.5,
     "statuses": {"200": 29, "timeout": 1},
@@ -83,17 +92,68 @@ def test_a_queue_is_read_in_full(backend):
     assert readings["processor.sent.jobs", "web-1:7"] == 30
     assert readings["processor.retried.jobs", "web-1:7"] == 4
     assert readings["processor.held.jobs", "web-1:7"] == 2
-    assert readings["processor.paused", "web-1:7"] == 1
+    assert readings["processor.paused", "web-1:7", "throttled"] == 1
+    assert readings["processor.paused", "web-1:7", "unauthorized"] == 0
+    assert readings["processor.request.duration", "web-1:7"].count == 4
+    assert readings["processor.delivery.lag", "web-1:7"].total == 90.0
     assert readings["processor.latency", "web-1:7", "0.99"] == 0.5
     assert readings["processor.recent.requests", "web-1:7", "timeout"] == 1
 
 
-def test_every_metric_of_a_queue_or_a_client_is_read_with_its_labels(backend):
-    readings = [*QueueReader("orders", Queue(backend)).read(), *read_client("web", ClientStats())]
+def test_every_metric_of_a_queue_or_a_client_is_read_with_its_labels(backend, tmp_path):
+    opts = QueueOpts(url=f"sqlite:///{tmp_path}/queue.db")
+    readings = [
+        *QueueReader("orders", Queue(backend), opts).read(),
+        *read_client("web", ClientStats()),
+        read_build(),
+    ]
 
     assert {reading.metric for reading in readings} == METRICS.keys()
     for reading in readings:
         assert len(reading.labels) == len(METRICS[reading.metric].labels), reading
+
+
+def test_a_paused_processor_of_an_older_release_says_not_why(backend):
+    backend.renew(
+        "old", [], visibility_timeout=60.0, note=json.dumps({"host": "old", "pid": 1, "paused": True})
+    )
+    readings = read(QueueReader("orders", Queue(backend)))
+
+    assert readings["processor.paused", "old:1", "unknown"] == 1
+    assert ("processor.delivery.lag", "old:1") not in readings
+
+
+def test_a_client_that_is_paused_says_why():
+    stats = ClientStats(paused=True, pause_reason="unauthorized")
+    paused = {r.labels[1]: r.value for r in read_client("web", stats) if r.metric == "client.paused"}
+
+    assert [reason for reason, value in paused.items() if value] == ["unauthorized"]
+    assert len(paused) == 5
+
+
+def test_the_bounds_of_a_queue_and_the_room_of_its_file_are_told(backend, tmp_path):
+    tmp_path.joinpath("queue.db").write_bytes(b"x" * 500)
+    tmp_path.joinpath("queue.db-wal").write_bytes(b"x" * 70)
+    opts = QueueOpts(url=f"sqlite:///{tmp_path}/queue.db", max_jobs=10, max_bytes=2000)
+    readings = read(QueueReader("orders", Queue(backend), opts))
+
+    assert readings["queue.jobs.limit",] == 10
+    assert readings["queue.stored.limit",] == 2000
+    assert readings["queue.store.used", "sqlite"] == 570
+    assert readings["queue.store.limit", "sqlite"] > 570
+
+
+@pytest.mark.parametrize(
+    ("info", "room"),
+    [
+        ({"used_memory": 5, "maxmemory": 8, "total_system_memory": 99}, Room("redis", 5, 8)),
+        ({"used_memory": 5, "maxmemory": 0, "total_system_memory": 99}, Room("redis", 5, 99)),
+        ({"used_memory": 5}, Room("redis", 5, 0)),
+        ({}, None),  # the user may not call INFO
+    ],
+)
+def test_a_redis_server_is_full_at_maxmemory_or_where_its_machine_is(info, room):
+    assert redis_room(info) == room
 
 
 def test_two_processors_of_one_process_are_told_apart(backend):
@@ -186,10 +246,39 @@ def test_the_text_says_what_prometheus_own_library_says(backend, clients):
     ours = values(metrics_text({"web": client}, [QueueReader("orders", Queue(backend))]))
     theirs = values(generate_latest(registry).decode())
 
+    assert ours["eventspool_build_info", ("python", platform.python_version()), ("version", __version__)] == 1
+    labels = (("processor", "web-1:7"), ("queue", "orders"))
+    lag = {
+        le: ours["eventspool_processor_delivery_lag_seconds_bucket", ("le", le), *labels]
+        for le in ("0.1", "0.25", "+Inf")
+    }
+    assert lag == {"0.1": 0, "0.25": 2, "+Inf": 3}
+    assert ours["eventspool_processor_delivery_lag_seconds_count", *labels] == 3
     ages = [("eventspool_queue_oldest_age_seconds", ("queue", "orders"))]
     assert [ours.pop(age) <= theirs.pop(age) for age in ages] == [True]
     assert ours == theirs
     assert ours["eventspool_client_delivered_events_total", ("client", "web")] == 1
+
+
+def test_promtool_finds_nothing_wrong_with_the_text(backend, clients, tmp_path):
+    opts = QueueOpts(url=f"sqlite:///{tmp_path}/queue.db")
+    text = metrics_text({"web": clients()}, [QueueReader("orders", Queue(backend), opts)])
+    done = subprocess.run([find_promtool(), "check", "metrics"], input=text, capture_output=True, text=True)
+
+    assert {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")} == {
+        metric.prometheus_name + "_total" * metric.is_counter
+        for metric in METRICS.values()
+        if "prometheus" in metric.goes_to
+    }
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_promtool_would_find_a_quantile_that_is_no_summarys():
+    text = '# HELP a_seconds A.\n# TYPE a_seconds gauge\na_seconds{quantile="0.5"} 1\n'
+    done = subprocess.run([find_promtool(), "check", "metrics"], input=text, capture_output=True, text=True)
+
+    assert done.returncode != 0
+    assert "quantile" in done.stdout + done.stderr
 
 
 def test_a_processor_with_a_hostile_name_breaks_no_line(backend):

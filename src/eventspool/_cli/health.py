@@ -14,18 +14,26 @@ import os
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
 import click
 
 from eventspool._events.decoding import json_text
-from eventspool._operate.metrics import PROMETHEUS_CONTENT_TYPE
+from eventspool._operate.exposition import PROMETHEUS_CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["DEFAULT_HOST", "PATHS", "Health", "notify_service_manager", "serve_health"]
+__all__ = [
+    "DEFAULT_HOST",
+    "METRICS_PATH",
+    "PATHS",
+    "HasHealth",
+    "Health",
+    "notify_service_manager",
+    "serve_health",
+]
 
 DEFAULT_HOST = "127.0.0.1"
 PATHS = {"live": "/livez", "ready": "/readyz"}
@@ -34,6 +42,16 @@ STALE_AFTER = 30.0
 """Seconds without a sign of life from the worker's loop until it is not live. One look at a hanging queue may take 10."""
 _READ_TIMEOUT = 5.0
 _PROCESSOR = "eventspool-processor"
+
+
+class HasHealth(Protocol):
+    """What a supervisor asks."""
+
+    def not_live(self) -> str:
+        """Return why the process should be restarted, or ""."""
+
+    def not_ready(self) -> str:
+        """Return why it does not do its work, or ""."""
 
 
 class Health:
@@ -77,17 +95,23 @@ class Health:
 
 @contextlib.contextmanager
 def serve_health(
-    health: Health, host: str, port: int | None, read_metrics: Callable[[], str] = str
-) -> Iterator[None]:
+    health: HasHealth,
+    host: str,
+    port: int | None,
+    read_metrics: Callable[[], str] = str,
+    *,
+    option: str = "--health-port",
+) -> Iterator[int | None]:
     """
     Answer requests for ``/livez`` and ``/readyz`` while this lasts, with 200, or with 503 and the reason; and requests of
-    Prometheus for ``/metrics`` with the text that *read_metrics* returns. Without a *port*, do nothing.
+    Prometheus for ``/metrics`` with the text that *read_metrics* returns. Without a *port*, do nothing. Yield the port, a free
+    one where *port* is 0; *option* names what to change where it cannot be had.
 
     Raises:
         click.ClickException: The port cannot be listened on.
     """
     if port is None:
-        yield
+        yield None
         return
     asked = {PATHS["live"]: health.not_live, PATHS["ready"]: health.not_ready}
 
@@ -133,12 +157,12 @@ def serve_health(
         server = Server((host, port), Handler)
     except OSError as error:
         raise click.ClickException(
-            f"cannot listen on {host}:{port} for health checks ({error.strerror}); choose another --health-port"
+            f"cannot listen on {host}:{port} for health checks ({error.strerror}); choose another {option}"
         ) from None
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="eventspool-health", daemon=True)
     thread.start()
     try:
-        yield
+        yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()

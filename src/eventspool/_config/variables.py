@@ -63,6 +63,8 @@ COMMANDS = frozenset(
         "HEALTH_HOST",
         "HEALTH_PORT",
         "LOG_FORMAT",
+        "METRICS_HOST",
+        "METRICS_PORT",
     )
 )
 """What only commands read; `eventspool COMMAND --help` says what each means."""

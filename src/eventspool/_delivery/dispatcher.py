@@ -374,6 +374,7 @@ class Dispatcher:
                 if not self._endings.acks:
                     self._agenda.record = now + _ACK_PAUSE
                 self._endings.add_delivery(outcome.job_id, outcome.purged)
+                self._heartbeat.add_delivery(flight.job.created_at, time.time())
             else:
                 self._endings.add(self._assessor.settle(flight.job, outcome, counts=counts, draw=draw))
             self._in_flight.land(outcome.job_id)

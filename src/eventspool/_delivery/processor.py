@@ -154,6 +154,11 @@ class Processor(Dispatcher):
         return self._breaker.is_open
 
     @property
+    def pause_reason(self) -> str:
+        """Why it is paused, as in ``ProcessorInfo``; "" while it is not."""
+        return self._heartbeat.pause_reason if self._breaker.is_open else ""
+
+    @property
     def is_key_refused(self) -> bool:
         """The data plane refuses the write key: nothing is delivered before an operator puts that right."""
         return self._assessor.is_key_refused

@@ -1,8 +1,8 @@
 """
 Every metric that eventspool exports, in one table, and how each is read from clients and queues.
 
-The integrations only carry the readings to OpenTelemetry and to Prometheus, so both show the same figures. ``metrics_text``
-needs neither: a worker serves it with the standard library alone.
+The integrations only carry the readings to OpenTelemetry and to Prometheus, so both show the same figures. ``exposition``
+needs neither: a worker and ``eventspool metrics`` serve its text with the standard library alone.
 
 No label holds anything of an event. Reading a queue costs as much as ``Queue.stats`` and ``processors``; failed jobs are
 counted by reason only when their number has changed.
@@ -10,34 +10,36 @@ counted by reason only when their number has changed.
 
 from __future__ import annotations
 
+import platform
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from eventspool._exceptions import EventSpoolError
+from eventspool._heartbeat import PAUSE_REASONS
 from eventspool._job import JobState
+from eventspool._operate.storage import StorageReader
 from eventspool._reasons import FAILED, LOST, REFUSED
+from eventspool._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
+    from eventspool._config import QueueOpts
+    from eventspool._distribution import Distribution
     from eventspool._job import Depth, ProcessorInfo, QueueStats
     from eventspool._operate.queue import Queue
     from eventspool._settling.stats import ClientStats
 
 __all__ = [
     "METRICS",
-    "PROMETHEUS_CONTENT_TYPE",
     "HasStats",
     "Metric",
     "QueueReader",
     "Reading",
-    "metrics_text",
+    "read_build",
     "read_client",
 ]
-
-PROMETHEUS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""The content type of the text that ``metrics_text`` returns."""
 
 _UNITS = {"s": "_seconds", "By": "_bytes"}
 _MANY_FAILED = 1000
@@ -52,6 +54,9 @@ the first failure would raise no alert.
 """
 
 
+_BOTH = ("opentelemetry", "prometheus")
+
+
 @dataclass(frozen=True, slots=True)
 class Metric:
     """
@@ -59,17 +64,24 @@ class Metric:
 
     Args:
         name: Its OpenTelemetry name, without the leading ``eventspool.``.
-        is_counter: It is a counter, which only grows; otherwise it is a gauge.
+        kind: A counter only grows; a histogram's readings are distributions, and it goes to Prometheus alone.
         unit: Its unit in UCUM: ``{event}``, ``s``, ``By``, ``1``.
         description: A sentence about what it counts.
         labels: The names of its labels, in order.
+        goes_to: Which of ``opentelemetry`` and ``prometheus`` it is exported to.
     """
 
     name: str
-    is_counter: bool
+    kind: Literal["counter", "gauge", "histogram"]
     unit: str
     description: str
     labels: tuple[str, ...]
+    goes_to: tuple[str, ...] = _BOTH
+
+    @property
+    def is_counter(self) -> bool:
+        """It only grows."""
+        return self.kind == "counter"
 
     @property
     def full_name(self) -> str:
@@ -93,21 +105,33 @@ class Reading(NamedTuple):
     """A metric's value for one set of labels, which stand in the order of ``Metric.labels``."""
 
     metric: str
-    value: float
+    value: float | Distribution
     labels: tuple[str, ...]
 
 
 def _client(name: str, unit: str, description: str, *labels: str, counter: bool = True) -> Metric:
-    return Metric(f"client.{name}", counter, unit, description, ("client", *labels))
+    return Metric(f"client.{name}", _kind(counter), unit, description, ("client", *labels))
 
 
 def _queue(name: str, unit: str, description: str, *labels: str, counter: bool = False) -> Metric:
-    return Metric(f"queue.{name}", counter, unit, description, ("queue", *labels))
+    return Metric(f"queue.{name}", _kind(counter), unit, description, ("queue", *labels))
 
 
 def _processor(name: str, unit: str, description: str, *labels: str, counter: bool = False) -> Metric:
-    return Metric(f"processor.{name}", counter, unit, description, ("queue", "processor", *labels))
+    return Metric(f"processor.{name}", _kind(counter), unit, description, ("queue", "processor", *labels))
 
+
+def _histogram(name: str, description: str) -> Metric:
+    labels = ("queue", "processor")
+    return Metric(f"processor.{name}", "histogram", "s", description, labels, ("prometheus",))
+
+
+def _kind(counter: bool) -> Literal["counter", "gauge"]:  # noqa: FBT001
+    return "counter" if counter else "gauge"
+
+
+_BUILD = ("version", "python")
+_WHY = ", ".join(PAUSE_REASONS[:-1]) + f" or {PAUSE_REASONS[-1]}"
 
 METRICS: Mapping[str, Metric] = {
     metric.name: metric
@@ -130,7 +154,7 @@ METRICS: Mapping[str, Metric] = {
         _client("sent.batches", "{batch}", "Batches that this process delivered, from any producer."),
         _client("retried.batches", "{batch}", "Attempts of this process that ended in a retry."),
         _client("held.batches", "{batch}", "Batches that this process is delivering.", counter=False),
-        _client("paused", "1", "1 while the data plane is down or refuses the write key.", counter=False),
+        _client("paused", "1", f"1 while delivery only probes, by why: {_WHY}.", "reason", counter=False),
         _queue("up", "1", "1 when the queue could be read, 0 when not."),
         _queue("jobs", "{job}", "Jobs in the queue, by state.", "state"),
         _queue("events", "{event}", "Events in the queue, by state.", "state"),
@@ -145,19 +169,52 @@ METRICS: Mapping[str, Metric] = {
         _queue("purged.events", "{event}", "Events that were purged, or erased by user id.", counter=True),
         _queue("moved.events", "{event}", "Events that were moved to another queue.", counter=True),
         _queue("failed.jobs", "{job}", "Jobs in the failed queue, by reason.", "reason"),
+        _queue("jobs.limit", "{job}", "Most jobs that the queue may hold, failed ones included."),
+        _queue("stored.limit", "By", "Most payload bytes that the queue may hold."),
+        _queue(
+            "store.used", "By", "Memory that its Redis server uses, or the size of its SQLite file.", "store"
+        ),
+        _queue(
+            "store.limit",
+            "By",
+            "What the store can use at most: Redis' maxmemory, else its machine's memory; the file and its disk's free room.",
+            "store",
+        ),
         _processor("sent.jobs", "{job}", "Jobs that the processor delivered.", counter=True),
         _processor("retried.jobs", "{job}", "Its attempts that ended in a retry.", counter=True),
         _processor("held.jobs", "{job}", "Jobs that it is delivering."),
-        _processor("paused", "1", "1 while to it the data plane is down or refuses the write key."),
-        _processor("latency", "s", "Time of its recent requests to the data plane, by quantile.", "quantile"),
+        _processor("paused", "1", f"1 while it only probes, by why: {_WHY}.", "reason"),
+        replace(
+            _processor(
+                "latency", "s", "Time of its recent requests to the data plane, by quantile.", "quantile"
+            ),
+            goes_to=("opentelemetry",),  # which has no histogram that is read from elsewhere
+        ),
+        _histogram("request.duration", "Time of its requests to the data plane."),
+        _histogram(
+            "delivery.lag", "Age of batches when the data plane took them, by their producers' clocks."
+        ),
         _processor(
             "recent.requests",
             "{request}",
             "Its requests of the last seconds, by how they ended: an HTTP status, timeout or error.",
             "status",
         ),
+        Metric(
+            "build.info",
+            "gauge",
+            "1",
+            "1, with the version of eventspool that exports.",
+            _BUILD,
+            ("prometheus",),
+        ),
     )
 }
+
+
+def read_build() -> Reading:
+    """Return what exports."""
+    return Reading("build.info", 1, (__version__, platform.python_version()))
 
 
 def read_client(name: str, stats: ClientStats) -> Iterator[Reading]:
@@ -184,7 +241,8 @@ def read_client(name: str, stats: ClientStats) -> Iterator[Reading]:
     yield reading("sent.batches", stats.sent)
     yield reading("retried.batches", stats.retried)
     yield reading("held.batches", stats.in_flight)
-    yield reading("paused", int(stats.paused))
+    for reason in PAUSE_REASONS:
+        yield reading("paused", int(stats.paused and (stats.pause_reason or "unknown") == reason), reason)
 
 
 @dataclass(slots=True)
@@ -197,15 +255,24 @@ class QueueReader:
     Args:
         name: The queue's name in the readings.
         queue: The queue, or a function that returns it. While the function raises, the queue is not up.
+        opts: The queue's options, where they are known: then its bounds, and the room of its store, are read, too.
         clock: Returns monotonic seconds.
     """
 
     name: str
     queue: Queue | Callable[[], Queue]
+    opts: QueueOpts | None = None
     clock: Callable[[], float] = time.monotonic
     _reasons: Mapping[str, Depth] = field(default_factory=dict)
     _reasons_of: object = None
     _reasons_at: float = float("-inf")
+    _storage: StorageReader | None = None
+    trouble: str = ""
+    """Why it could not be read last time, in one sentence; "" where it could."""
+
+    def __post_init__(self) -> None:
+        if self.opts is not None:
+            self._storage = StorageReader(self.opts)
 
     def read(self) -> Iterator[Reading]:
         """Yield the queue's readings. Of a queue that cannot be reached the only reading is that it is not up."""
@@ -213,13 +280,16 @@ class QueueReader:
             queue = self.queue() if callable(self.queue) else self.queue
             stats, processors = queue.stats(), queue.processors()
             reasons = self._read_reasons(queue, stats)
-        except EventSpoolError:
+        except EventSpoolError as error:
+            self.trouble = str(error)
             yield Reading("queue.up", 0, (self.name,))
             return
+        self.trouble = ""
         yield Reading("queue.up", 1, (self.name,))
         yield from _read_stats(self.name, stats)
         for reason, depth in reasons.items():
             yield Reading("queue.failed.jobs", depth.jobs, (self.name, reason))
+        yield from self._read_room()
         names: set[str] = set()
         for processor in processors:
             label = f"{processor.host}:{processor.pid}" if processor.host else processor.token
@@ -227,6 +297,21 @@ class QueueReader:
                 label = f"{label}/{processor.token}"
             names.add(label)
             yield from _read_processor((self.name, label), processor)
+
+    def close(self) -> None:
+        """Close what it has opened itself. The queue is its owner's."""
+        if self._storage is not None:
+            self._storage.close()
+
+    def _read_room(self) -> Iterator[Reading]:
+        if self.opts is None or self._storage is None:
+            return
+        yield Reading("queue.jobs.limit", self.opts.max_jobs, (self.name,))
+        yield Reading("queue.stored.limit", self.opts.max_bytes, (self.name,))
+        if room := self._storage.read():
+            yield Reading("queue.store.used", room.used, (self.name, room.store))
+            if room.limit:
+                yield Reading("queue.store.limit", room.limit, (self.name, room.store))
 
     def _read_reasons(self, queue: Queue, stats: QueueStats) -> Mapping[str, Depth]:
         now, standing = self.clock(), (stats.failed, stats.failed_events)
@@ -255,40 +340,17 @@ def _read_processor(labels: tuple[str, ...], processor: ProcessorInfo) -> Iterat
     yield Reading("processor.sent.jobs", processor.sent, labels)
     yield Reading("processor.retried.jobs", processor.retried, labels)
     yield Reading("processor.held.jobs", processor.in_flight, labels)
-    yield Reading("processor.paused", int(processor.paused), labels)
+    for reason in PAUSE_REASONS:
+        is_so = processor.paused and (processor.pause_reason or "unknown") == reason
+        yield Reading("processor.paused", int(is_so), (*labels, reason))
+    for metric, distribution in (
+        ("request.duration", processor.request_seconds),
+        ("delivery.lag", processor.lag_seconds),
+    ):
+        if distribution is not None:
+            yield Reading(f"processor.{metric}", distribution, labels)
     for quantile, seconds in (("0.5", processor.latency_p50), ("0.99", processor.latency_p99)):
         if seconds is not None:
             yield Reading("processor.latency", seconds, (*labels, quantile))
     for status, requests in processor.statuses.items():
         yield Reading("processor.recent.requests", requests, (*labels, status))
-
-
-def metrics_text(clients: Mapping[str, HasStats], queues: Iterable[QueueReader]) -> str:
-    """
-    Return everything in Prometheus' text format (``PROMETHEUS_CONTENT_TYPE``).
-
-    Args:
-        clients: Clients by their names in the readings.
-        queues: Readers, which the caller keeps from call to call.
-    """
-    readings: dict[str, list[Reading]] = {name: [] for name in METRICS}
-    for name, client in clients.items():
-        for reading in read_client(name, client.stats()):
-            readings[reading.metric].append(reading)
-    for queue in queues:
-        for reading in queue.read():
-            readings[reading.metric].append(reading)
-    lines = []
-    for metric in METRICS.values():
-        if found := readings[metric.name]:
-            full_name = metric.prometheus_name + ("_total" if metric.is_counter else "")
-            lines.append(f"# HELP {full_name} {metric.description}")
-            lines.append(f"# TYPE {full_name} {'counter' if metric.is_counter else 'gauge'}")
-            for _, value, labels in found:
-                pairs = ",".join(f'{k}="{_escape(v)}"' for k, v in zip(metric.labels, labels, strict=True))
-                lines.append(f"{full_name}{{{pairs}}} {float(value)!r}")
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -41,6 +41,7 @@ class ClientStats:
         retried: Attempts of this process's processor that ended in a retry.
         in_flight: Batches that this process's processor holds now.
         paused: The data plane is down or refuses the write key; only probes are sent.
+        pause_reason: Why, as in ``ProcessorInfo``; "" while it is not paused.
     """
 
     accepted: int = 0
@@ -61,6 +62,7 @@ class ClientStats:
     retried: int = 0
     in_flight: int = 0
     paused: bool = False
+    pause_reason: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the same figures as a plain dictionary."""

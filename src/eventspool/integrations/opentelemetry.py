@@ -23,6 +23,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Observation
 
 from eventspool._aio import AsyncClient
+from eventspool._distribution import Distribution
 from eventspool._exceptions import ConfigError
 from eventspool._operate.metrics import METRICS, QueueReader, read_client
 from eventspool._version import __version__
@@ -52,6 +53,7 @@ _ATTRIBUTES = {
     "reason": "error.type",
     "state": "eventspool.state",
     "place": "eventspool.place",
+    "store": "eventspool.store",
     "quantile": "eventspool.quantile",
     "status": "eventspool.ending",
 }
@@ -122,7 +124,7 @@ class Instrumentation:
             "messaging.client.sent.messages", "{message}", "Events that were sent to the data plane."
         )
         for metric in METRICS.values():
-            if metric.name.startswith("client.") or queue is not None:
+            if "opentelemetry" in metric.goes_to and (metric.name.startswith("client.") or queue is not None):
                 self._create(meter, metric)
 
     def uninstrument(self) -> None:
@@ -144,7 +146,7 @@ class Instrumentation:
                     {"messaging.system": "eventspool", **dict(zip(names, reading.labels, strict=True))},
                 )
                 for reading in self._read(metric.name)
-                if reading.metric == metric.name
+                if reading.metric == metric.name and not isinstance(reading.value, Distribution)
             ]
 
         create = meter.create_observable_counter if metric.is_counter else meter.create_observable_gauge

@@ -32,7 +32,8 @@ from eventspool._client import Client
 from eventspool._config import JobOpts
 from eventspool._config.variables import variable_of
 from eventspool._exceptions import QueueError
-from eventspool._operate.metrics import QueueReader, metrics_text
+from eventspool._operate.exposition import metrics_text
+from eventspool._operate.metrics import QueueReader
 from eventspool._operate.queue import open_queue
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def command(
     client = Client(**asdict(data_plane), **DELIVERS, spill=spill)
     failed_before = _count_failed(address)
     stop, health, log = Stop(), Health(), Log(log_format)
-    reader = QueueReader(address.queue_name, lambda: client.queue)
+    reader = QueueReader(address.queue_name, lambda: client.queue, queue)
 
     def read_metrics() -> str:
         return metrics_text({"worker": client}, [reader])
