@@ -75,6 +75,7 @@ ARGUMENTS = {
     ("queue", "retry"): ("--dry-run",),
     ("queue", "move"): ("--dry-run", "--to", "sqlite:///other.db"),
     ("queue", "pause"): (),
+    ("queue", "resize"): ("1",),
 }
 
 

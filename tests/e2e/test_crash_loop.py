@@ -31,7 +31,7 @@ def store(request, tmp_path):
 
 @pytest.mark.slow
 def test_a_crash_loop_fails_no_batch_that_was_never_sent(clients, plane, store):
-    """With a data plane that hangs, so that each process dies amid the requests that it began with."""
+    """With a data plane that hangs, so that each process dies amid the request that it began with."""
     opts = store.opts(is_multi_processor=True, job_opts={"visibility_timeout": 2.0, "max_attempts": 3})
     producer = clients(persistence=opts, process=False, flush_at=1, durability="persisted")
     tracked = [producer.track("u1", "E") for _ in range(JOBS)]
@@ -39,7 +39,7 @@ def test_a_crash_loop_fails_no_batch_that_was_never_sent(clients, plane, store):
     for _ in range(5):
         before = plane.stats().requests
         worker = subprocess.Popen([sys.executable, "-c", WORKER, plane.url, json.dumps(opts)])
-        eventually(lambda before=before: plane.stats().requests >= before + 8)
+        eventually(lambda before=before: plane.stats().requests > before)
         time.sleep(0.3)  # whatever it fetches ahead, it has
         worker.kill()
         worker.wait()

@@ -174,16 +174,16 @@ def a_persisted_event():
 
 
 def a_persisted_event_that_waits():
-    from eventspool._buffering import flusher
+    from eventspool._buffering import maker
 
     meanwhile = Meanwhile()
 
-    def sealing(*args, seal=flusher.seal, **options):
+    def sealing(*args, seal=maker.seal, **options):
         if not meanwhile.times:
             meanwhile()
         return seal(*args, **options)
 
-    flusher.seal = sealing
+    maker.seal = sealing
     new_client(durability="persisted", timeout=PATIENCE)
     call(client, "E")
     assert interruptions == 1
@@ -383,7 +383,7 @@ def destructors_that_track():
 
 
 def a_destructor_on_the_storing_thread():
-    from eventspool._buffering import flusher
+    from eventspool._buffering import maker
 
     took = {}
 
@@ -393,14 +393,14 @@ def a_destructor_on_the_storing_thread():
             client.track("u1", "Deleted")
             took[threading.current_thread().name] = time.monotonic() - began
 
-    def sealing(*args, seal=flusher.seal, **options):
+    def sealing(*args, seal=maker.seal, **options):
         """The collector runs here once, as at any allocation it might."""
         if not took:
             Tracks()
             gc.collect()
         return seal(*args, **options)
 
-    flusher.seal = sealing
+    maker.seal = sealing
     new_client(durability="persisted", timeout=PATIENCE)
     call(client, "First")
     assert took["eventspool-flusher"] < PATIENCE / 3
