@@ -284,6 +284,8 @@ class OperatedPartitions:
             raise ConfigError(f"a queue has 1 to {MAX_PARTITIONS} partitions, not {partitions}")
         self._members.refresh_if_old()
         root = self._members.root
+        if partitions == 1 and not self._members.ring.is_divided:
+            return
         if not self._members.ring.is_divided and root.ask(root.backend.find_ordering) is Ordering.FIFO:
             raise ConfigError(
                 f"{self._name} is kept in strict order by its producers, which several partitions do not have: give them"
