@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -209,6 +210,14 @@ class PerUserContract:
         lanes.ack([behind])
         [again] = lanes.claim("t", limit=9, visibility_timeout=LONG).jobs
         assert (again.id, again.attempts) == (first, 0)
+
+    def test_the_age_of_the_oldest_job_is_known_by_its_id(self, lanes: Backend) -> None:
+        [job] = _jobs(A)
+        earlier = replace(job, id=f"{round((time.time() - 100) * 1000):012x}{job.id[12:]}")
+        lanes.commit([earlier])
+        assert 90 < lanes.stats().oldest_age < 1000
+        [listed] = lanes.jobs(JobState.WAITING, limit=1)
+        assert 90 < time.time() - listed.created_at < 1000
 
     def test_a_purge_in_the_middle_leaves_no_gap(self, lanes: Backend) -> None:
         jobs = _jobs(A, A | B, A, B, ALL_LANES, C)

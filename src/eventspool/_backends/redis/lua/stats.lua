@@ -39,7 +39,8 @@ end
 local oldest = -1
 for _, ids in ipairs({call('ZRANGE', ORDER, 0, AGE_DEPTH - 1), leased, delayed}) do
   for _, id in ipairs(ids) do
-    if #id == ID_DIGITS and string.match(id, '^%x+$') then
+    local own = string.sub(id, 1, ID_DIGITS) -- Behind a hyphen, the lanes that the job touches may follow.
+    if (#id == ID_DIGITS or string.sub(id, ID_DIGITS + 1, ID_DIGITS + 1) == '-') and string.match(own, '^%x+$') then
       local ms = tonumber(string.sub(id, 1, TIME_DIGITS), 16)
       if oldest < 0 or ms < oldest then oldest = ms end
     end
