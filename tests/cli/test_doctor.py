@@ -532,10 +532,9 @@ def test_a_worker_that_only_probes_is_found(examine, start, backend, server, tar
         while not any(each.paused for each in queue.processors()):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-    assert (
-        examine(server.url, "--no-data-plane").items()
-        <= {"queue.held": "error", "queue.probing": "error"}.items()
-    )
+    found = examine(server.url, "--no-data-plane")
+    assert found
+    assert found.items() <= {"queue.held": "error", "queue.probing": "error"}.items()
 
 
 @pytest.fixture
