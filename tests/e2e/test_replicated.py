@@ -131,6 +131,7 @@ def test_large_batches_are_confirmed_too(pair, clients):
     assert client.flush(until="persisted", timeout=PATIENCE).pending == 0
 
 
+@pytest.mark.rotating("spilled replicated events", seldom=True)
 def test_a_spill_file_acknowledges_nothing_and_keeps_it(pair, clients, tmp_path):
     queue = queue_of(pair, replication_timeout=0.1)
     url = f"sqlite:///{tmp_path}/spill.db"
