@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from eventspool._backends.protocol import Backend
-from eventspool._exceptions import QueueUnavailable
+from eventspool._exceptions import QueueUnavailable, Unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,6 +89,8 @@ class Member:
         self.backend = backend
         self.away_until = 0.0
         """Until when it is left alone, by the monotonic clock."""
+        self.unconfirmed_until = 0.0
+        """Until when nothing is committed there, by the same clock: its replicas do not confirm anything."""
         self.is_away = False
         """The last call could not reach it."""
         self.is_drained = False
@@ -102,11 +104,25 @@ class Member:
         """Say whether it could not be reached a moment ago."""
         return now < self.away_until
 
+    def takes_commits(self, now: float) -> bool:
+        """
+        Say whether it could be reached, and its replicas confirmed what was committed.
+
+        Each commit would else wait for the replicas, and with it what the same call commits to other partitions.
+        """
+        return now >= max(self.away_until, self.unconfirmed_until)
+
     def ask(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call *method* of its backend, and note whether that could be reached."""
         began = time.monotonic()
         try:
             reply = method(*args, **kwargs)
+        except Unconfirmed:
+            # The server itself works, and its jobs are to be delivered: that is no outage.
+            self.is_away, self.away_until = False, 0.0
+            now = time.monotonic()
+            self.unconfirmed_until = now + min(max(_PAUSE, now - began), _LONGEST_PAUSE)
+            raise
         except QueueUnavailable:
             now = time.monotonic()
             self.is_away = True
