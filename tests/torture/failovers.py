@@ -40,7 +40,7 @@ QUEUE, PREFIX = "failovers", "torture"
 PRODUCERS, DELIVERERS = 2, 2
 BOUNDS = {"cluster": NODE_TIMEOUT + 4.0, "sentinel": DOWN_AFTER + 5.0}
 """Seconds within which acknowledgements must be back."""
-_CALM = 1.0
+_CALM = 2.0
 """Least seconds of load between two faults."""
 _DRAIN = 90.0
 
@@ -269,7 +269,9 @@ def play(
             found.wait_until_whole()
             calm = time.time() + _CALM
             poll(lambda calm=calm: load.count_since(calm) > 0, "the load goes on", 60.0)
-            account.faults.append(Fault(step, began, *_measure(load.read(), began), rate))
+            fault = Fault(step, began, *_measure(load.read(), began), rate)
+            account.faults.append(fault)
+            print(f"{step}: back after {fault.gap:.2f} to {fault.longest:.2f} s", file=sys.stderr, flush=True)
         load.finish()
         ledger = load.read()
         _settle(account, found, plane, ledger)
