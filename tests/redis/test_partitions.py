@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -370,6 +372,25 @@ def test_what_was_delivered_while_its_partition_was_away_is_acknowledged_when_it
     assert backend.stats().delivered_events == 3
 
 
+def test_a_call_waits_once_for_a_server_that_hangs_and_not_for_each_of_its_partitions(factory, two):
+    _, second = two
+    backend = factory(servers=two, ordering=Ordering.PER_USER, partitions=8)
+    backend.commit([replace(new_job(), route=Route(1, n)) for n in range(8)])
+    assert backend.ack(ids_of(drain(backend, "t"))) == 8
+    jobs = [replace(new_job(), route=Route(1, n)) for n in range(8)]
+    os.kill(second.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        result = backend.commit(jobs)
+        assert result.accepted == 4
+        assert set(result.away) == {job.id for job in jobs if job.route.partition % 2}
+        assert len(drain(backend, "t")) == 4
+        assert time.monotonic() - began < 3.0  # it takes a second to notice, and there are four of them
+    finally:
+        os.kill(second.pid, signal.SIGCONT)
+    assert eventually(lambda: not backend.commit(jobs).away)
+
+
 def leave_unconfirmed(monkeypatch, members):
     """Have commits to *members* stored, and confirmed by no replica."""
 
@@ -384,8 +405,8 @@ def leave_unconfirmed(monkeypatch, members):
         monkeypatch.setattr(member.backend, "commit", make_store(member.backend, member.backend.commit))
 
 
-def test_a_partition_without_replicas_is_not_away_and_its_jobs_are_delivered(factory, monkeypatch):
-    backend = factory(ordering=Ordering.PER_USER)
+def test_a_partition_without_replicas_is_not_away_and_its_jobs_are_delivered(factory, two, monkeypatch):
+    backend = factory(servers=two, ordering=Ordering.PER_USER)
     drain(backend, "t")
     member = backend._members.takers[2]
     with monkeypatch.context() as patch:

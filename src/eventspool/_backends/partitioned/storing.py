@@ -97,7 +97,7 @@ class StoringPartitions(OperatedPartitions):
             member = self._members.find(part)
             try:
                 if member.takes_commits(time.monotonic()):
-                    results.append((part, member.ask(member.backend.commit, group)))
+                    results.append((part, self._members.ask(member, member.backend.commit, group)))
                     self._hasten(part)
                 else:
                     away += [job.id for job in group]
@@ -160,7 +160,7 @@ class StoringPartitions(OperatedPartitions):
             ids = [job.id for job in group]
             member = self._members.find(part)
             try:
-                result: CommitResult = member.ask(member.backend.commit, group)
+                result: CommitResult = self._members.ask(member, member.backend.commit, group)
             except Unconfirmed as failure:
                 if self._undecided.get(ids[0]) is None:
                     raise  # as below
@@ -228,7 +228,7 @@ class StoringPartitions(OperatedPartitions):
         """Commit to a partition. Where its connection breaks, ask once more: it may have stored them."""
         began = time.monotonic()
         try:
-            result: CommitResult = member.ask(member.backend.commit, jobs)
+            result: CommitResult = self._members.ask(member, member.backend.commit, jobs)
         except Unconfirmed:
             raise
         except QueueUnavailable:

@@ -191,6 +191,10 @@ class Connection:
         if (waiter := self._waiter) is not None:
             waiter.interrupt()
 
+    def look_anew(self) -> None:
+        """Have the next call ask which server has the queue."""
+        self._look_anew(self._client)
+
     def close(self) -> None:
         """Close all connections. The next call connects again."""
         with self._lock:
