@@ -36,8 +36,13 @@ SLOTS = 16_384
 MASTER = "mymaster"
 NODE_TIMEOUT = 1.0
 """Seconds after which the nodes of a cluster take one of them for dead."""
-DOWN_AFTER = 1.0
-"""Seconds after which a sentinel takes a server for dead."""
+DOWN_AFTER = 2.0
+"""
+Seconds after which a sentinel takes a server for dead.
+
+A sentinel sends a new master its first PING after a second, and counts from before that. With a second or less it may take a
+new master for dead that is well, and fail over once more.
+"""
 _DEADLINE = 60.0
 _PORTS = range(11_000, 22_000)
 _BUS = 10_000

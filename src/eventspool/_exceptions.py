@@ -89,3 +89,19 @@ class QueueError(EventSpoolError):
 
 class QueueUnavailable(QueueError):  # noqa: N818 - the name says what is the case
     """The queue cannot be used right now. Nothing was lost and no attempt was spent: try again later."""
+
+
+class Unconfirmed(QueueUnavailable):
+    """
+    Too few replicas have confirmed a commit in time. It is stored, and the server works: jobs can be claimed there.
+
+    To callers of the library it is a ``QueueUnavailable`` as any other, so it is not among the names that they import.
+
+    Args:
+        message: What is the case.
+        node: The address of the server.
+    """
+
+    def __init__(self, message: str, node: str = "") -> None:
+        super().__init__(message)
+        self.node = node

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +16,7 @@ from eventspool._backends.redis.store import find_tag
 from eventspool._config import Ordering
 from eventspool._contract.suite import QueueContract
 from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs, retry
-from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable
+from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Unconfirmed
 from eventspool._job import LOST, CommitResult, Depth, JobState, Route, new_job_id
 from redis_servers import NEWEST, make_backend, new_queue_name, running
 
@@ -368,6 +370,86 @@ def test_what_was_delivered_while_its_partition_was_away_is_acknowledged_when_it
     )
     assert backend.stats().delayed.jobs == 1
     assert backend.stats().delivered_events == 3
+
+
+def test_a_call_waits_once_for_a_server_that_hangs_and_not_for_each_of_its_partitions(factory, two):
+    _, second = two
+    backend = factory(servers=two, ordering=Ordering.PER_USER, partitions=8)
+    backend.commit([replace(new_job(), route=Route(1, n)) for n in range(8)])
+    assert backend.ack(ids_of(drain(backend, "t"))) == 8
+    jobs = [replace(new_job(), route=Route(1, n)) for n in range(8)]
+    os.kill(second.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        result = backend.commit(jobs)
+        assert result.accepted == 4
+        assert set(result.away) == {job.id for job in jobs if job.route.partition % 2}
+        assert len(drain(backend, "t")) == 4
+        assert time.monotonic() - began < 3.0  # it takes a second to notice, and there are four of them
+    finally:
+        os.kill(second.pid, signal.SIGCONT)
+    assert eventually(lambda: not backend.commit(jobs).away)
+
+
+def leave_unconfirmed(monkeypatch, members):
+    """Have commits to *members* stored, and confirmed by no replica."""
+
+    def make_store(backend, commit):
+        def store(jobs):
+            commit(jobs)
+            raise Unconfirmed("0 of 1 replicas have confirmed the last commit", backend.node)
+
+        return store
+
+    for member in members:
+        monkeypatch.setattr(member.backend, "commit", make_store(member.backend, member.backend.commit))
+
+
+def test_a_partition_without_replicas_is_not_away_and_its_jobs_are_delivered(factory, two, monkeypatch):
+    backend = factory(servers=two, ordering=Ordering.PER_USER)
+    drain(backend, "t")
+    member = backend._members.takers[2]
+    with monkeypatch.context() as patch:
+        leave_unconfirmed(patch, [member])
+        jobs = [replace(new_job(), route=Route(1, 2))]
+        others = [replace(new_job(), route=Route(1, 1))]
+        with pytest.raises(Unconfirmed):
+            backend.commit(jobs)
+        assert ids_of(drain(backend, "t")) == ids_of(jobs)
+        assert not member.is_away
+        began = time.monotonic()
+        # What goes to the other partitions does not wait for its replicas each time.
+        assert backend.commit(jobs + others).away == tuple(ids_of(jobs))
+        assert time.monotonic() - began < 0.3
+    assert eventually(lambda: not backend.commit(jobs).away)
+    assert backend.stats().leased.jobs == 1
+
+
+def test_what_no_replica_confirms_is_not_stored_in_a_second_partition_of_the_same_server(
+    factory, monkeypatch
+):
+    backend = factory()
+    backend.commit(new_jobs(1))
+    jobs = new_jobs(1)
+    with monkeypatch.context() as patch:
+        leave_unconfirmed(patch, backend._members.takers)
+        for _ in range(5):
+            with pytest.raises(QueueUnavailable):
+                backend.commit(jobs)
+    assert backend.stats().waiting.jobs == 2
+    assert eventually(lambda: backend.commit(jobs).duplicates == 1)
+    assert backend.stats().waiting.jobs == 2
+
+
+def test_a_server_without_replicas_is_passed_over_where_another_one_has_partitions(factory, two, monkeypatch):
+    backend = factory(servers=two)
+    for _ in range(4):
+        backend.commit(new_jobs(1))  # so that each was met
+    leave_unconfirmed(monkeypatch, backend._members.takers[1::2])
+    for _ in range(4):
+        assert backend.commit(new_jobs(1)).accepted == 1
+    parts = backend.partitions()
+    assert sum(each.unfinished.jobs for each in parts[::2]) == 6  # two were there before
 
 
 def test_a_queue_all_of_whose_partitions_are_away_is_unavailable(factory, two):

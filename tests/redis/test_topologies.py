@@ -13,6 +13,7 @@ import redis
 import redis.sentinel
 
 from eventspool import QueueError
+from eventspool._backends.redis.replication import Replication
 from eventspool._backends.redis.topology import open_source
 from eventspool._config import RedisOpts
 from eventspool._contract.suite import QueueContract
@@ -347,6 +348,31 @@ def test_a_demoted_master_keeps_nobody_waiting(watched):
     assert heard == [True]
     assert time.monotonic() - began < 3.0
     backend.close()
+
+
+def test_a_commit_that_is_to_be_confirmed_leaves_a_master_that_answers_and_has_been_replaced(watched):
+    backend = make_backend(watched.url, replication=Replication(1, 0.3))
+    assert backend.commit([new_job()]).accepted == 1
+    old = watched.master()
+    old.ask("ACL", "SETUSER", "default", "-replicaof", "-slaveof")  # so the sentinels cannot tell it
+    watched.fail_over()
+    assert eventually(lambda: old.client.info("replication")["connected_slaves"] == 0, timeout=20)
+    began, jobs = time.monotonic(), [new_job()]
+
+    def commit():
+        try:
+            return backend.commit(jobs).epoch
+        except QueueUnavailable:
+            return ""
+
+    assert eventually(commit, timeout=20)
+    assert time.monotonic() - began < 5.0
+    assert old.role() == "master"
+    assert backend.lookup(ids_of(jobs)) == {jobs[0].id: None}
+    backend.close()
+    old.ask("ACL", "SETUSER", "default", "+replicaof", "+slaveof")
+    old.ask("REPLICAOF", "127.0.0.1", watched.master().port)
+    watched.wait_until_whole()
 
 
 def test_sentinels_that_want_a_password_say_so():

@@ -6,6 +6,7 @@ Its argument says what it does, as JSON. The end of its standard input ends it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any, TextIO
 from eventspool import Client, QueueOpts
 
 THREADS = 50
-"""Callers that wait at the same time, each for its own event."""
+"""Callers of one process that wait at the same time, each for its own event. Each of them has a user of its own."""
 
 
 def main() -> None:
@@ -26,7 +27,8 @@ def main() -> None:
         url=options["url"],
         queue_name=options["queue"],
         prefix=options["prefix"],
-        is_multi_processor=True,
+        ordering=options["ordering"],
+        partitions=options["partitions"],
         job_opts={"visibility_timeout": 5.0},
     )
     if options["ledger"] is None:
@@ -44,7 +46,9 @@ def main() -> None:
     ended = threading.Event()
     with Path(options["ledger"]).open("w", buffering=1) as ledger:
         threads = [
-            threading.Thread(target=call, args=(client, ledger, ended, THREADS / options["rate"], number))
+            threading.Thread(
+                target=call, args=(client, ledger, ended, THREADS / options["rate"], options["name"], number)
+            )
             for number in range(THREADS)
         ]
         for thread in threads:
@@ -56,12 +60,23 @@ def main() -> None:
     client.close(timeout=10.0)
 
 
-def call(client: Client, ledger: TextIO, ended: threading.Event, pause: float, number: int) -> None:
-    """Store an event every *pause* seconds, and write down when each was acknowledged."""
+def call(
+    client: Client, ledger: TextIO, ended: threading.Event, pause: float, name: str, number: int
+) -> None:
+    """
+    Store an event of one user every *pause* seconds, and write down when each was acknowledged.
+
+    An event's id says whose it is and which of them. One that was not acknowledged is kept, too, and the next one comes after
+    it.
+    """
+    user = f"{name}-{number}"
     due = time.monotonic() + pause * number / THREADS
-    while not ended.wait(max(0.0, due - time.monotonic())):
-        name = client.track(f"user-{number}", "Failed Over")
-        ledger.write(f"{time.time():.4f} {name or ''}\n")
+    for count in itertools.count():
+        if ended.wait(max(0.0, due - time.monotonic())):
+            return
+        event = f"{user}.{count}"
+        is_acknowledged = client.track(user, "Failed Over", message_id=event) is not None
+        ledger.write(f"{time.time():.4f} {event if is_acknowledged else ''}\n")
         due = max(due + pause, time.monotonic())
 
 

@@ -209,7 +209,8 @@ class PartitionedBackend(StoringPartitions):
                 if member.may_hold_unheard and not self._held.any_in(part):
                     member.ask(member.backend.leave, token)
                     member.may_hold_unheard = False
-                claim: Claim = member.ask(
+                claim: Claim = self._members.ask(
+                    member,
                     member.backend.claim,
                     token,
                     limit=asked,

@@ -7,7 +7,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from eventspool._backends.protocol import Backend
-from eventspool._exceptions import QueueUnavailable
+from eventspool._exceptions import QueueUnavailable, Unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,12 @@ __all__ = ["Closable", "Member", "PartitionBackend"]
 _PAUSE: Final = 0.5
 """Least seconds for which a partition that could not be reached is left alone."""
 _LONGEST_PAUSE: Final = 15.0
-_PATIENCE: Final = 4.0
-"""How many times as long as its failure took. A server that does not answer would else take most of this process's time."""
+_PATIENCE: Final = 4
+"""
+How many times as long as its failure took, at most. A server that does not answer would else take most of this process's time.
+
+After the first failure it is once, after the second twice: a failover is over in seconds, and the calls wait for it.
+"""
 _LATE: Final = 100_000
 """Endings that are kept for a partition that is away; those beyond are forgotten, and their jobs sent again."""
 
@@ -46,6 +50,9 @@ class PartitionBackend(Backend, Protocol):
     @property
     def node(self) -> str:
         """The address of the server that has it, "" where that is not known."""
+
+    def look_anew(self) -> None:
+        """Have the next call ask which server has it: another partition has met trouble with the one that had it."""
 
     def read_ring(self) -> str:
         """Return how the queue is divided, "" where that was never written down."""
@@ -89,8 +96,11 @@ class Member:
         self.backend = backend
         self.away_until = 0.0
         """Until when it is left alone, by the monotonic clock."""
+        self.unconfirmed_until = 0.0
+        """Until when nothing is committed there, by the same clock: its replicas do not confirm anything."""
         self.is_away = False
         """The last call could not reach it."""
+        self._failures = 0  # in a row
         self.is_drained = False
         """It is sealed, and had no unfinished job after that."""
         self.may_hold_unheard = False
@@ -102,18 +112,43 @@ class Member:
         """Say whether it could not be reached a moment ago."""
         return now < self.away_until
 
+    def takes_commits(self, now: float) -> bool:
+        """
+        Say whether it could be reached, and its replicas confirmed what was committed.
+
+        Each commit would else wait for the replicas, and with it what the same call commits to other partitions.
+        """
+        return now >= max(self.away_until, self.unconfirmed_until)
+
     def ask(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call *method* of its backend, and note whether that could be reached."""
         began = time.monotonic()
         try:
             reply = method(*args, **kwargs)
+        except Unconfirmed:
+            # The server itself works, and its jobs are to be delivered: that is no outage.
+            self._note_answer()
+            now = time.monotonic()
+            self.unconfirmed_until = now + min(max(_PAUSE, now - began), _LONGEST_PAUSE)
+            raise
         except QueueUnavailable:
             now = time.monotonic()
             self.is_away = True
-            self.away_until = now + min(max(_PAUSE, _PATIENCE * (now - began)), _LONGEST_PAUSE)
+            self._failures += 1
+            patience = min(self._failures, _PATIENCE)
+            self.away_until = now + min(max(_PAUSE, patience * (now - began)), _LONGEST_PAUSE)
             raise
-        self.is_away, self.away_until = False, 0.0
+        self._note_answer()
         return reply
+
+    def share_trouble(self, other: Member) -> None:
+        """Leave this one alone for as long as *other*, which is on the same server."""
+        self.away_until = max(self.away_until, other.away_until)
+        self.unconfirmed_until = max(self.unconfirmed_until, other.unconfirmed_until)
+        self.backend.look_anew()
+
+    def _note_answer(self) -> None:
+        self.is_away, self.away_until, self._failures = False, 0.0, 0
 
     def ack_later(self, ids: Sequence[str]) -> None:
         """Keep *ids* to be acknowledged when it is back."""

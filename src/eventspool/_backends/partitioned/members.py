@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from eventspool._backends.partitioned.member import Member
 from eventspool._backends.partitioned.ring import ROOT, Division, Part, Ring, read_ring
 from eventspool._config import Ordering
-from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._exceptions import QueueError, QueueUnavailable, Unconfirmed
 from eventspool._guest.log import Log
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _FRESH: Final = 5.0
 """Seconds for which a ring that was read is believed, unless a seal contradicts it."""
 _FRESH_FOR_OBSERVERS: Final = 1.0
 """The same for a process that only looks: it meets no seal."""
+_QUICK: Final = 0.5
+"""Seconds within which a server that is gone, or refuses, fails. One that takes longer hangs."""
 
 
 class Members:
@@ -114,6 +116,23 @@ class Members:
         """Every partition to which there may be a connection."""
         with self._lock:
             return list(self._members.values())
+
+    def ask(self, member: Member, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """
+        Call *method* of a partition's backend, as ``Member.ask``.
+
+        Where its server hangs, or its replicas do not confirm, the server's other partitions are left alone, too. A call that
+        concerns several of them would else wait for each.
+        """
+        node, began = member.backend.node, time.monotonic()
+        try:
+            return member.ask(method, *args, **kwargs)
+        except QueueUnavailable as error:
+            if node and (isinstance(error, Unconfirmed) or time.monotonic() - began > _QUICK):
+                for other in self.known:
+                    if other is not member and other.backend.node == node:
+                        other.share_trouble(member)
+            raise
 
     # -- the ring ------------------------------------------------------------------------------------------------------
 

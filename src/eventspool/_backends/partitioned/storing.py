@@ -17,7 +17,7 @@ from eventspool._backends.partitioned.merging import add_commits, merge_fates, s
 from eventspool._backends.partitioned.operated import OperatedPartitions
 from eventspool._backends.partitioned.places import Places
 from eventspool._config import Ordering
-from eventspool._exceptions import QueueUnavailable
+from eventspool._exceptions import QueueUnavailable, Unconfirmed
 from eventspool._job import LOST, MOVED, PURGED, CommitResult
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ class StoringPartitions(OperatedPartitions):
         for part, group in groups.items():
             member = self._members.find(part)
             try:
-                if member.is_left_alone(time.monotonic()):
-                    away += [job.id for job in group]
-                else:
-                    results.append((part, member.ask(member.backend.commit, group)))
+                if member.takes_commits(time.monotonic()):
+                    results.append((part, self._members.ask(member, member.backend.commit, group)))
                     self._hasten(part)
+                else:
+                    away += [job.id for job in group]
             except QueueUnavailable as failure:
                 failures.append(failure)
                 away += [job.id for job in group]
@@ -113,8 +113,10 @@ class StoringPartitions(OperatedPartitions):
     def _commit_anywhere(self, jobs: Sequence[NewJob]) -> CommitResult:
         """Store *jobs* together in the partition whose turn it is, but for those that may be in another one already."""
         results: list[tuple[Part, CommitResult]] = []
-        left = self._commit_again(self._seek_foreign(jobs, results), results)
-        return self._commit_new(left, results)
+        # By server: why it has not acknowledged what it has stored. It is not asked to store that a second time.
+        unconfirmed: dict[str, Unconfirmed] = {}
+        left = self._commit_again(self._seek_foreign(jobs, results), results, unconfirmed)
+        return self._commit_new(left, results, unconfirmed)
 
     def _seek_foreign(
         self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]
@@ -142,7 +144,12 @@ class StoringPartitions(OperatedPartitions):
                 results.append((member.part, CommitResult(0, len(there))))
         return [job for job in jobs if job.id not in stored]
 
-    def _commit_again(self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]) -> list[NewJob]:
+    def _commit_again(
+        self,
+        jobs: Sequence[NewJob],
+        results: list[tuple[Part, CommitResult]],
+        unconfirmed: dict[str, Unconfirmed],
+    ) -> list[NewJob]:
         """Commit those of *jobs* again that some partition may have. Return those that are for any partition."""
         left: list[NewJob] = []
         groups: dict[Part, list[NewJob]] = {}
@@ -153,7 +160,13 @@ class StoringPartitions(OperatedPartitions):
             ids = [job.id for job in group]
             member = self._members.find(part)
             try:
-                result: CommitResult = member.ask(member.backend.commit, group)
+                result: CommitResult = self._members.ask(member, member.backend.commit, group)
+            except Unconfirmed as failure:
+                if self._undecided.get(ids[0]) is None:
+                    raise  # as below
+                unconfirmed[failure.node] = failure
+                left += group
+                continue
             except QueueUnavailable:
                 if self._undecided.get(ids[0]) is None:
                     raise  # it is known to have them: they must not be stored a second time
@@ -169,12 +182,17 @@ class StoringPartitions(OperatedPartitions):
             left += [job for job in group if job.id in refused]
         return left
 
-    def _commit_new(self, left: Sequence[NewJob], results: list[tuple[Part, CommitResult]]) -> CommitResult:
+    def _commit_new(
+        self,
+        left: Sequence[NewJob],
+        results: list[tuple[Part, CommitResult]],
+        unconfirmed: dict[str, Unconfirmed],
+    ) -> CommitResult:
         """Commit what is *left* to the partition whose turn it is; what that cannot take, to the next ones."""
         tried: set[Part] = set()
-        failure: QueueUnavailable | None = None
+        failure: QueueUnavailable | None = next(iter(unconfirmed.values()), None)
         while left:
-            member = self._next_taker(tried)
+            member = self._next_taker(tried, unconfirmed)
             if member is None:
                 break
             tried.add(member.part)
@@ -182,6 +200,10 @@ class StoringPartitions(OperatedPartitions):
             self._undecided.note(ids, member.part)
             try:
                 result = self._commit_twice(member, left)
+            except Unconfirmed as error:
+                self._hasten(member.part)
+                failure = unconfirmed[error.node] = error
+                continue
             except QueueUnavailable as error:
                 failure = error
                 continue
@@ -206,22 +228,27 @@ class StoringPartitions(OperatedPartitions):
         """Commit to a partition. Where its connection breaks, ask once more: it may have stored them."""
         began = time.monotonic()
         try:
-            result: CommitResult = member.ask(member.backend.commit, jobs)
+            result: CommitResult = self._members.ask(member, member.backend.commit, jobs)
+        except Unconfirmed:
+            raise
         except QueueUnavailable:
             if time.monotonic() - began > _QUICK:
                 raise
             result = member.ask(member.backend.commit, jobs)
         return result
 
-    def _next_taker(self, tried: set[Part]) -> Member | None:
-        """Return the partition whose turn it is, ``None`` where each was tried or is away."""
+    def _next_taker(self, tried: set[Part], unconfirmed: Mapping[str, Unconfirmed]) -> Member | None:
+        """Return the partition whose turn it is, ``None`` where each was tried, is away, or lacks its replicas."""
         takers = self._members.takers
         now = time.monotonic()
         for _ in takers:
             with self._lock:
                 self._turn += 1
                 member = takers[self._turn % len(takers)]
-            if member.part not in tried and not member.is_left_alone(now):
+            if member.part in tried or not member.takes_commits(now):
+                continue
+            # One whose server is not known may be on the same one.
+            if not unconfirmed or member.backend.node not in ("", *unconfirmed):
                 return member
         return None
 

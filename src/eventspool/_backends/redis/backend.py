@@ -359,7 +359,7 @@ class RedisBackend(DividedQueue):
         history.note(reply[3], ids)
         if replication is not None:
             history.unconfirmed.update(ids)
-            replication.require(answer)
+            replication.require(answer, client)
             history.confirm(ids)
         return reply
 

@@ -25,7 +25,7 @@ from eventspool._backends.redis.scripts import script
 from eventspool._backends.redis.standing import find_advice
 from eventspool._backends.redis.topology import open_source
 from eventspool._backends.redis.waiter import Waiter
-from eventspool._exceptions import ConfigError, QueueError
+from eventspool._exceptions import ConfigError, QueueError, Unconfirmed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -191,6 +191,10 @@ class Connection:
         if (waiter := self._waiter) is not None:
             waiter.interrupt()
 
+    def look_anew(self) -> None:
+        """Have the next call ask which server has the queue."""
+        self._look_anew(self._client)
+
     def close(self) -> None:
         """Close all connections. The next call connects again."""
         with self._lock:
@@ -282,7 +286,8 @@ class Connection:
         # After a failover the address leads to the new master, but open connections to the old one.
         if was_cut_off or code == "READONLY":
             self._drop_idle(client)
-        if code in _ELSEWHERE:
+        # An old master that is cut off from all others still answers, and no replica confirms anything there.
+        if code in _ELSEWHERE or isinstance(failure, Unconfirmed):
             self._look_anew(client)
         raise failure  # outside of `except`, so that not even its context leads to the driver's error
 

@@ -75,3 +75,7 @@ class DividedQueue(Undivided, OperatedQueue):
     def node(self) -> str:
         """The address of the server that has it, as far as that is known."""
         return find_place(self._connection.client).address
+
+    def look_anew(self) -> None:
+        """Have the next call ask which server has it: another partition has met trouble with the one that had it."""
+        self._connection.look_anew()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from eventspool._exceptions import QueueUnavailable
+from eventspool._backends.redis.errors import find_place
+from eventspool._exceptions import Unconfirmed
 
 __all__ = ["Replication"]
 
@@ -32,17 +33,18 @@ class Replication:
         # A timeout of zero would block for ever.
         return "WAIT", self.replicas, max(1, round(min(self.timeout, _SHARE * longest) * 1000))
 
-    def require(self, answer: Any) -> None:
+    def require(self, answer: Any, client: Any) -> None:
         """
-        Make sure that *answer*, to the command, confirms the commit.
+        Make sure that *answer*, to the command, confirms the commit of *client*'s.
 
         Raises:
-            QueueUnavailable: Fewer replicas have it. An answer that is an error is raised as it is.
+            Unconfirmed: Fewer replicas have it. An answer that is an error is raised as it is.
         """
         if isinstance(answer, Exception):
             raise answer
         if answer < self.replicas:
-            raise QueueUnavailable(
+            raise Unconfirmed(
                 f"{answer} of {self.replicas} replicas have confirmed the last commit in time: "
-                "it is stored, but not acknowledged"
+                "it is stored, but not acknowledged",
+                find_place(client).address,
             )
