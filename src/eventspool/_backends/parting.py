@@ -136,4 +136,6 @@ def find_rest_by(
     fail_rest: Callable[[str, str, bytes | None, str], Failure],
 ) -> Callable[[NewJob], bytes | None]:
     """Return the *find_rest* of ``commit_foreign`` that *fail_rest*, which knows what progress means, gives."""
-    return lambda job: fail_rest("moved", "", job.payload, job.progress).payload if job.progress else job.payload
+    return lambda job: (
+        fail_rest("moved", "", job.payload, job.progress).payload if job.progress else job.payload
+    )
