@@ -41,6 +41,8 @@ def test_a_resize_says_what_it_did_and_status_shows_the_partitions(run, address,
     shown = run("queue", "status", *address).out
     assert shown.count("draining") == 3
     assert shown.count(" open ") == 4
+    run("queue", "purge", "--state", "waiting", "--yes", *address)
+    assert run("queue", "status", *address).out.count("drained") == 3, "they remember what was purged"
 
 
 def test_a_queue_of_one_partition_shows_none(run, address):

@@ -17,7 +17,7 @@ from eventspool._config import Ordering
 from eventspool._contract.suite import QueueContract
 from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Unconfirmed
-from eventspool._job import LOST, CommitResult, Depth, JobState, Route, new_job_id
+from eventspool._job import LIMITED, LOST, CommitResult, Depth, JobState, Route, new_job_id
 from redis_servers import NEWEST, make_backend, new_queue_name, running
 
 
@@ -280,6 +280,31 @@ def test_with_order_per_user_a_job_goes_where_its_route_says_and_one_of_another_
 # -- lists -----------------------------------------------------------------------------------------------------------------
 
 
+def test_one_partition_that_has_all_jobs_may_use_the_rate_of_all(factory):
+    backend = factory(ordering=Ordering.PER_USER)
+    backend.commit([replace(new_job(10), route=Route(1, 2)) for _ in range(12)])
+    terms = {"visibility_timeout": LONG, "events_per_second": 100.0, "chain": 50}
+    claim = backend.claim("t", limit=50, **terms)
+    assert len(claim.jobs) >= 10, "a second's worth goes at once"
+    assert backend.stats().leased.jobs == len(claim.jobs) < 12
+    backend.ack(ids_of(claim.jobs))
+    assert len(claim.jobs) + len(eventually(lambda: backend.claim("t", limit=50, **terms).jobs)) == 12
+
+
+@pytest.mark.parametrize("partitions", [1, 4])
+def test_after_a_silence_no_more_goes_at_once_from_several_partitions(factory, partitions):
+    backend = factory(partitions=partitions)
+    for _ in range(8):
+        backend.commit([new_job(100)])
+    claims = [
+        backend.claim(f"t{n}", limit=9, visibility_timeout=LONG, events_per_second=10.0) for n in range(4)
+    ]
+    assert sum(len(claim.jobs) for claim in claims) == 1
+    assert [claim.obstacle for claim in claims[1:]] == [LIMITED] * 3
+    left = drain(backend, "other")
+    assert ([job.attempts for job in left], len(left)) == ([0] * 7, 7), "what did not go was given back"
+
+
 def test_a_list_goes_on_behind_an_id_that_another_process_was_given(factory):
     backend = factory()
     ids = bury(backend, 9)
@@ -342,6 +367,17 @@ def test_one_partition_that_is_away_stops_only_itself(factory, two):
     with pytest.raises(QueueUnavailable):
         backend.stats()
     assert [each.away for each in backend.partitions()] == [False, True, False, True]
+
+
+def test_without_the_root_each_process_keeps_to_its_share_of_the_rate(factory, two):
+    first, second = two
+    backend = factory([first, second])
+    for _ in range(8):
+        backend.commit([new_job(100)])
+    first.kill()
+    terms = {"limit": 9, "visibility_timeout": LONG, "events_per_second": 10.0}
+    assert len(eventually(lambda: backend.claim("t", **terms).jobs)) == 1
+    assert backend.claim("t", **terms).obstacle == LIMITED
 
 
 def test_what_was_delivered_while_its_partition_was_away_is_acknowledged_when_it_is_back(

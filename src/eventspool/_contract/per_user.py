@@ -297,6 +297,14 @@ class PerUserContract:
         stats = lanes.stats()
         assert (stats.waiting.jobs, stats.delayed.jobs, stats.leased.jobs) == (2, 1, 1)
 
+    def test_the_oldest_age_is_that_of_the_oldest_unfinished_job(self, lanes: Backend) -> None:
+        old, new = (new_job(lanes=1 << lane) for lane in range(2))
+        old = replace(old, id=f"{int((time.time() - 3600) * 1000):012x}{old.id[12:]}")
+        lanes.commit([old, new])
+        assert lanes.stats().oldest_age == pytest.approx(3600, abs=SOON)
+        lanes.ack([old.id])
+        assert lanes.stats().oldest_age < SOON
+
     def test_a_claim_is_bound_by_bytes(self, lanes: Backend) -> None:
         jobs = [new_job(filling="x" * 1000, lanes=lane) for lane in (A, A, B, C)]
         lanes.commit(jobs)

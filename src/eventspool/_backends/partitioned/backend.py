@@ -26,17 +26,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, find_homes
+from eventspool._backends.partitioned.rate import SharedRate
 from eventspool._backends.partitioned.round import Round
 from eventspool._backends.partitioned.storing import StoringPartitions
 from eventspool._config import Ordering
 from eventspool._exceptions import QueueUnavailable
+from eventspool._job import Settlement, SettlementKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import Claim, Hold, Settlement, Trouble
+    from eventspool._job import Claim, ClaimedJob, Hold, Trouble
 
 __all__ = ["PartitionedBackend"]
 
@@ -61,6 +63,7 @@ class PartitionedBackend(StoringPartitions):
         super()._reset()
         self._standing_at = self._root_at = self._told_root_at = float("-inf")
         self._is_held = False
+        self._rate = SharedRate(self._members.root)
         self._standing = (0, 1)
         self._listening: Member | None = None
         self._is_interrupted = False
@@ -105,8 +108,7 @@ class PartitionedBackend(StoringPartitions):
         """
         Lease jobs of one partition after another, until there are enough.
 
-        What all processors know of the data plane is in the root, which is asked first. Of the rate each partition has its
-        part.
+        What all processors know of the data plane is in the root, which is asked first. It keeps the rate of all, too.
         """
         members = self._members
         if members.undivided is None:
@@ -130,7 +132,9 @@ class PartitionedBackend(StoringPartitions):
             if claim.jobs:
                 self._held.note((job.id for job in claim.jobs), members.root.part)
                 return claim
-        round_ = Round(limit, max_bytes)
+        rate = events_per_second if sending else None
+        if rate and (obstacle := self._rate.find_obstacle(rate)) is not None:
+            return obstacle
         self._arrange(token)
         terms: dict[str, Any] = {
             "visibility_timeout": visibility_timeout,
@@ -138,8 +142,26 @@ class PartitionedBackend(StoringPartitions):
             "sending": sending,
             "chain": chain,
             "chain_bytes": chain_bytes,
-            "events_per_second": events_per_second and events_per_second / max(len(members.takers), 1),
         }
+        claim = self._claim_parts(Round(limit, max_bytes), token, terms)
+        if rate:
+            claim, late = self._rate.limit(claim, rate, self._standing[1])
+            if late:
+                self._give_back(token, late)
+        return claim
+
+    def _give_back(self, token: str, jobs: Sequence[ClaimedJob]) -> None:
+        known, _ = self._held.group([job.id for job in jobs])
+        self.settle(
+            token, [Settlement(job.id, SettlementKind.RELEASE, progress=job.progress) for job in jobs]
+        )
+        for part in known:
+            self._hasten(part)
+
+    def _claim_parts(self, round_: Round, token: str, terms: Mapping[str, Any]) -> Claim:
+        """Claim by *terms*, from the root first where it may say that all processors stay away from the data plane."""
+        members = self._members
+        sending = terms["sending"]
         if sending and (self._is_held or time.monotonic() - self._root_at > _ROOT_FRESH):
             self._look_into([members.root.part], round_, token, terms)
             self._root_at = time.monotonic()

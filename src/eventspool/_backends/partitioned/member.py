@@ -69,6 +69,13 @@ class PartitionBackend(Backend, Protocol):
     def retire(self, *, delete: bool = False) -> tuple[int, ...] | None:
         """Return the totals of a sealed partition that is empty, ``None`` for any other; with *delete*, delete it."""
 
+    def spend(self, rate: float, sizes: Sequence[int]) -> tuple[int, float]:
+        """
+        Pay for jobs, of so many events each, by *rate*.
+
+        Return how many of them go, and the seconds until another one may: 0.0 where all go.
+        """
+
     def find_ordering(self) -> Ordering:
         """Return what this process, or else its producers, have it keep."""
 

@@ -11,6 +11,8 @@ from eventspool._backends.undivided import Undivided
 from eventspool._job import JobState
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from eventspool._config import Ordering
 
 __all__ = ["DividedQueue"]
@@ -52,6 +54,11 @@ class DividedQueue(Undivided, OperatedQueue):
         but for the mark that it is sealed.
         """
         return tuple(self._connection.run("retire", int(delete))) or None
+
+    def spend(self, rate: float, sizes: Sequence[int]) -> tuple[int, float]:
+        """Return how many of the jobs go by *rate* that other partitions have leased, and the seconds until another may."""
+        count, wait = self._connection.run("spend", rate, *sizes)
+        return count, wait / 1e6
 
     def find_ordering(self) -> Ordering:
         """Return what this process, or else its producers, have it keep."""

@@ -87,6 +87,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "seal": ("sealing",),
     "sizes": (),
     "settle": ("lanes", "places", "totals", "queue_lease", "failure_counts"),
+    "spend": (),
     "standing": ("looking",),
     "stats": ("looking", "fleet"),
 }

@@ -163,7 +163,7 @@ function partitionsCard() {
         setClass(row.dot, `dot ${each.away ? "bad" : each.sealed ? "warn" : "good"}`);
         setText(row.name, `${each.generation}.${each.number}`);
         show(row.state, each.away || each.sealed);
-        setText(row.state, each.away ? "away" : "draining");
+        setText(row.state, each.away ? "away" : each.unfinished.jobs ? "draining" : "drained");
         setClass(row.state, `tag ${each.away ? "bad" : "warn"}`);
         setText(row.events, known(count(each.unfinished.events)));
         setText(row.jobs, known(count(each.unfinished.jobs)));

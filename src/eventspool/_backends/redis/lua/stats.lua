@@ -4,6 +4,7 @@
 --   data plane or 0, and why}
 local DELAYED_SAMPLE = MAX_IDS -- The events and bytes of more delayed jobs are estimated from so many.
 local ID_DIGITS, TIME_DIGITS = 28, 12 -- An id of ours begins with the milliseconds of its creation.
+local OURS = '^%x+%-?%x*$' -- Behind a hyphen it says which lanes the job touches.
 local placed = keeps_places(ARGV[1])
 local stored, failed_jobs = call('ZCARD', ORDER), call('ZCARD', FAILED)
 
@@ -39,8 +40,8 @@ end
 local oldest = -1
 for _, ids in ipairs({call('ZRANGE', ORDER, 0, AGE_DEPTH - 1), leased, delayed}) do
   for _, id in ipairs(ids) do
-    local own = string.sub(id, 1, ID_DIGITS) -- Behind a hyphen, the lanes that the job touches may follow.
-    if (#id == ID_DIGITS or string.sub(id, ID_DIGITS + 1, ID_DIGITS + 1) == '-') and string.match(own, '^%x+$') then
+    local digits = (string.find(id, '-', 1, true) or #id + 1) - 1
+    if digits == ID_DIGITS and string.match(id, OURS) then
       local ms = tonumber(string.sub(id, 1, TIME_DIGITS), 16)
       if oldest < 0 or ms < oldest then oldest = ms end
     end

@@ -276,7 +276,8 @@ def _partitions(look: _Look) -> Table:
     for each in look.partitions:
         depth = each.unfinished
         figures = (f"{depth.jobs:,}", f"{depth.events:,}", format_bytes(depth.bytes), f"{each.failed.jobs:,}")
-        state = "away" if each.away else "draining" if each.sealed else "open"
+        old = "draining" if depth.jobs else "drained"
+        state = "away" if each.away else old if each.sealed else "open"
         shown.add_row(
             f"{each.generation}.{each.number}",
             *(("-",) * len(figures) if each.away else figures),
