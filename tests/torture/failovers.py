@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from redis_clusters import Cluster, Watched
 
+_TESTS = Path(__file__).parent.parent
 QUEUE, PREFIX = "failovers", "torture"
 PRODUCERS, DELIVERERS = 2, 2
 BOUNDS = {"cluster": NODE_TIMEOUT + 4.0, "sentinel": DOWN_AFTER + 5.0}
@@ -161,7 +163,10 @@ class Load:
 
     @staticmethod
     def _start(program: Sequence[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
-        return subprocess.Popen([*program, json.dumps(options)], stdin=subprocess.PIPE)
+        path = os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH"))))
+        return subprocess.Popen(
+            [*program, json.dumps(options)], stdin=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+        )
 
     def read(self) -> list[tuple[float, str]]:
         """Return when each call was acknowledged, and its event's id; "" for one that was not."""
