@@ -355,7 +355,7 @@ def test_an_observer_sees_which_partition_is_away(factory, partition):
         (second, third)[partition].kill()
         observer = PartitionedBackend(make, ordering=None, partitions=1, name=name)
         observer.open()
-        assert [each.away for each in observer.partitions()] == [n == partition for n in range(2)]
+        assert [each.away for each in observer.partitions()[1:]] == [n == partition for n in range(2)]
         observer.close()
 
 
