@@ -13,11 +13,11 @@ from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.mover import Mover
 from eventspool._backends.parting import commit_foreign, part_by_user
 from eventspool._config import Ordering
-from eventspool._contract.tools import ids_of
+from eventspool._contract.tools import fail, ids_of
 from eventspool._delivery.attempt import fail_rest
 from eventspool._envelope import open_envelope, seal
 from eventspool._events.owner import owner_of
-from eventspool._job import JobState, NewJob, Routing, lanes_of, new_job_id
+from eventspool._job import JobState, NewJob, Rewrite, Routing, lanes_of, new_job_id
 from redis_servers import new_queue_name
 
 
@@ -92,3 +92,26 @@ def test_a_mover_brings_what_is_left_of_each_batch(factory):
     assert (len(step.moved), step.left) == (3, ())
     assert source.stats().waiting.jobs == 0
     assert target.stats().waiting.events == 90
+
+
+def test_what_an_operator_erases_from_a_failed_batch_while_it_moves_is_not_moved(factory, monkeypatch):
+    source, target = MemoryBackend(ordering=Ordering.FIFO), factory()
+    job = make_job(["a", "b", "c", "d"])
+    source.commit([job])
+    source.claim("t", limit=1, visibility_timeout=60)
+    source.settle("t", [fail(job.id)])
+    mover = Mover(source, target, limit=10, lease=30, fail_rest=fail_rest)
+    store = target.commit
+
+    def erase_and_store(jobs):
+        rest = seal(open_envelope(job.payload).split()[1:])
+        source.rewrite([Rewrite(job.id, job.payload, rest, 3, (0,))])
+        return store(jobs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, "commit", erase_and_store)
+        mover.step_failed(None)
+    assert target.stats().failed.jobs == 0
+    assert source.stats().failed.events == 3
+    mover.step_failed(None)
+    assert (source.stats().failed.jobs, target.stats().failed.events) == (0, 3)

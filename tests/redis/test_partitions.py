@@ -17,7 +17,7 @@ from eventspool._config import Ordering
 from eventspool._contract.suite import QueueContract
 from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Unconfirmed
-from eventspool._job import LIMITED, LOST, CommitResult, Depth, JobState, Route, new_job_id
+from eventspool._job import LIMITED, LOST, CommitResult, Depth, JobState, Route, Routing, new_job_id
 from redis_servers import NEWEST, make_backend, new_queue_name, running
 
 
@@ -327,6 +327,36 @@ def test_an_observer_finds_the_partitions_by_itself(factory):
 
 
 # -- one that is away ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partition", range(4))
+def test_an_observer_finds_the_order_that_one_partition_alone_knows(factory, partition):
+    backend = factory(ordering=Ordering.PER_USER)
+    backend.commit([replace(new_job(), route=Route(1, partition))])
+    assert factory(observe=True).find_routing() == Routing(1, 4)
+    backend.resize(2)
+    assert factory(observe=True).find_routing() == Routing(2, 2)
+    assert factory(observe=True).commit([job := new_job()]).stale == (job.id,), "it is to be cut by user"
+
+
+@pytest.mark.parametrize("partition", range(2))
+def test_an_observer_sees_which_partition_is_away(factory, partition):
+    with running(NEWEST[0]) as first, running(NEWEST[0]) as second, running(NEWEST[0]) as third:
+        name = new_queue_name()
+
+        def make(part):
+            server = first if part == ROOT else (second, third)[part.number]
+            return make_backend(server, queue_name=name, tag=find_tag(name, part), ordering=None)
+
+        operator = PartitionedBackend(make, ordering=None, partitions=1, name=name)
+        operator.open()
+        operator.resize(2)
+        operator.close()
+        (second, third)[partition].kill()
+        observer = PartitionedBackend(make, ordering=None, partitions=1, name=name)
+        observer.open()
+        assert [each.away for each in observer.partitions()[1:]] == [n == partition for n in range(2)]
+        observer.close()
 
 
 @pytest.fixture

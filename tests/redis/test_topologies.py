@@ -7,19 +7,21 @@ import os
 import re
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import redis
 import redis.sentinel
 
 from eventspool import QueueError
+from eventspool._backends import create_backend
 from eventspool._backends.redis.replication import Replication
 from eventspool._backends.redis.topology import open_source
-from eventspool._config import RedisOpts
+from eventspool._config import QueueOpts, RedisOpts
 from eventspool._contract.suite import QueueContract
 from eventspool._contract.tools import LONG, claim_soon, eventually, ids_of, new_job, new_jobs
 from eventspool._doctor.redis_checks import check_redis
-from eventspool._doctor.redis_facts import ask_redis
+from eventspool._doctor.redis_facts import ask_redis, examine_redis
 from eventspool._exceptions import QueueUnavailable
 from redis_clusters import MASTER, running_cluster, running_sentinels
 from redis_servers import (
@@ -211,6 +213,21 @@ def test_doctor_knows_a_cluster_and_what_it_cannot_move(cluster):
     is_old = "valkey_version" not in node.client.info("server") or OLDEST in str(node.server._binary)
     assert ("redis.slot_size" in examine(cluster.url, max_bytes=1 << 30)) == is_old
     assert "redis.slot_size" not in examine(cluster.url, max_bytes=1 << 28)
+
+
+def test_a_queue_of_many_small_partitions_is_not_said_to_be_too_large_to_move(cluster, caplog):
+    name = new_queue_name()
+    divided = QueueOpts(url=cluster.url, queue_name=name, prefix="test", ordering="none", partitions=8)
+    undivided = replace(divided, queue_name=new_queue_name(), partitions=1)
+    is_old = "redis.slot_size" in examine(cluster.url, max_bytes=1 << 30)
+    for opts, warned in [(divided, False), (replace(divided, partitions=1), False), (undivided, is_old)]:
+        caplog.clear()
+        backend = create_backend(opts)
+        backend.open()
+        backend.close()
+        assert any("can move no partition" in each.message for each in caplog.records) == warned
+        found, _ = examine_redis(opts)
+        assert any(each.check == "redis.slot_size" for each in found) == warned
 
 
 def test_the_least_user_finds_the_queue_on_a_cluster(cluster):

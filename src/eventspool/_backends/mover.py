@@ -14,7 +14,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eventspool._backends.parting import commit_foreign, find_rest_by
+from eventspool._backends.parting import commit_foreign, find_rest_by, name_parts
 from eventspool._envelope import OVERSIZED, count_events
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_token
 
@@ -163,9 +163,11 @@ class Mover:
         stored = [job for job in jobs if job.id not in (*result.rejected, *result.impossible)]
         with self._at_source():
             # A failed job has no lease: an operator may have purged it meanwhile, or erased events from it.
-            changed = [job.id for job in stored if self._source.payload(job.id) != job.payload]
+            altered = [job for job in stored if self._source.payload(job.id) != job.payload]
+        changed = [job.id for job in altered]
         with self._at_target():
-            self._target.purge(JobState.FAILED, changed)
+            parts = name_parts(self._target, altered, find_rest_by(self._fail_rest))
+            self._target.purge(JobState.FAILED, [*changed, *parts])
         moved = [job for job in stored if job.id not in changed]
         with self._at_source():
             self._source.pass_on([job.id for job in moved], remember=self._remember)

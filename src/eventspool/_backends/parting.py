@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from eventspool._backends.protocol import Backend
     from eventspool._job import Failure, Routing
 
-__all__ = ["commit_foreign", "find_rest_by", "part_by_user"]
+__all__ = ["commit_foreign", "find_rest_by", "name_parts", "part_by_user"]
 
 _ATTEMPTS: Final = 3
 """How often jobs are cut anew because the queue was divided anew meanwhile."""
@@ -114,6 +114,18 @@ def commit_foreign(
         tuple(impossible),
         result.epoch,
     )
+
+
+def name_parts(
+    target: Backend,
+    jobs: Sequence[NewJob],
+    find_rest: Callable[[NewJob], bytes | None] = lambda job: job.payload,
+) -> list[str]:
+    """Return the ids under which ``commit_foreign`` has just stored *jobs* in *target*."""
+    routing = target.find_routing()
+    if routing is None:
+        return [job.id for job in jobs]
+    return [part.id for job in jobs for part in _make_parts(job, routing, find_rest)]
 
 
 def _count_whole(made: Iterable[Sequence[NewJob]], told: CommitResult) -> int:

@@ -12,7 +12,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.partitioned.ring import count_partitions
 from eventspool._backends.redis.client import ClientMaker
+from eventspool._backends.redis.codec import decode_text
 from eventspool._backends.redis.commands import IN_CLUSTERS, select_missing
 from eventspool._backends.redis.errors import error_code, find_place, translate
 from eventspool._backends.redis.probe import find_refused
@@ -45,13 +47,15 @@ def examine_redis(queue: QueueOpts, *, replicas: int = 0) -> tuple[list[Finding]
     """
     target = queue.target
     assert isinstance(target, RedisOpts)  # noqa: S101 - this kind of store has no other
-    size = queue.max_bytes // queue.partitions
-    facts = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name, max_bytes=size)
+    size = {"max_bytes": queue.max_bytes, "partitions": queue.partitions}
+    facts = ask_redis(target, prefix=queue.prefix, queue_name=queue.queue_name, **size)
     usable = not (facts.problem or is_sentinel(facts.info) or select_missing(facts.refused))
     return list(check_redis(replace(facts, replicas=replicas))), usable
 
 
-def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int = 0) -> RedisFacts:
+def ask_redis(
+    opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int = 0, partitions: int = 1
+) -> RedisFacts:
     """
     Return what the server says. Never raises: that a server cannot be asked is a fact, too.
 
@@ -59,7 +63,8 @@ def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int =
         opts: Where the server is.
         prefix: What the queue's keys begin with.
         queue_name: The queue.
-        max_bytes: Most bytes that a partition of the queue may hold.
+        max_bytes: Most bytes that the queue may hold.
+        partitions: Over how many partitions it is to be spread. What is written down in it counts.
     """
     try:
         maker, source = ClientMaker(opts), open_source(opts)
@@ -74,7 +79,7 @@ def ask_redis(opts: RedisOpts, *, prefix: str, queue_name: str, max_bytes: int =
         client = source.client_for(key)
         if _has_moved(client, key):
             client = cluster.client_for(key)
-        return _ask(client, key, queue_name, more)
+        return _ask(client, key, queue_name, more, partitions)
     except Exception as error:  # noqa: BLE001 - a driver raises anything; its own words may hold secrets
         problem = str(translate(error, f"queue {queue_name!r}"))
         return RedisFacts(problem=problem, code=error_code(error), **more)
@@ -92,7 +97,7 @@ def _has_moved(client: Any, key: str) -> bool:
     return False
 
 
-def _ask(client: Any, key: str, queue_name: str, more: Mapping[str, Any]) -> RedisFacts:
+def _ask(client: Any, key: str, queue_name: str, more: Mapping[str, Any], partitions: int) -> RedisFacts:
     settings = client.connection_pool.connection_kwargs
     place = find_place(client)
     link: dict[str, Any] = {
@@ -115,6 +120,7 @@ def _ask(client: Any, key: str, queue_name: str, more: Mapping[str, Any]) -> Red
             return RedisFacts(info=info, services=tuple(name_services(client)), **link)
         if is_clustered(info):
             refused |= find_refused(client, key, IN_CLUSTERS)
+            link["max_bytes"] //= _count_partitions(client, link["keys"], partitions)
         round_trip, skew = _time(client, refused)
         return RedisFacts(
             info=info,
@@ -127,6 +133,11 @@ def _ask(client: Any, key: str, queue_name: str, more: Mapping[str, Any]) -> Red
     except Exception as error:  # noqa: BLE001 - a driver raises anything; its own words may hold secrets
         problem = str(translate(error, f"queue {queue_name!r}", place, advice=find_advice(client, error)))
         return RedisFacts(problem=problem, code=error_code(error), info=info, **link)
+
+
+def _count_partitions(client: Any, keys: str, wanted: int) -> int:
+    ring, epoch = client.execute_command("HMGET", keys + "m", "ring", "epoch")
+    return count_partitions(decode_text(ring or b""), wanted, is_used=epoch is not None)
 
 
 def _time(client: Any, refused: Mapping[str, str]) -> tuple[float | None, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Final
@@ -168,11 +169,27 @@ class Members:
             )
         self._go_by(ring)
         if self._ordering is None and ring.is_divided:
-            first = self.find(ring.newest.parts[0])
-            self.ordering = first.ask(first.backend.find_ordering)
+            self.ordering = self._find_kept()
         self._say(ring)
         if ring.is_announced and self._ordering is not None:
             self.finish()
+
+    def _find_kept(self) -> Ordering:
+        """
+        Return what the processes of the queue have it keep, as an observer finds it.
+
+        A partition that no job went to yet does not know it, and one that is away cannot tell. So all are asked, the newest
+        first, until one knows that the order per user is kept.
+        """
+        found = None
+        for member in reversed(self.all):
+            if member.is_left_alone(time.monotonic()):
+                continue
+            with contextlib.suppress(QueueUnavailable):
+                found = member.ask(member.backend.find_ordering)
+            if found is Ordering.PER_USER:
+                return found
+        return self.ordering if found is None else Ordering.NONE
 
     def _reconcile(self, text: str) -> Ring:
         """Return the ring to go by, where *text* is written down."""

@@ -23,7 +23,7 @@ from eventspool._job import Routing
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["ROOT", "SLOTS", "Division", "Part", "Ring", "choose_tag", "read_ring"]
+__all__ = ["ROOT", "SLOTS", "Division", "Part", "Ring", "choose_tag", "count_partitions", "read_ring"]
 
 SLOTS: Final = 16_384
 """Hash slots of a Redis Cluster."""
@@ -161,6 +161,19 @@ def read_ring(text: str) -> Ring:
     divisions = tuple(Division(int(generation), int(partitions)) for generation, partitions in pairs)
     totals = tuple(map(int, found[3].split("."))) if found[3] else (0,) * _TOTALS
     return Ring(divisions, bool(found[2]) and len(divisions) > 1, totals)
+
+
+def count_partitions(text: str, wanted: int, *, is_used: bool) -> int:
+    """
+    Return over how many partitions new jobs of a queue are spread.
+
+    Args:
+        text: Its ring, as it is written down, or "".
+        wanted: How many it gets where it was never used.
+        is_used: It was.
+    """
+    ring = read_ring(text)
+    return ring.newest.partitions if ring.is_divided or is_used else wanted
 
 
 def choose_tag(queue_name: str, part: Part, slot_of: Callable[[str], int]) -> str:

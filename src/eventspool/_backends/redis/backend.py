@@ -59,6 +59,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
+from eventspool._backends.partitioned.ring import count_partitions
 from eventspool._backends.recent import RecentPayloads
 from eventspool._backends.redis.codec import (
     MAX_IDS,
@@ -139,6 +140,7 @@ class RedisBackend(DividedQueue):
         source: Where clients come from, where several queues share that. Whoever gives it closes it.
         replication: How a commit waits for replicas; ``None`` where it does not.
         tag: The hash tag of its keys, where the queue is one partition of another one.
+        partitions: Over how many partitions it is to be spread, whose bounds these are together.
     """
 
     durable = True
@@ -156,11 +158,13 @@ class RedisBackend(DividedQueue):
         source: ClientSource | None = None,
         replication: Replication | None = None,
         tag: str | None = None,
+        partitions: int = 1,
     ) -> None:
         super().__init__(
             opts, queue_name=queue_name, prefix=prefix, ordering=ordering, source=source, tag=tag
         )
         self._bounds = (max_jobs, max_bytes)
+        self._partitions = partitions
         self._replication = replication
         self._terms: tuple[tuple[str, str], Packed] = (("", ""), Packed())
         self._recent = RecentPayloads(_RECENT_BYTES)
@@ -188,7 +192,7 @@ class RedisBackend(DividedQueue):
         """Load the scripts. The first time, find out for a process that stores what the server takes and puts at risk."""
         load_scripts(client)
         # A node of a cluster says to a command on one of the queue's keys where these are; other commands it takes anyway.
-        client.execute_command("HGET", self._prefix + "m", "epoch")
+        ring, epoch = client.execute_command("HMGET", self._prefix + "m", "ring", "epoch")
         if self._examined or self._ordering is None:
             return []
         refused = select_missing(
@@ -197,7 +201,9 @@ class RedisBackend(DividedQueue):
         if refused:
             raise self._connection.refuse(refused)
         self._longest = ask_longest(client)
-        return name_risks(ask_info(client), ask_settings(client, "save", "appendfsync"), self._bounds[1])
+        spread = count_partitions(decode_text(ring or b""), self._partitions, is_used=epoch is not None)
+        most = self._bounds[1] // spread
+        return name_risks(ask_info(client), ask_settings(client, "save", "appendfsync"), most)
 
     def close(self) -> None:
         """Release connections. Safe to call twice."""

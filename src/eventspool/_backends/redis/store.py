@@ -109,6 +109,7 @@ class RedisStore(Store[RedisOpts]):
                 max_bytes=ceil(queue.max_bytes / part.of),
                 replication=replication,
                 tag=find_tag(queue.queue_name, part),
+                partitions=queue.partitions if part == ROOT else 1,
                 # The root has clients of its own, as a queue without partitions has them. The others share theirs.
                 source=None if part == ROOT else source,
             )

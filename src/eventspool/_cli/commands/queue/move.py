@@ -58,7 +58,8 @@ def move(
     Each job is leased here, stored there under the same id, and only then forgotten here. So nothing is lost at any moment,
     and a move that was interrupted can be run again. A job keeps its count of attempts, and the record of the events in it
     that were delivered. Failed jobs are moved only with --failed. A producer that waits for events of a moved job is told only
-    that they were moved.
+    that they were moved. Where the new queue is to keep the order per user, and no process has used it yet, give
+    --ordering per_user.
 
     \b
     Example (the producers store in the new queue already, and workers run there):
