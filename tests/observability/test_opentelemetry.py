@@ -221,7 +221,7 @@ def test_nothing_of_a_trace_is_sent(sdk, clients, plane):
 
 
 def test_links_lead_to_recorded_spans_first_and_there_is_an_end_to_them(sdk, clients):
-    client = clients(flush_interval=60.0)
+    client = clients(flush_interval=60.0, flush_at=100)
     sdk.instrument(client)
     unrecorded = trace.NonRecordingSpan(trace.SpanContext(1, 2, False))
     with trace.use_span(unrecorded):
