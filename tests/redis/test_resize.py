@@ -310,6 +310,7 @@ def test_a_process_of_a_version_that_knows_no_partitions_finds_a_sealed_queue_fu
 # -- processes -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 @pytest.mark.rotating("resizes under kills", seldom=True)
 @pytest.mark.parametrize("seed", range(4))
 def test_resizes_under_load_and_kills_lose_nothing_and_stall_nobody(server, raw, root, name, tmp_path, seed):

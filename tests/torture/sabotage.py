@@ -13,9 +13,9 @@ _SHARE = 0.2
 
 def commit(kind: str) -> None:
     """Have a share of this process's batches lose an event, change one, gain one, repeat one, or be mixed up."""
-    from eventspool._buffering import flusher
+    from eventspool._buffering import maker
 
-    seal = flusher.seal
+    seal = maker.seal
     before: list[bytes] = []
 
     def sabotaged(events: list[bytes], **options: Any) -> bytes:
@@ -35,4 +35,4 @@ def commit(kind: str) -> None:
             before[:] = [first]
         return seal(events, **options)
 
-    flusher.seal = sabotaged
+    maker.seal = sabotaged

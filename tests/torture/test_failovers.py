@@ -28,6 +28,7 @@ RUNS = [
 @pytest.mark.torture
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.alone
 @pytest.mark.rotating("failovers", seldom=True)
 @pytest.mark.parametrize(
     ("topology", "server", "steps", "terms"),
