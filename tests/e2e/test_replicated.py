@@ -288,7 +288,8 @@ def test_an_event_that_a_failover_took_is_lost_and_one_that_was_delivered_is_not
     lost = producer.track("u", "second", callback=told)
     pair.fail_over()
     result = producer.flush(timeout=PATIENCE)
-    assert (result.delivered, result.failed, result.pending) == (1, 1, 0)
+    # A flush counts what it waited for: the producer may have heard of the first event before it.
+    assert (result.failed, result.pending) == (1, 0)
     told.await_calls(2)
     outcomes = told.outcomes()
     assert outcomes[delivered] is None
