@@ -52,6 +52,7 @@ class Terminator:
         self._sockets = [socket.create_server(("127.0.0.1", 0))]
         self.port = self._sockets[0].getsockname()[1]
         self._threads = []
+        self._closing = False
         self._spawn(self._accept)
 
     def _spawn(self, target, *args):
@@ -72,6 +73,8 @@ class Terminator:
             with self.context.wrap_socket(plain, server_side=True) as near, socket.socket(family) as far:
                 near.settimeout(None)
                 self._sockets += [near, far]
+                if self._closing:  # which has ended the others already: this one would last as long as its client
+                    return
                 far.connect(target)
                 self._spawn(self._pass, far, near)
                 self._pass(near, far)
@@ -85,6 +88,7 @@ class Terminator:
             sink.shutdown(socket.SHUT_RDWR)
 
     def close(self):
+        self._closing = True
         for sock in self._sockets:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
