@@ -127,8 +127,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in dealt
     }
     hunts = {item for item in items if item.get_closest_marker("hunt")}
-    items[:] = [item for item in items if item not in left | hunts]
-    config.hook.pytest_deselected(items=list(left | hunts))
+    not_run = left | hunts
+    items[:] = [item for item in items if item not in not_run]
+    config.hook.pytest_deselected(items=list(not_run))
     config.stash[_left] = len(left), len(hunts)
     if hasattr(config, "workeroutput"):
         config.workeroutput["left"] = config.stash[_left]
