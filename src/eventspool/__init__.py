@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
+    "Action",
     "AsyncClient",
     "Client",
     "ClientStats",
@@ -48,6 +49,7 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "Pause",
     "ProcessorInfo",
     "Queue",
     "QueueError",
@@ -75,11 +77,13 @@ __all__ = [
 ]
 
 _LATER = {
+    "Action": "_operate.trail",
     "AsyncClient": "_aio",
     "Depth": "_job",
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
+    "Pause": "_operate.trail",
     "ProcessorInfo": "_job",
     "Queue": "_operate.queue",
     "QueueStats": "_job",
