@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from eventspool._dashboard.dataplane import LocalDataPlane
     from eventspool._job import Job
+    from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
 
 __all__ = ["Api"]
@@ -61,7 +62,7 @@ class Api:
 
     def __init__(self, queue: Queue, *, name: str, read_only: bool, dataplane: LocalDataPlane | None) -> None:
         self._queue = queue
-        self._history = History(queue)
+        self._history = History(queue, name)
         self._seldom = Seldom()
         self._name = name
         self._read_only = read_only
@@ -98,6 +99,7 @@ class Api:
             "queue": self._name,
             "read_only": self._read_only,
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
+            "troubles": [_trouble(each) for each in look.troubles],
             "stats": look.stats.as_dict(),
             "processors": [_processor(p) for p in look.processors],
             "answers": look.answers,
@@ -322,6 +324,10 @@ def _processor(processor: Any) -> dict[str, Any]:
     for name in ("host", "version", "last_error"):
         shown[name] = visible(shown[name])
     return shown
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**trouble.as_dict(), "title": trouble.title, "cause": visible(trouble.cause, 500)}
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventspool._backends import Backend
+    from eventspool._backends.condition import Condition
     from eventspool._job import Depth, Job, Partition, ProcessorInfo, QueueStats
     from eventspool._operate.erasure import Erasure
 
@@ -95,6 +96,14 @@ class Queue:
         """
         require_number("partitions", partitions, 1, integer=True)
         self._backend.resize(partitions)
+
+    def condition(self) -> Condition:
+        """
+        Say whether the store takes writes, whether this queue was ever used, and how far clocks are apart.
+
+        It changes nothing. Cheap enough to ask every second.
+        """
+        return self._backend.condition()
 
     def failed_reasons(self) -> dict[str, Depth]:
         """Count the failed jobs by reason, without reading payloads."""
