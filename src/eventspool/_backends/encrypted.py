@@ -18,8 +18,9 @@ from eventspool._envelope import decrypt, encrypt
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._claim import Claim, ClaimTerms
     from eventspool._envelope import Cipher
-    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
+    from eventspool._job import CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
 
 __all__ = ["EncryptedBackend"]
 
@@ -68,31 +69,9 @@ class EncryptedBackend:
             ]
         )
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
         """Lease jobs, and decrypt them."""
-        claim = self._inner.claim(
-            token,
-            limit=limit,
-            visibility_timeout=visibility_timeout,
-            max_bytes=max_bytes,
-            probe=probe,
-            sending=sending,
-            chain=chain,
-            chain_bytes=chain_bytes,
-            events_per_second=events_per_second,
-        )
+        claim = self._inner.claim(token, terms)
         if not claim.jobs:
             return claim
         return replace(

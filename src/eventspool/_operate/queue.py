@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventspool._backends import Backend
-    from eventspool._job import Depth, Job, Partition, ProcessorInfo, QueueStats
+    from eventspool._figures import Depth, Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
 
 __all__ = ["Queue", "open_queue", "open_queue_of"]

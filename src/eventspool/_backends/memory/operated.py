@@ -25,9 +25,11 @@ from eventspool._backends.rules import (
     place_of,
 )
 from eventspool._backends.undivided import Undivided
+from eventspool._claim import new_token
 from eventspool._config import Ordering
 from eventspool._exceptions import ConfigError
-from eventspool._job import PURGED, Depth, Job, JobState, QueueStats, created_at_from_id, new_token
+from eventspool._figures import Depth, QueueStats
+from eventspool._job import PURGED, Job, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -19,7 +19,8 @@ from eventspool._backends.rules import READ_BYTES, count_within
 from eventspool._config import Ordering
 from eventspool._config.queue import MAX_PARTITIONS
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable
-from eventspool._job import Depth, Job, JobState, Partition, QueueStats
+from eventspool._figures import Depth, Partition, QueueStats
+from eventspool._job import Job, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
