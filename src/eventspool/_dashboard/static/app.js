@@ -2,7 +2,7 @@
 
 import { get, inTurn } from "./api.js";
 import { h, icon, setClass, setText, show } from "./dom.js";
-import { compact, counted } from "./format.js";
+import { compact, count, counted } from "./format.js";
 import { eventsPage } from "./events.js";
 import { failuresPage } from "./failures.js";
 import { overviewPage } from "./overview.js";
@@ -99,7 +99,7 @@ function drawFrame() {
   const failed = overview.stats.failed.events;
   show(badge, failed > 0);
   setText(badge, compact(failed));
-  badge.setAttribute("aria-label", counted(failed, "failed event"));
+  badge.setAttribute("aria-label", `${count(failed)} failed`);
   badge.title = counted(failed, "failed event");
 }
 
