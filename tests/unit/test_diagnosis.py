@@ -6,7 +6,8 @@ import pytest
 
 from eventspool import Depth, QueueStats
 from eventspool._backends.condition import Condition, find_worst
-from eventspool._job import Partition, ProcessorInfo
+from eventspool._figures import Partition
+from eventspool._fleet import ProcessorInfo
 from eventspool._operate.diagnosis import KINDS, Observation, Severity, diagnose, find_obstacle
 from eventspool._operate.diagnosis.sentences import code_of_outage, code_of_plane
 

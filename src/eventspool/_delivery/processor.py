@@ -16,23 +16,23 @@ from eventspool._delivery.dispatcher import Dispatcher
 from eventspool._delivery.exchange import Exchange
 from eventspool._delivery.listener import Listener
 from eventspool._delivery.sender import Sender
+from eventspool._fleet import ProcessorInfo
 from eventspool._guest.log import Log
 from eventspool._guest.loop import Loop
 from eventspool._guest.thread import NoThread
 from eventspool._guest.throttle import Throttle
-from eventspool._job import ProcessorInfo
 from eventspool._retry import system_random as random
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eventspool._backends import Backend
+    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts, Ordering
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.transport import Transport
     from eventspool._guest.loop import Repeated
-    from eventspool._job import ClaimedJob
     from eventspool._settling.settler import JobEnd
 
 __all__ = ["Processor"]

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from eventspool._backends.condition import Condition
 from eventspool._doctor.finding import Finding, error, warning
-from eventspool._job import QueueStats
+from eventspool._figures import QueueStats
 from eventspool._operate.diagnosis import Observation, diagnose
 from eventspool._operate.figures import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eventspool._job import Depth, Partition, ProcessorInfo
+    from eventspool._figures import Depth, Partition
+    from eventspool._fleet import ProcessorInfo
 
 __all__ = ["QueueFacts", "check_queue"]
 

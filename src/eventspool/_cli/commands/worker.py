@@ -33,7 +33,7 @@ from eventspool._client import Client
 from eventspool._config import JobOpts
 from eventspool._config.variables import variable_of
 from eventspool._exceptions import QueueError
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 from eventspool._operate.diagnosis import Observation, diagnose
 from eventspool._operate.exposition import metrics_text
 from eventspool._operate.metrics import QueueReader
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
     from eventspool._operate.diagnosis import Trouble
 
 __all__ = ["command"]

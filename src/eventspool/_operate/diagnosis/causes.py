@@ -19,7 +19,7 @@ from eventspool._reasons import FAILED
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from eventspool._job import ProcessorInfo
+    from eventspool._fleet import ProcessorInfo
     from eventspool._operate.diagnosis.observation import Observation
 
 __all__ = ["diagnose"]

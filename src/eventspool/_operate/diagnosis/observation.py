@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from eventspool._backends.condition import Condition
 from eventspool._exceptions import QueueError
-from eventspool._job import Depth, QueueStats
+from eventspool._figures import Depth, QueueStats
 from eventspool._operate.overview import look_over
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eventspool._job import Partition, ProcessorInfo
+    from eventspool._figures import Partition
+    from eventspool._fleet import ProcessorInfo
     from eventspool._operate.queue import Queue
 
 __all__ = ["Observation", "observe"]

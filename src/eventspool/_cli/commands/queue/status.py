@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eventspool._cli.options import QueueAddress
-    from eventspool._job import Job, Partition, ProcessorInfo, QueueStats
+    from eventspool._figures import Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
     from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
 
