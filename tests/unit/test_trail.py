@@ -177,7 +177,7 @@ def test_an_edited_event_goes_out_again_and_the_trail_has_both(queue, backend, b
     mended = event("u2", name="Mended", properties={"price": 1})
     queue.edit(job, mended)
     assert queue.events(job) == [event("u1"), mended, event("u3")]
-    [claimed] = backend.claim("t", limit=9, visibility_timeout=60.0).jobs
+    [claimed] = claim_soon(backend, "t")
     assert (claimed.id, claimed.attempts) == (job, 0)
     [edit] = queue.trail()
     assert (edit.action, edit.actor, edit.jobs, edit.selection) == ("edit", "ann", 1, {"ids": [job]})

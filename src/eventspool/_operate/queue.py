@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventspool._backends import Backend
-    from eventspool._job import Depth, Job, Partition, ProcessorInfo, QueueStats
+    from eventspool._backends.condition import Condition
+    from eventspool._figures import Depth, Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
 
 __all__ = ["Queue", "open_queue", "open_queue_of"]
@@ -44,13 +47,27 @@ class Queue:
     Args:
         backend: Where the jobs are.
         owns_backend: Close it together with this view of it.
+        opts: The queue's options, where they are known.
         actor: Who acts, as the trail names them; ``None`` for the user of this process.
     """
 
-    def __init__(self, backend: Backend, *, owns_backend: bool = True, actor: str | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        owns_backend: bool = True,
+        opts: QueueOpts | None = None,
+        actor: str | None = None,
+    ) -> None:
         self._backend = set_apart(backend)
         self._owns_backend = owns_backend
+        self._opts = opts
         self._trail = Trail(self._backend, actor)
+
+    @property
+    def name(self) -> str:
+        """The queue's name; "" where that is not known."""
+        return "" if self._opts is None else self._opts.queue_name
 
     def __enter__(self) -> Self:
         return self
@@ -67,7 +84,7 @@ class Queue:
 
     def acting_as(self, actor: str) -> Queue:
         """Return this queue for another *actor*: what is done with it stands in the trail under that name."""
-        return Queue(self._backend, owns_backend=False, actor=actor)
+        return Queue(self._backend, owns_backend=False, opts=self._opts, actor=actor)
 
     def trail(self, limit: int = 50, before: int | None = None) -> list[Action]:
         """
@@ -122,6 +139,14 @@ class Queue:
         require_number("partitions", partitions, 1, integer=True)
         self._backend.resize(partitions)
         self.note(Action("resize", note=f"to {partitions} partition{'s' if partitions != 1 else ''}"))
+
+    def condition(self) -> Condition:
+        """
+        Say whether the store takes writes, whether this queue was ever used, and how far clocks are apart.
+
+        It changes nothing. Cheap enough to ask every second.
+        """
+        return self._backend.condition()
 
     def failed_reasons(self) -> dict[str, Depth]:
         """Count the failed jobs by reason, without reading payloads."""
@@ -435,7 +460,7 @@ def open_queue_of(opts: QueueOpts, *, actor: str | None = None) -> Queue:
     import_driver(opts)
     backend = set_apart(create_backend(opts, observe=True))
     backend.open()
-    return Queue(backend, actor=actor)
+    return Queue(backend, opts=opts, actor=actor)
 
 
 for _public in (Queue, open_queue):
