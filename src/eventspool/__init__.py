@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
     from eventspool._operate.erasure import Erasure
     from eventspool._operate.queue import Queue, open_queue
+    from eventspool._operate.search import Look
 
 __all__ = [
     "AsyncClient",
@@ -48,6 +49,7 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "Look",
     "ProcessorInfo",
     "Queue",
     "QueueError",
@@ -80,6 +82,7 @@ _LATER = {
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
+    "Look": "_operate.search",
     "ProcessorInfo": "_job",
     "Queue": "_operate.queue",
     "QueueStats": "_job",
