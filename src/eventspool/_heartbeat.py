@@ -13,7 +13,7 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from eventspool._distribution import LAG_BOUNDS, REQUEST_BOUNDS, Tally, read_distribution
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 from eventspool._version import __version__
 
 if TYPE_CHECKING:

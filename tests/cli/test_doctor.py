@@ -22,6 +22,7 @@ import trustme
 from eventspool import open_queue
 from eventspool._backends import create_backend
 from eventspool._backends.redis.commands import IN_CLUSTERS, NEEDED
+from eventspool._claim import ClaimTerms
 from eventspool._config import QueueOpts
 from eventspool._doctor import redis_checks
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind
@@ -108,7 +109,7 @@ def test_a_healthy_sqlite_set_up_is_left_in_peace(examine, file):
 
 def test_a_set_up_at_work_is_healthy(examine, backend, server):
     backend.commit([job()])
-    backend.claim("token", limit=1, visibility_timeout=60)
+    backend.claim("token", ClaimTerms(limit=1, visibility_timeout=60))
     backend.renew("token", [], visibility_timeout=60, note="")
 
     assert examine(server.url) == {}
@@ -457,7 +458,7 @@ def test_a_paused_queue_is_found(examine, backend, server):
 
 def test_old_jobs_are_found(examine, backend, server):
     backend.commit([job(age=3600)])
-    backend.claim("token", limit=1, visibility_timeout=60)
+    backend.claim("token", ClaimTerms(limit=1, visibility_timeout=60))
     assert examine(server.url) == {"queue.age": "warning"}
     assert examine(server.url, "--max-age", "7200") == {}
 
@@ -465,7 +466,7 @@ def test_old_jobs_are_found(examine, backend, server):
 def fail(backend, *reasons):
     jobs = [job() for _ in reasons]
     backend.commit(jobs)
-    backend.claim("token", limit=len(jobs), visibility_timeout=60)
+    backend.claim("token", ClaimTerms(limit=len(jobs), visibility_timeout=60))
     terms = [
         Settlement(each.id, SettlementKind.FAIL, failure=Failure(reason, "why", 1))
         for each, reason in zip(jobs, reasons, strict=True)
@@ -504,7 +505,7 @@ def test_failures_that_grow_are_found(run, backend, server):
 def test_many_retries_are_found(examine, backend, server):
     jobs = [job() for _ in range(30)]
     backend.commit(jobs)
-    backend.claim("token", limit=30, visibility_timeout=60)
+    backend.claim("token", ClaimTerms(limit=30, visibility_timeout=60))
     backend.settle("token", [Settlement(each.id, SettlementKind.RETRY, delay=600) for each in jobs])
     assert examine(server.url) == {"queue.delayed": "warning"}
 
@@ -512,7 +513,7 @@ def test_many_retries_are_found(examine, backend, server):
 def test_bounds_that_are_nearly_reached_are_found(examine, backend, server):
     jobs = [job() for _ in range(9)]
     backend.commit(jobs)
-    backend.claim("token", limit=9, visibility_timeout=60)
+    backend.claim("token", ClaimTerms(limit=9, visibility_timeout=60))
     assert examine(server.url, "--max-jobs", "10") == {"queue.bounds": "warning"}
     assert examine(server.url, "--max-jobs", "9") == {"queue.bounds": "error"}
 

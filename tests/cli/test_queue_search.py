@@ -9,6 +9,7 @@ import pytest
 
 from eventspool import QueueOpts
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._envelope import seal
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._operate.selection import PAGE
@@ -39,7 +40,7 @@ def many(queue):
         batches = [[event(name, "ann", n), event("Other", "bob", f"o{n}")] for n, name in enumerate(names)]
         backend.commit([NewJob(new_job_id(), seal(events), 2) for events in batches])
         failure = Failure("rejected", "400: no such field", 2)
-        while jobs := backend.claim("t", limit=1000, visibility_timeout=60).jobs:
+        while jobs := backend.claim("t", ClaimTerms(limit=1000, visibility_timeout=60)).jobs:
             backend.settle("t", [Settlement(job.id, SettlementKind.FAIL, failure=failure) for job in jobs])
         backend.commit([NewJob(new_job_id(), seal([event("Order Completed", "eve", "w")]), 1)])
         backend.leave("t")

@@ -13,6 +13,7 @@ import pytest
 
 from eventspool import Job, ProcessorInfo, QueueOpts, QueueStats
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._cli.commands.queue.status import Rates, _obstacle, sparkline
 from eventspool._cli.commands.queue.tail import _Follower
 from eventspool._job import JobState, NewJob, new_job_id
@@ -296,7 +297,7 @@ def test_an_erasure_is_not_done_while_a_batch_is_being_sent_or_cannot_be_read(ru
     with contextlib.closing(create_backend(opts)) as backend:
         backend.open()
         backend.commit([NewJob(new_job_id(), b"junk", 1)])
-        [held] = backend.claim("t", limit=1, visibility_timeout=60).jobs
+        [held] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs
         done = run("queue", "purge", *one, "--json", **queue)
         assert (done.status, done.json["erased"]) == (1, 1)
         assert done.json["left"]["leased"] == [held.id]

@@ -7,7 +7,7 @@ import pytest
 from eventspool import Depth, QueueStats
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import Look
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 
 SOME = Depth(2, 40, 900)
 WELL = ProcessorInfo("t", host="web-1", latency_p50=0.02)

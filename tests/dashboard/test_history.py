@@ -6,7 +6,7 @@ import pytest
 
 from eventspool import Depth, QueueStats
 from eventspool._dashboard.history import History, Look, rates, recent_answers
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 
 
 class Queue:

@@ -8,6 +8,7 @@ import pytest
 
 from eventspool import ConfigError, Queue
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms
 from eventspool._envelope import seal
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind
 from eventspool._operate.selection import PAGE, Selection
@@ -85,7 +86,7 @@ def test_a_job_that_goes_meanwhile_is_not_called_unreadable(queue, backend, stor
 
 
 def test_only_the_first_jobs_are_retried_to_see_what_becomes_of_them(queue, backend, many):
-    claimed = backend.claim("t", limit=MANY, visibility_timeout=60).jobs
+    claimed = backend.claim("t", ClaimTerms(limit=MANY, visibility_timeout=60)).jobs
     failure = Failure("rejected", "no such FIELD: x", 2)
     backend.settle("t", [Settlement(job.id, SettlementKind.FAIL, failure=failure) for job in claimed])
 

@@ -18,7 +18,8 @@ from eventspool._operate.overview import look_over
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eventspool._job import Partition, ProcessorInfo, QueueStats
+    from eventspool._figures import Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
     from eventspool._operate.queue import Queue
 
 __all__ = ["History", "Look", "Sample", "rates", "recent_answers"]

@@ -14,6 +14,7 @@ from eventspool._retry import compute_backoff, is_exhausted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.breaker import Breaker
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from eventspool._delivery.sharing import Report
     from eventspool._exceptions import QueueError
     from eventspool._heartbeat import Heartbeat
-    from eventspool._job import ClaimedJob
 
 __all__ = ["Assessor"]
 

@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eventspool._backends import Backend
+    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts, Ordering
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.transport import Transport
     from eventspool._guest.loop import Repeated
-    from eventspool._job import ClaimedJob
     from eventspool._settling.settler import JobEnd
 
 __all__ = ["Processor"]

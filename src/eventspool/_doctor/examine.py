@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eventspool._config import ClientOpts, QueueOpts
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
 
 __all__ = ["Examination", "examine"]
 

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eventspool._doctor.finding import Finding, error, warning
-from eventspool._job import QueueStats
+from eventspool._figures import QueueStats
 from eventspool._operate.figures import format_age, format_count
 from eventspool._reasons import FAILED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eventspool._job import Depth, ProcessorInfo
+    from eventspool._figures import Depth
+    from eventspool._fleet import ProcessorInfo
 
 __all__ = ["QueueFacts", "check_queue"]
 

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from eventspool._backends import Backend
-    from eventspool._job import Depth, Job, Partition, ProcessorInfo, QueueStats
+    from eventspool._figures import Depth, Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
-    from eventspool._operate.search import Look
+    from eventspool._operate.look import Look
     from eventspool._operate.selection import Conditions
     from eventspool._operate.terms import Terms
 
@@ -45,11 +47,18 @@ class Queue:
     Args:
         backend: Where the jobs are.
         owns_backend: Close it together with this view of it.
+        opts: The queue's options, where they are known.
     """
 
-    def __init__(self, backend: Backend, *, owns_backend: bool = True) -> None:
+    def __init__(self, backend: Backend, *, owns_backend: bool = True, opts: QueueOpts | None = None) -> None:
         self._backend = set_apart(backend)
         self._owns_backend = owns_backend
+        self._opts = opts
+
+    @property
+    def name(self) -> str:
+        """The queue's name; "" where that is not known."""
+        return "" if self._opts is None else self._opts.queue_name
 
     def __enter__(self) -> Self:
         return self
@@ -380,7 +389,7 @@ def open_queue_of(opts: QueueOpts) -> Queue:
     import_driver(opts)
     backend = set_apart(create_backend(opts, observe=True))
     backend.open()
-    return Queue(backend)
+    return Queue(backend, opts=opts)
 
 
 for _public in (Queue, open_queue):

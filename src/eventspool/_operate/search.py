@@ -7,40 +7,21 @@ backend returns. So first answers come at once, memory is bounded, and no call k
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eventspool._operate.look import Look
 from eventspool._operate.reading import read_payloads
 from eventspool._operate.terms import Found
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from eventspool._backends import Backend
-    from eventspool._job import Job, QueueStats
+    from eventspool._figures import QueueStats
+    from eventspool._job import Job
     from eventspool._operate.selection import Selection
 
-__all__ = ["Look", "act_on", "look_into", "search", "total_of"]
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """
-    What one step of a search has found.
-
-    Args:
-        looked_at: Jobs that were looked at in this step.
-        jobs: Those that meet all conditions, in the order of their list.
-        places: By the ids of these jobs, the positions in the batch of the events that meet what is asked of events. Empty
-            where nothing is asked of them.
-        unreadable: Ids of jobs that meet the other conditions, and of whose events it is not known: they are encrypted with a
-            key that is not given here, or damaged.
-    """
-
-    looked_at: int
-    jobs: Sequence[Job] = ()
-    places: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    unreadable: Sequence[str] = ()
+__all__ = ["act_on", "look_into", "search", "total_of"]
 
 
 def search(backend: Backend, chosen: Selection, after: Job | str | None = None) -> Iterator[Look]:
@@ -127,6 +108,3 @@ def total_of(chosen: Selection, stats: QueueStats) -> int:
     if chosen.ids is not None:
         return len(chosen.ids)
     return sum(getattr(stats, state.value).jobs for state in chosen.states)
-
-
-Look.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

@@ -25,30 +25,33 @@ from eventspool._backends.redis.codec import (
 )
 from eventspool._backends.redis.connection import Connection
 from eventspool._backends.redis.history import History
+from eventspool._backends.redis.journals import Journals
 from eventspool._backends.rules import READ_BYTES, count_within, place_of
 from eventspool._config import Ordering
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
+from eventspool._figures import Depth
 from eventspool._guest.log import Log
-from eventspool._job import LOST, Depth, JobState, created_at_from_id
+from eventspool._job import LOST, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
-    from eventspool._job import Failure, Job, QueueStats, Rewrite
+    from eventspool._figures import QueueStats
+    from eventspool._job import Failure, Job, Rewrite
 
 __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxykc"
+_KEYS: Final = "dnqtofimwslphxykcj"
 """In the order of ``prelude.lua``, which names them."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
 
 
-class OperatedQueue:
+class OperatedQueue(Journals):
     """
     A queue in Redis as its operators see and steer it (see ``Backend`` for what each method promises).
 

@@ -9,25 +9,29 @@ from eventspool._backends.bell import Bell
 from eventspool._backends.rules import ORDER_RULES
 from eventspool._backends.sqlite import fleet, listing, queues, rows
 from eventspool._backends.sqlite.file import SQLiteFile
+from eventspool._backends.sqlite.journals import Journals
 from eventspool._backends.sqlite.leases import Leases
 from eventspool._backends.sqlite.values import as_id
 from eventspool._backends.undivided import Undivided
-from eventspool._job import Claim, CommitResult, Depth, Failure, Job, JobState, QueueStats, SettlementKind
+from eventspool._job import CommitResult, Failure, Job, JobState, SettlementKind
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends.sqlite.queues import Queue
+    from eventspool._claim import Claim, ClaimTerms
     from eventspool._config import Ordering, SQLiteOpts
-    from eventspool._job import Hold, NewJob, Rewrite, Settlement, Trouble
+    from eventspool._figures import Depth, QueueStats
+    from eventspool._fleet import Hold, Trouble
+    from eventspool._job import NewJob, Rewrite, Settlement
 
 __all__ = ["SQLiteBackend"]
 
 T = TypeVar("T")
 
 
-class SQLiteBackend(Undivided):
+class SQLiteBackend(Journals, Undivided):
     """
     Keeps the jobs of one queue in a SQLite file (see ``Backend`` for what each method promises).
 
@@ -139,34 +143,12 @@ class SQLiteBackend(Undivided):
             self._bell.ring()
         return result
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,  # noqa: ARG002 - this store keeps no order per user
-        chain_bytes: int | None = None,  # noqa: ARG002
-        events_per_second: float | None = None,
-    ) -> Claim:
-        """Lease up to *limit* due jobs to *token*."""
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
+        """Lease due jobs to *token*."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> Claim:
-            claim = self._leases.claim(
-                db,
-                queue,
-                token,
-                limit=limit,
-                max_bytes=max_bytes,
-                visibility_timeout=visibility_timeout,
-                probe=probe,
-                sending=sending,
-                rate=events_per_second,
-            )
-            if len(claim.jobs) < limit and claim.wait != 0.0:
+            claim = self._leases.claim(db, queue, token, terms)
+            if len(claim.jobs) < terms.limit and claim.wait != 0.0:
                 self._bell.heard()  # within the step: a ring that comes after it is not missed
             return claim
 

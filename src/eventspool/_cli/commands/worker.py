@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
 
 __all__ = ["command"]
 

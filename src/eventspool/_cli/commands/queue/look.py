@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from eventspool._cli.options import QueueAddress
     from eventspool._job import Job
+    from eventspool._operate.look import Look
     from eventspool._operate.queue import Queue
-    from eventspool._operate.search import Look
     from eventspool._operate.selection import Selection
 
 __all__ = ["failed", "list_jobs", "show"]

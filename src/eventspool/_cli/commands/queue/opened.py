@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from eventspool._cli.options import QueueAddress
-    from eventspool._operate.search import Look
+    from eventspool._operate.look import Look
 
 __all__ = [
     "PURGEABLE",

@@ -12,8 +12,8 @@ from eventspool._cli.output import err_console, format_count, on_terminal, say
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from eventspool._operate.look import Look
     from eventspool._operate.queue import Queue
-    from eventspool._operate.search import Look
     from eventspool._operate.selection import Selection
 
 __all__ = ["Searching"]

@@ -27,7 +27,7 @@ from eventspool._cli.output import (
 )
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 from eventspool._operate.answers import is_key_refused
 from eventspool._operate.overview import look_over
 
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eventspool._cli.options import QueueAddress
-    from eventspool._job import Job, Partition, QueueStats
+    from eventspool._figures import Partition, QueueStats
+    from eventspool._job import Job
     from eventspool._operate.queue import Queue
 
 __all__ = ["Rates", "sparkline", "status"]
