@@ -48,6 +48,8 @@ VALUES = [
     "Distribution",
     "Erasure",
     "Look",
+    "Action",
+    "Pause",
 ]
 ERRORS = [
     "EventSpoolError",

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
+    "Action",
     "AsyncClient",
     "Client",
     "ClientStats",
@@ -52,6 +53,7 @@ __all__ = [
     "Job",
     "JobOpts",
     "Look",
+    "Pause",
     "ProcessorInfo",
     "Queue",
     "QueueError",
@@ -79,12 +81,14 @@ __all__ = [
 ]
 
 _LATER = {
+    "Action": "_operate.trail",
     "AsyncClient": "_aio",
     "Depth": "_figures",
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
     "Look": "_operate.look",
+    "Pause": "_operate.trail",
     "ProcessorInfo": "_fleet",
     "Queue": "_operate.queue",
     "QueueStats": "_figures",

@@ -62,23 +62,21 @@ def look_into(backend: Backend, chosen: Selection, looked_at: int, jobs: Sequenc
 def act_on(
     backend: Backend,
     chosen: Selection,
-    act: Callable[[Sequence[str]], int],
+    act: Callable[[Sequence[str]], object],
     on_look: Callable[[int], object],
-) -> int:
+) -> None:
     """
-    Call *act* with the ids of the chosen jobs, page by page, and add up its answers.
+    Call *act* with the ids of the chosen jobs, page by page.
 
     Args:
         backend: The queue that holds them.
         chosen: Which jobs. Where it has ids no list is read, and *act* must look at the states.
-        act: Changes jobs, and returns how many.
+        act: Changes jobs, or only looks at them.
         on_look: Called again and again with the number of jobs that were looked at.
     """
-    count = 0
     for looked_at, ids in _ids_of(backend, chosen):
-        count += act(ids)
+        act(ids)
         on_look(looked_at)
-    return count
 
 
 def _ids_of(backend: Backend, chosen: Selection) -> Iterator[tuple[int, list[str]]]:

@@ -22,6 +22,7 @@ _HOMES = {
     "erase": "erase",
     "pause": "steer",
     "resume": "steer",
+    "trail": "trail",
     "move": "move",
     "resize": "resize",
     "import-bull": "import_bull",
