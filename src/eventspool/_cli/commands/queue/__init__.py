@@ -20,6 +20,7 @@ _HOMES = {
     "edit": "edit",
     "purge": "steer",
     "export": "export",
+    "erase": "erase",
     "pause": "steer",
     "resume": "steer",
     "trail": "trail",
