@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
+    "Action",
     "AsyncClient",
     "Client",
     "ClientStats",
@@ -50,6 +51,7 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "Pause",
     "ProcessorInfo",
     "Queue",
     "QueueError",
@@ -77,11 +79,13 @@ __all__ = [
 ]
 
 _LATER = {
+    "Action": "_operate.trail",
     "AsyncClient": "_aio",
     "Depth": "_figures",
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
+    "Pause": "_operate.trail",
     "ProcessorInfo": "_fleet",
     "Queue": "_operate.queue",
     "QueueStats": "_figures",
