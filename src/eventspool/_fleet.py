@@ -72,6 +72,8 @@ class ProcessorInfo:
         pause_reason: Why it is paused, as a word to group by: ``unauthorized`` (the data plane refuses the write key),
             ``throttled`` (it asks for fewer requests), ``unavailable`` (it answers that it is down), ``unreachable`` (there is
             no answer) or ``unknown``; "" while it is not paused.
+        unreadable: Why it could not read batches of late, as a word of the failed queue: ``encrypted``; "" where it read all.
+        reads_nothing: It has delivered nothing since then.
         request_seconds: How long its requests took since it started; ``None`` where it does not say.
         lag_seconds: How old batches were when the data plane took them, since it started: from the making of the batch, by
             the clock of its producer.
@@ -92,6 +94,8 @@ class ProcessorInfo:
     statuses: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
     pause_reason: str = ""
+    unreadable: str = ""
+    reads_nothing: bool = False
     request_seconds: Distribution | None = None
     lag_seconds: Distribution | None = None
 

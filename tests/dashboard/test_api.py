@@ -216,6 +216,7 @@ def test_a_job_that_is_gone_is_a_409_in_words(site):
 
 def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
     from eventspool import QueueStats, QueueUnavailable
+    from eventspool._backends.condition import Condition
 
     class Flaky:
         name = ""
@@ -231,6 +232,9 @@ def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
 
         def processors(self):
             return []
+
+        def condition(self):
+            return Condition()
 
     queue = Flaky()
     site = serve(create_app(queue, token=TOKEN))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool import Depth, QueueStats
+from eventspool._backends.condition import Condition
 from eventspool._dashboard.history import History, Look, rates, recent_answers
 from eventspool._fleet import ProcessorInfo
 
@@ -27,6 +28,9 @@ class Queue:
 
     def partitions(self):
         return []
+
+    def condition(self):
+        return Condition()
 
 
 @pytest.fixture

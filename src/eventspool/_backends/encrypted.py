@@ -31,7 +31,7 @@ _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
 _UNTOUCHED = frozenset(
     "durable shared find_routing open close abandon hold ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
-    " stats processors reasons pause expedite replay purge repair scan partitions resize".split()
+    " stats processors reasons condition pause expedite replay purge repair scan partitions resize".split()
 )
 """What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eventspool._backends.condition import Condition
     from eventspool._backends.journals import JournalEntry
     from eventspool._claim import Claim, ClaimTerms
     from eventspool._figures import Depth, Partition, QueueStats
@@ -158,6 +159,13 @@ class Backend(Protocol):
 
     def reasons(self) -> Mapping[str, Depth]:
         """Count the failed jobs by reason, without reading payloads."""
+
+    def condition(self) -> Condition:
+        """
+        Say whether the store takes writes, whether this queue was ever used, and how far clocks are apart.
+
+        It changes nothing, also where the store is full or read-only, and costs about as much as ``stats``.
+        """
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs, to every processor. Leases under way end as usual."""

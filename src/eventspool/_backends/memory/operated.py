@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.bell import Bell
+from eventspool._backends.condition import Condition
 from eventspool._backends.fleet import FleetState
 from eventspool._backends.journals import JournalEntry
 from eventspool._backends.memory.entries import Entries, PlacedEntries, grow
@@ -144,6 +145,11 @@ class OperatedQueue(Undivided):
                 reason = entry.failure.reason if entry.failure else "unknown"
                 found[reason] = grow(found.get(reason, Depth()), entry, 1)
         return found
+
+    def condition(self) -> Condition:
+        """Say whether a job was ever stored: nothing else can be wrong with memory."""
+        with self._step():
+            return Condition(is_used=self._accepted > 0)
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""

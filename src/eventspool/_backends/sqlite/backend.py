@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from eventspool._backends.bell import Bell
+from eventspool._backends.condition import FULL, Condition
 from eventspool._backends.rules import ORDER_RULES
-from eventspool._backends.sqlite import fleet, listing, queues, rows
+from eventspool._backends.sqlite import fleet, listing, queues, rows, space
+from eventspool._backends.sqlite.errors import outage
 from eventspool._backends.sqlite.file import SQLiteFile
 from eventspool._backends.sqlite.journals import Journals
 from eventspool._backends.sqlite.leases import Leases
@@ -16,7 +19,6 @@ from eventspool._backends.undivided import Undivided
 from eventspool._job import CommitResult, Failure, Job, JobState, SettlementKind
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends.sqlite.queues import Queue
@@ -243,6 +245,19 @@ class SQLiteBackend(Journals, Undivided):
     def reasons(self) -> Mapping[str, Depth]:
         """Count the failed jobs by reason."""
         return self._run(listing.count_reasons)
+
+    def condition(self) -> Condition:
+        """Say whether the disk has room for new jobs, and whether a job was ever stored under this name."""
+        used, others, set_back = self._run(queues.list_used)
+        room = space.room_on(self._file.path)
+        is_full = room is not None and room[0] < space.low_water(room[1])
+        return Condition(
+            refuses=FULL if is_full else "",
+            because=f"{outage(sqlite3.SQLITE_FULL)} ({self._file.path})" if is_full else "",
+            is_used=used,
+            others=() if used else others,
+            clock_ahead=set_back,
+        )
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""
