@@ -195,7 +195,11 @@ def command(
             client.create_persistence_queue(queue)
         except QueueError as error:
             log.say(f"{error}; trying again until it works")
-        status = _work(client, stop, Watch(health, show, log), once=once)
+        try:
+            status = _work(client, stop, Watch(health, show, log), once=once)
+        except click.UsageError:
+            _close(client, stop, 0.0, log)
+            raise
         health.stop()
         notify_service_manager("STOPPING=1")
         closed = _close(client, stop, 0.5 if once and not stop.asked else grace, log)
