@@ -206,7 +206,7 @@ export function failuresPage({ refresh }) {
         h("span", { class: "group-why" }, group.meaning), events);
       const actions = h("div", { class: "row" },
         h("button", { class: "small", onclick: () => retryAll({ reason: group.reason }) }, "Retry all"),
-        h("button", { class: "small", onclick: () => tryTen({ reason: group.reason }) }, "Try 10 first"),
+        h("button", { class: "small few", onclick: () => tryTen({ reason: group.reason }) }, "Try 10 first"),
         h("a", { class: "button small", href: exportLink({ state: "failed", reason: group.reason }), download: true }, "Export"),
         h("button", { class: "small danger-text", onclick: () => purge({ reason: group.reason }) }, "Purge …"));
       return { root: h("div", { class: "card group" }, pick, actions), number, events, pick, actions };
@@ -216,7 +216,7 @@ export function failuresPage({ refresh }) {
       setText(entry.events, `${counted(group.events, "event")}, ${bytes(group.bytes)}`);
       entry.pick.setAttribute("aria-pressed", String(view.reason === group.reason));
       setClass(entry.root, `card group ${view.reason === group.reason ? "picked" : ""}`);
-      for (const button of entry.actions.querySelectorAll("button")) show(button, !view.readOnly);
+      for (const button of entry.actions.querySelectorAll("button")) show(button, !view.readOnly && (group.jobs > 10 || !button.classList.contains("few")));
     });
   }
 
