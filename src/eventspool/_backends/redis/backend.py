@@ -54,7 +54,9 @@ start, for warnings and limits; it need not be allowed. A user of the sentinels 
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections import deque
 from dataclasses import replace
 from itertools import chain
@@ -81,6 +83,7 @@ from eventspool._backends.redis.codec import (
     queue_lease_ms,
 )
 from eventspool._backends.redis.commands import select_missing
+from eventspool._backends.redis.condition import note_clock, read_clock
 from eventspool._backends.redis.divided import DividedQueue
 from eventspool._backends.redis.errors import TOO_BIG, error_code
 from eventspool._backends.redis.history import History
@@ -129,6 +132,9 @@ _SEALED: Final = -2
 """What the committing scripts reply in the place of a number: the server has lost commits, or the partition is sealed."""
 _REJECTED_FROM: Final = 4
 """From there on the reply to a commit names what was rejected."""
+_CLOCK_EVERY: Final = 60.0
+_LEAP: Final = 1.0
+"""Seconds between two looks at the clocks, and by how many this host's clock leaps so that the next look is at once."""
 _RECENT_BYTES: Final = 4 << 20
 """Most payload remembered after a commit."""
 
@@ -178,6 +184,8 @@ class RedisBackend(DividedQueue):
         self.is_sealed = False
         """The last claim found that the partition takes no new jobs, because the queue is divided anew."""
         self._standby = False
+        self._clock_until = self._leap = float("-inf")
+        self._clock_is_noted = True  # by an earlier process of this host, perhaps
         self._examined = False
         self._longest: float | None = float("inf")  # None: the server is to be asked
 
@@ -192,6 +200,7 @@ class RedisBackend(DividedQueue):
         """
         risks = self._connection.call(self._examine)
         self._examined = True
+        self._watch_clock()
         for risk in risks:
             _log.warning("The Redis server of %s %s", self._name, risk)
 
@@ -211,6 +220,26 @@ class RedisBackend(DividedQueue):
         spread = count_partitions(decode_text(ring or b""), self._partitions, is_used=epoch is not None)
         most = self._bounds[1] // spread
         return name_risks(ask_info(client), ask_settings(client, "save", "appendfsync"), most)
+
+    def _watch_clock(self) -> None:
+        """
+        Note in the queue where this host's clock is apart from the server's: at the start, each minute, and after a leap.
+
+        It is looked at by those alone that store jobs, whose ids say when they were made.
+        """
+        now = time.monotonic()
+        leap = time.time() - now
+        if self._ordering is None or (now < self._clock_until and abs(leap - self._leap) < _LEAP):
+            return
+        self._clock_until, self._leap = now + _CLOCK_EVERY, leap
+        with contextlib.suppress(
+            QueueError
+        ):  # the job is stored: an outage that begins now is met by the next commit
+            self._connection.call(self._note_clock)
+
+    def _note_clock(self, client: Any) -> None:
+        if (ahead := read_clock(client)) is not None:
+            self._clock_is_noted = note_clock(client, self._prefix, ahead, was_noted=self._clock_is_noted)
 
     def close(self) -> None:
         """Release connections. Safe to call twice."""
@@ -239,7 +268,9 @@ class RedisBackend(DividedQueue):
         """
         with self._numbering:
             if not self._history.unconfirmed:
-                return self._store(jobs)
+                result = self._store(jobs)
+                self._watch_clock()
+                return result
             known, epoch = self._confirm(jobs)
             result = self._store([job for job in jobs if job.id not in known])
         return replace(result, duplicates=result.duplicates + len(known), epoch=result.epoch or epoch)

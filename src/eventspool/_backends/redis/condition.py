@@ -58,14 +58,16 @@ def ask_condition(client: Any, prefix: str, queue: str) -> Condition:
     is_intact = False
     takes: Any = None
     gives: Any = None
+    begun: Any = None
     try:
         before = time.time()
         known, moment, begun = _ask(connection, ("HGETALL", meta), ("TIME",), ("MULTI",))
         middle = (before + time.time()) / 2
         if not isinstance(begun, Exception):  # outside of a transaction the commands would be run
             commands = (("HSETNX", f"{prefix}d", probe, ""), ("HDEL", f"{prefix}n", probe), ("DISCARD",))
-            takes, gives, _ = _ask(connection, *commands)
-        is_intact = True
+            takes, gives, discarded = _ask(connection, *commands)
+            begun = discarded  # a user that may not discard it leaves the transaction to the end of the connection
+        is_intact = not isinstance(begun, Exception)
     finally:
         if not is_intact:
             connection.disconnect()

@@ -55,7 +55,7 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
     is_failed = chosen.states == (JobState.FAILED,)
     if chosen.reason and not is_failed:
         raise click.UsageError("delayed jobs have not failed yet: they have no reason")
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         if dry_run:
             done = count(queue, chosen)
         else:
@@ -96,7 +96,7 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         require_consent("purge", yes=yes or dry_run)
         if user_id is not None:
             erase_user(queue, chosen, user_id, yes=yes, dry_run=dry_run, as_json=as_json)
