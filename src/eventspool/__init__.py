@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from eventspool._fleet import ProcessorInfo
     from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
+    from eventspool._operate.look import Look
     from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
+    "Action",
     "AsyncClient",
     "Client",
     "ClientStats",
@@ -50,6 +52,8 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "Look",
+    "Pause",
     "ProcessorInfo",
     "Queue",
     "QueueError",
@@ -77,11 +81,14 @@ __all__ = [
 ]
 
 _LATER = {
+    "Action": "_operate.trail",
     "AsyncClient": "_aio",
     "Depth": "_figures",
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
+    "Look": "_operate.look",
+    "Pause": "_operate.trail",
     "ProcessorInfo": "_fleet",
     "Queue": "_operate.queue",
     "QueueStats": "_figures",
