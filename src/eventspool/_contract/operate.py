@@ -123,7 +123,7 @@ class OperateContract:
         assert (found.refuses, found.because, found.drains) == ("", "", True)
         assert (found.is_used, found.others) == (True, ())
         assert abs(found.clock_ahead or 0.0) < 60.0
-        drain(backend)
+        drain(backend, "token")
         assert backend.condition().is_used
 
     def test_an_expedited_job_is_due_at_once_and_keeps_its_attempts(self, backend: Backend) -> None:
