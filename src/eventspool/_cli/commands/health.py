@@ -8,9 +8,11 @@ import sys
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, PATHS
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import print_json, say, say_error
+from eventspool._cli.output import say, say_error
 
 __all__ = ["command"]
 
@@ -62,7 +64,7 @@ def command(port: int, host: str, question: str, timeout: float, *, as_json: boo
     except (OSError, http.client.HTTPException, ValueError):
         reason = f"no worker answers on {host}:{port}; was it started with --health-port?"
     if as_json:
-        print_json({question: not reason, "reason": reason or None})
+        print_json(Kind.HEALTH, {question: not reason, "reason": reason or None})
     elif reason:
         say_error(f"not {question}: {reason}")
     else:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
+from eventspool._cli.kinds import Kind
 from eventspool._cli.logs import LOG_FORMATS, Log
 from eventspool._cli.options import (
     DELIVERS,
@@ -25,7 +27,7 @@ from eventspool._cli.options import (
     sharing_options,
     spill_option,
 )
-from eventspool._cli.output import print_json, say
+from eventspool._cli.output import say
 from eventspool._cli.signals import Stop
 from eventspool._cli.worker_view import Status, Watch, shown
 from eventspool._client import Client
@@ -195,7 +197,7 @@ def command(
         if log.is_json:
             log.say(str(status), **asdict(status))
     if as_json:
-        print_json(asdict(status))
+        print_json(Kind.WORKER, asdict(status))
     elif not log.is_json:
         say(str(status))
     _exit(stop, closed=closed, failed=once and status.failed > failed_before)

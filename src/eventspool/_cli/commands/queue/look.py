@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json
 from eventspool._cli.commands.queue.opened import opened, state_option
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
@@ -19,7 +20,7 @@ from eventspool._cli.output import (
     format_count,
     format_moment,
     key_value_table,
-    print_json,
+    print_document,
     printable,
     say,
     table,
@@ -59,7 +60,7 @@ def list_jobs(address: QueueAddress, state: str, limit: int, after: str | None, 
     with opened(address) as queue:
         jobs = queue.jobs(state, limit, after)
     if as_json:
-        print_json([asdict(job) for job in jobs])
+        print_json(Kind.JOB, [json_of(job) for job in jobs])
         return
     if not jobs:
         say(f"No {state} jobs{' behind that one' if after else ''}.")
@@ -117,13 +118,18 @@ def show(address: QueueAddress, job_id: str, *, as_json: bool) -> None:
             problem = str(error)
     if as_json:
         print_json(
-            {**(asdict(job) if job else {"id": job_id}), "payload": events, "payload_error": problem or None}
+            Kind.JOB,
+            {
+                **(json_of(job) if job else {"id": job_id}),
+                "payload": events,
+                "payload_error": problem or None,
+            },
         )
     else:
         _show_job(job_id, job)
         for number, event in enumerate(events or (), start=1):
             console().print(_headline(number, event))
-            print_json(event)
+            print_document(event)
     if problem:
         raise click.ClickException(problem)
 
@@ -184,15 +190,16 @@ def failed(address: QueueAddress, *, as_json: bool) -> None:
     ordered = sorted(reasons.items(), key=lambda item: -item[1].events)
     if as_json:
         print_json(
+            Kind.FAILURES,
             [
                 {
                     "reason": reason,
-                    **asdict(depth),
+                    **json_of(depth),
                     "error": samples[reason].error if reason in samples else None,
                     "advice": FAILED[reason].advice if reason in FAILED else None,
                 }
                 for reason, depth in ordered
-            ]
+            ],
         )
         return
     if not ordered:

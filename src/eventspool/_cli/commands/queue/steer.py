@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.erase import erase_user
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
@@ -23,8 +24,9 @@ from eventspool._cli.commands.queue.opened import (
     user_option,
     yes_option,
 )
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json
+from eventspool._cli.output import console, format_count
 from eventspool._job import JobState
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
                     done = queue.retry_failed(ids, chosen.reason, older_than=age, on_job=advance)
                 else:
                     done = queue.retry_now(ids, older_than=age, on_job=advance)
-    _report("retried", done, chosen.ids, as_json=as_json, dry_run=dry_run)
+    _report(Kind.RETRY, "retried", done, chosen.ids, as_json=as_json, dry_run=dry_run)
 
 
 @click.command()
@@ -103,7 +105,7 @@ def purge(
             return
         act = count if dry_run else _delete if yes else _ask_and_delete
         done = act(queue, chosen)
-    _report("purged", done, chosen.ids, as_json=as_json, dry_run=dry_run)
+    _report(Kind.PURGE, "purged", done, chosen.ids, as_json=as_json, dry_run=dry_run)
 
 
 def _delete(queue: Queue, chosen: Selection) -> int:
@@ -122,9 +124,11 @@ def _ask_and_delete(queue: Queue, chosen: Selection) -> int:
         return sum(queue.purge(state, ids, on_job=advance) for state, ids in planned.ids.items())
 
 
-def _report(verb: str, done: int, ids: Sequence[str] | None, *, as_json: bool, dry_run: bool = False) -> None:
+def _report(
+    kind: Kind, verb: str, done: int, ids: Sequence[str] | None, *, as_json: bool, dry_run: bool = False
+) -> None:
     if as_json:
-        print_json({verb: done, "dry_run": True} if dry_run else {verb: done})
+        print_json(kind, {verb: done, "dry_run": True} if dry_run else {verb: done})
     else:
         console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(done, 'job')}")
     require_all(ids, done)
@@ -164,7 +168,7 @@ def _set_paused(address: QueueAddress, *, paused: bool, as_json: bool) -> None:
         (queue.pause if paused else queue.resume)()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": paused, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": paused, "unfinished_jobs": waiting})
     elif paused:
         console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
     else:
