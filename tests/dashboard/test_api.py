@@ -217,6 +217,7 @@ def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
     from eventspool import QueueStats, QueueUnavailable
 
     class Flaky:
+        name = ""
         down = True
 
         def stats(self):

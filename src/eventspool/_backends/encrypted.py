@@ -12,12 +12,14 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.journals import keeps_journals
 from eventspool._backends.protocol import Backend
 from eventspool._envelope import decrypt, encrypt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._backends.journals import JournalEntry
     from eventspool._envelope import Cipher
     from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
 
@@ -50,6 +52,8 @@ class EncryptedBackend:
         self._cipher = cipher
         for name in _UNTOUCHED:
             setattr(self, name, getattr(inner, name))
+        if not keeps_journals(inner):
+            setattr(self, "append", None)  # noqa: B010 - `keeps_journals` looks for it, and mypy allows no other way
 
     if TYPE_CHECKING:  # the type checker does not follow `setattr`
 
@@ -156,6 +160,24 @@ class EncryptedBackend:
                 for each in part
                 for stored in [found[each.job_id] or b""]
             ]
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """Append *entry*, encrypted."""
+        return self._inner.append(journal, encrypt(entry, self._cipher), most=most, apart=apart)
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return entries, decrypted."""
+        return [
+            replace(entry, body=decrypt(entry.body, self._cipher))
+            for entry in self._inner.journal(journal, limit=limit, before=before)
+        ]
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry*, encrypted, in the place of another one. What is stored is compared decrypted."""
+        for stored in self._inner.journal(journal, limit=1, before=position + 1):
+            if stored.position == position and decrypt(stored.body, self._cipher) == expected:
+                return self._inner.amend(journal, position, stored.body, encrypt(entry, self._cipher))
+        return False
 
     def _decrypt(self, payload: bytes | None) -> bytes | None:
         return None if payload is None else decrypt(payload, self._cipher)

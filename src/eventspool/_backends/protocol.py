@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from eventspool._backends.journals import JournalEntry
     from eventspool._job import (
         Claim,
         CommitResult,
@@ -229,6 +230,21 @@ class Backend(Protocol):
         Delete those of *ids* that are in *state* (never a leased job), and remember their ids for ``lookup``: the last
         ``PURGED_KEPT`` of them, for ``PURGED_FOR`` seconds. Return how many.
         """
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """
+        Append *entry* to the *journal* of that name, and drop the oldest entries beyond the newest *most* ones.
+
+        Where the newest entry is younger than *apart* seconds, append nothing and return ``False``: of all the processes
+        that note a figure once a minute, one does. An entry that was appended is there until it is dropped, whatever
+        becomes of the jobs. A store may leave out this method and the next two; its queues then have no trail.
+        """
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return up to *limit* entries of *journal*, the newest first, with positions below *before*."""
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry* in the place of *expected*, and keep its time. ``False``, and no change, where that is not there."""
 
     def partitions(self) -> list[Partition]:
         """List the partitions in which jobs may be, also those that cannot be reached; none where the queue is not divided."""

@@ -21,6 +21,7 @@ import pytest
 from eventspool._contract.commits import CommitContract
 from eventspool._contract.fifo import FIFOContract
 from eventspool._contract.fleet import FleetContract
+from eventspool._contract.journals import JournalContract
 from eventspool._contract.leases import LeaseContract
 from eventspool._contract.moving import MovingContract
 from eventspool._contract.operate import OperateContract
@@ -57,6 +58,7 @@ class QueueContract(
     OperateContract,
     ReadContract,
     MovingContract,
+    JournalContract,
     WaitContract,
 ):
     """

@@ -27,7 +27,7 @@ from eventspool._dashboard.reading import line, pretty, visible
 from eventspool._dashboard.seldom import Seldom
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 from eventspool._job import JobState
-from eventspool._operate.selection import PAGE, Selection, state_of, walk
+from eventspool._operate.selection import PAGE, STATES, Selection, state_of, walk
 from eventspool._reasons import meaning_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from eventspool._job import Job
     from eventspool._operate.queue import Queue
 
-__all__ = ["Api"]
+__all__ = ["Api", "as_json"]
 
 CONFIRMATION = "purge"
 _SHOWN = 50
@@ -57,15 +57,25 @@ class Api:
         name: The name under which it is shown.
         read_only: Refuse every request that changes something.
         dataplane: The local data plane, where there is one.
+        is_one_of_several: The dashboard shows other queues, too.
     """
 
-    def __init__(self, queue: Queue, *, name: str, read_only: bool, dataplane: LocalDataPlane | None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        name: str,
+        read_only: bool,
+        dataplane: LocalDataPlane | None,
+        is_one_of_several: bool = False,
+    ) -> None:
+        self.name = name
         self._queue = queue
         self._history = History(queue)
         self._seldom = Seldom()
-        self._name = name
         self._read_only = read_only
         self._dataplane = dataplane
+        self._is_one_of_several = is_one_of_several
 
     def routes(self) -> list[Route]:
         """Return the endpoints, with paths relative to the place where they are mounted."""
@@ -89,13 +99,32 @@ class Api:
         routes += [Route(path, self._post(handler), methods=["POST"]) for path, handler in changes.items()]
         return [*routes, Route("/export", self._export_exactly, methods=["POST"])]
 
+    def summary(self) -> dict[str, Any]:
+        """Return how the queue stands, for a list of several. Raises ``QueueUnavailable``."""
+        look = self._history.look()
+        samples = self._history.samples()
+        stats = look.stats
+        return {
+            "verdict": asdict(judge(look, samples[-1].out if samples else None)),
+            "pending": stats.waiting.events + stats.delayed.events + stats.leased.events,
+            "failed": stats.failed.events,
+            "failed_jobs": stats.failed.jobs,
+            "oldest_age": stats.oldest_age,
+            "processors": len(look.processors),
+            "paused": stats.paused,
+            "into": samples[-1].into if samples else None,
+            "out": samples[-1].out if samples else None,
+            "bytes": sum(getattr(stats, state).bytes for state in STATES),
+        }
+
     def _overview(self, request: Request) -> dict[str, Any]:
         since = _number(request, "since", 0.0)
         look = self._history.look()
         samples = self._history.samples()
         return {
             "now": time.time(),
-            "queue": self._name,
+            "queue": self.name,
+            "several": self._is_one_of_several,
             "read_only": self._read_only,
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
             "stats": look.stats.as_dict(),
@@ -237,10 +266,10 @@ class Api:
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             if self._read_only:
-                return _json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
+                return as_json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
             body = await _body(request)
             if body is None:
-                return _json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
+                return as_json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
 
             def act() -> Response:
                 answer = _guarded(lambda: handler(body))
@@ -285,7 +314,7 @@ def _guarded(act: Callable[[], dict[str, Any] | Response]) -> Response:
     """Answer with what *act* returns, or with what was wrong."""
     try:
         answer = act()
-        return answer if isinstance(answer, Response) else _json(answer)
+        return answer if isinstance(answer, Response) else as_json(answer)
     except EventSpoolError as error:
         return _refusal(error)
 
@@ -299,10 +328,11 @@ def _refusal(error: EventSpoolError) -> Response:
         status = HTTPStatus.BAD_REQUEST
     elif isinstance(error, DataPlaneError):
         status = HTTPStatus.BAD_GATEWAY
-    return _json({"error": str(error)}, status)
+    return as_json({"error": str(error)}, status)
 
 
-def _json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+def as_json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Answer with *body*."""
     # ASCII, because an id that is half a surrogate pair has no UTF-8 form.
     data = json.dumps(body, separators=(",", ":"), allow_nan=False)
     return Response(data, status, {"Cache-Control": "no-store"}, "application/json")

@@ -1,7 +1,14 @@
-"""The ASGI app: a guard in front of the page, its files and the endpoints."""
+"""
+The ASGI app: a guard in front of the page, its files and the endpoints.
+
+Each of several queues has its own page below its own path, and all addresses in a page are relative. So a page of one queue
+can never ask, or change, another one: to go there is to leave the page.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,17 +16,19 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from eventspool._dashboard import security
 from eventspool._dashboard.api import Api
 from eventspool._dashboard.dataplane import LocalDataPlane
+from eventspool._dashboard.several import Several
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from eventspool._operate.queue import Queue
@@ -27,10 +36,14 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 _STATIC = Path(__file__).parent / "static"
+_PAGE = re.compile(r"/(?:q/[^/]+/)?")
+_STYLE = re.compile(r"/(?:q/[^/]+/)?static/[^/]+\.(?:css|svg)")
+"""What the page needs that asks for the token."""
+_WRONG = '<p class="problem" role="alert">That was not the token of this dashboard. It has a new one after each start.</p>'
 
 
 def create_app(
-    queue: Queue,
+    queue: Queue | Mapping[str, Queue] | Sequence[Queue],
     *,
     token: str | None,
     read_only: bool = False,
@@ -39,32 +52,47 @@ def create_app(
     dataplane: str | LocalDataPlane | None = None,
 ) -> ASGIApp:
     """
-    Return the dashboard of *queue* as an ASGI app, to be served or mounted.
+    Return the dashboard of one queue, or of several, as an ASGI app, to be served or mounted.
 
         app.mount("/events", create_app(eventspool.open_queue(url), token=None, read_only=True))
+        app.mount("/events", create_app({"orders": orders, "clicks": clicks}, token=None))
 
     Args:
-        queue: The queue that it shows. You close it.
+        queue: The queue that it shows, or several, which may be on several servers: by the names under which they are shown,
+            or in a list, where each goes by its own name. You close them.
         token: The secret that a browser must have: once in the URL (``?token=…``), then in a cookie, or in
             ``Authorization: Bearer``. ``None`` where your own application has already checked who the user is: then nothing
             here checks it again.
         read_only: Show the queue, and refuse every request that changes something.
         allowed_hosts: Host names under which it may be reached, besides this machine's loopback names. Without port.
-        name: The name of the queue on the page.
+        name: The name of an only queue on the page; without it, the queue's own.
         dataplane: The URL of an ``eventspool dataplane`` on this machine, for the page *Events*.
 
     Raises:
         ConfigError: The token is too short, or the data plane is not on this machine.
     """
     plane = LocalDataPlane(dataplane) if isinstance(dataplane, str) else dataplane
-    api = Api(queue, name=name, read_only=read_only, dataplane=plane)
-    routes = [
-        Route("/", _page, methods=["GET"]),
-        Mount("/static", StaticFiles(directory=_STATIC)),
-        Mount("/api", routes=api.routes()),
-    ]
+    if isinstance(queue, Mapping | Sequence):
+        several = Several(queue, read_only=read_only, dataplane=plane)
+        routes = [
+            Route("/", _file("queues.html"), methods=["GET"]),
+            _static(),
+            Route("/api/queues", several.list, methods=["GET"]),
+            Mount("/q/{key}", several.of_each(lambda api: Starlette(routes=_routes(api)))),
+        ]
+    else:
+        routes = _routes(Api(queue, name=name or queue.name, read_only=read_only, dataplane=plane))
     hosts = (*security.LOOPBACK_HOSTS, *(host.lower() for host in allowed_hosts))
     return _Guard(Starlette(routes=routes), None if token is None else security.require_token(token), hosts)
+
+
+def _routes(api: Api) -> list[BaseRoute]:
+    """Return the page of one queue, its files and its endpoints."""
+    return [Route("/", _file("index.html"), methods=["GET"]), _static(), Mount("/api", routes=api.routes())]
+
+
+def _static() -> Mount:
+    return Mount("/static", StaticFiles(directory=_STATIC))
 
 
 class _Guard:
@@ -99,16 +127,17 @@ class _Guard:
         headers = request.headers
         root = request.scope.get("root_path", "")
         path = request.scope["path"].removeprefix(root)
+        is_page = _PAGE.fullmatch(path) is not None
         try:
             security.check_host(headers.get("host"), self._hosts)
-            security.check_site(request.method, headers, page=path in ("", "/"))
+            security.check_site(request.method, headers, page=is_page or not path)
         except security.Forbidden as refused:
             return PlainTextResponse(f"{refused}\n", HTTPStatus.FORBIDDEN)
         if path == "":  # the relative addresses in the page would lead to the wrong place
             return RedirectResponse(f"{root}/", HTTPStatus.TEMPORARY_REDIRECT)
         if self._token is None:
             return None
-        given = request.query_params.get("token") if path == "/" else None
+        given = request.query_params.get("token") if is_page else None
         cookie = security.cookie_name(self._token)
         known = security.check_token(
             self._token,
@@ -116,12 +145,12 @@ class _Guard:
             authorization=headers.get("authorization"),
             cookie=request.cookies.get(cookie),
         )
-        if not known and not (path.startswith("/static/") and path.endswith((".css", ".svg"))):
-            if path == "/":
-                return FileResponse(_STATIC / "signin.html", HTTPStatus.UNAUTHORIZED)
+        if not known and not _STYLE.fullmatch(path):
+            if is_page:
+                return _sign_in(is_wrong=bool(given))
             return PlainTextResponse("the token is missing or wrong\n", HTTPStatus.UNAUTHORIZED)
         if known and given is not None:  # so the token leaves the address bar and the history
-            answer = RedirectResponse(f"{root}/", HTTPStatus.SEE_OTHER)
+            answer = RedirectResponse(f"{root}{path}", HTTPStatus.SEE_OTHER)
             secure = request.url.scheme == "https"  # as the server says, which knows the proxies to trust
             answer.set_cookie(
                 cookie, self._token, path=f"{root}/", secure=secure, httponly=True, samesite="strict"
@@ -130,5 +159,13 @@ class _Guard:
         return None
 
 
-def _page(request: Request) -> Response:  # noqa: ARG001
-    return FileResponse(_STATIC / "index.html")
+def _sign_in(*, is_wrong: bool) -> Response:
+    page = (_STATIC / "signin.html").read_text(encoding="utf-8")
+    return HTMLResponse(page.replace("<!-- wrong -->", _WRONG if is_wrong else ""), HTTPStatus.UNAUTHORIZED)
+
+
+def _file(name: str) -> Callable[[Request], Response]:
+    def answer(request: Request) -> Response:  # noqa: ARG001
+        return FileResponse(_STATIC / name)
+
+    return answer

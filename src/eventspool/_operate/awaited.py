@@ -70,13 +70,14 @@ class _Awaited:
         return self._backend
 
 
-def await_queue(opts: QueueOpts, on_absence: Callable[[QueueError], object]) -> Queue:
+def await_queue(opts: QueueOpts, on_absence: Callable[[QueueError], object], *, waits: bool = False) -> Queue:
     """
     Open the queue of *opts* as ``open_queue`` does, or wait for it.
 
     Args:
         opts: The queue.
         on_absence: Called where there is no queue yet, with what says where it was looked for.
+        waits: Wait also for one that cannot be reached: each use of it tries again.
 
     Raises:
         ConfigError: A package is missing.
@@ -89,6 +90,7 @@ def await_queue(opts: QueueOpts, on_absence: Callable[[QueueError], object]) -> 
     except QueueError as absence:
         on_absence(absence)
     else:
-        return open_queue_of(opts)
+        if not waits:
+            return open_queue_of(opts)
     import_driver(opts)
-    return Queue(cast("Backend", _Awaited(create_backend(opts, observe=True), require)))
+    return Queue(cast("Backend", _Awaited(create_backend(opts, observe=True), require)), opts=opts)

@@ -42,11 +42,18 @@ class Queue:
     Args:
         backend: Where the jobs are.
         owns_backend: Close it together with this view of it.
+        opts: The queue's options, where they are known.
     """
 
-    def __init__(self, backend: Backend, *, owns_backend: bool = True) -> None:
+    def __init__(self, backend: Backend, *, owns_backend: bool = True, opts: QueueOpts | None = None) -> None:
         self._backend = set_apart(backend)
         self._owns_backend = owns_backend
+        self._opts = opts
+
+    @property
+    def name(self) -> str:
+        """The queue's name; "" where that is not known."""
+        return "" if self._opts is None else self._opts.queue_name
 
     def __enter__(self) -> Self:
         return self
@@ -358,7 +365,7 @@ def open_queue_of(opts: QueueOpts) -> Queue:
     import_driver(opts)
     backend = set_apart(create_backend(opts, observe=True))
     backend.open()
-    return Queue(backend)
+    return Queue(backend, opts=opts)
 
 
 for _public in (Queue, open_queue):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.bell import Bell
 from eventspool._backends.fleet import FleetState
+from eventspool._backends.journals import JournalEntry
 from eventspool._backends.memory.entries import Entries, PlacedEntries, grow
 from eventspool._backends.memory.fates import Fates
 from eventspool._backends.rules import (
@@ -70,6 +72,7 @@ class OperatedQueue(Undivided):
         self._bell = Bell()
         self._entries = PlacedEntries() if self._rules.keeps_places else Entries()
         self._fates = Fates()
+        self._journals: dict[str, deque[JournalEntry]] = {}
         self._epoch = new_token()
         self._processors: dict[str, float] = {}
         self._notes: dict[str, str] = {}
@@ -227,3 +230,30 @@ class OperatedQueue(Undivided):
     def repair(self) -> int:
         """There is nothing that could be out of step."""
         return 0
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """Append *entry* to *journal*."""
+        with self._step():
+            at = self._now() - self._skew
+            entries = self._journals.get(journal, ())
+            if entries and 0.0 <= at - entries[-1].at < apart:
+                return False
+            position = entries[-1].position + 1 if entries else 1
+            self._journals[journal] = deque([*entries, JournalEntry(position, at, entry)], most)
+            return True
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return entries of *journal*, the newest first."""
+        with self._step():
+            entries = reversed(self._journals.get(journal, ()))
+            return [each for each in entries if before is None or each.position < before][:limit]
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry* in the place of *expected*."""
+        with self._step():
+            entries = self._journals.get(journal, deque())
+            for n, each in enumerate(entries):
+                if each.position == position and each.body == expected:
+                    entries[n] = replace(each, body=entry)
+                    return True
+            return False

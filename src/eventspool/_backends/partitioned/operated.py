@@ -24,6 +24,7 @@ from eventspool._job import Depth, Job, JobState, Partition, QueueStats
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from eventspool._backends.journals import JournalEntry
     from eventspool._backends.partitioned.member import Closable, Member, PartitionBackend
     from eventspool._backends.partitioned.ring import Part
     from eventspool._job import Rewrite
@@ -257,6 +258,22 @@ class OperatedPartitions:
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs, in every partition."""
         self._ask_all(lambda member: member.backend.pause(paused))
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """Append *entry* to *journal*, which the root has: no division ends it."""
+        root = self._members.root
+        return bool(root.ask(root.backend.append, journal, entry, most=most, apart=apart))
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return entries of *journal*, the newest first."""
+        root = self._members.root
+        found: list[JournalEntry] = root.ask(root.backend.journal, journal, limit=limit, before=before)
+        return found
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry* in the place of *expected*."""
+        root = self._members.root
+        return bool(root.ask(root.backend.amend, journal, position, expected, entry))
 
     def repair(self) -> int:
         """Mend what is damaged in every partition that can be reached."""

@@ -32,6 +32,7 @@ second column is the name that the Lua scripts give to the key::
                               as a whole
     k  LANES          ZSET    while the order per user is kept: the lane, the place and the id of each unfinished job, once for
                               each lane that it touches, all with the score 0 (``lua/lanes.lua``)
+    j  JOURNALS       HASH    bounded journals, such as the trail of what operators did (``lua/journals.lua``)
     c  COMMITS        HASH    producer -> the number of its last commit (see ``history``), for the last 4,000 producers. META
                               has the highest number that was forgotten ("forgotten")
 

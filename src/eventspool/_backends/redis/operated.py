@@ -25,6 +25,7 @@ from eventspool._backends.redis.codec import (
 )
 from eventspool._backends.redis.connection import Connection
 from eventspool._backends.redis.history import History
+from eventspool._backends.redis.journals import Journals
 from eventspool._backends.rules import READ_BYTES, count_within, place_of
 from eventspool._config import Ordering
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
@@ -42,13 +43,13 @@ __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxykc"
+_KEYS: Final = "dnqtofimwslphxykcj"
 """In the order of ``prelude.lua``, which names them."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
 
 
-class OperatedQueue:
+class OperatedQueue(Journals):
     """
     A queue in Redis as its operators see and steer it (see ``Backend`` for what each method promises).
 

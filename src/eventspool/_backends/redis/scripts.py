@@ -59,6 +59,8 @@ _LIMITS: Final = {
 }
 _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "ack": ("lanes", "totals", "failure_counts", "forgetting"),
+    "amend": ("journals",),
+    "append": ("journals",),
     "audit": (),
     "claim": ("lanes", "keeping", "fleet", "claiming"),
     "claim_fifo": ("lanes", "keeping", "queue_lease", "fleet", "claiming"),
@@ -70,6 +72,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "hold": ("fleet",),
     "index_lanes": ("lanes",),
     "jobs": (),
+    "journal": ("journals",),
     "leave": ("lanes", "places", "queue_lease", "fleet"),
     "lookup": (),
     "pass_on": ("lanes", "totals", "failure_counts", "forgetting"),

@@ -9,6 +9,7 @@ from eventspool._backends.bell import Bell
 from eventspool._backends.rules import ORDER_RULES
 from eventspool._backends.sqlite import fleet, listing, queues, rows
 from eventspool._backends.sqlite.file import SQLiteFile
+from eventspool._backends.sqlite.journals import Journals
 from eventspool._backends.sqlite.leases import Leases
 from eventspool._backends.sqlite.values import as_id
 from eventspool._backends.undivided import Undivided
@@ -27,7 +28,7 @@ __all__ = ["SQLiteBackend"]
 T = TypeVar("T")
 
 
-class SQLiteBackend(Undivided):
+class SQLiteBackend(Journals, Undivided):
     """
     Keeps the jobs of one queue in a SQLite file (see ``Backend`` for what each method promises).
 

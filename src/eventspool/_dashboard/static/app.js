@@ -2,10 +2,11 @@
 
 import { get, inTurn } from "./api.js";
 import { h, icon, setClass, setText, show } from "./dom.js";
-import { count } from "./format.js";
+import { compact, count, counted } from "./format.js";
 import { eventsPage } from "./events.js";
 import { failuresPage } from "./failures.js";
 import { overviewPage } from "./overview.js";
+import { switcher } from "./switcher.js";
 
 const LOOK_EVERY = 1000;
 const KEPT = 300;
@@ -33,6 +34,9 @@ function buildNav() {
     nav.append(link);
   }
 }
+
+const toQueues = h("a", { href: "../../", hidden: true }, icon("queues"), h("span", { class: "label" }, "Queues"));
+const others = switcher();
 
 const foot = {
   dot: h("span", { class: "dot" }),
@@ -87,17 +91,22 @@ function drawFrame() {
   if (!overview) return;
   setText(foot.queue, overview.queue);
   foot.queue.title = overview.queue;
+  show(foot.queue, !overview.several);
+  show(toQueues, overview.several);
+  others.update(overview);
   show(foot.readOnly, overview.read_only);
   const { badge } = links.get("failures");
-  const failed = overview.stats.failed.jobs;
+  const failed = overview.stats.failed.events;
   show(badge, failed > 0);
-  setText(badge, count(failed));
-  badge.setAttribute("aria-label", `${count(failed)} failed jobs`);
+  setText(badge, compact(failed));
+  badge.setAttribute("aria-label", `${count(failed)} failed`);
+  badge.title = counted(failed, "failed event");
 }
 
 function shortcuts() {
   const rows = [
     ["1 2 3", "go to a page"],
+    ...(state.overview?.several ? [["0", "all queues"]] : []),
     ["j k", "next, previous in a list"],
     ["Enter", "open"],
     ["r", "retry what is open"],
@@ -133,6 +142,7 @@ document.addEventListener("keydown", (event) => {
   }
   if (event.target.closest?.("input, textarea, select")) return;
   if (/^[123]$/.test(event.key)) location.hash = pages[Number(event.key) - 1].hash;
+  else if (event.key === "0" && state.overview?.several) location.href = "../../";
   else if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else if (event.key === "?") shortcuts();
@@ -148,8 +158,10 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("hashchange", route);
 buildNav();
+document.getElementById("nav").prepend(toQueues);
 document.getElementById("foot").append(
   foot.queue,
+  others.root,
   h("div", { class: "row" }, foot.dot, foot.link, foot.readOnly),
   h("button", { class: "quiet keys-button", onclick: shortcuts }, "Keyboard ", h("kbd", {}, "?")),
 );

@@ -3,7 +3,7 @@
 -- names them. backend.py says what each key holds. A stored value that is not what we wrote reads as zero or empty: no script
 -- may fail for it.
 local PAYLOADS, SIZES, ORDER, LEASES, TRIES, FAILED, CAUSES, META,
-  WAKE, STANDBY_WAKE, LEGACY_HOLDER, PROCESSORS, NOTES, GONE, FATES, LANES, COMMITS = unpack(KEYS)
+  WAKE, STANDBY_WAKE, LEGACY_HOLDER, PROCESSORS, NOTES, GONE, FATES, LANES, COMMITS, JOURNALS = unpack(KEYS)
 local SECOND = 1000000 -- Times are microseconds.
 local COARSE = 0.1 * SECOND -- How exactly the most frequent scripts note the time.
 local LARGEST = 9e15 -- Beyond it a Lua number is no exact integer any more.
