@@ -47,6 +47,8 @@ VALUES = [
     "ProcessorInfo",
     "Distribution",
     "Erasure",
+    "Action",
+    "Pause",
 ]
 ERRORS = [
     "EventSpoolError",

@@ -97,3 +97,6 @@ def read_distribution(bounds: Sequence[float], note: object) -> Distribution | N
             return None
         counts[bisect_left(bounds, bound)] += count
     return Distribution(tuple(bounds), tuple(counts), float(total))
+
+
+Distribution.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change

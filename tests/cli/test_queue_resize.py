@@ -6,6 +6,7 @@ import pytest
 
 from eventspool import QueueOpts
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import fail, ids_of, new_jobs
 from redis_servers import new_queue_name
 
@@ -67,7 +68,7 @@ def test_operators_list_retry_and_purge_over_all_partitions(run, address, backen
     for job in jobs:
         backend.commit([job])
     claimed = []
-    while found := backend.claim("t", limit=9, visibility_timeout=60).jobs:
+    while found := backend.claim("t", ClaimTerms(limit=9, visibility_timeout=60)).jobs:
         claimed += ids_of(found)
     backend.settle("t", [fail(job_id) for job_id in claimed])
     assert len(run("queue", "list", "--json", *address).json) == 6

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from e2e.harness import eventually
 from eventspool import ClientStats, Queue, QueueOpts, QueueUnavailable
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._operate import metrics as _metrics
 from eventspool._operate.exposition import metrics_text
@@ -54,7 +55,7 @@ def fail(backend, *reasons):
     for reason in reasons:
         job = NewJob(new_job_id(), b"payload", 1)
         backend.commit([job])
-        backend.claim("token", limit=9, visibility_timeout=60.0)
+        backend.claim("token", ClaimTerms(limit=9, visibility_timeout=60.0))
         failure = Failure(reason, "no", 1)
         assert backend.settle("token", [Settlement(job.id, SettlementKind.FAIL, failure=failure)]) == [True]
 

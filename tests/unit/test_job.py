@@ -6,20 +6,18 @@ import time
 
 import pytest
 
+from eventspool._claim import ClaimedJob, new_token
+from eventspool._figures import Depth, QueueStats
+from eventspool._fleet import ProcessorInfo
 from eventspool._job import (
     LOST,
     PURGED,
-    ClaimedJob,
     CommitResult,
-    Depth,
     JobState,
-    ProcessorInfo,
-    QueueStats,
     Settlement,
     SettlementKind,
     created_at_from_id,
     new_job_id,
-    new_token,
 )
 
 

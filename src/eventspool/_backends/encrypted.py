@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eventspool._backends.journals import JournalEntry
+    from eventspool._claim import Claim, ClaimTerms
     from eventspool._envelope import Cipher
-    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
+    from eventspool._job import CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
 
 __all__ = ["EncryptedBackend"]
 
@@ -30,7 +31,7 @@ _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
 _UNTOUCHED = frozenset(
     "durable shared find_routing open close abandon hold ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
-    " stats processors reasons pause expedite replay purge repair scan partitions resize".split()
+    " stats processors reasons condition pause expedite replay purge repair scan partitions resize".split()
 )
 """What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
 
@@ -72,31 +73,9 @@ class EncryptedBackend:
             ]
         )
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
         """Lease jobs, and decrypt them."""
-        claim = self._inner.claim(
-            token,
-            limit=limit,
-            visibility_timeout=visibility_timeout,
-            max_bytes=max_bytes,
-            probe=probe,
-            sending=sending,
-            chain=chain,
-            chain_bytes=chain_bytes,
-            events_per_second=events_per_second,
-        )
+        claim = self._inner.claim(token, terms)
         if not claim.jobs:
             return claim
         return replace(

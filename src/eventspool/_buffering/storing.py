@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from eventspool._buffering.maker import Maker
     from eventspool._buffering.outbox import Outbox
     from eventspool._buffering.place import Place
-    from eventspool._job import NewJob, Route, Routing
+    from eventspool._job import NewJob
+    from eventspool._routing import Route, Routing
     from eventspool._settling.ledger import Ledger
 
 __all__ = ["JOBS_PER_COMMIT", "Storing"]

@@ -34,6 +34,10 @@ _READER_GONE = 141
 """The exit status of a program that SIGPIPE ends, which shells and scripts know: ``eventspool queue list | head -1``."""
 
 
+class _ReaderGoneError(Exception):
+    """The program that read our output has closed it."""
+
+
 class _Commands(Group):
     """A group that imports a command when it is asked for."""
 
@@ -51,6 +55,8 @@ class _Commands(Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGoneError from None  # click would make it the exit status 1
         except ConfigError as error:
             raise WrongOption(str(error)) from None
         except QueueUnavailable as error:
@@ -92,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
         status = _run(arguments, answer)
         answer.give(status)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the flush at exit must not fail
         return _READER_GONE
     return status
@@ -115,7 +121,7 @@ def _run(arguments: Sequence[str], answer: Answer) -> int:
         say_error(error.format_message())
         answer.fail(getattr(error, "code", "failed"), error.format_message(), getattr(error, "remedy", None))
         return 1
-    except BrokenPipeError:  # the program that read our output has closed it
+    except (BrokenPipeError, _ReaderGoneError):
         raise
     except OSError as error:
         message = f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}"

@@ -15,6 +15,7 @@ __all__ = ["Kind"]
 class Kind(enum.StrEnum):
     """The kinds of things, as the field ``schema`` of a document names them."""
 
+    ACTION = "action/1"
     CAPACITY = "capacity/1"
     COMPLETION = "completion/1"
     DASHBOARD = "dashboard/1"

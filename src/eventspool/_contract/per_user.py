@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._claim import PAUSED, ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -34,13 +35,15 @@ from eventspool._contract.tools import (
     renew_in_time,
     retry,
 )
-from eventspool._job import ALL_LANES, LANES, PAUSED, CommitResult, JobState, Routing, lanes_of
+from eventspool._job import CommitResult, JobState, lanes_of
+from eventspool._routing import ALL_LANES, LANES, Routing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eventspool._backends import Backend
-    from eventspool._job import ClaimedJob, NewJob
+    from eventspool._claim import ClaimedJob
+    from eventspool._job import NewJob
 
 __all__ = ["PerUserContract"]
 
@@ -60,7 +63,7 @@ def _claim(
     chain: int = 1,
 ) -> list[str]:
     """Return the ids of what can be claimed now."""
-    claim = backend.claim(token, limit=limit, visibility_timeout=LONG, chain=chain)
+    claim = backend.claim(token, ClaimTerms(limit=limit, visibility_timeout=LONG, chain=chain))
     return ids_of(claim.jobs)
 
 
@@ -151,9 +154,9 @@ class PerUserContract:
         assert ids_of(claim_soon(lanes, "t")) == [first]
         started = time.monotonic()
         assert lanes.settle("t", [retry(first, delay=0.4, progress="1-2|")]) == [True]
-        claim = lanes.claim("t", limit=9, visibility_timeout=LONG)
+        claim = lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert ids_of(claim.jobs) == [other]
-        claim = lanes.claim("t", limit=9, visibility_timeout=LONG)
+        claim = lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert claim.jobs == ()
         assert claim.wait is not None
         assert 0 <= claim.wait <= 0.4 + 0.001
@@ -195,7 +198,7 @@ class PerUserContract:
 
     def test_who_did_not_mean_to_send_costs_no_attempt(self, lanes: Backend) -> None:
         lanes.commit(_jobs(A))
-        assert lanes.claim("t", limit=1, visibility_timeout=SHORT, sending=False).jobs
+        assert lanes.claim("t", ClaimTerms(limit=1, visibility_timeout=SHORT, sending=False)).jobs
         [claimed] = claim_soon(lanes, "u")
         assert (claimed.attempts, claimed.stalled) == (0, False)
 
@@ -208,7 +211,7 @@ class PerUserContract:
         assert lanes.replay([first]) == 1
         assert _claim(lanes) == [behind]
         lanes.ack([behind])
-        [again] = lanes.claim("t", limit=9, visibility_timeout=LONG).jobs
+        [again] = lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs
         assert (again.id, again.attempts) == (first, 0)
 
     def test_the_age_of_the_oldest_job_is_known_by_its_id(self, lanes: Backend) -> None:
@@ -275,7 +278,7 @@ class PerUserContract:
         assert not lanes.stats().paused
         second.pause(True)
         assert lanes.stats().paused
-        claim = lanes.claim("t", limit=9, visibility_timeout=LONG)
+        claim = lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert (claim.jobs, claim.obstacle) == ((), PAUSED)
         second.pause(False)
         assert not lanes.stats().paused
@@ -308,7 +311,9 @@ class PerUserContract:
     def test_a_claim_is_bound_by_bytes(self, lanes: Backend) -> None:
         jobs = [new_job(filling="x" * 1000, lanes=lane) for lane in (A, A, B, C)]
         lanes.commit(jobs)
-        claim = lanes.claim("t", limit=9, visibility_timeout=LONG, max_bytes=len(jobs[0].payload) + 10)
+        claim = lanes.claim(
+            "t", ClaimTerms(limit=9, visibility_timeout=LONG, max_bytes=len(jobs[0].payload) + 10)
+        )
         assert ids_of(claim.jobs) == [jobs[0].id]
         assert claim.wait == 0
         assert _claim(lanes) == ids_of(jobs[2:])
@@ -323,9 +328,9 @@ class PerUserContract:
     def test_it_says_whether_jobs_are_held_up(self, lanes: Backend) -> None:
         jobs = _jobs(A, B)
         lanes.commit(jobs)
-        assert not lanes.claim("t", limit=9, visibility_timeout=LONG).held_up
+        assert not lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).held_up
         lanes.commit(_jobs(A))
-        assert lanes.claim("t", limit=9, visibility_timeout=LONG).held_up
+        assert lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).held_up
 
     # Chains.
 
@@ -369,7 +374,7 @@ class PerUserContract:
         jobs = [new_job(filling="x" * 1000, lanes=A) for _ in range(9)]
         lanes.commit(jobs)
         size = len(jobs[0].payload)
-        claim = lanes.claim("t", limit=9, visibility_timeout=LONG, chain=9, chain_bytes=2 * size)
+        claim = lanes.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG, chain=9, chain_bytes=2 * size))
         assert ids_of(claim.jobs) == ids_of(jobs[:2])
 
     # Processes that ask for another order.
@@ -420,10 +425,12 @@ class PerUserContract:
         claim_soon(unordered, "t", limit=2)
         unordered.settle("t", [retry(jobs[0].id, delay=LONG), release(jobs[1].id)])
         lanes = backend_factory(ordering=Ordering.PER_USER)
-        claim = lanes.claim("u", limit=9, visibility_timeout=LONG)
+        claim = lanes.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert ids_of(claim.jobs) == [jobs[1].id]
         lanes.ack([jobs[1].id])
-        assert lanes.claim("u", limit=9, visibility_timeout=LONG).wait == pytest.approx(LONG, abs=SOON)
+        assert lanes.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG)).wait == pytest.approx(
+            LONG, abs=SOON
+        )
         assert ids_of(lanes.jobs(JobState.DELAYED, limit=9)) == [jobs[0].id]
 
     # Anything in any order.
@@ -446,7 +453,7 @@ class PerUserContract:
             elif step < 0.6:
                 chain = dice.choice((1, 1, 3))
                 claimed = backend.claim(
-                    token, limit=dice.randrange(1, 20), visibility_timeout=LONG, chain=chain
+                    token, ClaimTerms(limit=dice.randrange(1, 20), visibility_timeout=LONG, chain=chain)
                 ).jobs
                 self._check_heads(claimed, waiting, chain)
                 mine += ids_of(claimed)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from eventspool._dashboard.dataplane import LocalDataPlane
     from eventspool._job import Job
+    from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
 
 __all__ = ["Api", "as_json"]
@@ -71,7 +72,7 @@ class Api:
     ) -> None:
         self.name = name
         self._queue = queue
-        self._history = History(queue)
+        self._history = History(queue, name)
         self._seldom = Seldom()
         self._read_only = read_only
         self._dataplane = dataplane
@@ -127,6 +128,7 @@ class Api:
             "several": self._is_one_of_several,
             "read_only": self._read_only,
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
+            "troubles": [_trouble(each) for each in look.troubles],
             "stats": look.stats.as_dict(),
             "processors": [_processor(p) for p in look.processors],
             "answers": look.answers,
@@ -352,6 +354,10 @@ def _processor(processor: Any) -> dict[str, Any]:
     for name in ("host", "version", "last_error"):
         shown[name] = visible(shown[name])
     return shown
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**trouble.as_dict(), "title": trouble.title, "cause": visible(trouble.cause, 500)}
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:

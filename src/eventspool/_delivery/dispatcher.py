@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from eventspool._backends import Backend
+    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts
     from eventspool._delivery.exchange import Exchange
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.sender import Sender
     from eventspool._delivery.sharing import Report
-    from eventspool._job import ClaimedJob
     from eventspool._settling.settler import JobEnd
 
 __all__ = ["Dispatcher"]

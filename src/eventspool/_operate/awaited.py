@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["await_queue"]
 
 _LOOKS = frozenset(
-    ("stats", "processors", "partitions", "reasons", "jobs", "scan", "payload", "payloads", "lookup")
+    (
+        "stats",
+        "processors",
+        "partitions",
+        "reasons",
+        "jobs",
+        "scan",
+        "payload",
+        "payloads",
+        "lookup",
+        "journal",
+    )
 )
 """Methods that an empty queue can answer. The others change something, and fail while there is none."""
 
@@ -52,6 +63,7 @@ class _Awaited:
         self._backend.close()
 
     def __getattr__(self, name: str) -> Any:
+        getattr(self._backend, name)  # a store may have no journals, and says so by having no such methods
         return partial(self._ask, name)
 
     def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from eventspool._config import QueueOpts
     from eventspool._distribution import Distribution
-    from eventspool._job import Depth, ProcessorInfo, QueueStats
+    from eventspool._figures import Depth, QueueStats
+    from eventspool._fleet import ProcessorInfo
     from eventspool._operate.queue import Queue
     from eventspool._settling.stats import ClientStats
 

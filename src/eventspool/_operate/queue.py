@@ -18,18 +18,23 @@ from eventspool._events.decoding import decode_event
 from eventspool._exceptions import ConfigError, QueueError
 from eventspool._heartbeat import read_note
 from eventspool._job import JobState
+from eventspool._operate.edit import edit_event
 from eventspool._operate.erasure import erase_from
 from eventspool._operate.new_file import new_file
 from eventspool._operate.reading import read_payloads
 from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
+from eventspool._operate.trail import Action, Pause, Trail, describe, read_pause, write_pause
 from eventspool._operate.user import User
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from types import TracebackType
 
     from eventspool._backends import Backend
-    from eventspool._job import Depth, Job, Partition, ProcessorInfo, QueueStats
+    from eventspool._backends.condition import Condition
+    from eventspool._figures import Depth, Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
 
 __all__ = ["Queue", "open_queue", "open_queue_of"]
@@ -43,12 +48,21 @@ class Queue:
         backend: Where the jobs are.
         owns_backend: Close it together with this view of it.
         opts: The queue's options, where they are known.
+        actor: Who acts, as the trail names them; ``None`` for the user of this process.
     """
 
-    def __init__(self, backend: Backend, *, owns_backend: bool = True, opts: QueueOpts | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        owns_backend: bool = True,
+        opts: QueueOpts | None = None,
+        actor: str | None = None,
+    ) -> None:
         self._backend = set_apart(backend)
         self._owns_backend = owns_backend
         self._opts = opts
+        self._trail = Trail(self._backend, actor)
 
     @property
     def name(self) -> str:
@@ -67,6 +81,28 @@ class Queue:
         """Close the connections, unless they belong to a client."""
         if self._owns_backend:
             self._backend.close()
+
+    def acting_as(self, actor: str) -> Queue:
+        """Return this queue for another *actor*: what is done with it stands in the trail under that name."""
+        return Queue(self._backend, owns_backend=False, opts=self._opts, actor=actor)
+
+    def trail(self, limit: int = 50, before: int | None = None) -> list[Action]:
+        """
+        Return what operators did to the queue, the newest first. The queue remembers the last 1,000 actions.
+
+        Args:
+            limit: How many at most.
+            before: Only those before this position: that of the last one of the page before.
+
+        Raises:
+            QueueError: The store of this queue keeps no trail.
+        """
+        require_number("limit", limit, 1, integer=True)
+        return self._trail.read(limit, before)
+
+    def note(self, action: Action) -> None:
+        """Note in the trail what was done to the queue past this object. Where it cannot be written, the log says so."""
+        self._trail.record(action)
 
     def stats(self) -> QueueStats:
         """Count jobs, events and bytes by state, without reading payloads. Cheap enough to ask every second."""
@@ -102,23 +138,43 @@ class Queue:
         """
         require_number("partitions", partitions, 1, integer=True)
         self._backend.resize(partitions)
+        self.note(Action("resize", note=f"to {partitions} partition{'s' if partitions != 1 else ''}"))
+
+    def condition(self) -> Condition:
+        """
+        Say whether the store takes writes, whether this queue was ever used, and how far clocks are apart.
+
+        It changes nothing. Cheap enough to ask every second.
+        """
+        return self._backend.condition()
 
     def failed_reasons(self) -> dict[str, Depth]:
         """Count the failed jobs by reason, without reading payloads."""
         return dict(self._backend.reasons())
 
-    def pause(self) -> None:
+    def pause(self, reason: str = "") -> None:
         """
         Hand out no more jobs, to any processor, until ``resume``. Batches that are being sent are sent to the end.
 
         The queue remembers the pause over restarts. Events are accepted as before. Processors of versions older than this
         method do not obey.
+
+        Args:
+            reason: For whoever finds the queue paused, and for the trail.
         """
+        write_pause(self._backend, self._trail.actor, reason)
         self._backend.pause(True)
+        self.note(Action("pause", note=reason))
 
     def resume(self) -> None:
         """End a ``pause``; idle processors wake up."""
         self._backend.pause(False)
+        write_pause(self._backend, self._trail.actor, None)
+        self.note(Action("resume"))
+
+    def why_paused(self) -> Pause | None:
+        """Return who paused the queue, since when and why; ``None`` where it is not paused, or that was not noted."""
+        return read_pause(self._backend)
 
     def jobs(self, state: str = "failed", limit: int = 50, after: Job | str | None = None) -> list[Job]:
         """
@@ -149,6 +205,28 @@ class Queue:
                 f"job {job_id!r} cannot be read: an event in it is no JSON object, or too deep"
             ) from None
 
+    def edit(self, job_id: str, event: Mapping[str, Any] | str | bytes, *, index: int | None = None) -> None:
+        """
+        Put *event* in the place of an event of a failed job, and the job back into the queue. The trail keeps both forms.
+
+        The other events of the job stay as they are. This is for an event that the data plane refuses for a value that you can
+        mend: every other event is sent with the bytes that it was tracked with.
+
+        Args:
+            job_id: The job.
+            event: The event as it is to be sent, as a mapping or as JSON, with the ``messageId`` that it had.
+            index: Which of ``events(job_id)`` it replaces, from 0. ``None`` means the one with this ``messageId``.
+
+        Raises:
+            ConfigError: The event is no JSON object, has another ``messageId`` or an unknown ``type``, is too large, or is not
+                changed.
+            QueueError: The job has not failed, cannot be read, or was changed meanwhile. Nothing was edited then.
+        """
+        before, after = edit_event(self._backend, job_id, event, index)
+        old, new = before.decode(errors="replace"), after.decode(errors="replace")
+        self.note(Action("edit", jobs=1, events=1, selection={"ids": [job_id]}, before=old, after=new))
+        self._backend.replay([job_id])
+
     def retry_failed(
         self,
         ids: Sequence[str] | None = None,
@@ -168,7 +246,9 @@ class Queue:
             older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
             on_job: Called, page by page, with the number of jobs that were tried.
         """
-        return self._act(self._backend.replay, Selection((JobState.FAILED,), ids, reason, older_than), on_job)
+        return self._act(
+            "retry", self._backend.replay, Selection((JobState.FAILED,), ids, reason, older_than), on_job
+        )
 
     def retry_now(
         self,
@@ -195,7 +275,7 @@ class Queue:
             done.update(fresh)
             return self._backend.expedite(fresh)
 
-        return self._act(expedite, Selection((JobState.DELAYED,), ids, None, older_than), on_job)
+        return self._act("retry", expedite, Selection((JobState.DELAYED,), ids, None, older_than), on_job)
 
     def purge(
         self,
@@ -220,13 +300,17 @@ class Queue:
         if only not in PURGEABLE:
             raise ConfigError("leased jobs are being sent; they cannot be purged")
         chosen = Selection((only,), ids, reason, older_than)
-        return self._act(lambda page: self._backend.purge(only, page), chosen, on_job)
+        return self._act("purge", lambda page: self._backend.purge(only, page), chosen, on_job)
 
     def _act(
-        self, act: Callable[[Sequence[str]], int], chosen: Selection, on_job: Callable[[int], object]
+        self,
+        action: str,
+        act: Callable[[Sequence[str]], int],
+        chosen: Selection,
+        on_job: Callable[[int], object],
     ) -> int:
         """
-        Call *act* with the ids of the chosen jobs, page by page, and add up its answers.
+        Call *act* with the ids of the chosen jobs, page by page, and add up its answers. The trail has it as *action*.
 
         Only as many jobs are listed as there were at the beginning. Workers and producers that add to the list as fast as this
         thread takes out of it would otherwise keep it here for ever.
@@ -235,11 +319,11 @@ class Queue:
             stats = self._backend.stats()
             most = sum(getattr(stats, state.value).jobs for state in chosen.states)
             chosen = replace(chosen, most=most)
-        count = 0
-        for page in chosen.pages_of_ids(self._backend):
-            count += act(page)
-            on_job(len(page))
-        return count
+        with self._trail.recording(action, describe(chosen)) as done:
+            for page in chosen.pages_of_ids(self._backend):
+                done.jobs += act(page)
+                on_job(len(page))
+        return done.jobs
 
     def erase(
         self,
@@ -276,7 +360,14 @@ class Queue:
             pages = chosen.scanned(self._backend)
         else:
             pages = ([job.id for job in page] for page in chosen.pages(self._backend))
-        return erase_from(self._backend, pages, user_id, dry_run=dry_run, on_job=on_job)
+        if dry_run:
+            return erase_from(self._backend, pages, user_id, dry_run=True, on_job=on_job)
+        erasure = erase_from(self._backend, pages, user_id, on_job=on_job)
+        edits, unreadable = self._trail.redact(User(user_id))
+        jobs = erasure.rewritten + erasure.removed
+        if jobs or edits:
+            self.note(Action("erase", jobs=jobs, events=erasure.events, selection=describe(chosen)))
+        return replace(erasure, edits=edits, unreadable_edits=unreadable)
 
     def export(
         self,
@@ -300,6 +391,8 @@ class Queue:
         with new_file(path, replace=True) as file:
             for page in chosen.pages_of_ids(self._backend):
                 written += sum(self.write_events(file, page, user_id=user_id).values())
+        if written:
+            self.note(Action("export", events=written, selection=describe(chosen)))
         return written
 
     def write_events(
@@ -342,6 +435,7 @@ def open_queue(
     prefix: str = "hightouch",
     *,
     encryption_key: str | Sequence[str] | None = None,
+    actor: str | None = None,
 ) -> Queue:
     """
     Open a queue to look into it and to steer it. What is not given is as the environment has it, as for ``Client``.
@@ -351,21 +445,22 @@ def open_queue(
         queue_name: The queue's name.
         prefix: What its keys begin with.
         encryption_key: The key that opens its payloads, as in ``QueueOpts``. Without it everything but the events can be seen.
+        actor: Who acts, as the queue's trail names them: ``EVENTSPOOL_ACTOR``, else the system's user and the machine.
 
     Raises:
         ConfigError: The URL, a name or the key is wrong, or a package is missing.
         QueueUnavailable: The queue cannot be reached.
     """
     given = {"url": url, "queue_name": queue_name, "prefix": prefix, "encryption_key": encryption_key}
-    return open_queue_of(read_queue(given, environ=os.environ) or QueueOpts())
+    return open_queue_of(read_queue(given, environ=os.environ) or QueueOpts(), actor=actor)
 
 
-def open_queue_of(opts: QueueOpts) -> Queue:
+def open_queue_of(opts: QueueOpts, *, actor: str | None = None) -> Queue:
     """Open the queue of *opts* as ``open_queue`` does."""
     import_driver(opts)
     backend = set_apart(create_backend(opts, observe=True))
     backend.open()
-    return Queue(backend, opts=opts)
+    return Queue(backend, opts=opts, actor=actor)
 
 
 for _public in (Queue, open_queue):

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.bell import Bell
+from eventspool._backends.condition import Condition
 from eventspool._backends.fleet import FleetState
 from eventspool._backends.journals import JournalEntry
 from eventspool._backends.memory.entries import Entries, PlacedEntries, grow
@@ -27,9 +28,11 @@ from eventspool._backends.rules import (
     place_of,
 )
 from eventspool._backends.undivided import Undivided
+from eventspool._claim import new_token
 from eventspool._config import Ordering
 from eventspool._exceptions import ConfigError
-from eventspool._job import PURGED, Depth, Job, JobState, QueueStats, created_at_from_id, new_token
+from eventspool._figures import Depth, QueueStats
+from eventspool._job import PURGED, Job, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,6 +145,11 @@ class OperatedQueue(Undivided):
                 reason = entry.failure.reason if entry.failure else "unknown"
                 found[reason] = grow(found.get(reason, Depth()), entry, 1)
         return found
+
+    def condition(self) -> Condition:
+        """Say whether a job was ever stored: nothing else can be wrong with memory."""
+        with self._step():
+            return Condition(is_used=self._accepted > 0)
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""

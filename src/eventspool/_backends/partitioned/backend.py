@@ -23,7 +23,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, find_homes
 from eventspool._backends.partitioned.rate import SharedRate
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import Claim, ClaimedJob, Hold, Trouble
+    from eventspool._claim import Claim, ClaimedJob, ClaimTerms
+    from eventspool._fleet import Hold, Trouble
 
 __all__ = ["PartitionedBackend"]
 
@@ -92,19 +93,7 @@ class PartitionedBackend(StoringPartitions):
 
     # Consuming
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
         """
         Lease jobs of one partition after another, until there are enough.
 
@@ -115,35 +104,18 @@ class PartitionedBackend(StoringPartitions):
             members.refresh_if_old()
         root = members.undivided
         if root is not None:
-            claim = root.claim(
-                token,
-                limit=limit,
-                visibility_timeout=visibility_timeout,
-                max_bytes=max_bytes,
-                probe=probe,
-                sending=sending,
-                chain=chain,
-                chain_bytes=chain_bytes,
-                events_per_second=events_per_second,
-            )
+            claim = root.claim(token, terms)
             if not root.is_sealed:
                 return claim
             members.refresh()
             if claim.jobs:
                 self._held.note((job.id for job in claim.jobs), members.root.part)
                 return claim
-        rate = events_per_second if sending else None
+        rate = terms.events_per_second if terms.sending else None
         if rate and (obstacle := self._rate.find_obstacle(rate)) is not None:
             return obstacle
         self._arrange(token)
-        terms: dict[str, Any] = {
-            "visibility_timeout": visibility_timeout,
-            "probe": probe,
-            "sending": sending,
-            "chain": chain,
-            "chain_bytes": chain_bytes,
-        }
-        claim = self._claim_parts(Round(limit, max_bytes), token, terms)
+        claim = self._claim_parts(Round(terms), token)
         if rate:
             claim, late = self._rate.limit(claim, rate, self._standing[1])
             if late:
@@ -158,39 +130,38 @@ class PartitionedBackend(StoringPartitions):
         for part in known:
             self._hasten(part)
 
-    def _claim_parts(self, round_: Round, token: str, terms: Mapping[str, Any]) -> Claim:
-        """Claim by *terms*, from the root first where it may say that all processors stay away from the data plane."""
+    def _claim_parts(self, round_: Round, token: str) -> Claim:
+        """Claim what *round_* takes, from the root first where it may say that all processors stay away."""
         members = self._members
-        sending = terms["sending"]
-        if sending and (self._is_held or time.monotonic() - self._root_at > _ROOT_FRESH):
-            self._look_into([members.root.part], round_, token, terms)
+        if round_.left.sending and (self._is_held or time.monotonic() - self._root_at > _ROOT_FRESH):
+            self._look_into([members.root.part], round_, token)
             self._root_at = time.monotonic()
             self._is_held = round_.gate is not None
             if round_.gate is not None:
-                return self._claim_while_held(round_.gate, round_, token, {**terms, "probe": True})
+                return self._claim_while_held(round_.gate, round_, token)
         with self._lock:
             due = self._looks.due(time.monotonic())
-        failure = self._look_into(due, round_, token, terms)
+        failure = self._look_into(due, round_, token)
         if not round_.jobs:
             with self._lock:
                 rest = self._looks.rest(due)
             for part in rest:
-                failure = self._look_into([part], round_, token, terms) or failure
+                failure = self._look_into([part], round_, token) or failure
                 if round_.jobs:
                     break
         if failure is not None and not round_.answers:
             raise failure
         return round_.claim(self._find_wait(round_))
 
-    def _claim_while_held(self, gate: Claim, round_: Round, token: str, terms: Mapping[str, Any]) -> Claim:
+    def _claim_while_held(self, gate: Claim, round_: Round, token: str) -> Claim:
         """Return nothing where the root says so; where this processor is the probe of all, one job of any partition."""
         if gate.is_held_back:
             return gate
         if not round_.jobs:
-            round_.limit = 1
+            round_.left = replace(round_.left, limit=1, probe=True)
             root = self._members.root
             others = [member.part for member in self._members.givers if member is not root]
-            self._look_into(others, round_, token, terms)
+            self._look_into(others, round_, token)
         return replace(round_.claim(self._find_wait(round_)), is_probe=True, is_free=gate.is_free)
 
     def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
@@ -209,13 +180,7 @@ class PartitionedBackend(StoringPartitions):
         with contextlib.suppress(QueueUnavailable):
             root.ask(root.backend.hold, "", None, is_probe=False)
 
-    def _look_into(
-        self,
-        parts: Sequence[Part],
-        round_: Round,
-        token: str,
-        terms: Mapping[str, Any],
-    ) -> QueueUnavailable | None:
+    def _look_into(self, parts: Sequence[Part], round_: Round, token: str) -> QueueUnavailable | None:
         """Claim from *parts* until the round has enough. Return why one of them could not be reached, if so."""
         failure = None
         for part in parts:
@@ -225,20 +190,13 @@ class PartitionedBackend(StoringPartitions):
             if member.is_left_alone(time.monotonic()):
                 failure = failure or self._left_alone(member)
                 continue
-            was_sealed, asked = member.backend.is_sealed, round_.limit
+            was_sealed, asked = member.backend.is_sealed, round_.left.limit
             try:
                 member.catch_up()
                 if member.may_hold_unheard and not self._held.any_in(part):
                     member.ask(member.backend.leave, token)
                     member.may_hold_unheard = False
-                claim: Claim = self._members.ask(
-                    member,
-                    member.backend.claim,
-                    token,
-                    limit=asked,
-                    max_bytes=round_.max_bytes,
-                    **terms,
-                )
+                claim: Claim = self._members.ask(member, member.backend.claim, token, round_.left)
             except QueueUnavailable as error:
                 failure = error
                 member.may_hold_unheard = True

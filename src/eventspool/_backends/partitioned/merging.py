@@ -8,7 +8,8 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from eventspool._backends.partitioned.ring import ROOT, Part
-from eventspool._job import LOST, CommitResult, Depth, Job, JobState, QueueStats, created_at_from_id
+from eventspool._figures import Depth, QueueStats
+from eventspool._job import LOST, CommitResult, Job, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from eventspool._backends.condition import Condition, find_worst
 from eventspool._backends.partitioned.members import Members
 from eventspool._backends.partitioned.merging import (
     add_depths,
@@ -19,7 +20,8 @@ from eventspool._backends.rules import READ_BYTES, count_within
 from eventspool._config import Ordering
 from eventspool._config.queue import MAX_PARTITIONS
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable
-from eventspool._job import Depth, Job, JobState, Partition, QueueStats
+from eventspool._figures import Depth, Partition, QueueStats
+from eventspool._job import Job, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -204,6 +206,24 @@ class OperatedPartitions:
         first = ids[:answered]
         within = count_within((len(found.get(job_id) or b"") for job_id in first), READ_BYTES)
         return {job_id: found.get(job_id) for job_id in first[:within]}
+
+    def condition(self) -> Condition:
+        """Ask one partition on each server. Those that are away are told by ``partitions``."""
+        self._members.refresh_if_old()
+        found, failures = [], []
+        nodes: set[str] = set()
+        for member in self._members.all:
+            node = member.backend.node
+            if node and node in nodes:
+                continue
+            try:
+                found.append(member.ask(member.backend.condition))
+                nodes.add(member.backend.node)
+            except QueueUnavailable as failure:
+                failures.append(failure)
+        if not found:
+            raise failures[0]
+        return find_worst(found)
 
     # Steering
 

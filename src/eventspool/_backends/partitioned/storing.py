@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import Failure, NewJob, Routing
+    from eventspool._job import Failure, NewJob
+    from eventspool._routing import Routing
 
 __all__ = ["StoringPartitions"]
 

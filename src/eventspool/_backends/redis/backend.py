@@ -72,8 +72,10 @@ from eventspool._backends.redis.codec import (
     decode_claimed,
     decode_hold,
     decode_text,
+    encode_chain,
     encode_job,
     encode_settlement,
+    encode_terms,
     encode_trouble,
     micros,
     queue_lease_ms,
@@ -88,18 +90,22 @@ from eventspool._backends.redis.risks import name_risks
 from eventspool._backends.redis.scripts import load_scripts
 from eventspool._backends.redis.settings import ask_info, ask_longest, ask_settings
 from eventspool._backends.rules import ORDER_RULES, PAUSE_POLL
+from eventspool._claim import PAUSED, Claim
 from eventspool._config import Ordering
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
-from eventspool._job import MOVED, PAUSED, PURGED, Claim, CommitResult, Routing
+from eventspool._job import MOVED, PURGED, CommitResult
+from eventspool._routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eventspool._backends.redis.replication import Replication
     from eventspool._backends.redis.topology import ClientSource
+    from eventspool._claim import ClaimTerms
     from eventspool._config import RedisOpts
-    from eventspool._job import Hold, NewJob, Settlement, Trouble
+    from eventspool._fleet import Hold, Trouble
+    from eventspool._job import NewJob, Settlement
 
 __all__ = ["RedisBackend"]
 
@@ -387,25 +393,9 @@ class RedisBackend(DividedQueue):
 
     # Consuming
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
-        """Lease up to *limit* (at most ``MAX_IDS``) due jobs; then fetch their payloads."""
-        limit = max(1, min(limit, MAX_IDS))
-        leases = (micros(visibility_timeout), queue_lease_ms(visibility_timeout))
-        flags = (int(probe), int(not sending), int(self._standby), -1 if max_bytes is None else max_bytes)
-        chains = (max(1, chain), -1 if chain_bytes is None else chain_bytes)
-        wait, role, *found = self._run_claim((token, limit, *leases, *flags, events_per_second or 0), chains)
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
+        """Lease due jobs, at most ``MAX_IDS``; then fetch their payloads."""
+        wait, role, *found = self._run_claim(token, terms)
         self.is_sealed, is_standby, held_up = (
             role & _SEALED_TOO != 0,
             role & STANDBY != 0,
@@ -422,13 +412,14 @@ class RedisBackend(DividedQueue):
         payloads = self._fetch(ids, sizes, self._recent.take(zip(ids, sizes, strict=True)))
         return replace(decode_claim(role, seconds, decode_claimed(ids, payloads, found), ()), held_up=held_up)
 
-    def _run_claim(self, terms: Sequence[Any], chains: tuple[int, int]) -> Any:
+    def _run_claim(self, token: str, terms: ClaimTerms) -> Any:
         """Return the reply of the script that claims by the queue's ordering."""
         ordering = self._find_ordering()
         name = _CLAIMS[ordering]
         for _ in range(_TRIES):
-            more = (*chains, ordering) if name == "claim_lanes" else ()
-            reply = self._connection.run(name, *terms, *more)
+            told = encode_terms(token, terms, is_standby=self._standby)
+            more = (*encode_chain(terms), ordering) if name == "claim_lanes" else ()
+            reply = self._connection.run(name, *told, *more)
             if reply[0] == _BY_LANES:  # another process has the queue keep the order per user
                 name = "claim_lanes"
             elif reply[0] == _UNINDEXED:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from eventspool._backends.condition import Condition
 from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
 from eventspool._cli.kinds import Kind
@@ -34,6 +35,8 @@ from eventspool._client import Client
 from eventspool._config import JobOpts
 from eventspool._config.variables import variable_of
 from eventspool._exceptions import QueueError
+from eventspool._fleet import ProcessorInfo
+from eventspool._operate.diagnosis import Observation, diagnose
 from eventspool._operate.exposition import metrics_text
 from eventspool._operate.metrics import QueueReader
 from eventspool._operate.queue import open_queue
@@ -42,7 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
+    from eventspool._operate.diagnosis import Trouble
 
 __all__ = ["command"]
 
@@ -189,15 +193,15 @@ def command(
             client.create_persistence_queue(queue)
         except QueueError as error:
             log.say(f"{error}; trying again until it works")
-        status = _work(client, stop, Watch(health, show), once=once)
+        status = _work(client, stop, Watch(health, show, log), once=once)
         health.stop()
         notify_service_manager("STOPPING=1")
         closed = _close(client, stop, 0.5 if once and not stop.asked else grace, log)
         status = _look(client, status, address) if closed else status
         if log.is_json:
-            log.say(str(status), **asdict(status))
+            log.say(str(status), **status.as_dict())
     if as_json:
-        print_json(Kind.WORKER, asdict(status))
+        print_json(Kind.WORKER, status.as_dict())
     elif not log.is_json:
         say(str(status))
     _exit(stop, closed=closed, failed=once and status.failed > failed_before)
@@ -238,13 +242,32 @@ def _work(client: Client, stop: Stop, watch: Watch, *, once: bool) -> Status:
 def _look(client: Client, last: Status | None = None, closed: QueueAddress | None = None) -> Status:
     """Ask the client and the queue how things stand. Once the client is closed, *closed* says which queue to ask."""
     own = client.stats()
-    batches, paused = own.sent, own.paused
     try:
         stats = _count(closed) if closed else client.queue.stats()
-    except QueueError:
-        return replace(last or Status(), batches=batches, paused=paused, reachable=False)
+    except QueueError as error:
+        troubles = diagnose(Observation(problem=str(error)))
+        last = last or Status()
+        return replace(last, batches=own.sent, paused=own.paused, reachable=False, troubles=troubles)
     waiting = stats.waiting.events + stats.delayed.events
-    return Status(batches, waiting, stats.leased.events, stats.failed.events, paused, stats.paused)
+    figures = (own.sent, waiting, stats.leased.events, stats.failed.events, own.paused, stats.paused)
+    return Status(*figures, troubles=() if closed else _find_troubles(client, stats))
+
+
+def _find_troubles(client: Client, stats: QueueStats) -> tuple[Trouble, ...]:
+    """Diagnose the queue, and of its processors this process's own one."""
+    processor, condition = client._pipe().processor, Condition()  # noqa: SLF001
+    with contextlib.suppress(QueueError):
+        condition = client.queue.condition()
+    queue = client._beginning.queue_opts  # noqa: SLF001
+    return diagnose(
+        Observation(
+            "" if queue is None else queue.queue_name,
+            stats=stats,
+            condition=condition,
+            own=ProcessorInfo("") if processor is None else processor.describe(),
+            outage="" if processor is None else processor.outage,
+        )
+    )
 
 
 def _close(client: Client, stop: Stop, grace: float, log: Log) -> bool:

@@ -21,6 +21,7 @@ _HOMES = {
     "export": "export",
     "pause": "steer",
     "resume": "steer",
+    "trail": "trail",
     "move": "move",
     "resize": "resize",
     "import-bull": "import_bull",

@@ -34,6 +34,8 @@ from eventspool._cli.output import format_count, say
 from eventspool._job import JobState
 from eventspool._operate.new_file import new_file
 from eventspool._operate.selection import PAGE, PURGEABLE
+from eventspool._operate.trail import Action
+from eventspool._operate.trail import describe as describe_selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,6 +102,8 @@ def export(
                     f"none of {format_count(done.listed, 'job')} could be read: moved on meanwhile, or unreadable and "
                     "kept (does it take EVENTSPOOL_ENCRYPTION_KEY?); nothing was written"
                 )
+        if not dry_run and done.events:
+            queue.note(Action("export", events=done.events, selection=describe_selection(chosen)))
         purged = _purge(queue, planned, done, dry_run=dry_run) if purge and planned is not None else None
     if as_json:
         more = {} if purged is None else {"purged": purged}

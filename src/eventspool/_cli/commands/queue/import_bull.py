@@ -140,6 +140,8 @@ def _import(
 ) -> Imported:
     from eventspool._operate.bull.importing import import_jobs
     from eventspool._operate.move import create_target
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.trail import Action
 
     stop = Stop()
     counts = source.count()
@@ -149,7 +151,7 @@ def _import(
         with stop.listening(), progress("importing", jobs) as advance:
             if backend is not None:
                 backend.open()
-            return import_jobs(
+            done = import_jobs(
                 source,
                 backend,
                 wanted,
@@ -157,6 +159,10 @@ def _import(
                 on_job=advance,
                 follow=follow and backend is not None,
             )
+            if backend is not None and done.jobs:
+                action = Action("import", jobs=done.jobs, events=done.events, note="from a queue of Bull's")
+                Queue(backend, owns_backend=False).note(action)
+            return done
     finally:
         if backend is not None:
             backend.close()

@@ -101,6 +101,8 @@ def _move(
 ) -> Moved:
     from eventspool._backends import create_backend
     from eventspool._operate.move import create_target, move_jobs
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.trail import Action
 
     stop = Stop()
     here = create_backend(source, observe=True)
@@ -109,9 +111,17 @@ def _move(
         with stop.listening(), progress("moving", jobs) as advance:
             here.open()
             there.open()
-            return move_jobs(
+            moved = move_jobs(
                 here, there, stopping=lambda: stop.asked, on_moved=advance, failed=failed, follow=follow
             )
+            if moved.jobs:
+                for backend, where in (
+                    (here, f"to {target.queue_name}"),
+                    (there, f"from {source.queue_name}"),
+                ):
+                    action = Action("move", jobs=moved.jobs, events=moved.events, note=where)
+                    Queue(backend, owns_backend=False).note(action)
+            return moved
     finally:
         here.close()
         there.close()

@@ -136,16 +136,24 @@ def _report(
 
 @click.command()
 @queue_options(required=True)
+@click.option("--reason", metavar="TEXT", default="", help="Why, for whoever finds the queue paused.")
 @json_option
-def pause(address: QueueAddress, *, as_json: bool) -> None:
+def pause(address: QueueAddress, reason: str, *, as_json: bool) -> None:
     """
     Hand out no more jobs, to any worker, until `resume`. Events are accepted as before.
 
     \b
     Example:
-      eventspool queue pause --queue redis://localhost:6379/0
+      eventspool queue pause --reason "the warehouse is being moved, until 14:00"
     """
-    _set_paused(address, paused=True, as_json=as_json)
+    with opened(address) as queue:
+        stats = queue.stats()
+        queue.pause(reason)
+    waiting = stats.waiting.jobs + stats.delayed.jobs
+    if as_json:
+        print_json(Kind.PAUSE, {"paused": True, "unfinished_jobs": waiting})
+    else:
+        console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
 
 
 @click.command()
@@ -159,17 +167,11 @@ def resume(address: QueueAddress, *, as_json: bool) -> None:
     Example:
       eventspool queue resume --queue redis://localhost:6379/0
     """
-    _set_paused(address, paused=False, as_json=as_json)
-
-
-def _set_paused(address: QueueAddress, *, paused: bool, as_json: bool) -> None:
     with opened(address) as queue:
         stats = queue.stats()  # before the change, because a worker may take jobs at once
-        (queue.pause if paused else queue.resume)()
+        queue.resume()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json(Kind.PAUSE, {"paused": paused, "unfinished_jobs": waiting})
-    elif paused:
-        console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
+        print_json(Kind.PAUSE, {"paused": False, "unfinished_jobs": waiting})
     else:
         console().print(f"resumed; {format_count(waiting, 'job')} can be delivered")
