@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from eventspool._fleet import ProcessorInfo
     from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
+    from eventspool._operate.look import Look
     from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "Look",
     "Pause",
     "ProcessorInfo",
     "Queue",
@@ -85,6 +87,7 @@ _LATER = {
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
+    "Look": "_operate.look",
     "Pause": "_operate.trail",
     "ProcessorInfo": "_fleet",
     "Queue": "_operate.queue",

@@ -84,6 +84,7 @@ ARGUMENTS = {
     ("queue", "show"): (ODD_ID,),
     ("queue", "export"): ("out.jsonl", "--force", "--state", "all"),
     ("queue", "purge"): ("--dry-run",),
+    ("queue", "erase"): ("--dry-run", "--user-id", "u1"),
     ("queue", "retry"): ("--dry-run",),
     ("queue", "move"): ("--dry-run", "--to", "sqlite:///other.db"),
     ("queue", "pause"): (),

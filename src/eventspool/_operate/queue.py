@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, Unpack
 
 from eventspool._backends import create_backend, import_driver
 from eventspool._backends.apart import set_apart
@@ -21,13 +21,14 @@ from eventspool._job import JobState
 from eventspool._operate.edit import edit_event
 from eventspool._operate.erasure import erase_from
 from eventspool._operate.new_file import new_file
-from eventspool._operate.reading import read_payloads
+from eventspool._operate.search import act_on, search, total_of
 from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
 from eventspool._operate.trail import Action, Pause, Trail, describe, read_pause, write_pause
 from eventspool._operate.user import User
+from eventspool._operate.writing import write_events
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from eventspool._backends import Backend
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from eventspool._fleet import ProcessorInfo
     from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
+    from eventspool._operate.look import Look
+    from eventspool._operate.selection import Conditions
+    from eventspool._operate.terms import Terms
 
 __all__ = ["Queue", "open_queue", "open_queue_of"]
 
@@ -227,35 +231,65 @@ class Queue:
         self.note(Action("edit", jobs=1, events=1, selection={"ids": [job_id]}, before=old, after=new))
         self._backend.replay([job_id])
 
+    def search(
+        self,
+        state: str | Sequence[str] | None = "failed",
+        ids: Sequence[str] | None = None,
+        reason: str | None = None,
+        *,
+        after: Job | str | None = None,
+        **conditions: Unpack[Conditions],
+    ) -> Iterator[Look]:
+        """
+        Look for the jobs that meet every condition given, oldest first, and yield what each step has found.
+
+        The queue is looked through page by page. A step takes some milliseconds, and says what it has looked at, also where it
+        has found nothing. Conditions about events are met by a job of which one event meets all of them.
+
+        Args:
+            state: Only jobs in this state, or in one of these; ``None`` means every state.
+            ids: Only these jobs.
+            reason: Only those that failed for this reason.
+            after: Begin behind this job, as in ``jobs``; for one state only.
+            **conditions: ``error``: what is said of the failure holds this text, in any case. ``event``: an event (a page, a
+                screen) has this name. ``user_id``: its ``userId``, ``anonymousId`` or ``previousId`` is this. ``message_id``:
+                its ``messageId`` is this. ``text``: it holds this text somewhere, in any case. ``older_than``, ``newer_than``:
+                the job was created more, or at most, this number of seconds ago; one of unknown age was neither. ``limit``:
+                only the first jobs that are found, at most so many.
+        """
+        states = STATES if state is None else (state,) if isinstance(state, str) else state
+        chosen = Selection(tuple(map(state_of, states)), ids, reason, **conditions)
+        return search(self._backend, chosen, after)
+
     def retry_failed(
         self,
         ids: Sequence[str] | None = None,
         reason: str | None = None,
         *,
-        older_than: float | None = None,
         on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+        **conditions: Unpack[Conditions],
     ) -> int:
         """
         Put failed jobs back into the queue with no attempts counted: all of them, or those that meet every condition given.
 
-        A job that fails again before this method returns stays failed. Return how many were put back.
+        A job goes as a whole, also with events that do not meet what is asked of events. One that fails again before this
+        method returns stays failed. Return how many were put back.
 
         Args:
             ids: Only these jobs.
             reason: Only those that failed for this reason.
-            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
-            on_job: Called, page by page, with the number of jobs that were tried.
+            on_job: Called again and again with the number of jobs that were looked at.
+            **conditions: As in ``search``. With ``limit=10`` the first ten are put back, to see what becomes of them.
         """
-        return self._act(
-            "retry", self._backend.replay, Selection((JobState.FAILED,), ids, reason, older_than), on_job
-        )
+        chosen = Selection((JobState.FAILED,), ids, reason, **conditions)
+        return self._act("retry", self._backend.replay, chosen, on_job)
 
     def retry_now(
         self,
         ids: Sequence[str] | None = None,
         *,
-        older_than: float | None = None,
         on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+        **conditions: Unpack[Conditions],
     ) -> int:
         """
         Make delayed jobs due at once, their attempts unchanged: all of them, or those that meet every condition given.
@@ -264,8 +298,8 @@ class Queue:
 
         Args:
             ids: Only these jobs.
-            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
-            on_job: Called, page by page, with the number of jobs that were tried.
+            on_job: Called again and again with the number of jobs that were looked at.
+            **conditions: As in ``search``; but a delayed job has no ``error``.
         """
         done: set[str] = set()
 
@@ -275,7 +309,7 @@ class Queue:
             done.update(fresh)
             return self._backend.expedite(fresh)
 
-        return self._act("retry", expedite, Selection((JobState.DELAYED,), ids, None, older_than), on_job)
+        return self._act("retry", expedite, Selection((JobState.DELAYED,), ids, None, **conditions), on_job)
 
     def purge(
         self,
@@ -283,23 +317,26 @@ class Queue:
         ids: Sequence[str] | None = None,
         reason: str | None = None,
         *,
-        older_than: float | None = None,
         on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+        **conditions: Unpack[Conditions],
     ) -> int:
         """
         Delete jobs for good, those that meet every condition given. Return how many. A leased job is never deleted.
+
+        A job goes as a whole, also with events that do not meet what is asked of events, and of other users: ``erase`` takes
+        one user's events out of their jobs.
 
         Args:
             state: ``waiting``, ``delayed`` or ``failed``.
             ids: Only these jobs.
             reason: Only those that failed for this reason.
-            older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
-            on_job: Called, page by page, with the number of jobs that were tried.
+            on_job: Called again and again with the number of jobs that were looked at.
+            **conditions: As in ``search``.
         """
         only = state_of(state)
         if only not in PURGEABLE:
             raise ConfigError("leased jobs are being sent; they cannot be purged")
-        chosen = Selection((only,), ids, reason, older_than)
+        chosen = Selection((only,), ids, reason, **conditions)
         return self._act("purge", lambda page: self._backend.purge(only, page), chosen, on_job)
 
     def _act(
@@ -316,13 +353,13 @@ class Queue:
         thread takes out of it would otherwise keep it here for ever.
         """
         if chosen.ids is None:
-            stats = self._backend.stats()
-            most = sum(getattr(stats, state.value).jobs for state in chosen.states)
-            chosen = replace(chosen, most=most)
+            chosen = replace(chosen, most=total_of(chosen, self._backend.stats()))
         with self._trail.recording(action, describe(chosen)) as done:
-            for page in chosen.pages_of_ids(self._backend):
+
+            def count(page: Sequence[str]) -> None:
                 done.jobs += act(page)
-                on_job(len(page))
+
+            act_on(self._backend, chosen, count, on_job)
         return done.jobs
 
     def erase(
@@ -333,6 +370,8 @@ class Queue:
         reason: str | None = None,
         *,
         older_than: float | None = None,
+        newer_than: float | None = None,
+        error: str | None = None,
         dry_run: bool = False,
         on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
     ) -> Erasure:
@@ -348,13 +387,15 @@ class Queue:
             ids: Only these jobs.
             reason: Only those that failed for this reason.
             older_than: Only those created more than this number of seconds ago. A job of unknown age is not one of them.
+            newer_than: Only those created at most this number of seconds ago.
+            error: Only those of whose failure what is said holds this text, in any case.
             dry_run: Change nothing, only count. A batch that was sent in part is then counted as one that can be changed.
             on_job: Called again and again with the number of jobs that were looked at.
         """
         # Forth and back, because a job may change its state while the other states are listed.
         states = (state_of(state),) if state is not None else (*STATES, *reversed(STATES))
-        chosen = Selection(states, ids, reason, older_than)
-        if state is None and ids is None and reason is None:
+        chosen = Selection(states, ids, reason, older_than, newer_than=newer_than, error=error)
+        if state is None and ids is None and reason is None and error is None:
             if not dry_run:
                 self._backend.repair()  # what is stored and in no list would come back with the next repair
             pages = chosen.scanned(self._backend)
@@ -375,48 +416,36 @@ class Queue:
         state: str = "failed",
         ids: Sequence[str] | None = None,
         reason: str | None = None,
-        *,
-        older_than: float | None = None,
-        user_id: str | None = None,
+        **conditions: Unpack[Conditions],
     ) -> int:
         """
         Write events to *path*, JSON lines, one event each: those of the jobs that meet every condition given (as in
-        ``purge``; also of leased jobs; of the jobs *ids* in any state). Return how many.
+        ``search``; also of leased jobs; of the jobs *ids* in any state). Return how many.
 
-        The file appears whole or not at all, and nothing leaves the queue. ``eventspool send`` takes it back
-        in. Jobs whose payload cannot be read are left out; they stay where they are.
+        Where something is asked of events, only the events that meet it are written. The file appears whole or not at all,
+        and nothing leaves the queue. ``eventspool send`` takes it back in. Jobs whose payload cannot be read are left out;
+        they stay where they are.
         """
-        chosen = Selection((state_of(state),), ids, reason, older_than)
-        written = 0
+        chosen = Selection((state_of(state),), ids, reason, **conditions)
+        terms, written = chosen.terms, 0
         with new_file(path, replace=True) as file:
-            for page in chosen.pages_of_ids(self._backend):
-                written += sum(self.write_events(file, page, user_id=user_id).values())
+
+            def write(page: Sequence[str]) -> None:
+                nonlocal written
+                written += sum(self.write_events(file, page, terms).values())
+
+            act_on(self._backend, chosen, write, lambda jobs: None)  # noqa: ARG005
         if written:
             self.note(Action("export", events=written, selection=describe(chosen)))
         return written
 
-    def write_events(
-        self, file: IO[bytes], ids: Iterable[str], *, user_id: str | None = None
-    ) -> dict[str, int]:
+    def write_events(self, file: IO[bytes], ids: Iterable[str], terms: Terms | None = None) -> dict[str, int]:
         """
-        Write the events of the jobs *ids*, or one user's of them, to an open *file*, JSON lines. Return how many by job.
+        Write the events of the jobs *ids*, or those that meet *terms*, to an open *file*, JSON lines. Return how many by job.
 
         A job that is gone or cannot be read is not in the answer, so the caller does not take it for saved.
         """
-        written: dict[str, int] = {}
-        user = None if user_id is None else User(user_id)
-        for payloads in read_payloads(self._backend, ids):
-            for job_id, payload in payloads.items():
-                try:
-                    events = open_envelope(payload or b"").split()
-                except EnvelopeError:
-                    continue
-                if user is not None:
-                    events = [event for event in events if user.is_in(event)]
-                if events:
-                    file.write(b"\n".join([*events, b""]))
-                written[job_id] = len(events)
-        return written
+        return write_events(self._backend, file, ids, terms)
 
     def _open(self, job_id: str) -> list[bytes]:
         payload = self._backend.payload(job_id)

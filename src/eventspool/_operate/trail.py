@@ -77,7 +77,7 @@ class Action:
     at: float = 0.0
     jobs: int | None = None
     events: int | None = None
-    selection: Mapping[str, Any] = field(default_factory=dict)
+    selection: dict[str, Any] = field(default_factory=dict)
     note: str = ""
     before: str | None = None
     after: str | None = None
@@ -168,7 +168,7 @@ class Trail:
             yield done
         finally:
             if done.jobs or done.events:
-                self.record(Action(action, jobs=done.jobs, events=done.events, selection=selection))
+                self.record(Action(action, jobs=done.jobs, events=done.events, selection=dict(selection)))
 
     def read(self, limit: int, before: int | None = None) -> list[Action]:
         """Return the last actions, the newest first. Raises ``QueueError`` where the store keeps none."""

@@ -19,6 +19,7 @@ _HOMES = {
     "retry": "steer",
     "purge": "steer",
     "export": "export",
+    "erase": "erase",
     "pause": "steer",
     "resume": "steer",
     "trail": "trail",
