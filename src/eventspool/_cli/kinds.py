@@ -23,6 +23,7 @@ class Kind(enum.StrEnum):
     DEMO = "demo/1"
     DEV = "dev/1"
     DOCTOR = "doctor/1"
+    EDIT = "edit/1"
     ERASURE = "erasure/1"
     ERROR = "error/1"
     EXPORT = "export/1"
@@ -38,4 +39,5 @@ class Kind(enum.StrEnum):
     RETRY = "retry/1"
     SEND = "send/1"
     STATUS = "status/1"
+    TOKEN = "token/1"
     WORKER = "worker/1"

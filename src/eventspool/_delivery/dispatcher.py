@@ -24,6 +24,7 @@ from eventspool._delivery.agenda import NEVER, Agenda
 from eventspool._delivery.assessor import Assessor
 from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._delivery.chains import chain_up
+from eventspool._delivery.diary import Diary
 from eventspool._delivery.endings import Endings
 from eventspool._delivery.fleet import Fleet
 from eventspool._delivery.flights import Flights
@@ -109,6 +110,7 @@ class Dispatcher:
         self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
         self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
         self._leases = Leases(backend, opts.visibility_timeout, ordering, opts.max_events_per_second)
+        self._diary = Diary(backend, jitter)
         self._fleet = Fleet(backend, self._leases.token, opts, self._breaker)
         self._assessor = Assessor(opts, self._breaker, self._fleet, packer, self._heartbeat, jitter)
         self._packer = packer
@@ -412,3 +414,4 @@ class Dispatcher:
         if now >= self._agenda.repair:
             self._agenda.repair = now + _REPAIR_INTERVAL
             self._leases.repair()
+        self._diary.turn(now)

@@ -15,6 +15,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from eventspool._cli.answer import print_json
+from eventspool._cli.kept_order import keep_order
 from eventspool._cli.kinds import Kind
 from eventspool._cli.lines import LineError, LineReader, read_lines
 from eventspool._cli.options import (
@@ -138,6 +139,9 @@ def command(
         raise click.UsageError("--spill needs --queue")
     if not data_plane.write_key and not enqueue_only:
         raise click.UsageError("--write-key is missing (or EVENTSPOOL_WRITE_KEY)")
+    queue = None
+    if address is not None:
+        queue, _ = keep_order(address.opts(**sharing, encryption_key=encryption_key()), sharing)
     report = _Report()
     client = Client(
         **{**asdict(data_plane), "write_key": data_plane.write_key or _ENQUEUE_ONLY_KEY},
@@ -150,7 +154,7 @@ def command(
         max_internal_queue_size=_BUFFER_EVENTS,
         strict=True,
         process=not enqueue_only,
-        persistence=None if address is None else address.opts(**sharing, encryption_key=encryption_key()),
+        persistence=queue,
         spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )
