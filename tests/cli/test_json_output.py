@@ -77,6 +77,10 @@ LASTING = {
     ("completion",),
     ("capacity",),
     ("schema",),
+    ("queue", "edit"),
+    ("dashboard", "token", "add"),
+    ("dashboard", "token", "list"),
+    ("dashboard", "token", "revoke"),
 }
 """Those that do not end by themselves, or take no queue; they have tests of their own, some below."""
 ARGUMENTS = {

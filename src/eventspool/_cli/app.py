@@ -42,7 +42,8 @@ class _Commands(Group):
     """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        found = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+        modules = pkgutil.iter_modules(commands.__path__)
+        found = {module.name for module in modules if "_" not in module.name}  # others are parts of a command
         return [name for name in _ORDER if name in found] + sorted(found - set(_ORDER))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

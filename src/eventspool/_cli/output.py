@@ -52,6 +52,14 @@ _WIDTH_ELSEWHERE = 160
 """Columns of output that goes to a file or a pipe."""
 
 
+class _Console(Console):
+    """A console that lets a command know that the program that read its output is gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error; rich itself would end the process with the exit status 1."""
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return the console of the standard output, as it is now."""
     return _console(sys.stdout)
@@ -68,7 +76,7 @@ _consoles: dict[TextIO, Console] = {}
 def _console(file: TextIO) -> Console:
     if file not in _consoles:
         width = None if file.isatty() or "COLUMNS" in os.environ else _WIDTH_ELSEWHERE
-        _consoles[file] = Console(file=file, highlight=False, width=width)
+        _consoles[file] = _Console(file=file, highlight=False, width=width)
     return _consoles[file]
 
 
