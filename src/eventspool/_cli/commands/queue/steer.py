@@ -84,7 +84,7 @@ def retry(
         raise click.UsageError(
             "--then-rest tries failed jobs first: say how many with --limit, and leave --dry-run out"
         )
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         if then_rest:
             retry_some_first(queue, chosen, patience, as_json=as_json)
             return
@@ -139,7 +139,7 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         require_consent("purge", yes=yes or dry_run)
         if chosen.user_id is not None:
             erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
