@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from eventspool._backends.memory import MemoryBackend
-from eventspool._job import Claim, lanes_of
+from eventspool._claim import Claim
+from eventspool._job import lanes_of
 
 
 class KeepsLanes:
     """Makes a queue in memory keep the order per user, in the plainest way: it looks at every job."""
 
-    _chain_limit = 1
-
-    def claim(self, token, *, chain=1, chain_bytes=None, **terms):
-        self._chain_limit = chain
-        return super().claim(token, **terms)
-
-    def _claim(self, token, now, limit, max_bytes, visibility_timeout, probe, sending, rate):
+    def _claim(self, token, now, terms):
         found, waits, closed = [], [], 0
         order = sorted(self._entries.jobs.values(), key=lambda entry: entry.place)
         for at, entry in enumerate(order):
@@ -23,22 +18,24 @@ class KeepsLanes:
                 if entry.due > now:
                     waits.append(entry.due - now)
                 else:
-                    found += self._chain(order[at:], closed, 1 if probe else self._chain_limit, now)
+                    found += self._chain(order[at:], closed, 1 if terms.probe else terms.chain, now)
             closed |= lanes_of(entry.id)
-        if probe:
+        if terms.probe:
             found.sort(key=lambda entry: entry.attempts + entry.has_stalled)
         with self._step() as entries:
             jobs = []
-            for entry in found[:limit]:
-                jobs.append(self._lease(entry, token, now + visibility_timeout, sending))
+            for entry in found[: terms.limit]:
+                jobs.append(self._lease(entry, token, now + terms.visibility_timeout, terms.sending))
                 entries.schedule(entry)
-                waits.append(visibility_timeout)
-        if len(found) > limit:
+                waits.append(terms.visibility_timeout)
+        if len(found) > terms.limit:
             self._bell.ring()
         else:
             self._bell.heard()
         held_up = len(jobs) < len(order)
-        return Claim(tuple(jobs), None if len(jobs) == limit else min(waits, default=None), held_up=held_up)
+        return Claim(
+            tuple(jobs), None if len(jobs) == terms.limit else min(waits, default=None), held_up=held_up
+        )
 
     @staticmethod
     def _chain(order, closed, longest, now):

@@ -68,7 +68,15 @@ def test_importing_is_light():
 
 def test_importing_leaves_out_what_only_operators_need():
     """A program that sends events pays for the rest when it asks for it."""
-    seldom = ("eventspool._operate", "eventspool._job", "eventspool._envelope", "eventspool._aio")
+    seldom = (
+        "eventspool._operate",
+        "eventspool._claim",
+        "eventspool._fleet",
+        "eventspool._figures",
+        "eventspool._job",
+        "eventspool._envelope",
+        "eventspool._aio",
+    )
 
     assert [name for name in import_afresh().modules if name.startswith(seldom)] == []
     assert set(eventspool.__all__) <= set(dir(eventspool))
@@ -96,7 +104,7 @@ def test_every_exported_name_exists():
 def test_the_exported_names_are_the_documented_ones():
     documented = """
         AsyncClient Client ClientStats FlushResult JobOpts QueueOpts RedisOpts SpillOpts
-        Depth Distribution Erasure Job ProcessorInfo Queue QueueStats
+        Action Depth Distribution Erasure Job Look Pause ProcessorInfo Queue QueueStats
         ConfigError DeliveryError EventError EventSpoolError QueueError QueueUnavailable RefusedError
         alias bind close context current flush group identify init open_queue page screen stats track
         __version__
@@ -195,7 +203,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 def test_the_wheel_is_small(wheel):
     """The sample of the CDNOW purchases travels with the package, the whole file stays in the repository."""
-    assert wheel.stat().st_size < 900_000
+    assert wheel.stat().st_size < 1_000_000
 
 
 def test_the_version_is_the_installed_one():

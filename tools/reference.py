@@ -47,6 +47,9 @@ VALUES = [
     "ProcessorInfo",
     "Distribution",
     "Erasure",
+    "Look",
+    "Action",
+    "Pause",
 ]
 ERRORS = [
     "EventSpoolError",
@@ -335,7 +338,8 @@ def _call(name: str, function: Any) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    text = f"{parameter.name}: {_annotation(parameter.annotation)}"
+    stars = "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    text = f"{stars}{parameter.name}: {_annotation(parameter.annotation)}"
     if parameter.default is parameter.empty:
         return text
     return f"{text} = {'…' if inspect.isfunction(parameter.default) else _value_text(parameter.default)}"

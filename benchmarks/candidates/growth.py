@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from eventspool._backends import create_backend
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms, new_token
 from eventspool._config import QueueOpts
-from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id, new_token
+from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -48,7 +49,7 @@ def filled(size: int, url: str | None, token: str) -> Backend:
     backend.open()
     backend.commit(make_jobs(FAILED_JOBS))
     failure = Failure("rejected", "the data plane answered 400", 1, status=400)
-    claim = backend.claim(token, limit=FAILED_JOBS, visibility_timeout=_LEASE)
+    claim = backend.claim(token, ClaimTerms(limit=FAILED_JOBS, visibility_timeout=_LEASE))
     backend.settle(token, [Settlement(job.id, SettlementKind.FAIL, failure=failure) for job in claim.jobs])
     for start in range(0, size, 1000):
         backend.commit(make_jobs(min(1000, size - start)))
@@ -64,7 +65,7 @@ def measure(backend: Backend, size: int, steps: int, token: str) -> Costs:
         begin = clock()
         backend.commit(jobs)
         committed = clock()
-        claimed = backend.claim(token, limit=STEP_JOBS, visibility_timeout=_LEASE).jobs
+        claimed = backend.claim(token, ClaimTerms(limit=STEP_JOBS, visibility_timeout=_LEASE)).jobs
         leased = clock()
         acknowledged = backend.ack([job.id for job in claimed])
         gone = clock()

@@ -18,9 +18,11 @@ import redis
 
 from benchmarks.event import USER
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._config import QueueOpts
 from eventspool._envelope import seal
-from eventspool._job import LANES, NewJob, new_job_id
+from eventspool._job import NewJob, new_job_id
+from eventspool._routing import LANES
 from fill import encoded_events
 
 if TYPE_CHECKING:
@@ -92,7 +94,7 @@ def main(url: str, size: int, group: int, count: int, partitions: int, ordering:
     def claim() -> None:
         left = count
         while left > 0:
-            claimed = taking.claim(_TOKEN, limit=group, visibility_timeout=_LEASE)
+            claimed = taking.claim(_TOKEN, ClaimTerms(limit=group, visibility_timeout=_LEASE))
             held.append([job.id for job in claimed.jobs])
             left -= len(claimed.jobs) or left
             if ordering == "per_user":  # else nothing else of the lane would be handed out

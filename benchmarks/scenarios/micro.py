@@ -16,6 +16,7 @@ from benchmarks.measurement import Bar, Figure, Measurement
 from eventspool import Client
 from eventspool._backends.memory import MemoryBackend
 from eventspool._buffering.batch import count_fitting
+from eventspool._claim import ClaimTerms
 from eventspool._envelope import open_envelope, seal
 from eventspool._events.clock import new_message_id, now_text
 from eventspool._events.event import EventEncoder
@@ -111,12 +112,12 @@ def _commit(calls: int) -> Callable[[], object]:
 
 def _claim(calls: int) -> Callable[[], object]:
     backend, _ = _stored(calls)
-    return partial(backend.claim, "token", limit=1, visibility_timeout=600.0)
+    return partial(backend.claim, "token", ClaimTerms(limit=1, visibility_timeout=600.0))
 
 
 def _ack(calls: int) -> Callable[[], object]:
     backend, jobs = _stored(calls)
-    backend.claim("token", limit=calls, visibility_timeout=600.0)
+    backend.claim("token", ClaimTerms(limit=calls, visibility_timeout=600.0))
     return _each(backend.ack, [(job.id,) for job in jobs])
 
 

@@ -10,10 +10,10 @@ from benchmarks.simulation.producers import Producers
 from benchmarks.simulation.setup import Outcome, Setup
 from benchmarks.simulation.shards import Shard
 from eventspool._config import Ordering
-from eventspool._job import LANES
 from eventspool._operate.capacity import MEASURED, Constants, make_plan
 from eventspool._operate.capacity.batching import COMMIT_JOBS, PACE
 from eventspool._operate.capacity.plan import DRAIN_JOBS
+from eventspool._routing import LANES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

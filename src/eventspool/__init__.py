@@ -30,11 +30,15 @@ from eventspool._version import __version__
 if TYPE_CHECKING:
     from eventspool._aio import AsyncClient
     from eventspool._distribution import Distribution
-    from eventspool._job import Depth, Job, ProcessorInfo, QueueStats
+    from eventspool._figures import Depth, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
+    from eventspool._operate.look import Look
     from eventspool._operate.queue import Queue, open_queue
 
 __all__ = [
+    "Action",
     "AsyncClient",
     "Client",
     "ClientStats",
@@ -48,6 +52,8 @@ __all__ = [
     "FlushResult",
     "Job",
     "JobOpts",
+    "Look",
+    "Pause",
     "ProcessorInfo",
     "Queue",
     "QueueError",
@@ -75,14 +81,17 @@ __all__ = [
 ]
 
 _LATER = {
+    "Action": "_operate.trail",
     "AsyncClient": "_aio",
-    "Depth": "_job",
+    "Depth": "_figures",
     "Distribution": "_distribution",
     "Erasure": "_operate.erasure",
     "Job": "_job",
-    "ProcessorInfo": "_job",
+    "Look": "_operate.look",
+    "Pause": "_operate.trail",
+    "ProcessorInfo": "_fleet",
     "Queue": "_operate.queue",
-    "QueueStats": "_job",
+    "QueueStats": "_figures",
     "open_queue": "_operate.queue",
 }
 """Names that most programs do not need (operators do), and their modules, which are imported when one is asked for."""

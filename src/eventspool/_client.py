@@ -261,7 +261,7 @@ class Client(Reception):
         from eventspool._operate.queue import Queue
 
         try:
-            return Queue(self._pipe().backend, owns_backend=False)
+            return Queue(self._pipe().backend, owns_backend=False, opts=self._beginning.queue_opts)
         except Interrupted as error:
             raise QueueUnavailable(str(error)) from None
 

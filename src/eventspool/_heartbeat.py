@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 from eventspool._distribution import LAG_BOUNDS, REQUEST_BOUNDS, Tally, read_distribution
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 from eventspool._version import __version__
 
 if TYPE_CHECKING:
@@ -65,6 +66,9 @@ class Heartbeat:
         self._request_seconds = Tally(REQUEST_BOUNDS)
         self._lag_seconds = Tally(LAG_BOUNDS)
         self._last_failure = ""
+        self._unreadable, self._unreadable_until = "", float("-inf")
+        self.reads_nothing = False
+        """Nothing was delivered since a batch could not be read."""
         self.last_error = ""
         """What last went wrong, in words of ours."""
 
@@ -80,8 +84,19 @@ class Heartbeat:
             self._last_failure = "" if ending.startswith("2") else ending
         self._latencies = None
 
+    def note_unreadable(self, reason: str, until: float) -> None:
+        """Note that a batch could not be read for *reason*. That holds *until* it must have been tried again (monotonic)."""
+        if not self.unreadable(time.monotonic()):
+            self.reads_nothing = True
+        self._unreadable, self._unreadable_until = reason, until
+
+    def unreadable(self, now: float) -> str:
+        """Return why batches could not be read of late, "" where they could."""
+        return self._unreadable if now < self._unreadable_until else ""
+
     def add_delivery(self, created_at: float, now: float) -> None:
         """Count a batch that the data plane took *now* (seconds since the epoch), if it is known when it was made."""
+        self.reads_nothing = False
         if created_at:
             self._lag_seconds.add(now - created_at)
 
@@ -102,6 +117,7 @@ class Heartbeat:
             last = len(ordered) - 1
             self._latencies = round(ordered[last // 2], 6), round(ordered[round(last * 0.99)], 6)
         p50, p99 = self._latencies
+        unreadable = self.unreadable(time.monotonic())
         note = {
             **self._known,
             "in_flight": in_flight,
@@ -113,6 +129,8 @@ class Heartbeat:
             "statuses": dict(statuses.most_common(_STATUSES)),
             "last_error": self.last_error[:_LONGEST_TEXT],
             "pause_reason": self.pause_reason if paused else "",
+            "unreadable": unreadable,
+            "reads_nothing": bool(unreadable) and self.reads_nothing,
             "request_seconds": self._request_seconds.note(),
             "lag_seconds": self._lag_seconds.note(),
         }
@@ -149,6 +167,8 @@ def read_note(token: str, seen_at: float, note: str) -> ProcessorInfo:
         },
         last_error=_text(fields.get("last_error")),
         pause_reason=(reason if reason in PAUSE_REASONS else "unknown") if paused else "",
+        unreadable=_text(fields.get("unreadable")),
+        reads_nothing=fields.get("reads_nothing") is True,
         request_seconds=read_distribution(REQUEST_BOUNDS, fields.get("request_seconds")),
         lag_seconds=read_distribution(LAG_BOUNDS, fields.get("lag_seconds")),
     )

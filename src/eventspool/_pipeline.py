@@ -42,10 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from eventspool._backends import Backend
+    from eventspool._claim import ClaimedJob
     from eventspool._config import ClientOpts, QueueOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.observation import Observer
-    from eventspool._job import ClaimedJob, NewJob
+    from eventspool._job import NewJob
     from eventspool._settling.reporting import Reporter
 
 __all__ = ["Pipeline"]

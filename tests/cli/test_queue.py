@@ -15,6 +15,7 @@ import pytest
 
 from eventspool import Queue, QueueOpts
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._envelope import seal
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
 
@@ -167,7 +168,7 @@ def bury(queue):
         with contextlib.closing(create_backend(opts)) as backend:
             backend.open()
             backend.commit([NewJob(new_job_id(), seal([json.dumps({"messageId": name}).encode()]), 1)])
-            [job] = backend.claim("t", limit=1, visibility_timeout=60).jobs
+            [job] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs
             backend.settle("t", [Settlement(job.id, SettlementKind.FAIL, failure=Failure("late", "", 1))])
             backend.leave("t")
             return job.id

@@ -15,6 +15,7 @@ from eventspool import Client, ConfigError, QueueError, QueueOpts
 from eventspool._backends import create_backend
 from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.mover import Mover
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import rewrite
 from eventspool._delivery.attempt import fail_rest
@@ -85,14 +86,14 @@ def test_everything_unfinished_arrives_with_its_bytes_and_its_id(run, urls):
     jobs = new_jobs(120)
     with opened(source, name) as backend:
         backend.commit(jobs)
-        backend.claim("w", limit=3, visibility_timeout=60)
+        backend.claim("w", ClaimTerms(limit=3, visibility_timeout=60))
         backend.settle("w", [Settlement(jobs[0].id, SettlementKind.RETRY, delay=600)])
         backend.settle(
             "w", [Settlement(jobs[1].id, SettlementKind.FAIL, failure=Failure("rejected", "why", 1))]
         )
         backend.settle("w", [Settlement(jobs[2].id, SettlementKind.RELEASE)])
 
-    assert move(run, urls, "--dry-run").json == {"moved": 119, "failed_left": 1, "dry_run": True}
+    assert move(run, urls, "--dry-run").json == {"jobs": 119, "failed_left": 1, "dry_run": True}
     done = move(run, urls)
 
     assert done.status == 0, done
@@ -188,10 +189,10 @@ def test_what_a_job_went_through_comes_along():
     source, target = MemoryBackend(), MemoryBackend()
     [job] = new_jobs(1)
     source.commit([job])
-    source.claim("w", limit=1, visibility_timeout=60)
+    source.claim("w", ClaimTerms(limit=1, visibility_timeout=60))
     source.settle("w", [Settlement(job.id, SettlementKind.RETRY, 600.0, "1-2|0:422")])
     move_jobs(source, target)
-    [claimed] = target.claim("w", limit=1, visibility_timeout=60).jobs
+    [claimed] = target.claim("w", ClaimTerms(limit=1, visibility_timeout=60)).jobs
 
     assert (claimed.attempts, claimed.progress, claimed.payload) == (1, "1-2|0:422", job.payload)
 
@@ -248,7 +249,7 @@ def test_what_was_delivered_of_a_batch_that_can_never_fit_there_has_not_failed()
     events = [b'{"messageId":"m%d","filling":"%s"}' % (n, b"x" * 50) for n in range(3)]
     job = NewJob(new_job_id(), seal(events, compress=False), 3)
     source.commit([job])
-    source.claim("w", limit=1, visibility_timeout=60)
+    source.claim("w", ClaimTerms(limit=1, visibility_timeout=60))
     source.settle("w", [Settlement(job.id, SettlementKind.RETRY, progress="1-2|2:422")])
     moved = move_jobs(source, target)
 
@@ -264,11 +265,11 @@ def test_what_does_not_fit_now_is_given_back_with_its_progress():
     source, target = MemoryBackend(), MemoryBackend(max_jobs=0)
     [job] = new_jobs(1)
     source.commit([job])
-    source.claim("w", limit=1, visibility_timeout=60)
+    source.claim("w", ClaimTerms(limit=1, visibility_timeout=60))
     source.settle("w", [Settlement(job.id, SettlementKind.RELEASE, progress="0-1|")])
     with pytest.raises(QueueError, match="full"):
         move_jobs(source, target)
-    [claimed] = source.claim("w", limit=1, visibility_timeout=60).jobs
+    [claimed] = source.claim("w", ClaimTerms(limit=1, visibility_timeout=60)).jobs
 
     assert (claimed.progress, claimed.attempts) == ("0-1|", 0)
 
@@ -280,7 +281,7 @@ def test_failed_jobs_stay_failed_for_their_reason_and_since_their_time(run, urls
     failure = Failure("rejected", "why", 1, status=422)
     with opened(source, name) as backend:
         backend.commit(jobs)
-        backend.claim("w", limit=59, visibility_timeout=60)
+        backend.claim("w", ClaimTerms(limit=59, visibility_timeout=60))
         backend.settle("w", [Settlement(job.id, SettlementKind.FAIL, failure=failure) for job in jobs[:59]])
         before = {job.id: job for job in backend.jobs(JobState.FAILED, limit=99)}
     if again:
@@ -289,7 +290,7 @@ def test_failed_jobs_stay_failed_for_their_reason_and_since_their_time(run, urls
                 [NewJob(jobs[0].id, jobs[0].payload, 1, 1, failure=failure, failed_at=time.time())]
             )
 
-    assert move(run, urls, "--failed", "--dry-run").json == {"moved": 60, "failed_left": 0, "dry_run": True}
+    assert move(run, urls, "--failed", "--dry-run").json == {"jobs": 60, "failed_left": 0, "dry_run": True}
     done = move(run, urls, "--failed")
 
     assert (done.status, done.json["jobs"], done.json["failed"], done.json["known"]) == (
@@ -318,7 +319,7 @@ def test_failed_jobs_stay_failed_for_their_reason_and_since_their_time(run, urls
 def test_failed_jobs_that_cannot_be_moved_stay_and_end_the_move():
     source, target = MemoryBackend(), MemoryBackend()
     source.commit(jobs := new_jobs(120))
-    source.claim("w", limit=120, visibility_timeout=60)
+    source.claim("w", ClaimTerms(limit=120, visibility_timeout=60))
     source.settle(
         "w", [Settlement(job.id, SettlementKind.FAIL, failure=Failure("rejected", "", 1)) for job in jobs]
     )
@@ -341,7 +342,7 @@ def test_events_that_are_erased_while_their_failed_job_is_moved_are_erased_there
 
     target = Slow()
     source.commit([job])
-    source.claim("w", limit=1, visibility_timeout=60)
+    source.claim("w", ClaimTerms(limit=1, visibility_timeout=60))
     source.settle("w", [Settlement(job.id, SettlementKind.FAIL, failure=Failure("rejected", "", 1))])
     move_jobs(source, target, failed=True)
 

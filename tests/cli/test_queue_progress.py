@@ -10,6 +10,7 @@ from eventspool import QueueOpts
 from eventspool._backends import create_backend
 from eventspool._backends.redis.operated import OperatedQueue
 from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._claim import ClaimTerms
 from eventspool._cli.commands.queue import opened
 from eventspool._envelope import seal
 from eventspool._job import NewJob, Settlement, SettlementKind, new_job_id
@@ -28,7 +29,7 @@ def many(queue):
         backend.open()
         users = [b'{"userId":"%s"}' % (b"bob" if n % 100 else b"ann") for n in range(MANY)]
         backend.commit([NewJob(new_job_id(), seal([event, event]), 2) for event in users])
-        while jobs := backend.claim("t", limit=1000, visibility_timeout=60).jobs:
+        while jobs := backend.claim("t", ClaimTerms(limit=1000, visibility_timeout=60)).jobs:
             backend.settle("t", [Settlement(job.id, SettlementKind.FAIL) for job in jobs])
         backend.leave("t")
     return queue

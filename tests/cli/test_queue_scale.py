@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._config import QueueOpts
 from eventspool._envelope import seal
 from eventspool._job import NewJob, Settlement, SettlementKind, new_job_id
@@ -42,7 +43,7 @@ def million(request, tmp_path_factory):
             payload = seal([b'{"messageId":"m"}'], compress=False)
             for _ in range(JOBS // 1000):
                 backend.commit([NewJob(new_job_id(), payload, 1) for _ in range(1000)])
-            held = backend.claim("worker", limit=1000, visibility_timeout=600).jobs
+            held = backend.claim("worker", ClaimTerms(limit=1000, visibility_timeout=600)).jobs
             delayed = [Settlement(job.id, SettlementKind.RETRY, delay=600) for job in held[:500]]
             failed = [Settlement(job.id, SettlementKind.FAIL) for job in held[500:900]]
             backend.settle("worker", [*delayed, *failed])

@@ -34,6 +34,7 @@ def test_once_empties_the_queue_and_ends(run, plane, target, queue, enqueue):
         "paused": False,
         "queue_paused": False,
         "reachable": True,
+        "troubles": [],
     }
     assert plane.unique_ids() == ["id-a", "id-b", "id-c"]
 
@@ -283,7 +284,7 @@ def test_a_loop_that_hangs_or_a_processor_that_ended_is_not_live():
     now = 0.0
     health = Health(lambda: now)
     assert (health.not_live(), health.not_ready()) == ("", "the worker is starting")
-    health.note("")
+    health.note(())
     assert "processor" in health.not_live()
     stop = threading.Event()
     processor = threading.Thread(target=stop.wait, name="eventspool-processor")

@@ -10,6 +10,7 @@ import pytest
 
 from eventspool._backends import Backend, encrypted
 from eventspool._backends.encrypted import EncryptedBackend
+from eventspool._backends.journals import keeps_journals
 from eventspool._backends.memory import MemoryBackend
 from eventspool._contract.suite import QueueContract
 from eventspool._encryption import Keyring
@@ -60,3 +61,26 @@ def test_a_method_that_is_new_in_the_protocol_has_to_be_decided_on(monkeypatch):
     monkeypatch.setattr(Backend, "peek", lambda _self: b"", raising=False)
     with pytest.raises(TypeError, match="peek"):
         runpy.run_path(encrypted.__file__)
+
+
+def test_a_journal_is_stored_encrypted_also_where_it_is_amended():
+    inner = MemoryBackend()
+    backend = EncryptedBackend(inner, KEYS)
+    backend.append("trail", b"secret", most=9)
+    [entry] = backend.journal("trail", limit=9)
+    assert backend.amend("trail", entry.position, b"secret", b"still secret")
+    assert [each.body for each in backend.journal("trail", limit=9)] == [b"still secret"]
+    assert not any(b"secret" in each.body for each in inner.journal("trail", limit=9))
+
+
+def test_a_store_without_journals_is_not_said_to_keep_them_encrypted():
+    class Older:
+        def __getattr__(self, name):
+            if name in {"append", "journal", "amend"}:
+                raise AttributeError(name)
+            return getattr(inner, name)
+
+    inner = MemoryBackend()
+    assert keeps_journals(EncryptedBackend(inner, KEYS))
+    assert not keeps_journals(EncryptedBackend(Older(), KEYS))
+    assert not keeps_journals(Older())

@@ -14,6 +14,7 @@ import uvicorn
 from dashboard.site import KEY, TOKEN, Site
 from eventspool import Client, JobOpts, QueueOpts, open_queue
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._envelope import seal
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool.integrations.dashboard import create_app
@@ -124,7 +125,7 @@ def fail(opts: QueueOpts) -> Iterator[Callable[..., list[str]]]:
     def fail(reason: str, *events: bytes) -> list[str]:
         jobs = [NewJob(new_job_id(), seal([event]), 1) for event in events]
         backend.commit(jobs)
-        ids = {job.id for job in backend.claim("t", limit=len(jobs), visibility_timeout=60).jobs}
+        ids = {job.id for job in backend.claim("t", ClaimTerms(limit=len(jobs), visibility_timeout=60)).jobs}
         failure = Failure(reason, "the data plane refused it with 400", 1)
         assert all(backend.settle("t", [Settlement(i, SettlementKind.FAIL, failure=failure) for i in ids]))
         return sorted(ids)

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from dashboard.site import TOKEN
+from eventspool._claim import ClaimTerms
 from eventspool.integrations.dashboard import create_app
 
 
@@ -80,7 +81,7 @@ def test_a_delayed_job_is_made_due(site, enqueue, queue, opts, plane):
     enqueue([("A", {})])
     backend = create_backend(opts)
     backend.open()
-    [job] = backend.claim("t", limit=1, visibility_timeout=60).jobs
+    [job] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs
     assert backend.settle("t", [Settlement(job.id, SettlementKind.RETRY, delay=3600)]) == [True]
     backend.close()
     assert site.get("/api/jobs?state=delayed").json["jobs"][0]["attempts"] == 1
@@ -215,8 +216,10 @@ def test_a_job_that_is_gone_is_a_409_in_words(site):
 
 def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
     from eventspool import QueueStats, QueueUnavailable
+    from eventspool._backends.condition import Condition
 
     class Flaky:
+        name = ""
         down = True
 
         def stats(self):
@@ -229,6 +232,9 @@ def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
 
         def processors(self):
             return []
+
+        def condition(self):
+            return Condition()
 
     queue = Flaky()
     site = serve(create_app(queue, token=TOKEN))

@@ -12,6 +12,7 @@ import redis
 from dashboard.site import TOKEN
 from eventspool import QueueOpts, open_queue
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._dashboard.seldom import Seldom
 from eventspool._envelope import seal
 from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
@@ -46,7 +47,7 @@ def stored(jobs: int, failed: int) -> Iterator[tuple[Queue, redis.Redis]]:
         for _ in range(jobs // 500):
             backend.commit([NewJob(new_job_id(), payload, 1) for _ in range(500)])
         for _ in range(failed // 500):
-            claimed = backend.claim("t", limit=500, visibility_timeout=60).jobs
+            claimed = backend.claim("t", ClaimTerms(limit=500, visibility_timeout=60)).jobs
             backend.settle("t", [Settlement(job.id, SettlementKind.FAIL, failure=failure) for job in claimed])
         backend.close()
         with open_queue(server.url) as queue, redis.Redis.from_url(server.url) as client:

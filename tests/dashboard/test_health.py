@@ -7,7 +7,8 @@ import pytest
 from eventspool import Depth, QueueStats
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import Look
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
+from eventspool._operate.diagnosis import Observation, diagnose
 
 SOME = Depth(2, 40, 900)
 WELL = ProcessorInfo("t", host="web-1", latency_p50=0.02)
@@ -15,7 +16,8 @@ HALTED = ProcessorInfo("t", paused=True, last_error="the data plane answered 503
 
 
 def look(processors=(WELL,), answers=None, **stats):
-    return Look(0.0, QueueStats(**stats), processors, answers or {})
+    seen = Observation("q", stats=QueueStats(**stats), processors=processors)
+    return Look(0.0, seen.stats, processors, answers or {}, troubles=diagnose(seen))
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,10 @@ def test_the_gravest_thing_is_said(given, out, level, title):
 def test_what_went_wrong_is_quoted_as_a_sentence():
     verdict = judge(look((HALTED,), waiting=SOME))
 
-    assert verdict.detail == "40 events in the queue. The data plane answered 503."
+    assert (
+        verdict.detail == "40 events in the queue. The processor t only probes: the data plane answered 503."
+    )
+    assert verdict.code == "plane.unavailable"
 
 
 def test_the_commonest_bad_answers_are_named():

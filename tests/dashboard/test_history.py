@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from eventspool import Depth, QueueStats
+from eventspool._backends.condition import Condition
 from eventspool._dashboard.history import History, Look, rates, recent_answers
-from eventspool._job import ProcessorInfo
+from eventspool._fleet import ProcessorInfo
 
 
 class Queue:
@@ -27,6 +28,9 @@ class Queue:
 
     def partitions(self):
         return []
+
+    def condition(self):
+        return Condition()
 
 
 @pytest.fixture

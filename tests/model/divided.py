@@ -19,7 +19,8 @@ from eventspool._config import ClientOpts
 from eventspool._envelope import open_envelope
 from eventspool._events.owner import owner_of
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import CommitResult, Failure, NewJob, Routing, lanes_of
+from eventspool._job import CommitResult, Failure, NewJob, lanes_of
+from eventspool._routing import Routing
 from eventspool._settling.ledger import Ledger
 
 from .virtual import Broken, Simulation

@@ -15,7 +15,8 @@ from eventspool._delivery import chains
 from eventspool._delivery.sharing import deliver_together
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import open_envelope, seal
-from eventspool._job import ALL_LANES, NewJob, lanes_of
+from eventspool._job import NewJob, lanes_of
+from eventspool._routing import ALL_LANES
 from laned_memory import KeepsLanes
 
 from .plane import SILENT, Outage, Plane

@@ -20,10 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import ids_of, new_jobs, release, retry
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import PURGED, Depth, Failure, JobState, NewJob, Settlement, SettlementKind
+from eventspool._figures import Depth
+from eventspool._job import PURGED, Failure, JobState, NewJob, Settlement, SettlementKind
 from redis_servers import NEWEST, OLDEST, running
 
 from .queues import MemoryQueue, RedisQueue, SQLiteQueue
@@ -130,7 +132,9 @@ class Queue(RuleBasedStateMachine):
             if any(model.holds(token, i) and job.due > model.now for i, job in model.jobs.items()):
                 return
         offered = model.offer(token, limit, lease, probe=probe)
-        claim = self.ask("claim", token, limit=limit, visibility_timeout=lease, probe=probe, sending=sending)
+        claim = self.ask(
+            "claim", token, ClaimTerms(limit=limit, visibility_timeout=lease, probe=probe, sending=sending)
+        )
         got = [job.id for job in claim.jobs]
         assert [self.merit(i, probe) for i in got] == [self.merit(i, probe) for i in offered]
         assert len(set(got)) == len(got)
@@ -357,11 +361,11 @@ def test_a_clock_that_is_set_back_delays_nothing(make):
     backend = queue.backend
     delayed, waiting = new_jobs(2)
     backend.commit([delayed])
-    backend.claim("t", limit=1, visibility_timeout=1)
+    backend.claim("t", ClaimTerms(limit=1, visibility_timeout=1))
     backend.settle("t", [retry(delayed.id, delay=1.5)])
     now = 100.0
     backend.commit([waiting])
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=9).jobs) == [waiting.id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=9)).jobs) == [waiting.id]
     now = 102.0
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=9).jobs) == [delayed.id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=9)).jobs) == [delayed.id]
     queue.end()

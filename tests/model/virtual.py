@@ -9,7 +9,7 @@ from itertools import count
 from unittest import mock
 from zlib import crc32
 
-from eventspool._job import ALL_LANES
+from eventspool._routing import ALL_LANES
 
 __all__ = ["Broken", "Simulation"]
 

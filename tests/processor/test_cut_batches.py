@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import ids_of
 from eventspool._delivery.attempt import deliver
 from eventspool._delivery.verdict import DeliveryResult
@@ -84,7 +85,7 @@ def test_a_cut_batch_that_stalled_names_what_it_held(rig):
     rig = rig(OK, max_attempts=1)
     [job] = rig.commit(belonging("a", "x", "a"))
     erase(rig.backend, "x")
-    rig.backend.claim("dead", limit=1, visibility_timeout=0.0)
+    rig.backend.claim("dead", ClaimTerms(limit=1, visibility_timeout=0.0))
     rig.start().empty()
     assert (rig.failure(job.id).reason, rig.failure(job.id).indices) == ("stalled", (0, 2))
 
@@ -141,7 +142,7 @@ def test_whichever_ways_a_batch_was_cut_in_turn_every_position_names_its_event(c
     for step, number in cuts:
         name = f"e{number}"
         stored = backend.lookup([job.id])
-        if job.id not in stored:
+        if job.id not in stored or backend.payload(job.id) is None:  # delivered, or erased to its last event
             return
         failed = stored[job.id] is not None
         if step == "erase":
@@ -155,7 +156,7 @@ def test_whichever_ways_a_batch_was_cut_in_turn_every_position_names_its_event(c
             backend = other
         elif not failed:
             token = f"t{next(tokens)}"
-            [claimed] = backend.claim(token, limit=1, visibility_timeout=60.0).jobs
+            [claimed] = backend.claim(token, ClaimTerms(limit=1, visibility_timeout=60.0)).jobs
             answer = refuse(name) if step == "refuse" else lambda names: DOWN
             outcome = deliver(claimed, _Bare(answer), gzip=False, is_stopping=lambda: False)
             failure = outcome.failure or (None if outcome.delivered else outcome.give_up(1))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._delivery import dispatcher as _dispatcher
 from eventspool._delivery.attempt import Outcome
@@ -47,7 +48,7 @@ def test_a_request_that_outlasts_the_visibility_timeout_keeps_its_lease(rig, hel
     assert held.began.wait(5.0)
     deadline = time.monotonic() + 0.7
     while time.monotonic() < deadline:
-        assert rig.backend.claim("other", limit=1, visibility_timeout=60.0).jobs == ()
+        assert rig.backend.claim("other", ClaimTerms(limit=1, visibility_timeout=60.0)).jobs == ()
         time.sleep(0.01)
     held.release.set()
     rig.empty()
@@ -60,7 +61,7 @@ def test_a_job_whose_lease_was_lost_is_acknowledged_when_it_was_delivered(rig, h
     [job] = rig.commit(make_job("slow"))
     assert held.began.wait(5.0)
     rig.clock.ahead = 1_000.0
-    [stolen] = rig.backend.claim("other", limit=1, visibility_timeout=60.0).jobs
+    [stolen] = rig.backend.claim("other", ClaimTerms(limit=1, visibility_timeout=60.0)).jobs
     assert (stolen.id, stolen.stalled, stolen.attempts) == (job.id, True, 1)
     held.release.set()
     rig.empty()
@@ -73,7 +74,7 @@ def test_a_job_whose_lease_was_lost_is_its_new_holders_when_the_request_failed(r
     [job] = rig.commit(make_job("slow"))
     assert held.began.wait(5.0)
     rig.clock.ahead = 1_000.0
-    rig.backend.claim("other", limit=1, visibility_timeout=60.0)
+    rig.backend.claim("other", ClaimTerms(limit=1, visibility_timeout=60.0))
     held.release.set()
     until(lambda: rig.processor.in_flight == 0)
     rig.processor.stop(5.0)
@@ -88,7 +89,7 @@ def test_a_job_that_gives_up_after_its_lease_was_lost_is_not_reported_as_failed(
     rig.commit(make_job("slow"))
     assert held.began.wait(5.0)
     rig.clock.ahead = 1_000.0
-    rig.backend.claim("other", limit=1, visibility_timeout=60.0)
+    rig.backend.claim("other", ClaimTerms(limit=1, visibility_timeout=60.0))
     held.release.set()
     until(lambda: rig.processor.in_flight == 0)
     rig.processor.stop(5.0)
@@ -113,7 +114,7 @@ def test_a_clock_that_jumps_forward_ends_waits_and_leases_and_nothing_else(rig, 
     """A day, while one batch is being sent and another waits for its retry: nothing is lost, given up or sent twice."""
     rig = rig(held, max_attempts=3, concurrency=1)
     sent, waiting = rig.commit(make_job("sent"), make_job("waiting"))
-    rig.backend.claim("w", limit=2, visibility_timeout=60.0)
+    rig.backend.claim("w", ClaimTerms(limit=2, visibility_timeout=60.0))
     rig.backend.settle(
         "w",
         [
@@ -134,7 +135,7 @@ def test_a_clock_that_jumps_forward_ends_waits_and_leases_and_nothing_else(rig, 
 
 def _stall(rig, times):
     for _ in range(times):
-        assert rig.backend.claim("dead", limit=10, visibility_timeout=60.0).jobs
+        assert rig.backend.claim("dead", ClaimTerms(limit=10, visibility_timeout=60.0)).jobs
         rig.clock.ahead += 100.0
 
 
@@ -168,7 +169,7 @@ def test_stop_returns_within_its_timeout_while_a_request_hangs(rig, held):
     rig.processor.stop(0.1)
     assert 0.09 < time.monotonic() - began < 1.0
     rig.processor.stop(5.0, at_once=True)
-    [again] = rig.backend.claim("other", limit=10, visibility_timeout=60.0).jobs
+    [again] = rig.backend.claim("other", ClaimTerms(limit=10, visibility_timeout=60.0)).jobs
     assert (again.attempts, again.stalled) == (0, False)
 
 

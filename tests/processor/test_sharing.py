@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._delivery import parcel as _parcel
 from eventspool._delivery.attempt import Outcome
@@ -326,7 +327,7 @@ def test_a_bug_that_opening_a_job_meets_is_this_job_s_alone(rig, monkeypatch, na
 def test_a_job_that_was_begun_is_sent_alone(rig):
     rig = rig(most_jobs=64).share()
     jobs = rig.commit(make_job("a"), make_job("b", "c"), make_job("d"))
-    rig.backend.claim("dead", limit=9, visibility_timeout=60.0)
+    rig.backend.claim("dead", ClaimTerms(limit=9, visibility_timeout=60.0))
     rig.backend.settle("dead", [Settlement(jobs[1].id, SettlementKind.RELEASE, progress="1-2|")])
     rig.backend.leave("dead")
     rig.start().empty()
@@ -339,7 +340,7 @@ def test_of_jobs_under_suspicion_hardly_more_are_held_than_are_sent(rig):
     rig = rig(lambda _: (until(lambda: rig_held, timeout=5.0), OK)[1], most_jobs=64, concurrency=2).share()
     rig_held = []
     rig.commit(*make_jobs())
-    rig.backend.claim("dead", limit=99, visibility_timeout=0.0)
+    rig.backend.claim("dead", ClaimTerms(limit=99, visibility_timeout=0.0))
     rig.start()
     until(lambda: rig.plane.sent)
     until(lambda: rig.backend.stats().leased.jobs == 3)

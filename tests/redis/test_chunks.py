@@ -11,6 +11,7 @@ from eventspool._backends.redis.codec import (
     micros,
     queue_lease_ms,
 )
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, fail, new_jobs, release
 from eventspool._envelope import OVERSIZED
@@ -70,12 +71,16 @@ def test_what_this_process_has_just_committed_is_not_read_back(make, raw):
     backend.commit(jobs)
     changed = {job.id: bytes(len(job.payload)) for job in jobs}
     raw.hset(backend._payloads, mapping=changed)
-    found = {job.id: job.payload for job in backend.claim("t", limit=2, visibility_timeout=LONG).jobs}
+    found = {
+        job.id: job.payload for job in backend.claim("t", ClaimTerms(limit=2, visibility_timeout=LONG)).jobs
+    }
     assert found == {job.id: job.payload for job in jobs[:2]}
-    [last] = other.claim("u", limit=1, visibility_timeout=LONG).jobs
+    [last] = other.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     assert last.payload == changed[last.id]
     backend.leave("t")
-    found = {job.id: job.payload for job in backend.claim("t", limit=2, visibility_timeout=LONG).jobs}
+    found = {
+        job.id: job.payload for job in backend.claim("t", ClaimTerms(limit=2, visibility_timeout=LONG)).jobs
+    }
     assert found == {job_id: changed[job_id] for job_id in found}
 
 
@@ -84,7 +89,7 @@ def test_a_payload_larger_than_any_batch_is_not_read(make, monkeypatch):
     large = NewJob(large.id, large.payload + b"!", 1)
     make().commit([fits, large])
     monkeypatch.setattr(operated, "MAX_PAYLOAD_BYTES", len(fits.payload))
-    claimed = make().claim("t", limit=2, visibility_timeout=LONG).jobs
+    claimed = make().claim("t", ClaimTerms(limit=2, visibility_timeout=LONG)).jobs
     assert [job.payload for job in claimed] == [fits.payload, OVERSIZED]
 
 
@@ -94,7 +99,7 @@ def test_behind_a_rejected_job_one_that_is_stored_is_known_in_a_later_transactio
     backend = make(ordering=Ordering.FIFO, max_jobs=3)
     waiting, failed, purged, new, last = new_jobs(5)
     backend.commit([waiting, failed, purged])
-    backend.claim("t", limit=3, visibility_timeout=LONG)
+    backend.claim("t", ClaimTerms(limit=3, visibility_timeout=LONG))
     backend.settle("t", [release(waiting.id), fail(failed.id), release(purged.id)])
     backend.purge(JobState.WAITING, [purged.id])
     backend.commit([last])

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, SOON, claim_soon, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._job import JobState
@@ -24,7 +25,7 @@ def set_back(make, raw):
 
 
 def claim(backend, token="t"):
-    return backend.claim(token, limit=9, visibility_timeout=LONG)
+    return backend.claim(token, ClaimTerms(limit=9, visibility_timeout=LONG))
 
 
 @pytest.mark.parametrize("ordering", [Ordering.NONE, Ordering.FIFO], ids=["shared", "fifo"])

@@ -11,6 +11,7 @@ import redis
 
 from eventspool import Client, ConfigError, QueueError, open_queue
 from eventspool._backends.redis.client import connect
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering, RedisOpts
 from eventspool._contract.tools import (
     LONG,
@@ -193,7 +194,7 @@ def test_the_documented_permissions_suffice(server, raw, caplog):
         backend.settle(
             "t", [retry(jobs[0].id, progress="x"), fail(jobs[1].id, payload=b"r"), release(jobs[2].id)]
         )
-        backend.claim("t", limit=1, visibility_timeout=LONG, probe=True)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, probe=True))
         backend.lookup(ids_of(jobs))
         backend.stats()
         for state in JobState:
@@ -207,8 +208,8 @@ def test_the_documented_permissions_suffice(server, raw, caplog):
         backend.purge(JobState.WAITING, ids_of(jobs))
         backend.ack(ids_of(jobs))
         standby = make_backend(url, ordering=ordering, queue_name="acl")
-        standby.claim("t", limit=1, visibility_timeout=LONG)
-        standby.claim("u", limit=1, visibility_timeout=LONG)
+        standby.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
+        standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG))
         standby.leave("t")
         standby.close()
         backend.close()
@@ -230,7 +231,7 @@ def test_a_forked_child_leaves_the_parents_connections_alone(make, server):
         try:
             backend.abandon()
             backend.open()
-            [job] = backend.claim("child", limit=1, visibility_timeout=LONG).jobs
+            [job] = backend.claim("child", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
             status = 0 if backend.ack([job.id]) == 1 else 2
             backend.close()
         finally:

@@ -6,10 +6,12 @@ import time
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, bury, claim_soon, drain, fail, ids_of, new_job, new_jobs, retry
+from eventspool._figures import Depth
 from eventspool._guest.log import drain_log
-from eventspool._job import Depth, JobState, NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._job import JobState, NewJob, Settlement, SettlementKind, new_job_id
 
 FIGURES = ("events", "bytes", "failed_events", "failed_bytes")
 JUNK = [
@@ -167,7 +169,7 @@ def test_junk_in_any_field_fails_no_call(make, raw, junk, ordering):
     backend.lookup(ids_of(jobs))
     assert backend.commit([new_job()]).accepted in (0, 1)
     for probe in (False, True):
-        backend.claim("t", limit=9, visibility_timeout=0.05, probe=probe)
+        backend.claim("t", ClaimTerms(limit=9, visibility_timeout=0.05, probe=probe))
     backend.renew("t", ids_of(jobs), visibility_timeout=LONG)
     backend.settle("t", [retry(jobs[1].id), fail(jobs[2].id)])
     backend.leave("t")
@@ -191,7 +193,7 @@ def test_progress_may_hold_anything(backend):
 def test_an_oversized_request_is_cut_to_a_thousand(backend):
     jobs = [NewJob(new_job_id(), b"x", 1) for _ in range(2500)]
     assert backend.commit(jobs).accepted == 2500
-    assert len(backend.claim("t", limit=5000, visibility_timeout=LONG).jobs) == 1000
+    assert len(backend.claim("t", ClaimTerms(limit=5000, visibility_timeout=LONG)).jobs) == 1000
     assert len(backend.jobs(JobState.WAITING, limit=1 << 30)) == 1000
     assert len(backend.lookup(ids_of(jobs))) == 2500
     assert backend.stats().leased == Depth(1000, 1000, 1000)
@@ -295,10 +297,10 @@ def test_a_last_place_ahead_of_the_clock_does_not_hold_up_new_jobs(make, raw, or
     raw.hset(make.prefix + "m", "last", round((time.time() + ahead) * 1e6))
     job = new_job()
     backend.commit([job])
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [job.id]
     backend.settle("t", [fail(job.id)])
     assert backend.replay([job.id]) == 1
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [job.id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [job.id]
 
 
 def test_nothing_is_left_of_a_failure_that_was_replayed(make, raw):

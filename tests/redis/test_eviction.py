@@ -8,6 +8,7 @@ import os
 import pytest
 import redis
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, bury, claim_soon, eventually, ids_of, new_jobs, retry
 from redis_servers import NEWEST, OLDEST, available_servers, make_backend, running
@@ -34,12 +35,12 @@ def test_a_holder_keeps_the_queue_while_all_that_expires_is_evicted(name, policy
             return other.info("stats")["evicted_keys"]
 
         assert eventually(fill), "there was something that expired"
-        assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+        assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
         assert holder.renew("t", ids_of(jobs[:2]), visibility_timeout=LONG) == set()
         assert holder.settle("t", [retry(jobs[0].id)]) == [True]
-        assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+        assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
         holder.leave("t")
-        assert len(standby.claim("u", limit=3, visibility_timeout=LONG, probe=True).jobs) == 3
+        assert len(standby.claim("u", ClaimTerms(limit=3, visibility_timeout=LONG, probe=True)).jobs) == 3
         holder.close()
         standby.close()
 
@@ -50,7 +51,7 @@ def test_a_stand_by_waits_for_as_long_as_an_evicted_lease_had_to_run(make, raw):
     holder.commit([job])
     claim_soon(holder, "t", visibility_timeout=1.5)
     raw.delete(make.prefix + "l")
-    early = standby.claim("u", limit=1, visibility_timeout=LONG)
+    early = standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG))
     assert early.jobs == ()
     assert 0 < early.wait <= 1.5
     assert claim_soon(standby, "u")[0].id == job.id, "its holder was dead"
@@ -71,4 +72,4 @@ def test_a_damaged_holder_shuts_nobody_out(make, raw, damage):
     backend = make(ordering=Ordering.FIFO)
     backend.commit(new_jobs(1))
     raw.hset(make.prefix + "m", "holder", damage)
-    assert len(backend.claim("t", limit=1, visibility_timeout=LONG).jobs) == 1
+    assert len(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == 1

@@ -17,13 +17,15 @@ import pytest
 
 from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.rules import PROBE_PERMIT
+from eventspool._claim import ClaimTerms
 from eventspool._config import JobOpts, Ordering
 from eventspool._contract.tools import eventually, new_job
 from eventspool._delivery.parcel import Packer
 from eventspool._delivery.processor import Processor
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._envelope import seal
-from eventspool._job import NewJob, Trouble, new_job_id
+from eventspool._fleet import Trouble
+from eventspool._job import NewJob, new_job_id
 from redis_servers import make_backend, move_clock, new_queue_name
 
 PROGRAM = Path(__file__).parent / "programs" / "fleet_member.py"
@@ -203,7 +205,7 @@ def test_the_server_decides_as_the_reference_does(make, raw, seed):
                     "limit": 1, "visibility_timeout": 100_000.0, "events_per_second": rate,
                     "sending": dice.random() < 0.9,
                 }  # fmt: skip
-                expected, got = (each.claim(token, **options) for each in (reference, backend))
+                expected, got = (each.claim(token, ClaimTerms(**options)) for each in (reference, backend))
                 assert [j.id for j in got.jobs] == [j.id for j in expected.jobs]
                 assert replace(got, jobs=(), wait=None) == replace(expected, jobs=(), wait=None)
                 if got.is_held_back or got.obstacle:
@@ -249,7 +251,7 @@ def test_a_damaged_hold_stops_nothing(make, raw):
         raw.hset(make.prefix + "m", mapping={"hold": junk, "doubt": junk, "answered": junk, "paid": junk})
         [job] = [new_job()]
         backend.commit([job])
-        claim = backend.claim("t", limit=1, visibility_timeout=60.0, events_per_second=1000.0)
+        claim = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60.0, events_per_second=1000.0))
         assert [each.id for each in claim.jobs] == [job.id], junk
         backend.stats()
         backend.leave("t")

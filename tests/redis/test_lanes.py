@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from e2e.harness import eventually
+from eventspool._claim import PAUSED, ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, claim_soon, fail, ids_of, new_job, new_jobs, retry
-from eventspool._job import ALL_LANES, LANES, PAUSED, JobState, NewJob, lanes_of, new_job_id
+from eventspool._job import JobState, NewJob, lanes_of, new_job_id
+from eventspool._routing import ALL_LANES, LANES
 from redis_servers import NEWEST, OLDEST, make_backend, new_queue_name, running
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -26,7 +28,7 @@ def lanes(make):
 
 
 def claim(backend, token="t", **options):
-    return ids_of(backend.claim(token, limit=99, visibility_timeout=LONG, **options).jobs)
+    return ids_of(backend.claim(token, ClaimTerms(limit=99, visibility_timeout=LONG, **options)).jobs)
 
 
 def index_of(raw, prefix):
@@ -165,13 +167,13 @@ def test_a_queue_that_was_paused_stays_paused_when_its_order_changes(make, raw):
     unordered.pause(True)
     lanes = make(ordering=Ordering.PER_USER)
     lanes.commit([new_job(lanes=1)])
-    assert lanes.claim("t", limit=1, visibility_timeout=LONG).obstacle == PAUSED
+    assert lanes.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).obstacle == PAUSED
     assert lanes.stats().paused
     lanes.pause(False)
     assert len(claim(lanes)) == 1
     lanes.pause(True)
     raw.hset(make.prefix + "m", "per_user", "1000000")
-    assert unordered.claim("t", limit=1, visibility_timeout=LONG).obstacle == PAUSED
+    assert unordered.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).obstacle == PAUSED
     unordered.pause(False)
     assert len(claim(unordered)) == 1
 

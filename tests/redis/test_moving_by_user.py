@@ -12,12 +12,14 @@ from eventspool._backends import create_backend
 from eventspool._backends.memory import MemoryBackend
 from eventspool._backends.mover import Mover
 from eventspool._backends.parting import commit_foreign, part_by_user
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import fail, ids_of
 from eventspool._delivery.attempt import fail_rest
 from eventspool._envelope import open_envelope, seal
 from eventspool._events.owner import owner_of
-from eventspool._job import JobState, NewJob, Rewrite, Routing, lanes_of, new_job_id
+from eventspool._job import JobState, NewJob, Rewrite, lanes_of, new_job_id
+from eventspool._routing import Routing
 from redis_servers import new_queue_name
 
 
@@ -98,7 +100,7 @@ def test_what_an_operator_erases_from_a_failed_batch_while_it_moves_is_not_moved
     source, target = MemoryBackend(ordering=Ordering.FIFO), factory()
     job = make_job(["a", "b", "c", "d"])
     source.commit([job])
-    source.claim("t", limit=1, visibility_timeout=60)
+    source.claim("t", ClaimTerms(limit=1, visibility_timeout=60))
     source.settle("t", [fail(job.id)])
     mover = Mover(source, target, limit=10, lease=30, fail_rest=fail_rest)
     store = target.commit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import bury, claim_soon, fail, new_job, new_jobs
 from eventspool._job import JobState
@@ -86,7 +87,7 @@ def test_the_queue_lease_of_an_older_process_is_heeded_and_runs_out(make, raw):
     [job] = new_jobs(1)
     backend.commit([job])
     raw.set(make.prefix + "l", "older", px=500)
-    early = backend.claim("t", limit=1, visibility_timeout=LONG)
+    early = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     assert early.jobs == ()
     assert 0 < early.wait <= 0.5
     assert backend.renew("t", [job.id], visibility_timeout=LONG) == {job.id}
@@ -96,7 +97,7 @@ def test_the_queue_lease_of_an_older_process_is_heeded_and_runs_out(make, raw):
 def test_an_older_process_sees_that_somebody_else_has_the_queue_and_for_how_long(make, raw):
     """It compares what stands there with its own token, and asks the server for the rest of the lease."""
     backend = make(ordering=Ordering.FIFO)
-    backend.claim("t", limit=1, visibility_timeout=LONG)
+    backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     for _ in range(2):
         assert raw.get(make.prefix + "l") not in (None, b"older")
         assert 9_000 < raw.pttl(make.prefix + "l") <= 10_000
@@ -113,14 +114,14 @@ def test_an_older_process_that_took_the_queue_over_has_it(make, raw):
     raw.set(make.prefix + "l", f"{seconds * 1_000_000 + micros + 5_000_000}:older", px=5000)
     assert backend.renew("t", [job.id], visibility_timeout=LONG) == {job.id}
     assert backend.settle("t", [fail(job.id)]) == [False]
-    assert backend.claim("u", limit=1, visibility_timeout=LONG).wait > 1
+    assert backend.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).wait > 1
     backend.leave("t")
     assert raw.get(make.prefix + "l").endswith(b":older"), "its lease is its own to end"
 
 
 def test_an_older_process_gets_the_queue_when_its_holder_leaves(make, raw):
     backend = make(ordering=Ordering.FIFO)
-    backend.claim("t", limit=1, visibility_timeout=LONG)
+    backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     backend.leave("t")
     assert raw.get(make.prefix + "l") is None
 
@@ -141,14 +142,14 @@ def test_what_an_older_process_commits_after_the_clock_was_set_back_is_claimed_a
     backend.commit(new_jobs(1))
     move_clock(raw, make.prefix, -3600.0)
     commit_as_older(make.prefix, raw)
-    assert len(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == 2
+    assert len(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == 2
 
 
 def test_what_older_processes_committed_before_the_clock_was_set_back_is_claimed_at_once(make, raw):
     backend = make()
     commit_as_older(make.prefix, raw)
     move_clock(raw, make.prefix, -3600.0)
-    assert len(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == 1
+    assert len(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == 1
 
 
 def test_a_reason_can_be_any_text(make):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, SOON, bury, claim_soon, ids_of, new_jobs, release, retry
 from eventspool._job import JobState
@@ -48,7 +49,7 @@ def test_a_commit_of_another_process_wakes_at_once(make, server, backend):
         producer.communicate(b"go\n")
         assert waiting.result() is True
         assert time.monotonic() - started < SOON
-    assert len(backend.claim("t", limit=1, visibility_timeout=LONG).jobs) == 1
+    assert len(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == 1
 
 
 def test_an_idle_wait_does_not_poll(backend, raw):
@@ -121,8 +122,10 @@ def test_a_job_put_back_wakes_another_processor(make):
 
 def test_a_standby_does_not_take_the_holders_wakeups(make):
     holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
-    holder.claim("t", limit=1, visibility_timeout=LONG)
-    assert standby.claim("u", limit=1, visibility_timeout=LONG).wait, "until the holder's lease ends"
+    holder.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
+    assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).wait, (
+        "until the holder's lease ends"
+    )
     hush(standby)
     hush(holder)
     with ThreadPoolExecutor(2) as pool:
@@ -137,10 +140,10 @@ def test_a_standby_does_not_take_the_holders_wakeups(make):
 
 def test_a_newcomer_gives_back_the_wakeup_it_took(make):
     holder, newcomer = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
-    holder.claim("t", limit=1, visibility_timeout=LONG)
+    holder.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     holder.commit(new_jobs(1))
     assert newcomer.wait(30.0) is True, "it does not know yet that it stands by"
-    newcomer.claim("u", limit=1, visibility_timeout=LONG)
+    newcomer.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG))
     assert holder.wait(30.0) is True
 
 
@@ -150,7 +153,7 @@ def test_a_standby_that_asks_again_wakes_nobody(make):
     holder.commit(new_jobs(3))
     claim_soon(holder, "t")
     for expected in (True, False):
-        assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+        assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
         assert holder.wait(0.05) is expected, "only a newcomer may have taken a wake-up"
 
 
@@ -158,7 +161,7 @@ def test_a_standby_is_woken_when_the_queue_is_given_back(make):
     holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
     holder.commit(new_jobs(1))
     claim_soon(holder, "t")
-    standby.claim("u", limit=1, visibility_timeout=LONG)
+    standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG))
     hush(standby)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(waited, standby)
@@ -166,19 +169,21 @@ def test_a_standby_is_woken_when_the_queue_is_given_back(make):
         holder.leave("t")
         woken, seconds = waiting.result()
     assert (woken, seconds < SOON) == (True, True)
-    assert len(standby.claim("u", limit=1, visibility_timeout=LONG).jobs) == 1
+    assert len(standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == 1
 
 
 def test_a_standby_that_becomes_the_holder_waits_for_jobs_from_then_on(make, raw):
     holder, standby = make(ordering=Ordering.FIFO), make(ordering=Ordering.FIFO)
-    holder.claim("t", limit=1, visibility_timeout=LONG)
-    standby.claim("u", limit=1, visibility_timeout=LONG)
+    holder.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
+    standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG))
     hush(standby)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(waited, standby, 2 * SOON)
         time.sleep(0.1)
         drop_queue_lease(raw, make.prefix)
-        assert standby.claim("u", limit=1, visibility_timeout=LONG).wait is None, "it holds an empty queue"
+        assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).wait is None, (
+            "it holds an empty queue"
+        )
         assert waiting.result()[1] < SOON, "it must not go on waiting as a stand-by"
 
 
@@ -189,9 +194,9 @@ def test_in_order_a_job_in_flight_holds_up_those_before_it_too(make):
     claim_soon(backend, "t", limit=2)
     backend.settle("t", [release(jobs[0].id)])
     for probe in (False, True):
-        assert backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe).jobs == ()
+        assert backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG, probe=probe)).jobs == ()
     backend.settle("t", [release(jobs[1].id)])
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == ids_of(jobs)
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == ids_of(jobs)
 
 
 def test_a_holder_that_loses_the_queue_can_neither_settle_nor_renew(make, raw):
@@ -201,7 +206,7 @@ def test_a_holder_that_loses_the_queue_can_neither_settle_nor_renew(make, raw):
     holder.commit(jobs)
     claim_soon(holder, "t", limit=3)
     drop_queue_lease(raw, make.prefix)  # as if its lease had run out
-    [taken] = successor.claim("u", limit=1, visibility_timeout=LONG).jobs
+    [taken] = successor.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     assert (taken.id, taken.attempts, taken.stalled) == (jobs[0].id, 1, True)
     assert holder.settle("t", [retry(job.id) for job in jobs]) == [False] * 3
     assert holder.renew("t", ids_of(jobs), visibility_timeout=LONG) == set(ids_of(jobs))
@@ -214,7 +219,7 @@ def test_a_holder_whose_lease_ran_out_untaken_keeps_the_queue(make, raw):
     [job] = claim_soon(holder, "t")
     drop_queue_lease(raw, make.prefix)
     assert holder.renew("t", [job.id], visibility_timeout=LONG) == set()
-    assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+    assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
 
 
 def test_strict_order_over_retries_releases_and_takeovers(make, raw):
@@ -226,7 +231,7 @@ def test_strict_order_over_retries_releases_and_takeovers(make, raw):
     while len(delivered) < len(jobs):
         token = "abc"[turn % 3]
         handle, turn = handles[token], turn + 1
-        claimed = ids_of(handle.claim(token, limit=1 + turn % 4, visibility_timeout=LONG).jobs)
+        claimed = ids_of(handle.claim(token, ClaimTerms(limit=1 + turn % 4, visibility_timeout=LONG)).jobs)
         assert claimed == ids_of(jobs[len(delivered) : len(delivered) + len(claimed)])
         done = claimed[: turn % 3]
         handle.ack(done)
@@ -265,7 +270,7 @@ def test_a_change_of_mode_loses_nothing(make, before, after):
     claimed = {}
     deadline = time.monotonic() + SOON
     while len(claimed) < 4 and time.monotonic() < deadline:
-        for job in new.claim("new", limit=9, visibility_timeout=LONG).jobs:
+        for job in new.claim("new", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs:
             claimed[job.id] = job.attempts
         new.ack(list(claimed))
         if len(claimed) == 3 and leased[1] not in claimed:
@@ -281,9 +286,9 @@ def test_a_claim_that_meets_only_jobs_of_the_other_mode_is_repeated_at_once(make
     jobs = new_jobs(3)
     fifo.commit(jobs)
     claim_soon(fifo, "t", limit=2)
-    claim = shared.claim("u", limit=1, visibility_timeout=LONG)
+    claim = shared.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG))
     assert (claim.jobs, claim.wait) == ((), 0.0)
-    assert ids_of(shared.claim("u", limit=1, visibility_timeout=LONG).jobs) == [jobs[2].id]
+    assert ids_of(shared.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == [jobs[2].id]
 
 
 def test_delayed_events_are_estimated_from_a_single_job_where_the_other_mode_hides_the_rest(make):
@@ -291,7 +296,7 @@ def test_delayed_events_are_estimated_from_a_single_job_where_the_other_mode_hid
     shared, fifo = make(), make(ordering=Ordering.FIFO)
     hidden, plain = new_jobs(999), new_jobs(3)
     shared.commit([*hidden, *plain])
-    shared.claim("t", limit=1000, visibility_timeout=LONG)
+    shared.claim("t", ClaimTerms(limit=1000, visibility_timeout=LONG))
     claim_soon(shared, "t", limit=2)
     fifo.settle("t", [retry(job.id, delay=LONG) for job in hidden])
     shared.settle("t", [retry(job.id, delay=2 * LONG) for job in plain])
@@ -304,7 +309,7 @@ def test_an_observer_sees_the_queue_as_its_producers_have_it(make, ordering):
     """Where a job waits for its retry is kept differently in the two modes; `open_queue` is not told which."""
     producer = make(ordering=ordering)
     producer.commit(new_jobs(2))
-    [job] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
+    [job] = producer.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     producer.settle("t", [retry(job.id, delay=LONG)])
     observer = make(ordering=None)
 
@@ -320,13 +325,13 @@ def test_an_observer_that_was_there_before_the_producers_keeps_their_order(make)
     producer = make(ordering=Ordering.FIFO)
     jobs = new_jobs(3)
     producer.commit(jobs)
-    [head] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
+    [head] = producer.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     producer.settle("t", [retry(head.id, delay=LONG)])
 
     assert (observer.stats().waiting.jobs, observer.stats().delayed.jobs) == (2, 1)
     assert [found.id for found in observer.jobs(JobState.DELAYED, limit=9)] == [head.id]
     assert observer.expedite([head.id]) == 1
-    assert ids_of(producer.claim("t", limit=9, visibility_timeout=LONG).jobs) == ids_of(jobs)
+    assert ids_of(producer.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == ids_of(jobs)
 
 
 def test_an_observer_follows_producers_that_change_the_mode(make):
@@ -334,7 +339,7 @@ def test_an_observer_follows_producers_that_change_the_mode(make):
     for ordering in Ordering:
         producer = make(ordering=ordering)
         producer.commit(new_jobs(1))
-        [job] = producer.claim("t", limit=1, visibility_timeout=LONG).jobs
+        [job] = producer.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
         producer.settle("t", [retry(job.id, delay=LONG)])
         assert (observer.stats().waiting.jobs, observer.stats().delayed.jobs) == (0, 1)
         producer.ack([job.id])

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from eventspool import QueueError
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering, RedisOpts
 from eventspool._contract.tools import (
     bury,
@@ -27,7 +28,8 @@ from eventspool._contract.tools import (
     retry,
 )
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import PURGED, Depth, JobState, NewJob, new_job_id
+from eventspool._figures import Depth
+from eventspool._job import PURGED, JobState, NewJob, new_job_id
 from redis_servers import NEWEST, OLDEST, available_servers, make_backend, move_clock, running
 
 CANARY = "canary-4711"
@@ -56,8 +58,8 @@ class Broken:
         """Every call that writes, on one of the jobs."""
         held, backend = self.leased[0].id, self.backend
         yield lambda: backend.commit([NewJob(new_job_id(), CANARY.encode() * 50, 1)])
-        yield lambda: backend.claim("t", limit=1, visibility_timeout=60)
-        yield lambda: backend.claim("t", limit=1, visibility_timeout=60, probe=True)
+        yield lambda: backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60))
+        yield lambda: backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60, probe=True))
         yield lambda: backend.ack([held])
         for settlement in (retry(held), release(held), fail(held, payload=CANARY.encode())):
             yield lambda settlement=settlement: backend.settle("t", [settlement])
@@ -108,8 +110,10 @@ def test_a_full_server_takes_no_jobs_but_drains(broken):
     assert backend.settle("t", [fail(second.id, payload=b"rest")]) == [True]
     assert backend.payload(second.id) == b"rest"
     assert backend.replay([second.id]) == 1
-    assert ids_of(backend.claim("t", limit=1, visibility_timeout=60, probe=True).jobs) == [third.id]
-    claimed = backend.claim("t", limit=9, visibility_timeout=60).jobs
+    assert ids_of(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60, probe=True)).jobs) == [
+        third.id
+    ]
+    claimed = backend.claim("t", ClaimTerms(limit=9, visibility_timeout=60)).jobs
     assert {j.id: j.attempts for j in claimed} == {first.id: 1, second.id: 0}
     assert backend.ack([first.id, second.id, third.id]) == 3
     assert backend.purge(JobState.FAILED, [broken.failed]) == 1
@@ -125,7 +129,7 @@ def test_a_full_server_drains_in_order(broken):
     fifo.commit(jobs)
     broken.raw.config_set("maxmemory", "1")
     for job in jobs:
-        assert ids_of(fifo.claim("t", limit=1, visibility_timeout=60).jobs) == [job.id]
+        assert ids_of(fifo.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs) == [job.id]
         assert fifo.renew("t", [job.id], visibility_timeout=60) == set()
         assert fifo.ack([job.id]) == 1
     fifo.leave("t")
@@ -139,7 +143,7 @@ def test_on_a_full_server_whose_clock_is_set_back_time_goes_on(broken):
     broken.raw.config_set("maxmemory", "1")
     assert backend.stats().delayed.jobs == 1
     assert eventually(lambda: backend.stats().waiting.jobs == 2), "though it is only looked at"
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=60).jobs) == [third.id, first.id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=60)).jobs) == [third.id, first.id]
     assert backend.ack([first.id, second.id, third.id]) == 3
 
 
@@ -189,7 +193,7 @@ def test_a_server_that_is_loading_refuses(broken):
         broken.backend.commit([NewJob(new_job_id(), CANARY.encode(), 1)])
     assert_clean(caught.value)
     with pytest.raises(QueueUnavailable, match=r"\(LOADING\)"):
-        broken.backend.claim("t", limit=1, visibility_timeout=60)
+        broken.backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60))
     broken.server._args = ()
     broken.server.restart()
     assert eventually(lambda: is_ready(broken.raw))
@@ -208,7 +212,7 @@ def test_a_server_that_is_busy_refuses(broken):
     try:
         impatient = make_backend(broken.server, socket_timeout=30.0)
         with pytest.raises(QueueUnavailable, match=r"\(BUSY\)"):
-            eventually(lambda: impatient.claim("t", limit=1, visibility_timeout=60) and None)
+            eventually(lambda: impatient.claim("t", ClaimTerms(limit=1, visibility_timeout=60)) and None)
         impatient.close()
     finally:
         broken.raw.execute_command("SCRIPT", "KILL")
@@ -340,7 +344,7 @@ def test_a_flushed_server_starts_an_empty_queue(broken):
         try:
             while not stop.is_set():
                 backend.commit([new_job()])
-                claimed = ids_of(backend.claim(token, limit=2, visibility_timeout=60).jobs)
+                claimed = ids_of(backend.claim(token, ClaimTerms(limit=2, visibility_timeout=60)).jobs)
                 backend.renew(token, claimed, visibility_timeout=60)
                 backend.settle(token, [retry(i) for i in claimed[:1]])
                 backend.ack(claimed[1:])

@@ -52,6 +52,7 @@ INTERRUPTED = textwrap.dedent("""
     import faulthandler, os, random, signal, sys, time
     faulthandler.dump_traceback_later(60, exit=True)  # where it hangs, if it does
     sys.path.insert(0, sys.argv[2])
+    from eventspool._claim import ClaimTerms
     from eventspool._contract.tools import new_job
     from redis_servers import make_backend
 
@@ -71,7 +72,7 @@ INTERRUPTED = textwrap.dedent("""
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3), 1e-3)  # again, where one is swallowed
                 while True:
                     backend.commit([new_job()])
-                    backend.claim("t", limit=1, visibility_timeout=60.0)
+                    backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60.0))
                     backend.wait(0.01)
                     backend.stats()
             finally:

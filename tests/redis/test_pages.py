@@ -6,10 +6,12 @@ import pytest
 
 from eventspool import Queue
 from eventspool._backends.redis.codec import decode_depths
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, fail, ids_of, rewrite
 from eventspool._envelope import seal
-from eventspool._job import Depth, JobState, NewJob, new_job_id
+from eventspool._figures import Depth
+from eventspool._job import JobState, NewJob, new_job_id
 
 MANY = 2_100  # two full pages and a bit
 
@@ -26,7 +28,7 @@ def total(jobs):
 
 
 def bury_all(backend, jobs):
-    while claimed := backend.claim("t", limit=1000, visibility_timeout=LONG).jobs:
+    while claimed := backend.claim("t", ClaimTerms(limit=1000, visibility_timeout=LONG)).jobs:
         backend.settle("t", [fail(job.id, reason="ab"[int(job.id, 16) % 2], events=0) for job in claimed])
     return {reason: [job for job in jobs if "ab"[int(job.id, 16) % 2] == reason] for reason in "ab"}
 
@@ -44,7 +46,7 @@ def test_reasons_stay_counted_whatever_becomes_of_the_jobs(backend):
     """Without being counted anew, which would put them right."""
     ids = [new_job_id() for _ in range(8)]
     backend.commit([NewJob(job_id, b"x" * n, n) for n, job_id in enumerate(ids, 1)])
-    backend.claim("t", limit=9, visibility_timeout=LONG)
+    backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG))
 
     def kept():
         sound, *figures = backend._connection.run("reasons")
@@ -105,7 +107,7 @@ def test_all_pages_are_counted_again_after_damage(make, backend, raw, jobs, fail
 def test_a_list_goes_on_behind_a_page_of_other_jobs(make, jobs):
     """In strict order, leased jobs stay where they are."""
     backend = make(ordering=Ordering.FIFO)
-    assert len(backend.claim("t", limit=1000, visibility_timeout=LONG).jobs) == 1000
+    assert len(backend.claim("t", ClaimTerms(limit=1000, visibility_timeout=LONG)).jobs) == 1000
     assert ids_of(backend.jobs(JobState.WAITING, limit=1000)) == ids_of(jobs[1000:2000])
 
 

@@ -13,11 +13,14 @@ import pytest
 from eventspool._backends.partitioned.backend import PartitionedBackend
 from eventspool._backends.partitioned.ring import ROOT, Division, Ring
 from eventspool._backends.redis.store import find_tag
+from eventspool._claim import LIMITED, ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.suite import QueueContract
 from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Unconfirmed
-from eventspool._job import LIMITED, LOST, CommitResult, Depth, JobState, Route, Routing, new_job_id
+from eventspool._figures import Depth
+from eventspool._job import LOST, CommitResult, JobState, new_job_id
+from eventspool._routing import Route, Routing
 from redis_servers import NEWEST, make_backend, new_queue_name, running
 
 
@@ -100,13 +103,13 @@ class TestPartitioned(Partitioned):
         terms = {"limit": 200, "visibility_timeout": LONG, "events_per_second": 40.0}
         began, handed = time.monotonic(), 0
         for each in (backend, other, backend, other):
-            handed += len(each.claim("t", **terms).jobs)
+            handed += len(each.claim("t", ClaimTerms(**terms)).jobs)
         assert 0 < handed <= 40 + 40 * (time.monotonic() - began) + 8
 
     def test_a_job_larger_than_the_burst_goes_after_a_silence_and_is_paid_for_afterwards(self, backend):
         backend.commit([new_job(100)])
         terms = {"limit": 1, "visibility_timeout": LONG, "events_per_second": 5.0}
-        assert len(backend.claim("t", **terms).jobs) == 1
+        assert len(backend.claim("t", ClaimTerms(**terms)).jobs) == 1
 
     def test_concurrent_commits_store_each_job_once(self, backend, other):
         """It holds for jobs that come out of another queue, one step after the other; two producers never make one job."""
@@ -172,7 +175,7 @@ class TestPartitioned(Partitioned):
         backend.pause(True)
         backend.commit(more := new_jobs(2))
         for probe in (False, True):
-            claim = backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe)
+            claim = backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG, probe=probe))
             assert (claim.jobs, claim.wait is not None and claim.wait <= 1.0) == ((), True)
         backend.pause(False)
         assert set(ids_of(drain(backend, "t"))) <= set(ids_of([*jobs, *more]))
@@ -284,11 +287,14 @@ def test_one_partition_that_has_all_jobs_may_use_the_rate_of_all(factory):
     backend = factory(ordering=Ordering.PER_USER)
     backend.commit([replace(new_job(10), route=Route(1, 2)) for _ in range(12)])
     terms = {"visibility_timeout": LONG, "events_per_second": 100.0, "chain": 50}
-    claim = backend.claim("t", limit=50, **terms)
+    claim = backend.claim("t", ClaimTerms(limit=50, **terms))
     assert len(claim.jobs) >= 10, "a second's worth goes at once"
     assert backend.stats().leased.jobs == len(claim.jobs) < 12
     backend.ack(ids_of(claim.jobs))
-    assert len(claim.jobs) + len(eventually(lambda: backend.claim("t", limit=50, **terms).jobs)) == 12
+    assert (
+        len(claim.jobs) + len(eventually(lambda: backend.claim("t", ClaimTerms(limit=50, **terms)).jobs))
+        == 12
+    )
 
 
 @pytest.mark.parametrize("partitions", [1, 4])
@@ -297,7 +303,8 @@ def test_after_a_silence_no_more_goes_at_once_from_several_partitions(factory, p
     for _ in range(8):
         backend.commit([new_job(100)])
     claims = [
-        backend.claim(f"t{n}", limit=9, visibility_timeout=LONG, events_per_second=10.0) for n in range(4)
+        backend.claim(f"t{n}", ClaimTerms(limit=9, visibility_timeout=LONG, events_per_second=10.0))
+        for n in range(4)
     ]
     assert sum(len(claim.jobs) for claim in claims) == 1
     assert [claim.obstacle for claim in claims[1:]] == [LIMITED] * 3
@@ -406,8 +413,8 @@ def test_without_the_root_each_process_keeps_to_its_share_of_the_rate(factory, t
         backend.commit([new_job(100)])
     first.kill()
     terms = {"limit": 9, "visibility_timeout": LONG, "events_per_second": 10.0}
-    assert len(eventually(lambda: backend.claim("t", **terms).jobs)) == 1
-    assert backend.claim("t", **terms).obstacle == LIMITED
+    assert len(eventually(lambda: backend.claim("t", ClaimTerms(**terms)).jobs)) == 1
+    assert backend.claim("t", ClaimTerms(**terms)).obstacle == LIMITED
 
 
 def test_what_was_delivered_while_its_partition_was_away_is_acknowledged_when_it_is_back(
@@ -431,7 +438,8 @@ def test_what_was_delivered_while_its_partition_was_away_is_acknowledged_when_it
         assert backend.stats().leased.jobs > 0
     assert eventually(
         lambda: (
-            not backend.claim("t", limit=1, visibility_timeout=LONG).jobs and not backend.stats().leased.jobs
+            not backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
+            and not backend.stats().leased.jobs
         )
     )
     assert backend.stats().delayed.jobs == 1
@@ -525,7 +533,7 @@ def test_a_queue_all_of_whose_partitions_are_away_is_unavailable(factory, two):
         server.stop()
     for call in (
         lambda: backend.commit(new_jobs(1)),
-        lambda: backend.claim("t", limit=1, visibility_timeout=LONG),
+        lambda: backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)),
         lambda: backend.renew("t", [], visibility_timeout=LONG),
         lambda: backend.jobs(JobState.FAILED, limit=1),
     ):

@@ -7,6 +7,7 @@ import redis
 
 from eventspool import QueueError
 from eventspool._backends.redis.probe import find_refused
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import new_jobs
 from redis_servers import make_backend
 
@@ -39,7 +40,7 @@ def test_whatever_comes_amid_it_the_queue_is_as_it_was(stored, monkeypatch, erro
     monkeypatch.setattr(redis.connection.AbstractConnection, "read_response", cut_off)
     with pytest.raises(error):
         find_refused(client, stored._payloads)
-    claimed = stored.claim("t", limit=9, visibility_timeout=60.0).jobs
+    claimed = stored.claim("t", ClaimTerms(limit=9, visibility_timeout=60.0)).jobs
     assert [job.payload is not None for job in claimed] == [True] * 3
 
 

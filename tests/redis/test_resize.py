@@ -19,10 +19,12 @@ from eventspool._backends.partitioned.ring import ROOT, Division, Part, Ring, re
 from eventspool._backends.redis.operated import _KEYS as KEYS
 from eventspool._backends.redis.scripts import script
 from eventspool._backends.redis.store import find_tag
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs
 from eventspool._exceptions import ConfigError, QueueUnavailable
-from eventspool._job import JobState, Route
+from eventspool._job import JobState
+from eventspool._routing import Route
 from redis_servers import new_queue_name
 
 PROGRAM = Path(__file__).parent / "programs" / "sharing.py"
@@ -156,9 +158,9 @@ def test_a_pause_holds_for_the_new_partitions(factory):
     backend.pause(True)
     backend.resize(4)
     backend.commit(new_jobs(1))
-    assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
+    assert backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
     factory(observe=True).pause(False)
-    assert eventually(lambda: backend.claim("t", limit=1, visibility_timeout=LONG).jobs)
+    assert eventually(lambda: backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs)
 
 
 # -- half done -------------------------------------------------------------------------------------------------------------
@@ -195,7 +197,7 @@ def test_whoever_finds_a_resize_half_done_finishes_it(factory, raw, root, name, 
         producer.commit([])
     else:
         consumer._members._read_at = float("-inf")
-        consumer.claim("u", limit=1, visibility_timeout=0.05)
+        consumer.claim("u", ClaimTerms(limit=1, visibility_timeout=0.05))
     ring = ring_of(raw, root)
     assert (ring.newest, ring.is_announced) == (Division(2, 2), False)
     producer.commit(after := new_jobs(2))
@@ -250,12 +252,14 @@ def test_with_order_per_user_a_division_hands_out_nothing_before_the_ones_before
     assert backend.commit([outdated]).stale == (outdated.id,)
     new = make()
     assert backend.commit([new]).accepted == 1
-    first = other.claim("t", limit=1, visibility_timeout=LONG).jobs
+    first = other.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     assert ids_of(first) == [old[0].id]
     seen = ids_of(drain(other, "t"))
     assert new.id not in seen, "an older job of the same user may be under way"
     other.ack(ids_of(old))
-    assert eventually(lambda: ids_of(other.claim("t", limit=9, visibility_timeout=LONG).jobs) == [new.id])
+    assert eventually(
+        lambda: ids_of(other.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [new.id]
+    )
 
 
 # -- refusals --------------------------------------------------------------------------------------------------------------

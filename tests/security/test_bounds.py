@@ -26,6 +26,7 @@ from e2e.harness import PATIENCE, assert_delivered, eventually
 from e2e.test_poison_data import put
 from eventspool import Client, ConfigError, QueueError
 from eventspool._backends.redis.backend import RedisBackend
+from eventspool._claim import ClaimTerms
 from eventspool._config import ClientOpts, Ordering, RedisOpts
 from eventspool._envelope import MAX_PAYLOAD_BYTES, MAX_TEXT_BYTES, seal
 from eventspool._job import new_job_id
@@ -179,7 +180,7 @@ def test_whatever_redis_replies_is_an_error_of_ours(reply):
         )
         for call in (
             backend.open,
-            lambda: backend.claim("t", limit=1, visibility_timeout=1.0),
+            lambda: backend.claim("t", ClaimTerms(limit=1, visibility_timeout=1.0)),
             backend.stats,
             lambda: backend.lookup(["x"]),
         ):

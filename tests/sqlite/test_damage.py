@@ -8,6 +8,7 @@ import sqlite3
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -21,8 +22,9 @@ from eventspool._contract.tools import (
     release,
 )
 from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._figures import Depth
 from eventspool._guest.log import drain_log
-from eventspool._job import LOST, Depth, JobState
+from eventspool._job import LOST, JobState
 
 PAGE = 4096
 
@@ -238,9 +240,9 @@ def test_repair_makes_a_job_without_a_due_time_claimable(path, make, due):
     with sqlite3.connect(path) as db:
         db.execute(f"update jobs set due = {due} where id = ?", (jobs[0].id,))
     db.close()
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [jobs[1].id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [jobs[1].id]
     assert backend.repair() == 1
-    assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == [jobs[0].id]
+    assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [jobs[0].id]
 
 
 def test_two_queues_share_a_file_and_nothing_else(make):

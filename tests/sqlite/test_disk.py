@@ -8,6 +8,7 @@ import stat
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import LONG, claim_soon, fail, ids_of, new_job, new_jobs, retry, rewrite
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
@@ -125,7 +126,7 @@ def test_new_jobs_leave_the_last_of_the_disk_to_deliveries(make, monkeypatch):
     monkeypatch.setattr("eventspool._backends.sqlite.space.low_water", lambda _total: 1 << 62)
     with pytest.raises(QueueUnavailable, match="disk is full"):
         backend.commit(new_jobs(1))
-    claimed = backend.claim("t", limit=9, visibility_timeout=LONG).jobs
+    claimed = backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs
     assert ids_of(claimed) == ids_of(jobs)
     assert backend.ack(ids_of(jobs)) == 2
 

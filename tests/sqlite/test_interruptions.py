@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import LONG, fail, ids_of, new_jobs
 from eventspool._exceptions import QueueUnavailable
 from eventspool._job import JobState
@@ -124,11 +125,11 @@ def reopen(backend):
 
 
 def deliver(backend):
-    backend.ack(ids_of(backend.claim("t", limit=1, visibility_timeout=LONG).jobs))
+    backend.ack(ids_of(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs))
 
 
 def give_up(backend):
-    [job] = backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+    [job] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     backend.settle("t", [fail(job.id)])
 
 

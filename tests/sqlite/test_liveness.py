@@ -6,6 +6,7 @@ import sqlite3
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import LONG
 
 
@@ -32,7 +33,7 @@ def test_the_next_processor_has_the_dead_ones_forgotten(make, clock, path):
     for token in ("dead", "quiet"):
         backend.renew(token, [], visibility_timeout=LONG, note="{}")
         clock.now += 20.0
-    backend.claim("t", limit=1, visibility_timeout=LONG)
+    backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     assert stored(path, "processors") == {"quiet", "t"}
     assert stored(path, "notes") == {"quiet"}
 
@@ -49,11 +50,11 @@ def test_queues_of_one_file_forget_only_their_own(make, clock, path):
 
 def test_an_idle_processor_writes_at_most_once_a_second(make, clock):
     backend = make(clock=clock)
-    backend.claim("t", limit=1, visibility_timeout=LONG)
+    backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     first = clock.now
     for passed, seen in ((0.9, first), (0.1, first + 1.0), (0.9, first + 1.0)):
         clock.now += passed
-        backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         [(_, noted, _)] = backend.processors()
         assert noted == pytest.approx(seen, rel=0.0, abs=0.001)
 
@@ -69,7 +70,7 @@ def test_nothing_is_left_of_who_leaves(make, path):
 def test_one_that_left_and_comes_back_is_seen_at_once(make, clock):
     backend = make(clock=clock)
     for _ in range(2):
-        backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         assert backend.stats().processors == 1
         backend.leave("t")
         assert backend.stats().processors == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventspool import open_queue
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import LONG, claim_soon, ids_of, new_jobs, retry
 
@@ -30,4 +31,4 @@ def test_what_a_successor_in_order_does_not_reach_is_due_without_ordering(make):
     claim_soon(unordered, "dead", limit=3)
     claim_soon(fifo, "t", limit=1)
     fifo.leave("t")
-    assert len(unordered.claim("u", limit=9, visibility_timeout=LONG).jobs) == 3
+    assert len(unordered.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == 3

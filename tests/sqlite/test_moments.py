@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import bury, fail, ids_of, new_job, new_jobs, retry
 from eventspool._job import PURGED, JobState
@@ -12,7 +13,7 @@ TERM = 8.0
 
 
 def claim(backend, token="t", limit=9):
-    return backend.claim(token, limit=limit, visibility_timeout=TERM)
+    return backend.claim(token, ClaimTerms(limit=limit, visibility_timeout=TERM))
 
 
 def states(backend, job_id):
@@ -74,7 +75,7 @@ def test_a_successor_waits_for_the_dead_holders_queue_and_not_for_its_jobs(make,
     backend = make(clock=clock, ordering=Ordering.FIFO)
     [job] = new_jobs(1)
     backend.commit([job])
-    backend.claim("dead", limit=1, visibility_timeout=60.0)
+    backend.claim("dead", ClaimTerms(limit=1, visibility_timeout=60.0))
     clock.now += 10.0
     [taken] = claim(backend).jobs
     assert (taken.id, taken.attempts, taken.stalled) == (job.id, 1, True)

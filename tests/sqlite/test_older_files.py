@@ -8,8 +8,10 @@ from contextlib import closing
 import pytest
 
 from eventspool._backends.sqlite.schema import ADDITIONS, TABLES
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import claim_soon, drain, fail, ids_of, new_job, rewrite
-from eventspool._job import PURGED, Depth, JobState
+from eventspool._figures import Depth
+from eventspool._job import PURGED, JobState
 
 LONG = 60.0
 
@@ -61,7 +63,7 @@ def test_an_older_file_keeps_its_jobs_and_learns_what_is_new(old, make):
     assert (stats.accepted_events, stats.delivered_events, stats.failed_events) == (0, 0, 0)
     assert backend.reasons() == {"stalled": Depth(1, 3, len(failed.payload))}
     backend.pause(True)
-    assert not backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+    assert not backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     backend.pause(False)
     assert rewrite(backend, failed.id, failed.payload, waiting.payload, 2)
     assert backend.stats().failed == Depth(1, 2, len(waiting.payload))

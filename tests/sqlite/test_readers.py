@@ -12,6 +12,7 @@ import pytest
 
 from eventspool._backends.sqlite import handle as handle_module
 from eventspool._backends.sqlite.readers import reader_pids
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import LONG, drain, ids_of, new_job, new_jobs
 from eventspool._exceptions import QueueUnavailable
 
@@ -91,7 +92,7 @@ def test_a_failed_sync_beside_a_reader_stops_what_must_last_and_nothing_else(mak
     backend.stats()
     handle = backend._file._handle
     handle.log_is_sound = False
-    claimed = backend.claim("t", limit=3, visibility_timeout=LONG).jobs
+    claimed = backend.claim("t", ClaimTerms(limit=3, visibility_timeout=LONG)).jobs
     assert backend.ack(ids_of(claimed)) == len(claimed) > 0
     assert not handle.log_is_sound
     with pytest.raises(QueueUnavailable, match="read transaction"):

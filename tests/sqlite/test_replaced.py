@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from eventspool._backends.sqlite.pair import Fit, Pair, judge
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import drain, ids_of, new_job, new_jobs
 from eventspool._exceptions import QueueUnavailable
 
@@ -59,7 +60,7 @@ def files(path, kind):
 def write_more(backend):
     for _ in range(30):
         backend.commit([new_job(filling="x" * 2000) for _ in range(20)])
-        backend.ack(ids_of(backend.claim("t", limit=5, visibility_timeout=60).jobs))
+        backend.ack(ids_of(backend.claim("t", ClaimTerms(limit=5, visibility_timeout=60)).jobs))
 
 
 @WAYS

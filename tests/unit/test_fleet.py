@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventspool._backends.fleet import Budget, Doubt, FleetState, Holding, micros
 from eventspool._backends.rules import BURST, FAILURES, LIMITED_POLL, LONGEST_HOLD, PROBE_PAUSE, PROBE_PERMIT
-from eventspool._job import Trouble
+from eventspool._fleet import Trouble
 from eventspool._retry import backoff_bound
 
 WHY = "the data plane answered 503"

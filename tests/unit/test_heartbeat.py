@@ -7,8 +7,8 @@ import json
 import pytest
 
 from eventspool._distribution import LAG_BOUNDS, REQUEST_BOUNDS, Distribution
+from eventspool._fleet import ProcessorInfo
 from eventspool._heartbeat import MAX_NOTE_BYTES, Heartbeat, read_note
-from eventspool._job import ProcessorInfo
 from eventspool._version import __version__
 
 FIGURES = {"in_flight": 3, "sent": 5, "retried": 2, "paused": True}

@@ -6,20 +6,18 @@ import time
 
 import pytest
 
+from eventspool._claim import ClaimedJob, new_token
+from eventspool._figures import Depth, QueueStats
+from eventspool._fleet import ProcessorInfo
 from eventspool._job import (
     LOST,
     PURGED,
-    ClaimedJob,
     CommitResult,
-    Depth,
     JobState,
-    ProcessorInfo,
-    QueueStats,
     Settlement,
     SettlementKind,
     created_at_from_id,
     new_job_id,
-    new_token,
 )
 
 
@@ -67,6 +65,7 @@ def test_an_empty_queue_counts_nothing():
         "moved_events": 0,
         "held_until": 0.0,
         "held_because": "",
+        "most_bytes": None,
     }
     assert Depth() == Depth(0, 0, 0)
 

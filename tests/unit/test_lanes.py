@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from eventspool._buffering.lanes import cut_by_lanes, find_places, sort_places
 from eventspool._envelope import FRAME_BYTES
-from eventspool._job import ALL_LANES, LANES, Routing, lanes_of, new_job_id
+from eventspool._job import lanes_of, new_job_id
+from eventspool._routing import ALL_LANES, LANES, Routing
 
 
 def _event(number, user, size=0):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventspool._backends import memory
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import new_job
 from eventspool._job import Failure, JobState, Settlement, SettlementKind
@@ -39,7 +40,7 @@ def live(backend, jobs, cut_off):
 
     def claim():
         backend.leave("t")
-        return backend.claim("t", limit=2, visibility_timeout=60.0).jobs
+        return backend.claim("t", ClaimTerms(limit=2, visibility_timeout=60.0)).jobs
 
     def settle():
         claimed = claim()
@@ -82,7 +83,7 @@ def test_wherever_a_step_is_cut_off_every_job_is_handed_out_in_the_end(ordering)
         failed = {job.id for job in backend.jobs(JobState.FAILED, limit=9)}
         backend.leave("t")
         handed_out = []
-        while claimed := backend.claim("t", limit=1, visibility_timeout=60.0).jobs:
+        while claimed := backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60.0)).jobs:
             handed_out += [job.id for job in claimed]
             assert backend.ack([claimed[0].id]) == 1
         assert sorted([*handed_out, *failed]) == sorted(job.id for job in jobs), cut_off.place

@@ -8,7 +8,8 @@ from eventspool._backends import create_backend
 from eventspool._backends.memory import MemoryBackend
 from eventspool._config import Ordering, QueueOpts
 from eventspool._exceptions import ConfigError
-from eventspool._job import ALL_LANES, created_at_from_id, lanes_of, new_job_id
+from eventspool._job import created_at_from_id, lanes_of, new_job_id
+from eventspool._routing import ALL_LANES
 
 
 def test_a_file_refuses_it_by_name(tmp_path):

@@ -6,10 +6,11 @@ import pytest
 
 from eventspool import Queue
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimedJob
 from eventspool._delivery.attempt import Outcome, fail_rest
 from eventspool._delivery.observation import MAX_SPANS, describe_attempt, write_trace
 from eventspool._envelope import open_envelope, seal
-from eventspool._job import ClaimedJob, NewJob, new_job_id
+from eventspool._job import NewJob, new_job_id
 from eventspool._operate.move import move_jobs
 from eventspool._settling.ledger import Ledger
 from eventspool._settling.watched import mark, origins_of

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eventspool._claim import ClaimedJob
 from eventspool._delivery.parcel import MOST_JOBS, Packer
 from eventspool._envelope import FRAME_BYTES, SEPARATOR, Cut, seal
-from eventspool._job import ClaimedJob
 from unit.test_stored_forms import DEFLATED
 
 LARGE = 10_000

@@ -10,9 +10,11 @@ import pytest
 
 from eventspool import ConfigError, Erasure, ProcessorInfo, Queue
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import claim_soon, fail, ids_of, release, retry
 from eventspool._envelope import open_envelope, seal
-from eventspool._job import Depth, NewJob, new_job_id
+from eventspool._figures import Depth
+from eventspool._job import NewJob, new_job_id
 
 LONG = 60.0
 
@@ -57,10 +59,10 @@ def test_a_pause_is_seen_and_ends(queue, backend):
     backend.commit([batch("ann")])
     queue.pause()
     assert queue.stats().paused
-    assert not backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+    assert not backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
     queue.resume()
     assert not queue.stats().paused
-    assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+    assert backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
 
 
 def test_processors_come_oldest_first_and_a_silent_one_is_listed(queue, backend):

@@ -8,6 +8,7 @@ import pytest
 
 from eventspool import ConfigError, Queue
 from eventspool._backends.memory import MemoryBackend
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import fail, ids_of, retry
 from eventspool._envelope import seal
 from eventspool._job import JobState, NewJob
@@ -35,7 +36,7 @@ def bury(backend):
     def bury(*reasons):
         jobs = [NewJob(f"{next(numbers):012x}{0:016x}", PAYLOAD, 1) for _ in range(MANY)]
         backend.commit(jobs)
-        claimed = backend.claim("t", limit=MANY, visibility_timeout=60).jobs
+        claimed = backend.claim("t", ClaimTerms(limit=MANY, visibility_timeout=60)).jobs
         failed = zip(claimed, itertools.cycle(reasons), strict=False)
         backend.settle("t", [fail(job.id, reason=reason) for job, reason in failed])
         return ids_of(jobs)
@@ -84,7 +85,7 @@ def test_a_retry_ends_where_jobs_fail_again_at_once(queue, backend, bury, monkey
 
     def retry_and_fail(page):
         count = replay(page)
-        claimed = backend.claim("t", limit=MANY, visibility_timeout=60).jobs
+        claimed = backend.claim("t", ClaimTerms(limit=MANY, visibility_timeout=60)).jobs
         backend.settle("t", [fail(job.id) for job in claimed])
         return count
 
@@ -101,7 +102,7 @@ def test_a_retry_of_one_reason_takes_each_job_once_where_they_fail_again_at_once
 
     def retry_and_fail(page):
         count = replay(page)
-        claimed = backend.claim("t", limit=MANY, visibility_timeout=60).jobs
+        claimed = backend.claim("t", ClaimTerms(limit=MANY, visibility_timeout=60)).jobs
         backend.settle("t", [fail(job.id, reason="rejected") for job in claimed])
         return count
 
@@ -114,7 +115,7 @@ def test_a_job_that_is_delayed_anew_meanwhile_keeps_its_backoff(queue, backend, 
     backend.commit(jobs)
 
     def put_off():
-        claimed = backend.claim("t", limit=MANY, visibility_timeout=60).jobs
+        claimed = backend.claim("t", ClaimTerms(limit=MANY, visibility_timeout=60)).jobs
         backend.settle("t", [retry(job.id, delay=60) for job in claimed])
 
     put_off()
@@ -149,7 +150,7 @@ def test_a_job_that_fails_while_the_lists_are_read_is_found_by_its_reason(queue,
 
     def list_and_fail(state, **options):
         found = listed(state, **options)
-        claimed = backend.claim("t", limit=1, visibility_timeout=60).jobs
+        claimed = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs
         backend.settle("t", [fail(each.id, reason="rejected") for each in claimed])
         return found
 

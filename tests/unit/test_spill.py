@@ -13,6 +13,7 @@ from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._buffering.buffer import Buffer
 from eventspool._buffering.flusher import Flusher
 from eventspool._buffering.spill import Spill, is_spill_due
+from eventspool._claim import ClaimTerms
 from eventspool._config import ClientOpts, Ordering, SQLiteOpts
 from eventspool._contract.tools import drain, eventually, ids_of, new_job, new_jobs, rewrite
 from eventspool._delivery.attempt import fail_rest
@@ -266,7 +267,7 @@ def test_what_an_earlier_process_left_goes_first(world):
     left, later = new_jobs(3), new_jobs(2)
     dead = world.file()
     dead.commit(left)
-    dead.claim("dead", limit=2, visibility_timeout=0.3)
+    dead.claim("dead", ClaimTerms(limit=2, visibility_timeout=0.3))
     dead.close()
     spill = world.spill()
     spill.look(100.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventspool._events.decoding import decode_event
 from eventspool._events.encoding import without_surrogates
-from eventspool._operate import user as module
+from eventspool._operate import terms as module
 from eventspool._operate.user import User
 
 SHORT = {

@@ -12,14 +12,17 @@ import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from eventspool._backends.journals import keeps_journals
 from eventspool._backends.protocol import Backend
 from eventspool._envelope import decrypt, encrypt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._backends.journals import JournalEntry
+    from eventspool._claim import Claim, ClaimTerms
     from eventspool._envelope import Cipher
-    from eventspool._job import Claim, CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
+    from eventspool._job import CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
 
 __all__ = ["EncryptedBackend"]
 
@@ -28,7 +31,7 @@ _ERROR_BYTES = 300
 """Most of an error text that is kept: encrypted and as text it grows, and must not exceed 500 characters."""
 _UNTOUCHED = frozenset(
     "durable shared find_routing open close abandon hold ack pass_on renew leave wait interrupt"  # noqa: SIM905 - else 19 lines
-    " stats processors reasons pause expedite replay purge repair scan partitions resize".split()
+    " stats processors reasons condition pause expedite replay purge repair scan partitions resize".split()
 )
 """What of a backend has nothing to encrypt. Callers reach it on the inner backend directly, at no cost."""
 
@@ -50,6 +53,8 @@ class EncryptedBackend:
         self._cipher = cipher
         for name in _UNTOUCHED:
             setattr(self, name, getattr(inner, name))
+        if not keeps_journals(inner):
+            setattr(self, "append", None)  # noqa: B010 - `keeps_journals` looks for it, and mypy allows no other way
 
     if TYPE_CHECKING:  # the type checker does not follow `setattr`
 
@@ -68,31 +73,9 @@ class EncryptedBackend:
             ]
         )
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
         """Lease jobs, and decrypt them."""
-        claim = self._inner.claim(
-            token,
-            limit=limit,
-            visibility_timeout=visibility_timeout,
-            max_bytes=max_bytes,
-            probe=probe,
-            sending=sending,
-            chain=chain,
-            chain_bytes=chain_bytes,
-            events_per_second=events_per_second,
-        )
+        claim = self._inner.claim(token, terms)
         if not claim.jobs:
             return claim
         return replace(
@@ -156,6 +139,24 @@ class EncryptedBackend:
                 for each in part
                 for stored in [found[each.job_id] or b""]
             ]
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """Append *entry*, encrypted."""
+        return self._inner.append(journal, encrypt(entry, self._cipher), most=most, apart=apart)
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return entries, decrypted."""
+        return [
+            replace(entry, body=decrypt(entry.body, self._cipher))
+            for entry in self._inner.journal(journal, limit=limit, before=before)
+        ]
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry*, encrypted, in the place of another one. What is stored is compared decrypted."""
+        for stored in self._inner.journal(journal, limit=1, before=position + 1):
+            if stored.position == position and decrypt(stored.body, self._cipher) == expected:
+                return self._inner.amend(journal, position, stored.body, encrypt(entry, self._cipher))
+        return False
 
     def _decrypt(self, payload: bytes | None) -> bytes | None:
         return None if payload is None else decrypt(payload, self._cipher)

@@ -29,12 +29,12 @@ from eventspool._backends.rules import (
     PROBE_POLL,
     PROBE_SPREAD,
 )
-from eventspool._job import Hold
+from eventspool._fleet import Hold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eventspool._job import Trouble
+    from eventspool._fleet import Trouble
 
 __all__ = ["Admission", "Budget", "Doubt", "FleetState", "Holding", "micros"]
 

@@ -15,14 +15,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from eventspool._backends.parting import commit_foreign, find_rest_by, name_parts
+from eventspool._claim import ClaimTerms, new_token
 from eventspool._envelope import OVERSIZED, count_events
-from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_token
+from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends.protocol import Backend
-    from eventspool._job import ClaimedJob, CommitResult, Job
+    from eventspool._claim import ClaimedJob
+    from eventspool._job import CommitResult, Job
 
 __all__ = ["Mover", "Step"]
 
@@ -108,7 +110,7 @@ class Mover:
         """
         with self._at_source():
             claim = self._source.claim(
-                self.token, limit=self._limit, visibility_timeout=self._lease, sending=False
+                self.token, ClaimTerms(limit=self._limit, visibility_timeout=self._lease, sending=False)
             )
         if not claim.jobs:
             return Step(wait=claim.wait)

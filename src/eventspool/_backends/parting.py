@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 from eventspool._envelope import EnvelopeError, open_envelope, seal
 from eventspool._events.owner import owner_of
-from eventspool._job import CommitResult, NewJob, Route, created_at_from_id
+from eventspool._job import CommitResult, NewJob, created_at_from_id
+from eventspool._routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from eventspool._backends.protocol import Backend
-    from eventspool._job import Failure, Routing
+    from eventspool._job import Failure
+    from eventspool._routing import Routing
 
 __all__ = ["commit_foreign", "find_rest_by", "name_parts", "part_by_user"]
 

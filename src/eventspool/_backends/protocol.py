@@ -13,22 +13,13 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eventspool._job import (
-        Claim,
-        CommitResult,
-        Depth,
-        Failure,
-        Hold,
-        Job,
-        JobState,
-        NewJob,
-        Partition,
-        QueueStats,
-        Rewrite,
-        Routing,
-        Settlement,
-        Trouble,
-    )
+    from eventspool._backends.condition import Condition
+    from eventspool._backends.journals import JournalEntry
+    from eventspool._claim import Claim, ClaimTerms
+    from eventspool._figures import Depth, Partition, QueueStats
+    from eventspool._fleet import Hold, Trouble
+    from eventspool._job import CommitResult, Failure, Job, JobState, NewJob, Rewrite, Settlement
+    from eventspool._routing import Routing
 
 __all__ = ["Backend"]
 
@@ -68,21 +59,10 @@ class Backend(Protocol):
         delivered meanwhile.
         """
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
         """
-        Lease up to *limit* due jobs, oldest first, to *token* for *visibility_timeout* seconds.
+        Lease due jobs to *token* by *terms*, whose fields are named here: up to *limit* of them, oldest first, for
+        *visibility_timeout* seconds.
 
         Their payloads have at most *max_bytes* together, but one job is leased in any case. Where that bound leaves out jobs
         that are due, *wait* is 0.
@@ -180,6 +160,13 @@ class Backend(Protocol):
     def reasons(self) -> Mapping[str, Depth]:
         """Count the failed jobs by reason, without reading payloads."""
 
+    def condition(self) -> Condition:
+        """
+        Say whether the store takes writes, whether this queue was ever used, and how far clocks are apart.
+
+        It changes nothing, also where the store is full or read-only, and costs about as much as ``stats``.
+        """
+
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs, to every processor. Leases under way end as usual."""
 
@@ -229,6 +216,21 @@ class Backend(Protocol):
         Delete those of *ids* that are in *state* (never a leased job), and remember their ids for ``lookup``: the last
         ``PURGED_KEPT`` of them, for ``PURGED_FOR`` seconds. Return how many.
         """
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """
+        Append *entry* to the *journal* of that name, and drop the oldest entries beyond the newest *most* ones.
+
+        Where the newest entry is younger than *apart* seconds, append nothing and return ``False``: of all the processes
+        that note a figure once a minute, one does. An entry that was appended is there until it is dropped, whatever
+        becomes of the jobs. A store may leave out this method and the next two; its queues then have no trail.
+        """
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return up to *limit* entries of *journal*, the newest first, with positions below *before*."""
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry* in the place of *expected*, and keep its time. ``False``, and no change, where that is not there."""
 
     def partitions(self) -> list[Partition]:
         """List the partitions in which jobs may be, also those that cannot be reached; none where the queue is not divided."""

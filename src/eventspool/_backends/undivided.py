@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from eventspool._exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from eventspool._job import Partition
+    from eventspool._figures import Partition
 
 __all__ = ["Undivided"]
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from eventspool._buffering.buffer import Buffer
     from eventspool._buffering.spill import Spill
     from eventspool._config import ClientOpts
-    from eventspool._job import Failure, NewJob, Routing
+    from eventspool._job import Failure, NewJob
+    from eventspool._routing import Routing
     from eventspool._settling.entries import Audit
     from eventspool._settling.ledger import Ledger
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from eventspool._buffering.batch import count_fitting
 from eventspool._events.owner import owner_of
-from eventspool._job import LANES, Route
+from eventspool._routing import LANES, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eventspool._job import Routing
+    from eventspool._routing import Routing
 
 __all__ = ["Cut", "cut_by_lanes", "find_places", "sort_places"]
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from eventspool._buffering.buffer import Drawn
 from eventspool._buffering.lanes import Cut, cut_by_lanes, find_places, sort_places
 from eventspool._envelope import EnvelopeError, open_envelope, seal
-from eventspool._job import NewJob, Route, new_job_id
+from eventspool._job import NewJob, new_job_id
+from eventspool._routing import Route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from eventspool._buffering.buffer import Buffer
     from eventspool._buffering.outbox import Outbox
     from eventspool._envelope import Envelope
-    from eventspool._job import Routing
+    from eventspool._routing import Routing
     from eventspool._settling.entries import Audit
     from eventspool._settling.ledger import Ledger
 

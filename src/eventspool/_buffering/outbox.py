@@ -19,7 +19,8 @@ from eventspool._retry import compute_backoff
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from eventspool._job import CommitResult, NewJob, Route
+    from eventspool._job import CommitResult, NewJob
+    from eventspool._routing import Route
 
 __all__ = ["FULL_PAUSE", "Outbox"]
 

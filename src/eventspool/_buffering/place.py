@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from eventspool._backends import Backend
     from eventspool._buffering.buffer import Buffer
     from eventspool._buffering.spill import Spill
-    from eventspool._job import CommitResult, NewJob, Route, Routing
+    from eventspool._job import CommitResult, NewJob
+    from eventspool._routing import Route, Routing
 
 __all__ = ["Place"]
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from eventspool._config import QueueOpts
+    from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.metrics import Reading
     from eventspool._operate.queue import Queue
 
@@ -121,6 +122,11 @@ class Exporter:
     def not_ready(self) -> str:
         """Return "": that a queue is away is what it is there to say."""
         return ""
+
+    @property
+    def findings(self) -> tuple[Trouble, ...]:
+        """Return nothing: the metrics say what is wrong with each queue."""
+        return ()
 
     def close(self) -> None:
         """Close all connections."""

@@ -2,8 +2,9 @@
 How a supervisor learns how a worker is: from a few small HTTP answers, and from systemd's datagrams.
 
 *Live* means that this process works; a worker that is not live should be restarted. An outage of the queue or of the data
-plane does not make it so, because a restart mends neither. *Ready* means that events flow, so that a roll-out may go on: the
-queue answers, the data plane takes events, and the worker was not asked to stop.
+plane does not make it so, because a restart mends neither. *Ready* means that it can claim and settle, so that a roll-out may
+go on: the queue takes its writes, the data plane takes events, and the worker was not asked to stop. A rate limit, or a queue
+that takes no new events and still drains, is told beside that, and makes no worker unready.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ from urllib.parse import urlsplit
 import click
 
 from eventspool._events.decoding import json_text
+from eventspool._operate.diagnosis import find_obstacle
 from eventspool._operate.exposition import PROMETHEUS_CONTENT_TYPE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from eventspool._operate.diagnosis import Trouble
 
 __all__ = [
     "DEFAULT_HOST",
@@ -53,6 +57,10 @@ class HasHealth(Protocol):
     def not_ready(self) -> str:
         """Return why it does not do its work, or ""."""
 
+    @property
+    def findings(self) -> Sequence[Trouble]:
+        """What is wrong, also where it does its work all the same."""
+
 
 class Health:
     """
@@ -66,12 +74,17 @@ class Health:
         self._clock = clock
         self._seen_at = clock()
         self._obstacle = "the worker is starting"
+        self.findings: Sequence[Trouble] = ()
         self._is_working = False
 
-    def note(self, obstacle: str) -> None:
-        """Note a sign of life, and the obstacle that keeps events from flowing ("" when they flow)."""
+    def note(self, troubles: Sequence[Trouble]) -> None:
+        """Note a sign of life, and what is wrong. With an obstacle among that, no event flows."""
         self._seen_at = self._clock()
-        self._obstacle = obstacle
+        obstacle = find_obstacle(troubles)
+        self.findings, self._obstacle = (
+            troubles,
+            "" if obstacle is None else f"{obstacle.title}: {obstacle.cause}",
+        )
         self._is_working = True
 
     def stop(self) -> None:
@@ -124,7 +137,10 @@ def serve_health(
                 self._answer(200, read_metrics().encode(), PROMETHEUS_CONTENT_TYPE)
             elif (ask := asked.get(path)) is not None:
                 reason = ask()
-                self._tell(503 if reason else 200, {"ok": not reason, "reason": reason or None})
+                body: dict[str, Any] = {"ok": not reason, "reason": reason or None}
+                if path == PATHS["ready"]:
+                    body["troubles"] = [each.as_dict() for each in health.findings]
+                self._tell(503 if reason else 200, body)
             else:
                 self._tell(404, {"error": f"known are {', '.join([*asked, METRICS_PATH])}"})
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eventspool._cli.output import say, show_warnings
+from eventspool._cli.output import moment_text, say, show_warnings
 from eventspool._events.decoding import json_text
 
 if TYPE_CHECKING:
@@ -16,9 +15,12 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from eventspool._operate.diagnosis import Trouble
+
 __all__ = ["LOG_FORMATS", "Log"]
 
 LOG_FORMATS = ("text", "json")
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "note": logging.INFO}
 _logger = logging.getLogger("eventspool.worker")
 
 
@@ -39,6 +41,18 @@ class Log:
             _logger.info("%s", text, extra={"fields": fields})
         else:
             say(text)
+
+    def tell_of(self, trouble: Trouble) -> None:
+        """Write what is wrong, and what to do about it. In JSON its code stands beside it."""
+        level = _LEVELS[trouble.severity.value]
+        _logger.log(
+            level,
+            "%s [%s]; what to do: %s",
+            trouble.cause,
+            trouble.code,
+            trouble.remedy,
+            extra={"fields": {"code": trouble.code, "is_obstacle": trouble.is_obstacle}},
+        )
 
     @contextlib.contextmanager
     def listening(self, target: Console) -> Iterator[None]:
@@ -66,7 +80,7 @@ class _ToJSON(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": moment_text(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

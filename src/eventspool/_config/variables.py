@@ -59,6 +59,7 @@ COMMANDS = frozenset(
         "DASHBOARD_PORT",
         "DASHBOARD_READ_ONLY",
         "DASHBOARD_TOKEN",
+        "DASHBOARD_TOKENS",
         "GRACE",
         "HEALTH_HOST",
         "HEALTH_PORT",
@@ -68,8 +69,8 @@ COMMANDS = frozenset(
     )
 )
 """What only commands read; `eventspool COMMAND --help` says what each means."""
-_OURS = re.compile(rf"{PREFIX}(DEBUG|REDIS_SERVER|FORKS|KILL_SEED|(TEST|FUZZ|FUZZED)_\w+)")
-"""The switch for tracebacks, the server of `eventspool demo --redis`, and what our own tests read."""
+_OURS = re.compile(rf"{PREFIX}(ACTOR|DEBUG|REDIS_SERVER|FORKS|KILL_SEED|(TEST|FUZZ|FUZZED)_\w+)")
+"""Who acts (in the trail), the switch for tracebacks, the server of `eventspool demo --redis`, and what our own tests read."""
 _LINK_NAME = re.compile(rf"{PREFIX}(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+)")
 _LINK_TEXT = re.compile(r"(tcp|udp|sctp)://")
 """What Kubernetes and Docker set by themselves for a service that is named ``eventspool`` or ``eventspool-…``."""

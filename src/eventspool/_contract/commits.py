@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import (
     LONG,
     BackendFactory,
@@ -20,7 +21,8 @@ from eventspool._contract.tools import (
     new_job,
     new_jobs,
 )
-from eventspool._job import CommitResult, Depth, JobState, NewJob
+from eventspool._figures import Depth
+from eventspool._job import CommitResult, JobState, NewJob
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -40,7 +42,7 @@ class CommitContract:
     def test_a_claim_hands_out_what_was_committed(self, backend: Backend) -> None:
         job = NewJob(new_job().id, bytes(range(256)) * 5000, 7)
         assert backend.commit([job]) == CommitResult(1)
-        [claimed] = backend.claim("t", limit=1, visibility_timeout=LONG).jobs
+        [claimed] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
         assert (claimed.id, claimed.payload, claimed.attempts) == (job.id, job.payload, 0)
         assert (claimed.progress, claimed.stalled) == ("", False)
         assert claimed.created_at == pytest.approx(time.time(), abs=60)
@@ -101,7 +103,7 @@ class CommitContract:
         backend.commit([job])
         claim_soon(backend, "t")
         assert backend.commit([job]).duplicates == 1
-        assert not backend.claim("u", limit=1, visibility_timeout=LONG).jobs
+        assert not backend.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs
 
     def test_committing_a_failed_job_again_leaves_it_failed(self, backend: Backend) -> None:
         job = new_job()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eventspool._backends.rules import QUEUE_LEASE
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -59,13 +60,15 @@ class FIFOContract:
         jobs, large = new_jobs(4), new_job(filling="x" * 3000)
         told = CommitResult(2, rejected=tuple(ids_of(jobs[2:])), impossible=(large.id, large.id))
         assert backend.commit([jobs[0], large, *jobs[1:3], large, jobs[3]]) == told
-        assert ids_of(backend.claim("t", limit=9, visibility_timeout=LONG).jobs) == ids_of(jobs[:2])
+        assert ids_of(backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == ids_of(
+            jobs[:2]
+        )
 
     def test_fifo_one_claim_may_return_several_jobs_in_order(self, fifo: Backend) -> None:
         jobs = new_jobs(5)
         fifo.commit(jobs[:3])
         fifo.commit(jobs[3:])
-        assert ids_of(fifo.claim("t", limit=4, visibility_timeout=LONG).jobs) == ids_of(jobs[:4])
+        assert ids_of(fifo.claim("t", ClaimTerms(limit=4, visibility_timeout=LONG)).jobs) == ids_of(jobs[:4])
 
     def test_fifo_nothing_overtakes_a_leased_job(self, fifo: Backend) -> None:
         jobs = new_jobs(3)
@@ -73,9 +76,9 @@ class FIFOContract:
         claim_soon(fifo, "t", limit=2)
         fifo.ack([jobs[0].id])
         for probe in (False, True):
-            assert fifo.claim("t", limit=9, visibility_timeout=LONG, probe=probe).jobs == ()
+            assert fifo.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG, probe=probe)).jobs == ()
         fifo.ack([jobs[1].id])
-        assert ids_of(fifo.claim("t", limit=9, visibility_timeout=LONG).jobs) == [jobs[2].id]
+        assert ids_of(fifo.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [jobs[2].id]
 
     def test_fifo_another_token_gets_nothing_and_learns_how_long(
         self, fifo: Backend, standby: Backend
@@ -83,16 +86,16 @@ class FIFOContract:
         fifo.commit(new_jobs(2))
         claim_soon(fifo, "t")
         for probe in (False, True):
-            claim = standby.claim("u", limit=1, visibility_timeout=LONG, probe=probe)
+            claim = standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG, probe=probe))
             assert claim.jobs == ()
             assert claim.wait is not None
             assert 0 < claim.wait <= QUEUE_LEASE + 0.001
 
     def test_fifo_an_empty_queue_is_leased_as_well(self, fifo: Backend, standby: Backend) -> None:
-        fifo.claim("t", limit=1, visibility_timeout=LONG)
+        fifo.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         fifo.commit(new_jobs(1))
-        assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
-        assert len(fifo.claim("t", limit=1, visibility_timeout=LONG).jobs) == 1
+        assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
+        assert len(fifo.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == 1
 
     def test_fifo_a_retry_holds_the_whole_queue_and_keeps_its_place(self, fifo: Backend) -> None:
         jobs = new_jobs(3)
@@ -100,7 +103,7 @@ class FIFOContract:
         claim_soon(fifo, "t")
         started = time.monotonic()
         fifo.settle("t", [retry(jobs[0].id, delay=0.4)])
-        claim = fifo.claim("t", limit=9, visibility_timeout=LONG)
+        claim = fifo.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert claim.jobs == ()
         assert claim.wait is not None
         assert 0 <= claim.wait <= 0.4 + 0.001
@@ -115,9 +118,9 @@ class FIFOContract:
         fifo.settle("t", [retry(first.id)])
         assert ids_of(claim_soon(fifo, "t", probe=True)) == [second.id]
         fifo.settle("t", [retry(second.id, delay=LONG)])
-        assert ids_of(fifo.claim("t", limit=9, visibility_timeout=LONG).jobs) == [first.id]
+        assert ids_of(fifo.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs) == [first.id]
         fifo.ack([first.id])
-        claim = fifo.claim("t", limit=9, visibility_timeout=LONG)
+        claim = fifo.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert claim.jobs == ()
         assert claim.wait == pytest.approx(LONG, abs=SOON)
 
@@ -126,7 +129,7 @@ class FIFOContract:
         [head] = claim_soon(fifo, "t")
         fifo.settle("t", [retry(head.id, delay=LONG)])
         fifo.leave("t")
-        claim = standby.claim("u", limit=9, visibility_timeout=LONG)
+        claim = standby.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert claim.jobs == ()
         assert claim.wait == pytest.approx(LONG, abs=SOON)
 
@@ -134,7 +137,7 @@ class FIFOContract:
         fifo.commit(new_jobs(1))
         [head] = claim_soon(fifo, "t")
         fifo.settle("t", [retry(head.id, delay=LONG)])
-        [probed] = fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs
+        [probed] = fifo.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, probe=True)).jobs
         assert (probed.id, probed.attempts) == (head.id, 1)
 
     def test_fifo_a_probe_picks_the_job_with_the_fewest_attempts(self, fifo: Backend) -> None:
@@ -142,7 +145,9 @@ class FIFOContract:
         fifo.commit(jobs)
         claim_soon(fifo, "t")
         fifo.settle("t", [retry(jobs[0].id, delay=LONG)])
-        assert ids_of(fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs) == [jobs[1].id]
+        assert ids_of(fifo.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, probe=True)).jobs) == [
+            jobs[1].id
+        ]
 
     def test_fifo_a_probe_lets_no_job_pass_those_that_were_put_off_without_an_attempt(
         self, fifo: Backend
@@ -152,7 +157,9 @@ class FIFOContract:
         fifo.commit(jobs)
         claim_soon(fifo, "t", limit=3)
         fifo.settle("t", [replace(release(job.id), delay=LONG) for job in jobs[:3]])
-        assert ids_of(fifo.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs) == [jobs[0].id]
+        assert ids_of(fifo.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, probe=True)).jobs) == [
+            jobs[0].id
+        ]
 
     def test_fifo_a_released_job_keeps_its_place(self, fifo: Backend) -> None:
         jobs = new_jobs(3)
@@ -197,7 +204,7 @@ class FIFOContract:
         fifo.commit(jobs)
         claim_soon(fifo, "t")
         fifo.leave("t")
-        claimed = standby.claim("u", limit=9, visibility_timeout=LONG).jobs
+        claimed = standby.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs
         assert [(j.id, j.attempts, j.stalled) for j in claimed] == [(j.id, 0, False) for j in jobs]
 
     def test_fifo_renewing_keeps_the_queue(self, fifo: Backend, standby: Backend) -> None:
@@ -205,7 +212,7 @@ class FIFOContract:
         [head], moment = renew_in_time(fifo, "t", visibility_timeout=LONG)
         deadline = time.monotonic() + 3 * moment
         while time.monotonic() < deadline:
-            assert standby.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+            assert standby.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
         assert fifo.settle("t", [release(head.id)]) == [True]
 
     def test_fifo_a_replayed_job_is_delivered_once(self, fifo: Backend) -> None:
@@ -222,13 +229,13 @@ class FIFOContract:
         fifo.commit([job])
         claim_soon(fifo, "t")
         for probe in (False, True):
-            claim = unordered.claim("u", limit=9, visibility_timeout=LONG, probe=probe)
+            claim = unordered.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG, probe=probe))
             assert claim.jobs == ()
             assert claim.wait is not None
             assert claim.wait > 0
         assert fifo.renew("t", [job.id], visibility_timeout=LONG) == set()
         assert fifo.settle("t", [retry(job.id, delay=LONG)]) == [True]
-        claim = unordered.claim("u", limit=9, visibility_timeout=LONG)
+        claim = unordered.claim("u", ClaimTerms(limit=9, visibility_timeout=LONG))
         assert claim.jobs == ()
         assert claim.wait is not None
         assert claim.wait > 0

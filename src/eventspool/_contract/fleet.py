@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eventspool._backends.rules import BURST, FAILURES, LIMITED_POLL, PROBE_PERMIT
+from eventspool._claim import LIMITED, Claim, ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -23,7 +24,7 @@ from eventspool._contract.tools import (
     new_jobs,
     retry,
 )
-from eventspool._job import LIMITED, Claim, Trouble
+from eventspool._fleet import Trouble
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -43,7 +44,7 @@ def trouble(
 
 def ask(backend: Backend, token: str, limit: int = 9) -> Claim:
     """Ask for jobs."""
-    return backend.claim(token, limit=limit, visibility_timeout=LONG)
+    return backend.claim(token, ClaimTerms(limit=limit, visibility_timeout=LONG))
 
 
 def await_probe(backend: Backend, token: str) -> Claim:
@@ -126,7 +127,7 @@ class FleetContract:
         backend.commit(new_jobs(2))
         backend.hold("t", trouble(retry_after=LONG), is_probe=False)
         claim = backend.claim(
-            "mover", limit=2, visibility_timeout=LONG, sending=False, events_per_second=0.01
+            "mover", ClaimTerms(limit=2, visibility_timeout=LONG, sending=False, events_per_second=0.01)
         )
         assert len(claim.jobs) == 2
         assert not claim.is_held_back
@@ -234,19 +235,23 @@ class FleetContract:
         rate = 0.5 * LONG  # so that little is earned while the test runs
         backend.commit([new_job(10) for _ in range(60)])
         started = time.monotonic()
-        claim = backend.claim("t", limit=2, visibility_timeout=LONG, events_per_second=rate)
+        claim = backend.claim("t", ClaimTerms(limit=2, visibility_timeout=LONG, events_per_second=rate))
         assert len(claim.jobs) == 2
-        claim = other.claim("u", limit=50, visibility_timeout=LONG, events_per_second=rate)
+        claim = other.claim("u", ClaimTerms(limit=50, visibility_timeout=LONG, events_per_second=rate))
         earned = (time.monotonic() - started) * rate
         assert len(claim.jobs) == 1 or len(claim.jobs) * 10 <= 10 + earned
         assert claim.wait is not None
         assert claim.wait >= LIMITED_POLL
-        later = backend.claim("t", limit=9, visibility_timeout=LONG, events_per_second=0.01)
+        later = backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG, events_per_second=0.01))
         assert (later.jobs, later.obstacle) == ((), LIMITED)
         assert (
             len(
                 eventually(
-                    lambda: other.claim("u", limit=1, visibility_timeout=LONG, events_per_second=rate).jobs
+                    lambda: (
+                        other.claim(
+                            "u", ClaimTerms(limit=1, visibility_timeout=LONG, events_per_second=rate)
+                        ).jobs
+                    )
                 )
             )
             == 1
@@ -255,7 +260,7 @@ class FleetContract:
     def test_each_processor_keeps_to_its_own_rate(self, backend: Backend) -> None:
         backend.commit([new_job(10) for _ in range(4)])
         for jobs in (1, 0):
-            claim = backend.claim("t", limit=1, visibility_timeout=LONG, events_per_second=0.01)
+            claim = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, events_per_second=0.01))
             assert len(claim.jobs) == jobs
         assert len(ask(backend, "u").jobs) == 3, "that one has none"
 
@@ -265,9 +270,9 @@ class FleetContract:
         rate = 5.0
         big, small = new_job(int(20 * rate * BURST)), new_job()
         backend.commit([big, small])
-        claim = backend.claim("t", limit=1, visibility_timeout=LONG, events_per_second=rate)
+        claim = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, events_per_second=rate))
         assert ids_of(claim.jobs) == [big.id]
-        claim = backend.claim("t", limit=1, visibility_timeout=LONG, events_per_second=rate)
+        claim = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, events_per_second=rate))
         assert claim.jobs == ()
         assert claim.wait is not None
         assert 0.2 * LONG / SOON < claim.wait <= 20 * BURST
@@ -276,5 +281,5 @@ class FleetContract:
         fifo = backend_factory(ordering=Ordering.FIFO)
         jobs = [new_job(10) for _ in range(3)]
         fifo.commit(jobs)
-        claim = fifo.claim("t", limit=3, visibility_timeout=LONG, events_per_second=20.0)
+        claim = fifo.claim("t", ClaimTerms(limit=3, visibility_timeout=LONG, events_per_second=20.0))
         assert ids_of(claim.jobs) == ids_of(jobs[:2])

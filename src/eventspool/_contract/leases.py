@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import (
     LONG,
     SHORT,
@@ -25,7 +26,8 @@ from eventspool._contract.tools import (
     renew_in_time,
     retry,
 )
-from eventspool._job import Depth, Failure, JobState, Settlement, SettlementKind
+from eventspool._figures import Depth
+from eventspool._job import Failure, JobState, Settlement, SettlementKind
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -37,29 +39,29 @@ class LeaseContract:
     """One holder at a time, attempts counted once, stale holders harmless. Part of ``QueueContract``."""
 
     def test_an_empty_queue_says_that_time_alone_brings_nothing(self, backend: Backend) -> None:
-        claim = backend.claim("t", limit=1, visibility_timeout=LONG)
+        claim = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         assert (claim.jobs, claim.wait) == ((), None)
 
     def test_a_leased_job_is_not_handed_out_again(self, backend: Backend, other: Backend) -> None:
         backend.commit(new_jobs(1))
         claim_soon(backend, "t")
         for token in ("t", "u"):
-            claim = other.claim(token, limit=10, visibility_timeout=LONG)
+            claim = other.claim(token, ClaimTerms(limit=10, visibility_timeout=LONG))
             assert claim.jobs == ()
             assert claim.wait is not None
             assert LONG - SOON < claim.wait <= LONG + 0.001
 
     def test_a_claim_keeps_to_its_limit(self, backend: Backend) -> None:
         backend.commit(new_jobs(5))
-        assert len(backend.claim("t", limit=3, visibility_timeout=LONG).jobs) == 3
-        assert len(backend.claim("t", limit=3, visibility_timeout=LONG).jobs) == 2
+        assert len(backend.claim("t", ClaimTerms(limit=3, visibility_timeout=LONG)).jobs) == 3
+        assert len(backend.claim("t", ClaimTerms(limit=3, visibility_timeout=LONG)).jobs) == 2
 
     def test_a_claim_that_leaves_nothing_due_says_when_something_will_be(self, backend: Backend) -> None:
         backend.commit(new_jobs(2))
         [job, _] = claim_soon(backend, "t", limit=2)
         assert backend.settle("t", [retry(job.id, delay=20.0)]) == [True]
         backend.commit(new_jobs(1))
-        claim = backend.claim("t", limit=10, visibility_timeout=LONG)
+        claim = backend.claim("t", ClaimTerms(limit=10, visibility_timeout=LONG))
         assert len(claim.jobs) == 1
         assert claim.wait is not None
         assert 20.0 - SOON < claim.wait <= 20.0 + 0.001
@@ -119,7 +121,7 @@ class LeaseContract:
         _, moment = renew_in_time(backend, "t", visibility_timeout=LONG)
         deadline = time.monotonic() + 3 * moment
         while time.monotonic() < deadline:
-            assert other.claim("u", limit=1, visibility_timeout=LONG).jobs == ()
+            assert other.claim("u", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
         assert backend.settle("t", [release(job.id)]) == [True]
 
     def test_a_renewed_lease_runs_out_in_the_end(self, backend: Backend) -> None:
@@ -151,8 +153,8 @@ class LeaseContract:
 
     def test_processors_are_counted_until_they_leave(self, backend: Backend, other: Backend) -> None:
         assert backend.stats().processors == 0
-        backend.claim("t", limit=1, visibility_timeout=LONG)
-        backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         other.renew("u", [], visibility_timeout=LONG)
         assert backend.stats().processors == 2
         backend.leave("u")
@@ -189,7 +191,7 @@ class LeaseContract:
             started = time.monotonic()
             assert backend.settle("t", [retry(job.id, delay=delay, progress='{"done":[1]}')]) == [True]
             claim, delayed = (
-                backend.claim("t", limit=1, visibility_timeout=LONG),
+                backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)),
                 backend.stats().delayed.jobs,
             )
             if time.monotonic() - started < delay:
@@ -229,7 +231,7 @@ class LeaseContract:
         backend.commit([job])
         claim_soon(backend, "t")
         assert backend.settle("t", [fail(job.id, reason="max_attempts", events=3)]) == [True]
-        assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
+        assert backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
         failure = other.lookup([job.id])[job.id]
         assert failure is not None
         assert (failure.reason, failure.error) == ("max_attempts", "The data plane said no.")
@@ -325,6 +327,6 @@ class LeaseContract:
     def test_a_probe_leaves_the_others_due(self, backend: Backend) -> None:
         jobs = new_jobs(5)
         backend.commit(jobs)
-        [probed] = backend.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs
+        [probed] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, probe=True)).jobs
         assert probed.id == jobs[0].id
         assert ids_of(drain(backend, "t")) == ids_of(jobs[1:])

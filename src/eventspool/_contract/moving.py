@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -24,7 +25,8 @@ from eventspool._contract.tools import (
     retry,
     rewrite,
 )
-from eventspool._job import LOST, MOVED, PURGED, Depth, Failure, JobState
+from eventspool._figures import Depth
+from eventspool._job import LOST, MOVED, PURGED, Failure, JobState
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -116,7 +118,12 @@ class MovingContract:
         for _ in range(2):
             for moment in (SHORT, 10 * SHORT, SOON / 2):
                 claimed = eventually(
-                    lambda: backend.claim("mover", limit=2, visibility_timeout=moment, sending=False).jobs  # noqa: B023
+                    lambda: (
+                        backend.claim(
+                            "mover",
+                            ClaimTerms(limit=2, visibility_timeout=moment, sending=False),  # noqa: B023
+                        ).jobs
+                    )
                 )
                 assert sorted(ids_of(claimed)) == sorted(ids_of(jobs))
                 lost = backend.renew("mover", ids_of(jobs), visibility_timeout=moment)
@@ -172,7 +179,7 @@ class MovingContract:
         backend.settle("t", [retry(job.id) for job in jobs])
         turns = []
         for delay in range(7):
-            [job] = backend.claim("t", limit=1, visibility_timeout=LONG, probe=True).jobs
+            [job] = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG, probe=True)).jobs
             turns.append(job.id)
             backend.settle("t", [replace(release(job.id), delay=1.0 + delay)])
         assert turns == (ids_of(jobs) * 3)[:7]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eventspool._backends.rules import PAUSE_POLL
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -30,7 +31,8 @@ from eventspool._contract.tools import (
     retry,
     rewrite,
 )
-from eventspool._job import LOST, PURGED, PURGED_KEPT, Depth, JobState
+from eventspool._figures import Depth
+from eventspool._job import LOST, PURGED, PURGED_KEPT, JobState
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -62,7 +64,7 @@ class OperateContract:
         backend.pause(True)
         backend.commit(jobs[1:])
         for probe in (False, True):
-            claim = backend.claim("t", limit=9, visibility_timeout=LONG, probe=probe)
+            claim = backend.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG, probe=probe))
             assert claim.jobs == ()
             assert claim.wait is not None
             assert claim.wait <= PAUSE_POLL, "a processor that misses the wake-up must not stay asleep"
@@ -81,7 +83,7 @@ class OperateContract:
         if backend.shared:
             other.close()
         assert backend.stats().paused
-        assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
+        assert backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
 
     def test_leases_under_way_end_as_usual_while_paused(self, backend: Backend) -> None:
         jobs = new_jobs(4)
@@ -101,7 +103,7 @@ class OperateContract:
         operator = backend_factory(ordering=ordering) if backend.shared else backend
         backend.pause(True)
         backend.commit(new_jobs(1))
-        backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         with ThreadPoolExecutor(1) as pool:
             woken = listen(pool, backend)
             started = time.monotonic()
@@ -110,6 +112,19 @@ class OperateContract:
             assert time.monotonic() - started < SOON
 
     # Hurrying.
+
+    def test_a_look_at_the_store_says_whether_the_queue_was_used_and_takes_writes(
+        self, backend: Backend
+    ) -> None:
+        assert not backend.condition().is_used
+        assert backend.stats().accepted_events == 0
+        backend.commit(new_jobs(1))
+        found = backend.condition()
+        assert (found.refuses, found.because, found.drains) == ("", "", True)
+        assert (found.is_used, found.others) == (True, ())
+        assert abs(found.clock_ahead or 0.0) < 60.0
+        drain(backend, "token")
+        assert backend.condition().is_used
 
     def test_an_expedited_job_is_due_at_once_and_keeps_its_attempts(self, backend: Backend) -> None:
         [failed] = bury(backend, 1)
@@ -144,7 +159,7 @@ class OperateContract:
         fifo.commit(jobs)
         claim_soon(fifo, "t")
         fifo.settle("t", [retry(jobs[0].id, delay=LONG)])
-        assert fifo.claim("t", limit=9, visibility_timeout=LONG).jobs == ()
+        assert fifo.claim("t", ClaimTerms(limit=9, visibility_timeout=LONG)).jobs == ()
         assert fifo.expedite(ids_of(jobs)) == 1
         assert ids_of(claim_soon(fifo, "t", limit=9)) == ids_of(jobs)
 
@@ -221,7 +236,7 @@ class OperateContract:
         backend.renew("a", [], visibility_timeout=LONG, note='{"sent":1}')
         backend.renew("a", [], visibility_timeout=LONG, note='{"sent":"\u00e4"}')
         backend.renew("a", [], visibility_timeout=LONG)
-        backend.claim("b", limit=1, visibility_timeout=LONG)
+        backend.claim("b", ClaimTerms(limit=1, visibility_timeout=LONG))
         found = {token: (seen, note) for token, seen, note in other.processors()}
         assert {token: note for token, (_, note) in found.items()} == {"a": '{"sent":"\u00e4"}', "b": ""}
         assert all(seen == pytest.approx(time.time(), abs=SOON) for seen, _ in found.values())

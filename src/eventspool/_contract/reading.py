@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from eventspool._backends.rules import READ_BYTES
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering
 from eventspool._contract.tools import (
     LONG,
@@ -112,7 +113,7 @@ class ReadContract:
         found, cursor = backend.scan()
         steps = 0
         while cursor:
-            claimed = backend.claim("t", limit=400, visibility_timeout=LONG).jobs
+            claimed = backend.claim("t", ClaimTerms(limit=400, visibility_timeout=LONG)).jobs
             ends = [
                 [fail(job.id), release(job.id), retry(job.id, delay=LONG)][n % 3 if steps else 0]
                 for n, job in enumerate(claimed)

@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.commits import CommitContract
 from eventspool._contract.fifo import FIFOContract
 from eventspool._contract.fleet import FleetContract
+from eventspool._contract.journals import JournalContract
 from eventspool._contract.leases import LeaseContract
 from eventspool._contract.moving import MovingContract
 from eventspool._contract.operate import OperateContract
@@ -41,7 +43,8 @@ from eventspool._contract.tools import (
     retry,
 )
 from eventspool._contract.waits import WaitContract
-from eventspool._job import LOST, PURGED, CommitResult, Depth, JobState, NewJob
+from eventspool._figures import Depth
+from eventspool._job import LOST, PURGED, CommitResult, JobState, NewJob
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
@@ -57,6 +60,7 @@ class QueueContract(
     OperateContract,
     ReadContract,
     MovingContract,
+    JournalContract,
     WaitContract,
 ):
     """
@@ -176,7 +180,7 @@ class QueueContract(
         ahead = NewJob(f"{int((time.time() + 3600) * 1000):012x}{'0' * 16}", b"ahead", 1)
         backend.commit([ahead])
         assert backend.stats().oldest_age == 0.0
-        assert ids_of(backend.claim("t", limit=1, visibility_timeout=LONG).jobs) == [ahead.id]
+        assert ids_of(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == [ahead.id]
 
     def test_stats_follow_every_transition(self, backend: Backend, other: Backend) -> None:
         jobs = [new_job(events, filling="x" * events) for events in (1, 2, 3, 4)]
@@ -209,7 +213,9 @@ class QueueContract(
                     committed += ids_of(jobs)
                 case 2 | 3:
                     timeout = dice.choice([0.05, LONG])
-                    held[token] += ids_of(backend.claim(token, limit=3, visibility_timeout=timeout).jobs)
+                    held[token] += ids_of(
+                        backend.claim(token, ClaimTerms(limit=3, visibility_timeout=timeout)).jobs
+                    )
                 case 4:
                     kinds = [[retry(i), release(i), fail(i)] for i in held[token]]
                     backend.settle(token, [dice.choice(kind) for kind in kinds])

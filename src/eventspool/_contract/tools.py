@@ -8,23 +8,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from eventspool._claim import ClaimedJob, ClaimTerms
 from eventspool._envelope import seal
-from eventspool._job import (
-    ALL_LANES,
-    ClaimedJob,
-    Depth,
-    Failure,
-    NewJob,
-    Rewrite,
-    Settlement,
-    SettlementKind,
-    new_job_id,
-)
+from eventspool._job import Failure, NewJob, Rewrite, Settlement, SettlementKind, new_job_id
+from eventspool._routing import ALL_LANES
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
     from eventspool._backends import Backend
+    from eventspool._figures import Depth
 
 __all__ = [
     "LONG",
@@ -88,7 +81,11 @@ def claim_soon(
 ) -> tuple[ClaimedJob, ...]:
     """Claim until something is claimable."""
     claimed = eventually(
-        lambda: backend.claim(token, limit=limit, visibility_timeout=visibility_timeout, probe=probe).jobs
+        lambda: (
+            backend.claim(
+                token, ClaimTerms(limit=limit, visibility_timeout=visibility_timeout, probe=probe)
+            ).jobs
+        )
     )
     assert claimed, "nothing became claimable in time"
     return claimed
@@ -128,7 +125,7 @@ def listen(pool: Executor, backend: Backend) -> Future[bool]:
 def drain(backend: Backend, token: str, *, limit: int = 100) -> list[ClaimedJob]:
     """Claim all that is due, without settling any of it."""
     drained: list[ClaimedJob] = []
-    while jobs := backend.claim(token, limit=limit, visibility_timeout=LONG).jobs:
+    while jobs := backend.claim(token, ClaimTerms(limit=limit, visibility_timeout=LONG)).jobs:
         drained += jobs
     return drained
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eventspool._claim import ClaimTerms
 from eventspool._contract.tools import LONG, SOON, bury, claim_soon, ids_of, listen, new_job, release
 
 if TYPE_CHECKING:
@@ -22,14 +23,14 @@ class WaitContract:
     """A wait ends when there may be something to claim, and no ring is missed. Part of ``QueueContract``."""
 
     def test_a_wait_on_a_quiet_queue_times_out(self, backend: Backend) -> None:
-        backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         started = time.monotonic()
         assert backend.wait(0.15) is False
         assert 0.1 < time.monotonic() - started < SOON
 
     def test_a_commit_ends_a_wait(self, backend: Backend, other: Backend) -> None:
         for producer in (backend, other):
-            backend.claim("t", limit=1, visibility_timeout=LONG)
+            backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
             with ThreadPoolExecutor(1) as pool:
                 woken = listen(pool, backend)
                 started = time.monotonic()
@@ -59,7 +60,7 @@ class WaitContract:
 
     def test_a_commit_before_the_wait_is_not_missed(self, backend: Backend, other: Backend) -> None:
         for producer in (backend, other):
-            assert backend.claim("t", limit=1, visibility_timeout=LONG).jobs == ()
+            assert backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs == ()
             job = new_job()
             producer.commit([job])
             started = time.monotonic()
@@ -68,7 +69,7 @@ class WaitContract:
             backend.ack([job.id])
 
     def test_an_interrupt_ends_a_wait(self, backend: Backend) -> None:
-        backend.claim("t", limit=1, visibility_timeout=LONG)
+        backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
         started = time.monotonic()
         waiting = threading.Event()
 
@@ -93,10 +94,14 @@ class WaitContract:
     def _claim_within_bytes(self, queue: Backend) -> None:
         jobs = [new_job(filling="x" * 1000) for _ in range(4)]
         queue.commit(jobs)
-        claim = queue.claim("t", limit=9, max_bytes=int(2.5 * len(jobs[0].payload)), visibility_timeout=LONG)
+        claim = queue.claim(
+            "t", ClaimTerms(limit=9, max_bytes=int(2.5 * len(jobs[0].payload)), visibility_timeout=LONG)
+        )
         assert (ids_of(claim.jobs), claim.wait) == (ids_of(jobs[:2]), 0.0)
         queue.ack(ids_of(jobs[:2]))
-        claim = queue.claim("t", limit=9, max_bytes=1, visibility_timeout=LONG)
+        claim = queue.claim("t", ClaimTerms(limit=9, max_bytes=1, visibility_timeout=LONG))
         assert (ids_of(claim.jobs), claim.wait) == ([jobs[2].id], 0.0), "one job, however large"
         queue.ack([jobs[2].id])
-        assert ids_of(queue.claim("t", limit=9, max_bytes=1, visibility_timeout=LONG).jobs) == [jobs[3].id]
+        assert ids_of(queue.claim("t", ClaimTerms(limit=9, max_bytes=1, visibility_timeout=LONG)).jobs) == [
+            jobs[3].id
+        ]

@@ -20,14 +20,16 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from eventspool._dashboard import acts
 from eventspool._dashboard.dataplane import DataPlaneError
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import History
 from eventspool._dashboard.reading import line, pretty, visible
 from eventspool._dashboard.seldom import Seldom
+from eventspool._dashboard.visitor import is_read_only, queue_of
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 from eventspool._job import JobState
-from eventspool._operate.selection import PAGE, Selection, state_of, walk
+from eventspool._operate.selection import PAGE, STATES, Selection, state_of, walk
 from eventspool._reasons import meaning_of
 
 if TYPE_CHECKING:
@@ -37,9 +39,10 @@ if TYPE_CHECKING:
 
     from eventspool._dashboard.dataplane import LocalDataPlane
     from eventspool._job import Job
+    from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
 
-__all__ = ["Api"]
+__all__ = ["Api", "as_json"]
 
 CONFIRMATION = "purge"
 _SHOWN = 50
@@ -57,15 +60,25 @@ class Api:
         name: The name under which it is shown.
         read_only: Refuse every request that changes something.
         dataplane: The local data plane, where there is one.
+        is_one_of_several: The dashboard shows other queues, too.
     """
 
-    def __init__(self, queue: Queue, *, name: str, read_only: bool, dataplane: LocalDataPlane | None) -> None:
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        name: str,
+        read_only: bool,
+        dataplane: LocalDataPlane | None,
+        is_one_of_several: bool = False,
+    ) -> None:
+        self.name = name
         self._queue = queue
-        self._history = History(queue)
+        self._history = History(queue, name)
         self._seldom = Seldom()
-        self._name = name
         self._read_only = read_only
         self._dataplane = dataplane
+        self._is_one_of_several = is_one_of_several
 
     def routes(self) -> list[Route]:
         """Return the endpoints, with paths relative to the place where they are mounted."""
@@ -77,17 +90,41 @@ class Api:
             "/inbox": self._inbox,
             "/event": self._event,
             "/export": self._export,
+            "/trail": lambda request: acts.read_trail(self._queue, request.query_params),
+            "/fates": lambda request: acts.find_fates(self._queue, request.query_params.getlist("id")),
+            "/repeated": lambda request: acts.count_repeated(
+                self._queue, request.query_params.get("reason"), time.time()
+            ),
         }
-        changes = {
+        changes: dict[str, Callable[[Queue, Mapping[str, Any]], dict[str, Any]]] = {
             "/retry": self._retry,
             "/purge": self._purge,
-            "/pause": self._pause,
-            "/resume": self._resume,
+            "/pause": acts.pause,
+            "/resume": acts.resume,
+            "/edit": acts.edit,
             "/faults": self._faults,
         }
         routes = [Route(path, _get(handler), methods=["GET"]) for path, handler in reads.items()]
         routes += [Route(path, self._post(handler), methods=["POST"]) for path, handler in changes.items()]
         return [*routes, Route("/export", self._export_exactly, methods=["POST"])]
+
+    def summary(self) -> dict[str, Any]:
+        """Return how the queue stands, for a list of several. Raises ``QueueUnavailable``."""
+        look = self._history.look()
+        samples = self._history.samples()
+        stats = look.stats
+        return {
+            "verdict": asdict(judge(look, samples[-1].out if samples else None)),
+            "pending": stats.waiting.events + stats.delayed.events + stats.leased.events,
+            "failed": stats.failed.events,
+            "failed_jobs": stats.failed.jobs,
+            "oldest_age": stats.oldest_age,
+            "processors": len(look.processors),
+            "paused": stats.paused,
+            "into": samples[-1].into if samples else None,
+            "out": samples[-1].out if samples else None,
+            "bytes": sum(getattr(stats, state).bytes for state in STATES),
+        }
 
     def _overview(self, request: Request) -> dict[str, Any]:
         since = _number(request, "since", 0.0)
@@ -95,9 +132,12 @@ class Api:
         samples = self._history.samples()
         return {
             "now": time.time(),
-            "queue": self._name,
-            "read_only": self._read_only,
+            "queue": self.name,
+            "several": self._is_one_of_several,
+            "read_only": self._read_only or is_read_only(request),
+            "pause": acts.tell_pause(self._queue) if look.stats.paused else None,
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
+            "troubles": [_trouble(each) for each in look.troubles],
             "stats": look.stats.as_dict(),
             "processors": [_processor(p) for p in look.processors],
             "answers": look.answers,
@@ -162,27 +202,19 @@ class Api:
         found = {job.id: job.events for page in chosen.pages(self._queue) for job in page}
         return {"ids": list(found), "events": sum(found.values())}
 
-    def _retry(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _retry(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
         ids, reason = _choice(body)
         if _state(body) is JobState.DELAYED:
-            return {"retried": self._queue.retry_now(ids)}
-        return {"retried": self._queue.retry_failed(ids, reason)}
+            return {"retried": queue.retry_now(ids)}
+        return {"retried": queue.retry_failed(ids, reason)}
 
-    def _purge(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _purge(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("confirm") != CONFIRMATION:
             raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
         ids, _ = _choice(body)
         if ids is None:  # more jobs may have failed since the operator was asked
             raise ConfigError("give the ids of the jobs to purge: what you have not seen is not purged")
-        return {"purged": self._queue.purge(_state(body), ids=ids)}
-
-    def _pause(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        self._queue.pause()
-        return {"paused": True}
-
-    def _resume(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        self._queue.resume()
-        return {"paused": False}
+        return {"purged": queue.purge(_state(body), ids=ids)}
 
     def _inbox(self, request: Request) -> dict[str, Any]:
         plane = self._require_dataplane()
@@ -195,7 +227,7 @@ class Api:
     def _event(self, request: Request) -> dict[str, Any]:
         return self._require_dataplane().event(request.query_params.get("id", ""))
 
-    def _faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _faults(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         rules = body.get("rules")
         if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
             raise ConfigError("rules must be an array of fault rules, as text")
@@ -205,17 +237,19 @@ class Api:
     def _export(self, request: Request) -> Response:
         """Answer with a file of the events, one a line. It changes nothing, so it is allowed when read-only."""
         query = request.query_params
-        return self._file(_state(query), query.getlist("id") or None, query.get("reason"))
+        queue = queue_of(request, self._queue)
+        return self._file(queue, _state(query), query.getlist("id") or None, query.get("reason"))
 
     async def _export_exactly(self, request: Request) -> Response:
         """Answer with the events of the jobs that the body names, which may be more than an address can hold."""
         body = await _body(request) or {}
-        return await run_in_threadpool(_guarded, lambda: self._file(_state(body), *_choice(body)))
+        queue = queue_of(request, self._queue)
+        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), *_choice(body)))
 
-    def _file(self, state: str, ids: list[str] | None, reason: str | None) -> Response:
+    def _file(self, queue: Queue, state: str, ids: list[str] | None, reason: str | None) -> Response:
         with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
             path = Path(folder) / "events.jsonl"
-            events = self._queue.export(path, state, ids=ids, reason=reason)
+            events = queue.export(path, state, ids=ids, reason=reason)
             file = path.open("rb")  # its name is deleted here, so no file stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
         headers = {
@@ -233,17 +267,19 @@ class Api:
         return self._dataplane
 
     def _post(
-        self, handler: Callable[[Mapping[str, Any]], dict[str, Any]]
+        self, handler: Callable[[Queue, Mapping[str, Any]], dict[str, Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
+            if is_read_only(request):
+                return as_json({"error": "your token is read-only: it changes nothing"}, HTTPStatus.FORBIDDEN)
             if self._read_only:
-                return _json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
+                return as_json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
             body = await _body(request)
             if body is None:
-                return _json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
+                return as_json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
 
             def act() -> Response:
-                answer = _guarded(lambda: handler(body))
+                answer = _guarded(lambda: handler(queue_of(request, self._queue), body))
                 if answer.status_code == HTTPStatus.OK:
                     self._seldom.forget()
                     self._history.look(fresh=True)
@@ -285,7 +321,7 @@ def _guarded(act: Callable[[], dict[str, Any] | Response]) -> Response:
     """Answer with what *act* returns, or with what was wrong."""
     try:
         answer = act()
-        return answer if isinstance(answer, Response) else _json(answer)
+        return answer if isinstance(answer, Response) else as_json(answer)
     except EventSpoolError as error:
         return _refusal(error)
 
@@ -299,10 +335,11 @@ def _refusal(error: EventSpoolError) -> Response:
         status = HTTPStatus.BAD_REQUEST
     elif isinstance(error, DataPlaneError):
         status = HTTPStatus.BAD_GATEWAY
-    return _json({"error": str(error)}, status)
+    return as_json({"error": str(error)}, status)
 
 
-def _json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+def as_json(body: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """Answer with *body*."""
     # ASCII, because an id that is half a surrogate pair has no UTF-8 form.
     data = json.dumps(body, separators=(",", ":"), allow_nan=False)
     return Response(data, status, {"Cache-Control": "no-store"}, "application/json")
@@ -322,6 +359,10 @@ def _processor(processor: Any) -> dict[str, Any]:
     for name in ("host", "version", "last_error"):
         shown[name] = visible(shown[name])
     return shown
+
+
+def _trouble(trouble: Trouble) -> dict[str, Any]:
+    return {**trouble.as_dict(), "title": trouble.title, "cause": visible(trouble.cause, 500)}
 
 
 def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:

@@ -10,18 +10,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eventspool._operate.answers import is_refusal
+from eventspool._operate.diagnosis import Severity
 from eventspool._operate.figures import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eventspool._dashboard.history import Look
+    from eventspool._operate.diagnosis import Trouble
 
 __all__ = ["Verdict", "judge"]
 
 _OLD_SECONDS = 60.0
 _STILL_SECONDS = 1.0
 _QUICK_SECONDS = 0.5
+_BEFORE_ANSWERS = ("queue.paused", "plane.throttled")
+"""Warnings that explain why requests fail, or are not made."""
+_LAST = ("queue.failed", "queue.unreadable", "queue.age")
+"""What the rules below say in figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +38,14 @@ class Verdict:
         title: One short sentence.
         detail: The facts behind it.
         hint: What the operator can do, or "".
+        code: Which trouble it is, as all tools name it, or "".
     """
 
     level: str
     title: str
     detail: str
     hint: str = ""
+    code: str = ""
 
 
 def judge(look: Look, out: float | None = None) -> Verdict:
@@ -47,32 +55,10 @@ def judge(look: Look, out: float | None = None) -> Verdict:
     waits = f"{format_count(pending, 'event')} in the queue"
     good = sum(count for status, count in look.answers.items() if status.startswith("2"))
     bad = sum(look.answers.values()) - good
-    halted = [p for p in look.processors if p.paused]
-    away = sum(each.away for each in look.partitions)
-    if away:
-        return Verdict(
-            "bad",
-            f"{away} of {format_count(len(look.partitions), 'partition')} cannot be reached",
-            f"{waits} of the others. What is in it waits, and the others go on.",
-            "Below is which server that is.",
-        )
-    if stats.paused:
-        return Verdict("warn", "Delivery is paused", f"{waits}. Nothing is lost.", "Resume to go on.")
-    if pending and not look.processors:
-        return Verdict(
-            "bad",
-            "No processor is running",
-            f"{waits}, and no process delivers them.",
-            "Start one: eventspool worker",
-        )
-    if pending and (stats.held_until or (halted and len(halted) == len(look.processors))):
-        why = stats.held_because or next((p.last_error for p in halted if p.last_error), "")
-        return Verdict(
-            "bad",
-            "The data plane takes no events",
-            f"{waits}. {_sentence(why) or _answers(look.answers)}".strip(),
-            "Processors probe it and go on by themselves. A refused write key needs you.",
-        )
+    worst = next((each for each in look.troubles if each.severity is not Severity.NOTE), None)
+    if worst is not None and (worst.severity is Severity.ERROR or worst.code in _BEFORE_ANSWERS):
+        is_error = worst.severity is Severity.ERROR
+        return _tell_of(worst, "bad" if is_error else "warn", f"{waits}. " if pending else "")
     if bad and not good and pending:
         return Verdict(
             "bad", "Every request fails", f"{waits}. {_answers(look.answers)}", _outlook(look.answers)
@@ -94,6 +80,8 @@ def judge(look: Look, out: float | None = None) -> Verdict:
             "Deliveries are retried",
             f"{waits}, {stats.delayed.events:,} of them behind a failed attempt.",
         )
+    if worst is not None and worst.code not in _LAST:
+        return _tell_of(worst, "warn", f"{waits}. " if pending else "")
     if stats.oldest_age > _OLD_SECONDS:
         return Verdict(
             "warn", "Delivery is behind", f"{waits}.", "More processors, or more concurrency, would catch up."
@@ -110,6 +98,12 @@ def judge(look: Look, out: float | None = None) -> Verdict:
     if not look.processors:
         return Verdict("idle", "The queue is empty", "No processor is running, and nothing waits for one.")
     return Verdict("ok", "All is delivered", "The queue is empty.")
+
+
+def _tell_of(trouble: Trouble, level: str, before: str) -> Verdict:
+    return Verdict(
+        level, trouble.title, before + _sentence(trouble.cause), _sentence(trouble.remedy), trouble.code
+    )
 
 
 def _stands_still(look: Look, out: float | None) -> bool:

@@ -13,12 +13,14 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from eventspool._operate.overview import look_over
+from eventspool._operate.diagnosis import diagnose, observe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from eventspool._job import Partition, ProcessorInfo, QueueStats
+    from eventspool._figures import Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
 
 __all__ = ["History", "Look", "Sample", "rates", "recent_answers"]
@@ -56,8 +58,8 @@ class Sample:
 @dataclass(frozen=True, slots=True)
 class Look:
     """
-    The result of one look at the queue: its *stats*, the *processors*, the data plane's recent *answers* by status, and the
-    *partitions*.
+    The result of one look at the queue: its *stats*, the *processors*, the data plane's recent *answers* by status, the
+    *partitions*, and the *troubles* that all tools find.
     """
 
     at: float
@@ -65,6 +67,7 @@ class Look:
     processors: Sequence[ProcessorInfo]
     answers: Mapping[str, int] = field(default_factory=dict)
     partitions: Sequence[Partition] = ()
+    troubles: Sequence[Trouble] = ()
 
 
 def rates(before: Look, after: Look) -> tuple[float | None, float | None]:
@@ -97,11 +100,13 @@ class History:
 
     Args:
         queue: The queue to look at.
+        name: Its name.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, queue: Queue, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, queue: Queue, name: str = "", clock: Callable[[], float] = time.time) -> None:
         self._queue = queue
+        self._name = name
         self._clock = clock
         self._lock = threading.Lock()
         self._look: Look | None = None
@@ -114,8 +119,11 @@ class History:
             now = self._clock()
             if self._look is not None and not fresh and 0 <= now - self._look.at < _EVERY_SECONDS:
                 return self._look
-            stats, processors, partitions = look_over(self._queue)
-            self._look = look = Look(now, stats, processors, recent_answers(processors), partitions)
+            seen = observe(self._queue, self._name)
+            answers = recent_answers(seen.processors)
+            self._look = look = Look(
+                now, seen.stats, seen.processors, answers, seen.partitions, diagnose(seen)
+            )
             before = self._sampled
             if before is None or not 0 <= now - before.at < _EVERY_SECONDS:
                 into, out = rates(before, look) if before is not None else (None, None)

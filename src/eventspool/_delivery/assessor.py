@@ -14,6 +14,7 @@ from eventspool._retry import compute_backoff, is_exhausted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.breaker import Breaker
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
     from eventspool._delivery.sharing import Report
     from eventspool._exceptions import QueueError
     from eventspool._heartbeat import Heartbeat
-    from eventspool._job import ClaimedJob
 
 __all__ = ["Assessor"]
 
 _log = Log("eventspool")
 
+_RETRIES: Final = 1.5
+_UNREAD_SECONDS: Final = 10.0
+"""A batch that no key opens is tried again after ``backoff_max`` at most: until well after that the key is taken for wrong."""
 _LONGEST_PAUSE: Final = 2.0
 """Most seconds for which a queue that is away is left alone. A failover takes two to five."""
 
@@ -98,6 +101,8 @@ class Assessor:
             self.trouble = outcome.error
             self.is_key_refused = outcome.unauthorized
         if outcome.reason == "encrypted":
+            until = now + _RETRIES * self._opts.backoff_max + _UNREAD_SECONDS
+            self._heartbeat.note_unreadable(outcome.reason, until)
             self._throttle.error("%s: check encryption_key. It is kept", outcome.error)
         if outcome.interrupted:
             if probe:

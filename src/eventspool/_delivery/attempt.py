@@ -22,8 +22,8 @@ from eventspool._job import Failure
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from eventspool._claim import ClaimedJob
     from eventspool._delivery.transport import Transport
-    from eventspool._job import ClaimedJob
 
 __all__ = ["Delivery", "Outcome", "deliver", "fail_rest", "now_text", "read_answer"]
 

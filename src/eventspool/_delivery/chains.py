@@ -14,7 +14,7 @@ from eventspool._job import lanes_of
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
-    from eventspool._job import ClaimedJob
+    from eventspool._claim import ClaimedJob
 
 __all__ = ["chain_up"]
 

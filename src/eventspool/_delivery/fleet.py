@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.rules import PROBE_YIELD
+from eventspool._claim import HELD, PAUSED
+from eventspool._fleet import Trouble
 from eventspool._guest.log import Log
-from eventspool._job import HELD, PAUSED, Trouble
 
 if TYPE_CHECKING:
     from eventspool._backends import Backend
+    from eventspool._claim import Claim
     from eventspool._config import JobOpts
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.breaker import Breaker
-    from eventspool._job import Claim
 
 __all__ = ["Fleet"]
 

@@ -11,7 +11,7 @@ from eventspool._delivery.parcel import Parcel
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
-    from eventspool._job import ClaimedJob
+    from eventspool._claim import ClaimedJob
 
 __all__ = ["Flight", "Flights"]
 

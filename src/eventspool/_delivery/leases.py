@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eventspool._backends.rules import QUEUE_LEASE
+from eventspool._claim import ClaimTerms, new_token
 from eventspool._config import Ordering
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._guest.log import Log
-from eventspool._job import new_token
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eventspool._backends import Backend
-    from eventspool._job import Claim
+    from eventspool._claim import Claim
 
 __all__ = ["Leases"]
 
@@ -73,13 +73,15 @@ class Leases:
         try:
             return self._backend.claim(
                 self.token,
-                limit=limit,
-                max_bytes=max_bytes,
-                visibility_timeout=self._seconds,
-                probe=probe,
-                chain=chain if self._keeps_lanes else 1,
-                chain_bytes=chain_bytes,
-                events_per_second=self._rate,
+                ClaimTerms(
+                    limit=limit,
+                    max_bytes=max_bytes,
+                    visibility_timeout=self._seconds,
+                    probe=probe,
+                    chain=chain if self._keeps_lanes else 1,
+                    chain_bytes=chain_bytes,
+                    events_per_second=self._rate,
+                ),
             )
         except QueueError as error:
             # Where waiting will not help, the leases stay, and cost an attempt: one of these jobs may be what it comes from.

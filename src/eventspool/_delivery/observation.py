@@ -20,8 +20,8 @@ from eventspool._envelope import count_events, trace_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from eventspool._claim import ClaimedJob
     from eventspool._delivery.attempt import Outcome
-    from eventspool._job import ClaimedJob
 
 __all__ = ["MAX_SPANS", "Attempt", "Observer", "describe_attempt", "write_trace"]
 

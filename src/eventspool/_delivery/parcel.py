@@ -21,7 +21,7 @@ from eventspool._envelope import FRAME_BYTES, SEPARATOR, measure_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from eventspool._job import ClaimedJob
+    from eventspool._claim import ClaimedJob
 
 __all__ = ["MOST_JOBS", "Packer", "Parcel"]
 

@@ -6,6 +6,8 @@ of a listener.
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 import time
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from eventspool._delivery.dispatcher import Dispatcher
 from eventspool._delivery.exchange import Exchange
 from eventspool._delivery.listener import Listener
 from eventspool._delivery.sender import Sender
+from eventspool._fleet import ProcessorInfo
 from eventspool._guest.log import Log
 from eventspool._guest.loop import Loop
 from eventspool._guest.thread import NoThread
@@ -24,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from eventspool._backends import Backend
+    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts, Ordering
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.parcel import Packer
     from eventspool._delivery.transport import Transport
     from eventspool._guest.loop import Repeated
-    from eventspool._job import ClaimedJob
     from eventspool._settling.settler import JobEnd
 
 __all__ = ["Processor"]
@@ -162,6 +165,29 @@ class Processor(Dispatcher):
     def is_key_refused(self) -> bool:
         """The data plane refuses the write key: nothing is delivered before an operator puts that right."""
         return self._assessor.is_key_refused
+
+    @property
+    def outage(self) -> str:
+        """What the queue last answered to this processor, in one sentence, where that was an error; "" where it works."""
+        return self._assessor.trouble if self._assessor.is_queue_away else ""
+
+    def describe(self) -> ProcessorInfo:
+        """Say how it is now, as its next heartbeat will."""
+        unreadable = self._heartbeat.unreadable(time.monotonic())
+        return ProcessorInfo(
+            self.token,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            seen_at=time.time(),
+            in_flight=self.in_flight,
+            sent=self.sent,
+            retried=self.retried,
+            paused=self.is_paused,
+            last_error=self._heartbeat.last_error,
+            pause_reason=self.pause_reason,
+            unreadable=unreadable,
+            reads_nothing=bool(unreadable) and self._heartbeat.reads_nothing,
+        )
 
     @property
     def hindrance(self) -> str:

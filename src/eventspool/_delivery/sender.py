@@ -12,12 +12,12 @@ from eventspool._delivery.sharing import deliver_together, give_back
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from eventspool._claim import ClaimedJob
     from eventspool._delivery.attempt import Outcome
     from eventspool._delivery.exchange import Exchange
     from eventspool._delivery.parcel import Parcel
     from eventspool._delivery.sharing import Report
     from eventspool._delivery.transport import Transport
-    from eventspool._job import ClaimedJob
 
 __all__ = ["Sender"]
 

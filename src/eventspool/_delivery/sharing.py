@@ -22,9 +22,9 @@ from eventspool._envelope import EnvelopeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from eventspool._claim import ClaimedJob
     from eventspool._delivery.transport import Transport
     from eventspool._delivery.verdict import DeliveryResult
-    from eventspool._job import ClaimedJob
 
 __all__ = ["Report", "deliver_together", "give_back"]
 

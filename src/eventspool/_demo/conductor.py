@@ -28,7 +28,7 @@ from eventspool._operate.queue import open_queue_of
 if TYPE_CHECKING:
     from eventspool._demo.purchases import Source
     from eventspool._demo.result import DemoOptions, Narrator
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
     from eventspool._operate.queue import Queue
 
 __all__ = ["run_demo"]

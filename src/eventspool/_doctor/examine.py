@@ -13,12 +13,13 @@ from eventspool._doctor.plane_checks import check_plane
 from eventspool._doctor.queue_checks import QueueFacts, check_queue
 from eventspool._encryption import Keyring, parse_keys
 from eventspool._exceptions import ConfigError, QueueError
+from eventspool._operate.diagnosis import KINDS, observe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from eventspool._config import ClientOpts, QueueOpts
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
 
 __all__ = ["Examination", "examine"]
 
@@ -91,6 +92,7 @@ def examine(
             again = _look(queue, max_age)
             facts = replace(again, before=facts.stats, interval=time.monotonic() - looked)
         findings += check_queue(facts)
+    findings = _fold(findings)
     order = list(Severity)
     findings.sort(key=lambda finding: order.index(finding.severity))
     stats = facts.stats if facts is not None and not facts.problem else None
@@ -117,16 +119,49 @@ def _look(queue: QueueOpts, max_age: float) -> QueueFacts:
 
     try:
         with open_queue_of(queue) as opened:
-            stats = opened.stats()
-            reasons = opened.failed_reasons() if stats.failed.jobs else {}
-            return QueueFacts(
-                stats=stats,
-                before=stats,
-                processors=opened.processors(),
-                reasons=reasons,
-                max_age=max_age,
-                max_jobs=queue.max_jobs,
-                max_bytes=queue.max_bytes,
-            )
+            seen = observe(opened, queue.queue_name)
     except QueueError as failure:
         return QueueFacts(problem=str(failure))
+    return QueueFacts(
+        stats=seen.stats,
+        before=seen.stats,
+        processors=seen.processors,
+        reasons=seen.reasons,
+        max_age=max_age,
+        max_jobs=queue.max_jobs,
+        max_bytes=queue.max_bytes,
+        partitions=seen.partitions,
+        condition=seen.condition,
+        name=queue.queue_name,
+    )
+
+
+def _fold(findings: list[Finding]) -> list[Finding]:
+    """
+    Tell each thing once, under the code that all tools have for it.
+
+    The checks of a store, and of the data plane, ask for more than the queue tells, so their words are kept. What these have
+    found of the data plane themselves counts more than what processors have last heard of it.
+    """
+    kept: list[Finding] = []
+    codes = {finding.check for finding in findings}
+    for finding in findings:
+        code = _SAME.get(finding.check, finding.check)
+        is_same = finding.severity is Severity.ERROR or code == "clock.apart"
+        if finding.check in _SAME and is_same and code in codes:
+            finding = replace(finding, check=code)  # noqa: PLW2901
+        if not any(finding.check == other.check and finding.check in KINDS for other in kept):
+            kept.append(finding)
+    return kept
+
+
+_SAME = {
+    "redis.memory": "queue.full",
+    "sqlite.disk": "queue.full",
+    "redis.role": "queue.read_only",
+    "redis.replicas": "queue.replicas",
+    "redis.saving": "queue.saving",
+    "redis.acl": "queue.refused",
+    "redis.clock": "clock.apart",
+}
+"""What a store's own check and the diagnosis say of the same thing."""

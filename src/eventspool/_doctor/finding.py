@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from dataclasses import dataclass
 
+from eventspool._operate.diagnosis import Severity
+
 __all__ = ["Finding", "Severity", "error", "note", "warning"]
-
-
-class Severity(enum.StrEnum):
-    """How bad it is."""
-
-    ERROR = "error"
-    """Events are not delivered, or can be lost or read by others, as things are now."""
-    WARNING = "warning"
-    """Events flow, but will not for long, or not after the next restart."""
-    NOTE = "note"
-    """Something could not be checked. The operator need not act."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from eventspool._doctor.finding import Finding, error, note, warning
 from eventspool._doctor.redis_checks import MAX_SKEW
+from eventspool._operate.diagnosis import KINDS
+from eventspool._operate.diagnosis.sentences import code_of_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,11 +54,8 @@ class PlaneFacts:
 def check_plane(facts: PlaneFacts) -> Iterator[Finding]:
     """Yield what is wrong."""
     if facts.problem:
-        yield error(
-            "plane.reachable",
-            facts.problem,
-            f"check name, network, proxy and TLS on the way to {facts.url}",
-        )
+        code = code_of_plane(facts.problem, "unreachable")
+        yield error(code, facts.problem, f"{KINDS[code].remedy} ({facts.url})")
     if not facts.encrypted and not facts.loopback:
         yield error(
             "plane.tls",
@@ -108,14 +107,12 @@ def _check_answer(facts: PlaneFacts, status: int) -> Iterator[Finding]:
             "correct --data-plane-url (scheme and host) or --path, as the clients have them",
         )
     elif status == 429:
-        yield warning(
-            "plane.answer", "it limits the rate (429)", "use a lower --concurrency, or ask for a higher limit"
-        )
+        yield warning("plane.throttled", "it limits the rate (429)", KINDS["plane.throttled"].remedy)
     elif not (200 <= status < 300 or status in _EMPTY_IS_WRONG):
         yield error(
-            "plane.answer",
+            "plane.unavailable",
             f"it answers {status} to a batch without events",
-            "see the data plane's status page or log",
+            KINDS["plane.unavailable"].remedy,
         )
     elif facts.elapsed > SLOW:
         yield warning(

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from eventspool._backends.condition import Condition
 from eventspool._doctor.finding import Finding, error, warning
-from eventspool._job import QueueStats
-from eventspool._operate.figures import format_age, format_count
-from eventspool._reasons import FAILED
+from eventspool._figures import QueueStats
+from eventspool._operate.diagnosis import Observation, diagnose
+from eventspool._operate.figures import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from eventspool._job import Depth, ProcessorInfo
+    from eventspool._figures import Depth, Partition
+    from eventspool._fleet import ProcessorInfo
 
 __all__ = ["QueueFacts", "check_queue"]
 
@@ -37,6 +39,9 @@ class QueueFacts:
         max_jobs: Most jobs that its producers store in it.
         max_bytes: Most bytes.
         max_age: Seconds. An older job is a finding.
+        partitions: Where its jobs are, in a divided queue.
+        condition: How its store is.
+        name: Its name.
     """
 
     problem: str = ""
@@ -48,6 +53,25 @@ class QueueFacts:
     max_jobs: int = 1_000_000
     max_bytes: int = 1 << 30
     max_age: float = 300.0
+    partitions: Sequence[Partition] = ()
+    condition: Condition = field(default_factory=Condition)
+    name: str = ""
+
+    @property
+    def observation(self) -> Observation:
+        """What every tool diagnoses."""
+        return Observation(
+            self.name,
+            "",
+            self.stats,
+            self.processors,
+            self.partitions,
+            self.condition,
+            self.reasons,
+            max_jobs=self.max_jobs,
+            max_bytes=self.max_bytes,
+            max_age=self.max_age,
+        )
 
 
 def check_queue(facts: QueueFacts) -> Iterator[Finding]:
@@ -57,51 +81,22 @@ def check_queue(facts: QueueFacts) -> Iterator[Finding]:
             "queue.open", facts.problem, "do what the sentence says; `eventspool queue status` tries it again"
         )
         return
+    is_growing = facts.stats.failed_events > facts.before.failed_events
+    for each in diagnose(facts.observation):
+        if not (is_growing and each.code == "queue.failed"):  # told as what is failing
+            yield Finding(each.code, each.severity, each.cause, each.remedy)
     yield from _check_delivery(facts)
-    yield from _check_failed(facts)
     yield from _check_bounds(facts)
 
 
 def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
     stats = facts.stats
-    unfinished = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs
-    if stats.paused:
-        yield warning(
-            "queue.paused",
-            f"the queue is paused, with {format_count(unfinished, 'job')} in it",
-            "`eventspool queue resume`, once the reason is gone",
-        )
-    elif unfinished and not stats.processors:
-        yield error(
-            "queue.processors",
-            f"no processor is alive for {format_count(unfinished, 'job')}",
-            "start `eventspool worker`, or a client that processes",
-        )
-    if stats.oldest_age > facts.max_age:
-        yield warning(
-            "queue.age",
-            f"the oldest job is {format_age(stats.oldest_age)} old",
-            "see `eventspool queue status --watch`: more workers where the data plane keeps up, patience where it does not",
-        )
     if stats.delayed.jobs >= MANY_DELAYED and stats.delayed.jobs > stats.waiting.jobs:
         yield warning(
             "queue.delayed",
             f"{stats.delayed.jobs:,} jobs wait for their next attempt, more than for their first",
             "see what the data plane answers: `eventspool queue status`; they go on by themselves once it is well",
         )
-    if stats.held_until:
-        yield error(
-            "queue.held",
-            f"all processors stay away from the data plane, and one at a time probes it: {stats.held_because}",
-            "mend that; they go on by themselves",
-        )
-    for each in facts.processors:
-        if each.paused and not stats.held_until:
-            yield error(
-                "queue.probing",
-                f"the processor {each.host}:{each.pid} only probes: {each.last_error or 'the data plane fails'}",
-                "mend that; it goes on by itself",
-            )
     versions = sorted({each.version for each in facts.processors if each.version})
     if len(versions) > 1:
         yield warning(
@@ -109,45 +104,31 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
             f"processors of several versions share the queue: {', '.join(versions)}",
             "finish the deployment: an old one gives up on what only a new one can read",
         )
-
-
-def _check_failed(facts: QueueFacts) -> Iterator[Finding]:
-    unreadable = {name: reason for name, reason in FAILED.items() if reason.is_unreadable}
-    rest = {name: depth for name, depth in facts.reasons.items() if name not in unreadable and depth.jobs}
-    new = facts.stats.failed_events - facts.before.failed_events
+    new = stats.failed_events - facts.before.failed_events
     if new > 0:
         yield error(
             "queue.failing",
             f"{format_count(new, 'event')} failed within {facts.interval:.1f} s, and more will",
             "`eventspool queue failed` says why; stop the cause first, then `eventspool queue retry`",
         )
-    elif rest:
-        events = sum(depth.events for depth in rest.values())
-        yield warning(
-            "queue.failed",
-            f"the failed queue holds {format_count(events, 'event')} ({', '.join(sorted(rest))}) until an operator decides",
-            "`eventspool queue failed`, then `retry`, or `export --purge`",
-        )
-    for name, reason in unreadable.items():
-        if (depth := facts.reasons.get(name)) is not None and depth.jobs:
-            yield warning(
-                "queue.unreadable",
-                f"{format_count(depth.jobs, 'job')} could not be read ({name})",
-                f"{reason.meaning} So {reason.advice}",
-            )
 
 
 def _check_bounds(facts: QueueFacts) -> Iterator[Finding]:
     stats = facts.stats
     parts = (stats.waiting, stats.delayed, stats.leased, stats.failed)
+    most_bytes = min(facts.max_bytes, stats.most_bytes or facts.max_bytes)
     for name, used, most in (
         ("jobs", sum(part.jobs for part in parts), facts.max_jobs),
-        ("bytes", sum(part.bytes for part in parts), facts.max_bytes),
+        ("bytes", sum(part.bytes for part in parts), most_bytes),
     ):
-        if used >= NEARLY_FULL * most:
-            make = error if used >= most else warning
-            yield make(
+        if most > used >= NEARLY_FULL * most:
+            yield warning(
                 "queue.bounds",
                 f"the queue holds {used:,} of at most {most:,} {name}; beyond that events stay in memory and are then refused",
-                f"add workers, purge what failed, or raise max_{name} of the producers",
+                "add workers, purge what failed, or "
+                + (
+                    "divide the queue into more partitions (`eventspool queue resize`): each must be small enough to be moved"
+                    if name == "bytes" and most_bytes < facts.max_bytes
+                    else f"raise max_{name} of the producers"
+                ),
             )

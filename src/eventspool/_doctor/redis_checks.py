@@ -145,8 +145,13 @@ _REMEDIES = {
 }
 
 
+_NOT_MET = ("", "SENTINEL", "CLUSTER", "FAILOVER")
+"""Codes with which no server was spoken to, so that nothing is known of it: not even whether it asks for a password."""
+
+
 def _check_link(facts: RedisFacts) -> Iterator[Finding]:
-    if facts.loopback:
+    is_met = not facts.problem or facts.code not in _NOT_MET
+    if facts.loopback or not is_met:
         return
     if not facts.encrypted:
         yield warning(

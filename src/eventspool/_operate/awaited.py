@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 __all__ = ["await_queue"]
 
 _LOOKS = frozenset(
-    ("stats", "processors", "partitions", "reasons", "jobs", "scan", "payload", "payloads", "lookup")
+    (
+        "stats",
+        "processors",
+        "partitions",
+        "reasons",
+        "jobs",
+        "scan",
+        "payload",
+        "payloads",
+        "lookup",
+        "journal",
+    )
 )
 """Methods that an empty queue can answer. The others change something, and fail while there is none."""
 
@@ -52,6 +63,7 @@ class _Awaited:
         self._backend.close()
 
     def __getattr__(self, name: str) -> Any:
+        getattr(self._backend, name)  # a store may have no journals, and says so by having no such methods
         return partial(self._ask, name)
 
     def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -70,13 +82,14 @@ class _Awaited:
         return self._backend
 
 
-def await_queue(opts: QueueOpts, on_absence: Callable[[QueueError], object]) -> Queue:
+def await_queue(opts: QueueOpts, on_absence: Callable[[QueueError], object], *, waits: bool = False) -> Queue:
     """
     Open the queue of *opts* as ``open_queue`` does, or wait for it.
 
     Args:
         opts: The queue.
         on_absence: Called where there is no queue yet, with what says where it was looked for.
+        waits: Wait also for one that cannot be reached: each use of it tries again.
 
     Raises:
         ConfigError: A package is missing.
@@ -89,6 +102,7 @@ def await_queue(opts: QueueOpts, on_absence: Callable[[QueueError], object]) -> 
     except QueueError as absence:
         on_absence(absence)
     else:
-        return open_queue_of(opts)
+        if not waits:
+            return open_queue_of(opts)
     import_driver(opts)
-    return Queue(cast("Backend", _Awaited(create_backend(opts, observe=True), require)))
+    return Queue(cast("Backend", _Awaited(create_backend(opts, observe=True), require)), opts=opts)

@@ -36,6 +36,8 @@ class Erasure:
         sent_in_part: Ids of jobs with events of the user of which a part was sent. Ask again when the rest has been sent.
         unreadable: Ids of jobs that cannot be read: it is not known whose events they hold. Give the key, or purge them.
         looked_at: Jobs that were looked at.
+        edits: Edits of events of the user that the queue's trail held, and out of which these were taken.
+        unreadable_edits: Entries of the trail that cannot be read: it is not known whose events they hold. Give the key.
     """
 
     events: int = 0
@@ -45,11 +47,13 @@ class Erasure:
     sent_in_part: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     looked_at: int = 0
+    edits: int = 0
+    unreadable_edits: int = 0
 
     @property
     def is_complete(self) -> bool:
         """No job that holds events of the user, or may hold some, was left."""
-        return not (self.leased or self.sent_in_part or self.unreadable)
+        return not (self.leased or self.sent_in_part or self.unreadable or self.unreadable_edits)
 
 
 def erase_from(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eventspool._job import Depth, QueueStats
+from eventspool._figures import Depth, QueueStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from eventspool._job import Partition, ProcessorInfo
+    from eventspool._figures import Partition
+    from eventspool._fleet import ProcessorInfo
     from eventspool._operate.queue import Queue
 
 __all__ = ["look_over"]

@@ -11,19 +11,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar, cast
 
 from eventspool._config import require_number
 from eventspool._exceptions import ConfigError
 from eventspool._job import JobState, created_at_from_id
+from eventspool._operate.terms import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from eventspool._backends import Backend
-    from eventspool._job import Job
+    from eventspool._job import Failure, Job
 
-__all__ = ["PAGE", "PURGEABLE", "STATES", "Selection", "state_of", "walk"]
+__all__ = ["PAGE", "PURGEABLE", "STATES", "Conditions", "Selection", "state_of", "walk"]
 
 PAGE = 500
 """Jobs that are read or changed in one step."""
@@ -41,10 +42,23 @@ class Lists(Protocol):
         """List jobs in *state*, starting behind *after*."""
 
 
+class Conditions(TypedDict, total=False):
+    """The conditions that operators' programs may give besides ids and a reason; ``Selection`` says what each means."""
+
+    error: str | None
+    event: str | None
+    user_id: str | None
+    message_id: str | None
+    text: str | None
+    older_than: float | None
+    newer_than: float | None
+    limit: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """
-    The jobs that meet every condition given.
+    The jobs that meet every condition given. Those about events are met by a job of which one event meets all of these.
 
     Args:
         states: They are in one of these states.
@@ -54,9 +68,16 @@ class Selection:
         now: The moment of the selection, in seconds since the epoch.
         most: They are among this number of first jobs of their state's list; ``None`` means the whole list. What joins the
             list meanwhile, such as a job that was retried and has failed again, stands behind those.
+        newer_than: They were created at most this number of seconds before *now*.
+        error: What is said of their failure holds this text, in any case.
+        event: An event has this name; of a page or a screen, the name of that.
+        user_id: An event has this ``userId``, ``anonymousId`` or ``previousId``.
+        message_id: An event has this ``messageId``.
+        text: An event holds this text somewhere, in any case.
+        limit: They are the first jobs, at most so many, that meet the other conditions; ``None`` means all.
 
     Raises:
-        ConfigError: *older_than* is not a number of seconds.
+        ConfigError: *older_than* or *newer_than* is not a number of seconds, or *limit* is not a number of jobs.
     """
 
     states: tuple[JobState, ...]
@@ -65,49 +86,84 @@ class Selection:
     older_than: float | None = None
     now: float = field(default_factory=time.time)
     most: int | None = None
+    newer_than: float | None = None
+    error: str | None = None
+    event: str | None = None
+    user_id: str | None = None
+    message_id: str | None = None
+    text: str | None = None
+    limit: int | None = None
 
     def __post_init__(self) -> None:
-        if self.older_than is not None:
-            require_number("older_than", self.older_than, 0)
+        for name in ("older_than", "newer_than"):
+            if getattr(self, name) is not None:
+                require_number(name, getattr(self, name), 0)
+        if self.limit is not None:
+            require_number("limit", self.limit, 1, integer=True)
 
     @property
     def is_everything(self) -> bool:
-        """No condition but the state is given."""
-        return self.ids is None and self.reason is None and self.older_than is None
+        """No condition but the state is given, so that the counts of the queue say how many jobs there are."""
+        return self == Selection(self.states, now=self.now, most=self.most)
+
+    @property
+    def conditions(self) -> Conditions:
+        """The conditions besides state, ids and reason that are given, as ``Queue`` takes them."""
+        given = {name: getattr(self, name) for name in Conditions.__annotations__}
+        return cast("Conditions", {name: value for name, value in given.items() if value is not None})
+
+    @property
+    def terms(self) -> Terms:
+        """What an event of a job must have: false where nothing is asked of events."""
+        return Terms(self.event, self.user_id, self.message_id, self.text)
 
     def matches(self, job: Job) -> bool:
-        """Say whether *job* failed for the reason and is old enough, where that is asked for."""
-        return (self.reason is None or job.reason == self.reason) and self._is_old_enough(job.created_at)
+        """Say whether *job* meets the conditions that are not about its events, its id or its state."""
+        return self._is_due_to(job.reason, job.error) and self._is_of_age(job.created_at)
 
-    def _is_old_enough(self, created_at: float) -> bool:
-        return self.older_than is None or 0 < created_at < self.now - self.older_than
+    def _is_due_to(self, reason: str | None, error: str | None) -> bool:
+        return (self.reason is None or reason == self.reason) and (
+            self.error is None or self.error.casefold() in (error or "").casefold()
+        )
+
+    def _is_of_age(self, created_at: float) -> bool:
+        if self.older_than is not None and not 0 < created_at < self.now - self.older_than:
+            return False
+        return self.newer_than is None or created_at >= self.now - self.newer_than
 
     def pages(self, source: Lists) -> Iterator[list[Job]]:
         """
-        Yield the jobs as the queue lists them, state by state and page by page; a page may be empty.
+        Yield the jobs that match, as the queue lists them, state by state and page by page; a page may be empty.
 
         The caller may take the jobs of a page out of their list. A job that changes its state meanwhile may come twice.
+        What is asked of events, and the limit, is left to ``search``.
         """
+        for _, page in self.looks(source):
+            yield page
+
+    def looks(self, source: Lists, after: Job | str | None = None) -> Iterator[tuple[int, list[Job]]]:
+        """Yield what ``pages`` does from behind *after*, each page with the number of jobs that were looked at for it."""
         # Only a failed job has a reason.
-        states = [state for state in self.states if self.reason is None or state is JobState.FAILED]
+        any_state = self.reason is None and self.error is None
+        states = [state for state in self.states if any_state or state is JobState.FAILED]
         if self.ids is None:
             for state in dict.fromkeys(states):
-                for page in self._read(source, state):
-                    yield list(filter(self.matches, page))
+                for page in self._read(source, state, after):
+                    yield len(page), list(filter(self.matches, page))
             return
         wanted = set(self.ids)
         for state in states:
-            for page in self._read(source, state):
+            for page in self._read(source, state, after):
                 if not wanted:
                     return
                 # A job that does not match here may match in another state a moment later: it is looked for again there.
                 found = [job for job in page if job.id in wanted and self.matches(job)]
                 wanted.difference_update(job.id for job in found)
-                yield found
+                yield len(found), found
 
-    def _read(self, source: Lists, state: JobState) -> Iterator[list[Job]]:
+    def _read(self, source: Lists, state: JobState, after: Job | str | None) -> Iterator[list[Job]]:
         left = self.most
-        for page in _read_ahead(walk(source, state)):
+        for page in _read_ahead(walk(source, state, after=after)):
             yield page[:left]
             if left is not None:
                 left -= len(page)
@@ -125,27 +181,25 @@ class Selection:
             found, cursor = backend.scan(cursor)
             for start in range(0, len(found), PAGE):
                 page = found[start : start + PAGE]
-                yield [job_id for job_id in page if self._is_old_enough(created_at_from_id(job_id))]
+                yield [job_id for job_id in page if self._is_of_age(created_at_from_id(job_id))]
             if not cursor:
                 return
 
     def pages_of_ids(self, backend: Backend) -> Iterator[list[str]]:
         """
-        Yield the ids of the jobs, page by page.
+        Yield the given ids, page by page, of which the jobs match; a page may be empty.
 
-        Where ids are given no list is read, so a few jobs are found at once among millions; the caller must then look at the
-        states.
+        No list is read, so a few jobs are found at once among millions; the caller must then look at the states.
         """
-        if self.ids is None:
-            for jobs in self.pages(backend):
-                yield [job.id for job in jobs]
-            return
-        ids = iter(dict.fromkeys(self.ids))
+        ids = iter(dict.fromkeys(self.ids or ()))
         while page := list(islice(ids, PAGE)):
-            if self.reason is not None:
+            if self.reason is not None or self.error is not None:
                 found = backend.lookup(page)
-                page = [i for i in page if (failure := found.get(i)) and failure.reason == self.reason]
-            yield [job_id for job_id in page if self._is_old_enough(created_at_from_id(job_id))]
+                page = [i for i in page if self._has_failed_so(found.get(i))]
+            yield [job_id for job_id in page if self._is_of_age(created_at_from_id(job_id))]
+
+    def _has_failed_so(self, failure: Failure | None) -> bool:
+        return failure is not None and self._is_due_to(failure.reason, failure.error)
 
 
 def state_of(name: str) -> JobState:

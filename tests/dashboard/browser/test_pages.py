@@ -16,6 +16,7 @@ from playwright.sync_api import expect
 from dashboard.site import KEY, TOKEN, Site
 from eventspool import QueueUnavailable
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms
 from eventspool._job import Settlement, SettlementKind
 from eventspool.integrations.dashboard import create_app
 
@@ -196,7 +197,7 @@ def test_a_retry_counts_down_and_can_be_had_at_once(serve, enqueue, queue, opts,
     enqueue(*[[(f"Event {number}", {})] * (number + 1) for number in range(4)])
     backend = create_backend(opts)
     backend.open()
-    jobs = backend.claim("t", limit=4, visibility_timeout=60).jobs
+    jobs = backend.claim("t", ClaimTerms(limit=4, visibility_timeout=60)).jobs
     retries = [Settlement(job.id, SettlementKind.RETRY, delay=55.0 + 700 * n) for n, job in enumerate(jobs)]
     assert backend.settle("t", retries) == [True] * 4
     backend.close()
@@ -314,7 +315,13 @@ def test_pausing_is_a_button(serve, queue, visit, picture):
     site: Site = serve(create_app(queue, token=TOKEN))
     page = visit(site.url)
     page.get_by_role("button", name="Pause").click()
+    page.keyboard.press("Escape")
+    assert not queue.stats().paused
+    page.get_by_role("button", name="Pause").click()
+    page.keyboard.type("the warehouse moves")
+    page.keyboard.press("Enter")
     page.get_by_role("heading", name="Delivery is paused").wait_for()
+    page.get_by_text(re.compile("^Paused by .+ ago: the warehouse moves$")).wait_for()
     assert queue.stats().paused
     picture("paused", {DESK: page})
     page.get_by_role("button", name="Resume").click()

@@ -13,7 +13,8 @@ import time
 
 from eventspool._backends.redis.backend import RedisBackend
 from eventspool._config import Ordering, RedisOpts
-from eventspool._job import ALL_LANES, LANES, NewJob, new_job_id
+from eventspool._job import NewJob, new_job_id
+from eventspool._routing import ALL_LANES, LANES
 
 url, queue, seed, number = sys.argv[1:]
 dice = random.Random(seed)

@@ -12,10 +12,11 @@ import random
 import sys
 
 from eventspool._backends.redis.backend import RedisBackend
+from eventspool._claim import ClaimTerms, new_token
 from eventspool._config import Ordering, RedisOpts
 from eventspool._delivery.chains import chain_up
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import Settlement, SettlementKind, new_token
+from eventspool._job import Settlement, SettlementKind
 
 url, queue, path, seed = sys.argv[1:]
 dice = random.Random(seed)
@@ -33,7 +34,8 @@ log = os.open(path, os.O_WRONLY | os.O_APPEND)
 while True:
     try:
         claim = backend.claim(
-            token, limit=dice.choice((1, 4, 16)), visibility_timeout=1.0, chain=dice.choice((1, 4))
+            token,
+            ClaimTerms(limit=dice.choice((1, 4, 16)), visibility_timeout=1.0, chain=dice.choice((1, 4))),
         )
         if not claim.jobs:
             backend.wait(min(claim.wait or 0.2, 0.2))

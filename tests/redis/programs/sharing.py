@@ -13,9 +13,9 @@ from pathlib import Path
 
 from eventspool import QueueOpts
 from eventspool._backends import create_backend
+from eventspool._claim import ClaimTerms, new_token
 from eventspool._contract.tools import new_job, retry
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import new_token
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def consume(backend, file) -> None:
         if time.monotonic() > renew_at:
             backend.renew(token, [], visibility_timeout=2.0)
             renew_at = time.monotonic() + 2.0
-        claim = backend.claim(token, limit=16, visibility_timeout=2.0)
+        claim = backend.claim(token, ClaimTerms(limit=16, visibility_timeout=2.0))
         for job in claim.jobs:
             count += 1
             if count % 17 == 0:

@@ -16,6 +16,7 @@ import threading
 from pathlib import Path
 
 from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering, SQLiteOpts
 from eventspool._contract.tools import fail, ids_of, new_job
 from eventspool._exceptions import QueueUnavailable
@@ -80,7 +81,7 @@ try:
 except QueueUnavailable as error:
     refused = str(error)
 delivered = failed = 0
-while jobs := backend.claim("t", limit=5, visibility_timeout=600).jobs:
+while jobs := backend.claim("t", ClaimTerms(limit=5, visibility_timeout=600)).jobs:
     backend.renew("t", ids_of(jobs), visibility_timeout=600, note="{}")
     backend.settle("t", [fail(jobs[0].id)])
     failed += 1

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from eventspool._backends.sqlite import handle
 from eventspool._backends.sqlite.backend import SQLiteBackend
+from eventspool._claim import ClaimTerms
 from eventspool._config import Ordering, SQLiteOpts
 from eventspool._contract.tools import ids_of, new_job, new_jobs, release
 from eventspool._exceptions import QueueError, QueueUnavailable
@@ -53,16 +54,16 @@ def commit_for_ever():
         jobs = new_jobs(3)
         backend.commit(jobs)
         print(*ids_of(jobs), flush=True)
-        claimed = backend.claim("t", limit=1, visibility_timeout=60)
+        claimed = backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60))
         backend.settle("t", [release(job.id) for job in claimed.jobs])
 
 
 def wait_for_a_commit():
     backend = make()
-    assert backend.claim("t", limit=1, visibility_timeout=60).jobs == ()
+    assert backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs == ()
     print("waiting", flush=True)
     assert backend.wait(60.0)
-    print(*ids_of(backend.claim("t", limit=1, visibility_timeout=60).jobs))
+    print(*ids_of(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=60)).jobs))
 
 
 def hold_the_lock():
@@ -83,14 +84,14 @@ def fork_with_the_lock():
 
 def deliver():
     backend = make()
-    while jobs := backend.claim(str(os.getpid()), limit=4, visibility_timeout=60).jobs:
+    while jobs := backend.claim(str(os.getpid()), ClaimTerms(limit=4, visibility_timeout=60)).jobs:
         assert backend.ack(ids_of(jobs)) == len(jobs)
         print(*ids_of(jobs))
 
 
 def claim_in_order():
     backend = make(ordering=Ordering.FIFO)
-    print(*ids_of(backend.claim("dead", limit=2, visibility_timeout=0.5).jobs), flush=True)
+    print(*ids_of(backend.claim("dead", ClaimTerms(limit=2, visibility_timeout=0.5)).jobs), flush=True)
     stay()
 
 
@@ -98,7 +99,7 @@ def write():
     backend = make()
     for _ in range(30):
         backend.commit([new_job(filling="x" * 2000) for _ in range(20)])
-        backend.ack(ids_of(backend.claim("t", limit=5, visibility_timeout=60).jobs))
+        backend.ack(ids_of(backend.claim("t", ClaimTerms(limit=5, visibility_timeout=60)).jobs))
     print("written", flush=True)
     stay()
 
@@ -133,7 +134,7 @@ def fill_the_disk():
             error = str(full)
             break
         stored.append(job.id)
-    claimed = ids_of(backend.claim("t", limit=5, visibility_timeout=60).jobs)
+    claimed = ids_of(backend.claim("t", ClaimTerms(limit=5, visibility_timeout=60)).jobs)
     assert claimed == stored[:5], "a full disk must not stop deliveries"
     assert backend.ack(claimed) == 5
     print(json.dumps([error, stored[5:]]), flush=True)

@@ -9,25 +9,15 @@ from eventspool._backends.fleet import Admission, Budget, micros
 from eventspool._backends.memory.entries import Entry
 from eventspool._backends.memory.operated import OperatedQueue
 from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, count_within
-from eventspool._job import (
-    HELD,
-    LIMITED,
-    LOST,
-    MOVED,
-    PAUSED,
-    Claim,
-    ClaimedJob,
-    CommitResult,
-    Failure,
-    NewJob,
-    SettlementKind,
-    created_at_from_id,
-)
+from eventspool._claim import HELD, LIMITED, PAUSED, Claim, ClaimedJob
+from eventspool._job import LOST, MOVED, CommitResult, Failure, NewJob, SettlementKind, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eventspool._job import Hold, Settlement, Trouble
+    from eventspool._claim import ClaimTerms
+    from eventspool._fleet import Hold, Trouble
+    from eventspool._job import Settlement
 
 __all__ = ["MemoryBackend"]
 
@@ -87,74 +77,57 @@ class MemoryBackend(OperatedQueue):
             live.jobs + buried.jobs < self._max_jobs and live.bytes + buried.bytes + size <= self._max_bytes
         )
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,  # noqa: ARG002 - this store keeps no order per user
-        chain_bytes: int | None = None,  # noqa: ARG002
-        events_per_second: float | None = None,
-    ) -> Claim:
-        """Lease up to *limit* due jobs to *token*."""
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
+        """Lease due jobs to *token*."""
         with self._step():
             now = self._now()
             self._processors[token] = now
             if self._paused:
                 self._bell.heard()
                 return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
-            holding = self._fleet.holding if sending else None
+            holding = self._fleet.holding if terms.sending else None
             admission, admitted = Admission(), None
             if holding is not None and holding.is_believable(micros(now)):
                 admission, admitted = holding.admit(token, micros(now))
                 if admission.wait:
                     self._bell.heard()
                     return Claim((), admission.wait / 1e6, holding.why, is_held_back=True)
-                limit, probe = 1, True
-            held_until = self._take_queue(token, now, visibility_timeout) if self._rules.one_holder else None
+                terms = replace(terms, limit=1, probe=True)
+            held_until = (
+                self._take_queue(token, now, terms.visibility_timeout) if self._rules.one_holder else None
+            )
             if held_until is not None:
                 self._bell.heard()
                 return Claim(wait=max(held_until - now, 0.0), obstacle=HELD)
-            rate = events_per_second if sending else None
-            claim = self._claim(token, now, limit, max_bytes, visibility_timeout, probe, sending, rate)
+            claim = self._claim(token, now, terms)
             if admitted is None:
                 return claim
             self._fleet = replace(self._fleet, holding=admitted)
             return replace(claim, is_probe=True, is_free=admission.is_free)
 
-    def _claim(
-        self,
-        token: str,
-        now: float,
-        limit: int,
-        max_bytes: int | None,
-        visibility_timeout: float,
-        probe: bool,  # noqa: FBT001
-        sending: bool,  # noqa: FBT001
-        rate: float | None,
-    ) -> Claim:
-        """Lease jobs, where nothing is in the way but the *rate*."""
+    def _claim(self, token: str, now: float, terms: ClaimTerms) -> Claim:
+        """Lease jobs, where nothing is in the way but the rate."""
         entries = self._entries
-        taken = entries.take(now, PROBE_DEPTH if probe else limit)
-        chosen = entries.probed(taken, limit) if probe else entries.due_among(taken, now)
-        within = count_within((len(entry.payload) for entry in chosen), max_bytes)
+        taken = entries.take(now, PROBE_DEPTH if terms.probe else terms.limit)
+        chosen = entries.probed(taken, terms.limit) if terms.probe else entries.due_among(taken, now)
+        within = count_within((len(entry.payload) for entry in chosen), terms.max_bytes)
+        rate = terms.events_per_second if terms.sending else None
         later = 0
         if rate is not None:
             budget = Budget(rate, self._paid)
             within, budget, later = budget.take([entry.events for entry in chosen[:within]], micros(now))
             self._paid = budget.paid
         claimed = tuple(
-            [self._lease(entry, token, now + visibility_timeout, sending) for entry in chosen[:within]]
+            [
+                self._lease(entry, token, now + terms.visibility_timeout, terms.sending)
+                for entry in chosen[:within]
+            ]
         )
         entries.put_back(taken)
         if later:
             return Claim(claimed, later / 1e6, "" if claimed else LIMITED)
-        if len(claimed) == limit or within < len(chosen):
-            return Claim(claimed, None if len(claimed) == limit else 0.0)
+        if len(claimed) == terms.limit or within < len(chosen):
+            return Claim(claimed, None if len(claimed) == terms.limit else 0.0)
         self._bell.heard()
         # If none of the taken jobs may be leased, the first of them holds up the others until its retry.
         next_due = taken[0].due if taken and not claimed else entries.next_due()

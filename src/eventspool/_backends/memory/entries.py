@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING
 
-from eventspool._job import Depth, Failure, Job, JobState, created_at_from_id
+from eventspool._figures import Depth
+from eventspool._job import Failure, Job, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

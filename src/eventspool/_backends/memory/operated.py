@@ -9,11 +9,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._backends.bell import Bell
+from eventspool._backends.condition import Condition
 from eventspool._backends.fleet import FleetState
+from eventspool._backends.journals import JournalEntry
 from eventspool._backends.memory.entries import Entries, PlacedEntries, grow
 from eventspool._backends.memory.fates import Fates
 from eventspool._backends.rules import (
@@ -25,9 +28,11 @@ from eventspool._backends.rules import (
     place_of,
 )
 from eventspool._backends.undivided import Undivided
+from eventspool._claim import new_token
 from eventspool._config import Ordering
 from eventspool._exceptions import ConfigError
-from eventspool._job import PURGED, Depth, Job, JobState, QueueStats, created_at_from_id, new_token
+from eventspool._figures import Depth, QueueStats
+from eventspool._job import PURGED, Job, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,6 +75,7 @@ class OperatedQueue(Undivided):
         self._bell = Bell()
         self._entries = PlacedEntries() if self._rules.keeps_places else Entries()
         self._fates = Fates()
+        self._journals: dict[str, deque[JournalEntry]] = {}
         self._epoch = new_token()
         self._processors: dict[str, float] = {}
         self._notes: dict[str, str] = {}
@@ -139,6 +145,11 @@ class OperatedQueue(Undivided):
                 reason = entry.failure.reason if entry.failure else "unknown"
                 found[reason] = grow(found.get(reason, Depth()), entry, 1)
         return found
+
+    def condition(self) -> Condition:
+        """Say whether a job was ever stored: nothing else can be wrong with memory."""
+        with self._step():
+            return Condition(is_used=self._accepted > 0)
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""
@@ -227,3 +238,30 @@ class OperatedQueue(Undivided):
     def repair(self) -> int:
         """There is nothing that could be out of step."""
         return 0
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """Append *entry* to *journal*."""
+        with self._step():
+            at = self._now() - self._skew
+            entries = self._journals.get(journal, ())
+            if entries and 0.0 <= at - entries[-1].at < apart:
+                return False
+            position = entries[-1].position + 1 if entries else 1
+            self._journals[journal] = deque([*entries, JournalEntry(position, at, entry)], most)
+            return True
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return entries of *journal*, the newest first."""
+        with self._step():
+            entries = reversed(self._journals.get(journal, ()))
+            return [each for each in entries if before is None or each.position < before][:limit]
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry* in the place of *expected*."""
+        with self._step():
+            entries = self._journals.get(journal, deque())
+            for n, each in enumerate(entries):
+                if each.position == position and each.body == expected:
+                    entries[n] = replace(each, body=entry)
+                    return True
+            return False

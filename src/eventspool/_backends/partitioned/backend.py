@@ -20,25 +20,24 @@ must hear all partitions, such as a count, fails while one of them is away.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from eventspool._backends.partitioned.leases import LeasedPartitions
 from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, find_homes
 from eventspool._backends.partitioned.rate import SharedRate
 from eventspool._backends.partitioned.round import Round
-from eventspool._backends.partitioned.storing import StoringPartitions
 from eventspool._config import Ordering
 from eventspool._exceptions import QueueUnavailable
 from eventspool._job import Settlement, SettlementKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import Claim, ClaimedJob, Hold, Trouble
+    from eventspool._claim import Claim, ClaimedJob, ClaimTerms
 
 __all__ = ["PartitionedBackend"]
 
@@ -48,11 +47,9 @@ _STANDING: Final = 10.0
 
 _ROOT_FRESH: Final = 0.5
 """Seconds after which a claim looks into the root first: whether all processors stay away from the data plane."""
-_TOLD: Final = 1.0
-"""Seconds between two notes to the root that other partitions deliver."""
 
 
-class PartitionedBackend(StoringPartitions):
+class PartitionedBackend(LeasedPartitions):
     """A queue of several partitions (see the module, and ``Backend`` for what each method promises)."""
 
     durable = True
@@ -61,8 +58,7 @@ class PartitionedBackend(StoringPartitions):
     def _reset(self) -> None:
         """Begin anew, as in a process that has just started."""
         super()._reset()
-        self._standing_at = self._root_at = self._told_root_at = float("-inf")
-        self._is_held = False
+        self._standing_at = self._root_at = float("-inf")
         self._rate = SharedRate(self._members.root)
         self._standing = (0, 1)
         self._listening: Member | None = None
@@ -92,19 +88,7 @@ class PartitionedBackend(StoringPartitions):
 
     # Consuming
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,
-        chain_bytes: int | None = None,
-        events_per_second: float | None = None,
-    ) -> Claim:
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
         """
         Lease jobs of one partition after another, until there are enough.
 
@@ -115,35 +99,18 @@ class PartitionedBackend(StoringPartitions):
             members.refresh_if_old()
         root = members.undivided
         if root is not None:
-            claim = root.claim(
-                token,
-                limit=limit,
-                visibility_timeout=visibility_timeout,
-                max_bytes=max_bytes,
-                probe=probe,
-                sending=sending,
-                chain=chain,
-                chain_bytes=chain_bytes,
-                events_per_second=events_per_second,
-            )
+            claim = root.claim(token, terms)
             if not root.is_sealed:
                 return claim
             members.refresh()
             if claim.jobs:
                 self._held.note((job.id for job in claim.jobs), members.root.part)
                 return claim
-        rate = events_per_second if sending else None
+        rate = terms.events_per_second if terms.sending else None
         if rate and (obstacle := self._rate.find_obstacle(rate)) is not None:
             return obstacle
         self._arrange(token)
-        terms: dict[str, Any] = {
-            "visibility_timeout": visibility_timeout,
-            "probe": probe,
-            "sending": sending,
-            "chain": chain,
-            "chain_bytes": chain_bytes,
-        }
-        claim = self._claim_parts(Round(limit, max_bytes), token, terms)
+        claim = self._claim_parts(Round(terms), token)
         if rate:
             claim, late = self._rate.limit(claim, rate, self._standing[1])
             if late:
@@ -158,64 +125,41 @@ class PartitionedBackend(StoringPartitions):
         for part in known:
             self._hasten(part)
 
-    def _claim_parts(self, round_: Round, token: str, terms: Mapping[str, Any]) -> Claim:
-        """Claim by *terms*, from the root first where it may say that all processors stay away from the data plane."""
+    def _claim_parts(self, round_: Round, token: str) -> Claim:
+        """Claim what *round_* takes, from the root first where it may say that all processors stay away."""
         members = self._members
-        sending = terms["sending"]
-        if sending and (self._is_held or time.monotonic() - self._root_at > _ROOT_FRESH):
-            self._look_into([members.root.part], round_, token, terms)
+        if round_.left.sending and (self._is_held or time.monotonic() - self._root_at > _ROOT_FRESH):
+            self._look_into([members.root.part], round_, token)
             self._root_at = time.monotonic()
             self._is_held = round_.gate is not None
             if round_.gate is not None:
-                return self._claim_while_held(round_.gate, round_, token, {**terms, "probe": True})
+                return self._claim_while_held(round_.gate, round_, token)
         with self._lock:
             due = self._looks.due(time.monotonic())
-        failure = self._look_into(due, round_, token, terms)
+        failure = self._look_into(due, round_, token)
         if not round_.jobs:
             with self._lock:
                 rest = self._looks.rest(due)
             for part in rest:
-                failure = self._look_into([part], round_, token, terms) or failure
+                failure = self._look_into([part], round_, token) or failure
                 if round_.jobs:
                     break
         if failure is not None and not round_.answers:
             raise failure
         return round_.claim(self._find_wait(round_))
 
-    def _claim_while_held(self, gate: Claim, round_: Round, token: str, terms: Mapping[str, Any]) -> Claim:
+    def _claim_while_held(self, gate: Claim, round_: Round, token: str) -> Claim:
         """Return nothing where the root says so; where this processor is the probe of all, one job of any partition."""
         if gate.is_held_back:
             return gate
         if not round_.jobs:
-            round_.limit = 1
+            round_.left = replace(round_.left, limit=1, probe=True)
             root = self._members.root
             others = [member.part for member in self._members.givers if member is not root]
-            self._look_into(others, round_, token, terms)
+            self._look_into(others, round_, token)
         return replace(round_.claim(self._find_wait(round_)), is_probe=True, is_free=gate.is_free)
 
-    def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
-        """Tell all processors, by the root, of *trouble* with the data plane, or that it works."""
-        root = self._members.root
-        hold: Hold | None = root.ask(root.backend.hold, token, trouble, is_probe=is_probe)
-        self._is_held = hold is not None
-        return hold
-
-    def _tell_root_of_deliveries(self) -> None:
-        """Have the root know that the data plane works, once a second: it sees what other partitions deliver only so."""
-        now, root = time.monotonic(), self._members.root
-        if self._is_held or now - self._told_root_at < _TOLD or root.is_left_alone(now):
-            return
-        self._told_root_at = now
-        with contextlib.suppress(QueueUnavailable):
-            root.ask(root.backend.hold, "", None, is_probe=False)
-
-    def _look_into(
-        self,
-        parts: Sequence[Part],
-        round_: Round,
-        token: str,
-        terms: Mapping[str, Any],
-    ) -> QueueUnavailable | None:
+    def _look_into(self, parts: Sequence[Part], round_: Round, token: str) -> QueueUnavailable | None:
         """Claim from *parts* until the round has enough. Return why one of them could not be reached, if so."""
         failure = None
         for part in parts:
@@ -225,20 +169,13 @@ class PartitionedBackend(StoringPartitions):
             if member.is_left_alone(time.monotonic()):
                 failure = failure or self._left_alone(member)
                 continue
-            was_sealed, asked = member.backend.is_sealed, round_.limit
+            was_sealed, asked = member.backend.is_sealed, round_.left.limit
             try:
                 member.catch_up()
                 if member.may_hold_unheard and not self._held.any_in(part):
                     member.ask(member.backend.leave, token)
                     member.may_hold_unheard = False
-                claim: Claim = self._members.ask(
-                    member,
-                    member.backend.claim,
-                    token,
-                    limit=asked,
-                    max_bytes=round_.max_bytes,
-                    **terms,
-                )
+                claim: Claim = self._members.ask(member, member.backend.claim, token, round_.left)
             except QueueUnavailable as error:
                 failure = error
                 member.may_hold_unheard = True
@@ -298,100 +235,6 @@ class PartitionedBackend(StoringPartitions):
             self._members.forget_empty()
         except QueueUnavailable:
             return
-
-    def ack(self, ids: Sequence[str]) -> int:
-        """Forget delivered jobs. A partition that is away is told later."""
-        if (plain := self._members.undivided) is not None:
-            return plain.ack(ids)
-        self._members.refresh_if_old()
-        known, unknown = self._held.group(ids)
-        count, failures = 0, []
-        for member, group in self._spread(known, unknown):
-            try:
-                count += member.ask(member.backend.ack, group)
-            except QueueUnavailable as failure:
-                member.ack_later(group)
-                failures.append(failure)
-        self._held.forget(ids)
-        if count and all(member is not self._members.root for member, _ in self._spread(known, unknown)):
-            self._tell_root_of_deliveries()
-        self._require_any(failures)
-        return count
-
-    def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
-        """End leases otherwise, each where *token* still holds it. A partition that is away is told later."""
-        if (plain := self._members.undivided) is not None:
-            return plain.settle(token, settlements)
-        self._members.refresh_if_old()
-        known, unknown = self._held.group([each.job_id for each in settlements])
-        done: dict[int, bool] = {}
-        failures = []
-        for member, group in self._spread(known, unknown):
-            wanted = set(group)
-            mine = [(n, each) for n, each in enumerate(settlements) if each.job_id in wanted]
-            chosen = [each for _, each in mine]
-            try:
-                answers = member.ask(member.backend.settle, token, chosen)
-            except QueueUnavailable as failure:
-                member.settle_later(token, chosen)
-                failures.append(failure)
-                answers = [True] * len(chosen)
-            for (n, _), answer in zip(mine, answers, strict=True):
-                done[n] = done.get(n, False) or answer
-        self._held.forget(each.job_id for each in settlements)
-        self._require_any(failures)
-        return [done.get(n, False) for n in range(len(settlements))]
-
-    def _spread(self, known: Mapping[Part, list[str]], unknown: list[str]) -> list[tuple[Member, list[str]]]:
-        """Return which partition is asked about which jobs: each about its own, all about those of which none is known."""
-        found = [(self._members.find(part), group) for part, group in known.items()]
-        return found + [(member, unknown) for member in self._members.all if unknown]
-
-    def _left_alone(self, member: Member) -> QueueUnavailable:
-        return QueueUnavailable(f"partition {member.part} of {self._name} could not be reached a moment ago")
-
-    def _require_any(self, failures: Sequence[QueueUnavailable]) -> None:
-        """Raise where every partition is away."""
-        if failures and all(member.is_away for member in self._members.all):
-            raise failures[0]
-
-    def renew(self, token: str, ids: Sequence[str], *, visibility_timeout: float, note: str = "") -> set[str]:
-        """Extend leases where they are, and count *token* among the live processors of the root."""
-        members = self._members
-        if members.undivided is not None:
-            return members.undivided.renew(token, ids, visibility_timeout=visibility_timeout, note=note)
-        members.refresh_if_old()
-        known, unknown = self._held.group(ids)
-        for part, group in known.items():
-            self._held.note(group, part)  # so that it is not what was met longest ago
-        known.setdefault(members.root.part, [])
-        lost: dict[str, int] = {}
-        asked = self._spread(known, unknown)
-        failures = []
-        for member, group in asked:
-            if member.is_left_alone(time.monotonic()):
-                failures.append(self._left_alone(member))
-                continue
-            try:
-                more = member.ask(
-                    member.backend.renew,
-                    token,
-                    group,
-                    visibility_timeout=visibility_timeout,
-                    note=note if member is members.root else "",
-                )
-            except QueueUnavailable as failure:
-                failures.append(failure)
-                continue
-            for job_id in more:
-                lost[job_id] = lost.get(job_id, 0) + 1
-        self._require_any(failures)
-        strangers = set(unknown)
-        return {i for i, times in lost.items() if i not in strangers or times == len(members.all)}
-
-    def leave(self, token: str) -> None:
-        """Give back every lease of *token*, in every partition."""
-        self._ask_all(lambda member: member.backend.leave(token))
 
     def wait(self, timeout: float) -> bool:
         """

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from eventspool._backends.condition import Condition, find_worst
 from eventspool._backends.partitioned.members import Members
 from eventspool._backends.partitioned.merging import (
     add_depths,
@@ -19,11 +21,13 @@ from eventspool._backends.rules import READ_BYTES, count_within
 from eventspool._config import Ordering
 from eventspool._config.queue import MAX_PARTITIONS
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable
-from eventspool._job import Depth, Job, JobState, Partition, QueueStats
+from eventspool._figures import Depth, Partition, QueueStats
+from eventspool._job import Job, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from eventspool._backends.journals import JournalEntry
     from eventspool._backends.partitioned.member import Closable, Member, PartitionBackend
     from eventspool._backends.partitioned.ring import Part
     from eventspool._job import Rewrite
@@ -92,10 +96,16 @@ class OperatedPartitions:
 
     def stats(self) -> QueueStats:
         """Count in every partition, one after another. Raises ``QueueUnavailable`` while one of them is away."""
-        stats = self._ask_all(lambda member: member.backend.stats())
+        told = self._ask_all(lambda member: (member.part, member.backend.stats()))
+        stats = [each for _, each in told]
         if len(stats) == 1:
             return stats[0]
-        return add_stats(stats, self._members.ring.totals, len(self._list_processors(stats)))
+        most = [each.most_bytes for part, each in told if part in self._members.ring.newest.parts]
+        known = [each for each in most if each is not None]
+        return replace(
+            add_stats(stats, self._members.ring.totals, len(self._list_processors(stats))),
+            most_bytes=sum(known) if known and len(known) == len(most) else None,
+        )
 
     def partitions(self) -> list[Partition]:
         """List the partitions in which jobs may be, the oldest first; nothing where the queue is not divided."""
@@ -127,6 +137,7 @@ class OperatedPartitions:
                     is_old,
                     stats is None,
                     member.backend.node,
+                    None if stats is None else stats.most_bytes,
                 )
             )
         return found
@@ -204,6 +215,24 @@ class OperatedPartitions:
         within = count_within((len(found.get(job_id) or b"") for job_id in first), READ_BYTES)
         return {job_id: found.get(job_id) for job_id in first[:within]}
 
+    def condition(self) -> Condition:
+        """Ask one partition on each server. Those that are away are told by ``partitions``."""
+        self._members.refresh_if_old()
+        found, failures = [], []
+        nodes: set[str] = set()
+        for member in self._members.all:
+            node = member.backend.node
+            if node and node in nodes:
+                continue
+            try:
+                found.append(member.ask(member.backend.condition))
+                nodes.add(member.backend.node)
+            except QueueUnavailable as failure:
+                failures.append(failure)
+        if not found:
+            raise failures[0]
+        return find_worst(found)
+
     # Steering
 
     def replay(self, ids: Sequence[str]) -> int:
@@ -257,6 +286,22 @@ class OperatedPartitions:
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs, in every partition."""
         self._ask_all(lambda member: member.backend.pause(paused))
+
+    def append(self, journal: str, entry: bytes, *, most: int, apart: float = 0.0) -> bool:
+        """Append *entry* to *journal*, which the root has: no division ends it."""
+        root = self._members.root
+        return bool(root.ask(root.backend.append, journal, entry, most=most, apart=apart))
+
+    def journal(self, journal: str, *, limit: int, before: int | None = None) -> list[JournalEntry]:
+        """Return entries of *journal*, the newest first."""
+        root = self._members.root
+        found: list[JournalEntry] = root.ask(root.backend.journal, journal, limit=limit, before=before)
+        return found
+
+    def amend(self, journal: str, position: int, expected: bytes, entry: bytes) -> bool:
+        """Put *entry* in the place of *expected*."""
+        root = self._members.root
+        return bool(root.ask(root.backend.amend, journal, position, expected, entry))
 
     def repair(self) -> int:
         """Mend what is damaged in every partition that can be reached."""

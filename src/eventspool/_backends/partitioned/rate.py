@@ -15,13 +15,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from eventspool._backends.fleet import Budget
+from eventspool._claim import LIMITED, Claim
 from eventspool._envelope import count_events
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import LIMITED, Claim
 
 if TYPE_CHECKING:
     from eventspool._backends.partitioned.member import Member
-    from eventspool._job import ClaimedJob
+    from eventspool._claim import ClaimedJob
 
 __all__ = ["SharedRate"]
 

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from eventspool._job import Routing
+from eventspool._routing import Routing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

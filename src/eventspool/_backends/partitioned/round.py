@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eventspool._job import Claim
+from eventspool._claim import Claim
 
 if TYPE_CHECKING:
-    from eventspool._job import ClaimedJob
+    from eventspool._claim import ClaimedJob, ClaimTerms
 
 __all__ = ["Round"]
 
 
 class Round:
-    """What one claim has found so far, and what it still takes."""
+    """
+    What one claim has found so far, and what it still takes.
 
-    def __init__(self, limit: int, max_bytes: int | None) -> None:
-        self.limit = max(limit, 1)
-        self.max_bytes = max_bytes
+    Args:
+        terms: Those of the claim. The rate is not a partition's affair: what all of them hand out is paid for at the root.
+    """
+
+    def __init__(self, terms: ClaimTerms) -> None:
+        self.left = replace(terms, limit=max(terms.limit, 1), events_per_second=None)
+        """The terms of the next claim from a partition."""
         self.jobs: list[ClaimedJob] = []
         self.answers = 0
         self.waits: list[float] = []
@@ -31,16 +37,17 @@ class Round:
     @property
     def is_full(self) -> bool:
         """It has as many jobs as it takes."""
-        return self.limit <= 0 or self.is_cut
+        return self.left.limit <= 0 or self.is_cut
 
     def add(self, claim: Claim, *, more: bool) -> None:
         """Add what a partition has handed out, and whether it may have *more*."""
         self.answers += 1
         self.jobs += claim.jobs
-        self.limit -= len(claim.jobs)
-        if self.max_bytes is not None and claim.jobs:
-            self.max_bytes -= sum(len(job.payload or b"") for job in claim.jobs)
-            self.is_cut = self.max_bytes <= 0 or claim.wait == 0.0
+        left = self.left.max_bytes
+        if left is not None and claim.jobs:
+            left -= sum(len(job.payload or b"") for job in claim.jobs)
+            self.is_cut = left <= 0 or claim.wait == 0.0
+        self.left = replace(self.left, limit=self.left.limit - len(claim.jobs), max_bytes=left)
         if claim.wait is not None and not more:
             self.waits.append(claim.wait)
         self.obstacle = self.obstacle or claim.obstacle

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from eventspool._backends.partitioned.member import Member
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._job import Failure, NewJob, Routing
+    from eventspool._job import Failure, NewJob
+    from eventspool._routing import Routing
 
 __all__ = ["StoringPartitions"]
 
@@ -294,5 +295,5 @@ class StoringPartitions(OperatedPartitions):
 
 
 def _without(result: CommitResult) -> CommitResult:
-    """Return *result* without the jobs that are tried elsewhere."""
+    """Return *result* without the jobs that are tried elsewhere. Its advice stays: there may be no room there, either."""
     return replace(result, rejected=(), stale=())

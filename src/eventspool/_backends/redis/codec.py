@@ -11,28 +11,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eventspool._backends.rules import QUEUE_LEASE, positions_of
-from eventspool._job import (
-    HELD,
-    LIMITED,
-    LOST,
-    MOVED,
-    PURGED,
-    Claim,
-    ClaimedJob,
-    Depth,
-    Failure,
-    Hold,
-    Job,
-    JobState,
-    QueueStats,
-    SettlementKind,
-    created_at_from_id,
-)
+from eventspool._claim import HELD, LIMITED, Claim, ClaimedJob
+from eventspool._figures import Depth, QueueStats
+from eventspool._fleet import Hold
+from eventspool._job import LOST, MOVED, PURGED, Failure, Job, JobState, SettlementKind, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from eventspool._job import NewJob, Rewrite, Settlement, Trouble
+    from eventspool._claim import ClaimTerms
+    from eventspool._fleet import Trouble
+    from eventspool._job import NewJob, Rewrite, Settlement
 
 __all__ = [
     "MAX_COMMIT_BYTES",
@@ -51,10 +40,12 @@ __all__ = [
     "decode_job",
     "decode_stats",
     "decode_text",
+    "encode_chain",
     "encode_failure",
     "encode_job",
     "encode_rewrite",
     "encode_settlement",
+    "encode_terms",
     "encode_trouble",
     "micros",
     "queue_lease_ms",
@@ -205,6 +196,26 @@ def decode_claimed(
 
 STANDBY, HELD_BACK, FLEET_PROBE, FREE_PROBE, RATE_LIMITED = 1, 8, 16, 32, 64
 """What the role is the sum of that the claiming scripts reply."""
+
+
+def encode_terms(token: str, terms: ClaimTerms, *, is_standby: bool) -> tuple[object, ...]:
+    """Return how the scripts that claim are told of *terms*, in the order in which ``lua/claiming.lua`` reads them."""
+    return (
+        token,
+        max(1, min(terms.limit, MAX_IDS)),
+        micros(terms.visibility_timeout),
+        queue_lease_ms(terms.visibility_timeout),
+        int(terms.probe),
+        int(not terms.sending),
+        int(is_standby),
+        -1 if terms.max_bytes is None else terms.max_bytes,
+        terms.events_per_second or 0,
+    )
+
+
+def encode_chain(terms: ClaimTerms) -> tuple[int, int]:
+    """Return what the script that claims by lanes is told besides: how many jobs may be chained, and of how many bytes."""
+    return max(1, terms.chain), -1 if terms.chain_bytes is None else terms.chain_bytes
 
 
 def decode_claim(role: int, wait: float | None, jobs: tuple[ClaimedJob, ...], more: Sequence[Any]) -> Claim:

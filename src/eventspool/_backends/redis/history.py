@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from eventspool._job import created_at_from_id, new_token
+from eventspool._claim import new_token
+from eventspool._job import created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

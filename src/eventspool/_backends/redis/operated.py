@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from itertools import chain, count
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -23,32 +24,40 @@ from eventspool._backends.redis.codec import (
     decode_text,
     encode_rewrite,
 )
+from eventspool._backends.redis.condition import ask_condition, list_others
 from eventspool._backends.redis.connection import Connection
 from eventspool._backends.redis.history import History
+from eventspool._backends.redis.journals import Journals
+from eventspool._backends.redis.settings import MovableBytes
 from eventspool._backends.rules import READ_BYTES, count_within, place_of
 from eventspool._config import Ordering
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
+from eventspool._figures import Depth
 from eventspool._guest.log import Log
-from eventspool._job import LOST, Depth, JobState, created_at_from_id
+from eventspool._job import LOST, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from eventspool._backends.condition import Condition
     from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
-    from eventspool._job import Failure, Job, QueueStats, Rewrite
+    from eventspool._figures import QueueStats
+    from eventspool._job import Failure, Job, Rewrite
 
 __all__ = ["OperatedQueue"]
 
 _log = Log("eventspool.queue")
 
-_KEYS: Final = "dnqtofimwslphxykc"
+_KEYS: Final = "dnqtofimwslphxykcj"
 """In the order of ``prelude.lua``, which names them."""
+_SEEK_EVERY: Final = 10.0
+"""Seconds between two searches for other queues, while this one was never used."""
 _FETCH: Final = 64
 """Payloads fetched in one reply."""
 
 
-class OperatedQueue:
+class OperatedQueue(Journals):
     """
     A queue in Redis as its operators see and steer it (see ``Backend`` for what each method promises).
 
@@ -76,7 +85,10 @@ class OperatedQueue:
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
         self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)
+        self._movable = MovableBytes()
         self._history = History()
+        self._others: tuple[str, ...] = ()
+        self._sought_at = float("-inf")
         self._numbering = threading.Lock()  # commits are numbered one after another
 
     def _find_ordering(self) -> Ordering:
@@ -131,7 +143,9 @@ class OperatedQueue:
         Jobs are exact. Events and bytes of *delayed* are exact up to 1,000 jobs and estimated from these beyond; *waiting*
         is what remains. The oldest job is sought among the next 100, the leased, and 1,000 delayed ones.
         """
-        return decode_stats(self._connection.run("stats", self._find_ordering()))
+        stats = decode_stats(self._connection.run("stats", self._find_ordering()))
+        movable = self._connection.call(self._movable.find)
+        return stats if movable == float("inf") else replace(stats, most_bytes=int(movable))
 
     def processors(self) -> list[tuple[str, float, str]]:
         """List the processors seen within the last half minute, with their notes."""
@@ -215,6 +229,17 @@ class OperatedQueue:
         for chunk in cut(fetched, at_once):
             found.update(zip(chunk, self._connection.execute("HMGET", self._payloads, *chunk), strict=True))
         return [found.get(i, OVERSIZED) or None for i in ids]
+
+    def condition(self) -> Condition:
+        """Ask the server itself whether it would take a write, in a transaction that is never run."""
+        found = self._connection.call(ask_condition, self._prefix, self._name)
+        if found.is_used:
+            return found
+        now = time.monotonic()
+        if now - self._sought_at > _SEEK_EVERY:
+            self._others = self._connection.call(list_others, self._prefix)
+            self._sought_at = now
+        return replace(found, others=self._others)
 
     # Steering
 

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 from eventspool._backends.bell import Bell
+from eventspool._backends.condition import FULL, Condition
 from eventspool._backends.rules import ORDER_RULES
-from eventspool._backends.sqlite import fleet, listing, queues, rows
+from eventspool._backends.sqlite import fleet, listing, queues, rows, space
+from eventspool._backends.sqlite.errors import outage
 from eventspool._backends.sqlite.file import SQLiteFile
+from eventspool._backends.sqlite.journals import Journals
 from eventspool._backends.sqlite.leases import Leases
 from eventspool._backends.sqlite.values import as_id
 from eventspool._backends.undivided import Undivided
-from eventspool._job import Claim, CommitResult, Depth, Failure, Job, JobState, QueueStats, SettlementKind
+from eventspool._job import CommitResult, Failure, Job, JobState, SettlementKind
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends.sqlite.queues import Queue
+    from eventspool._claim import Claim, ClaimTerms
     from eventspool._config import Ordering, SQLiteOpts
-    from eventspool._job import Hold, NewJob, Rewrite, Settlement, Trouble
+    from eventspool._figures import Depth, QueueStats
+    from eventspool._fleet import Hold, Trouble
+    from eventspool._job import NewJob, Rewrite, Settlement
 
 __all__ = ["SQLiteBackend"]
 
 T = TypeVar("T")
 
 
-class SQLiteBackend(Undivided):
+class SQLiteBackend(Journals, Undivided):
     """
     Keeps the jobs of one queue in a SQLite file (see ``Backend`` for what each method promises).
 
@@ -139,34 +145,12 @@ class SQLiteBackend(Undivided):
             self._bell.ring()
         return result
 
-    def claim(
-        self,
-        token: str,
-        *,
-        limit: int,
-        visibility_timeout: float,
-        max_bytes: int | None = None,
-        probe: bool = False,
-        sending: bool = True,
-        chain: int = 1,  # noqa: ARG002 - this store keeps no order per user
-        chain_bytes: int | None = None,  # noqa: ARG002
-        events_per_second: float | None = None,
-    ) -> Claim:
-        """Lease up to *limit* due jobs to *token*."""
+    def claim(self, token: str, terms: ClaimTerms) -> Claim:
+        """Lease due jobs to *token*."""
 
         def step(db: sqlite3.Connection, queue: Queue) -> Claim:
-            claim = self._leases.claim(
-                db,
-                queue,
-                token,
-                limit=limit,
-                max_bytes=max_bytes,
-                visibility_timeout=visibility_timeout,
-                probe=probe,
-                sending=sending,
-                rate=events_per_second,
-            )
-            if len(claim.jobs) < limit and claim.wait != 0.0:
+            claim = self._leases.claim(db, queue, token, terms)
+            if len(claim.jobs) < terms.limit and claim.wait != 0.0:
                 self._bell.heard()  # within the step: a ring that comes after it is not missed
             return claim
 
@@ -261,6 +245,19 @@ class SQLiteBackend(Undivided):
     def reasons(self) -> Mapping[str, Depth]:
         """Count the failed jobs by reason."""
         return self._run(listing.count_reasons)
+
+    def condition(self) -> Condition:
+        """Say whether the disk has room for new jobs, and whether a job was ever stored under this name."""
+        used, others, set_back = self._run(queues.list_used)
+        room = space.room_on(self._file.path)
+        is_full = room is not None and room[0] < space.low_water(room[1])
+        return Condition(
+            refuses=FULL if is_full else "",
+            because=f"{outage(sqlite3.SQLITE_FULL)} ({self._file.path})" if is_full else "",
+            is_used=used,
+            others=() if used else others,
+            clock_ahead=set_back,
+        )
 
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""

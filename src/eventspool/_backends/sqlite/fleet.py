@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from eventspool._backends.sqlite.queues import Queue
-    from eventspool._job import Hold, Trouble
+    from eventspool._fleet import Hold, Trouble
 
 __all__ = ["forget", "hear", "read_budget", "read_holding", "write_budget", "write_holding"]
 

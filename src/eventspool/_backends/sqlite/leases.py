@@ -18,17 +18,8 @@ from eventspool._backends.rules import PAUSE_POLL, PROBE_DEPTH, QUEUE_LEASE, cou
 from eventspool._backends.sqlite import fleet, rows
 from eventspool._backends.sqlite.queues import hold, keep_time, note_processor
 from eventspool._backends.sqlite.values import as_count, as_id, as_text, micros
-from eventspool._job import (
-    HELD,
-    LIMITED,
-    PAUSED,
-    Claim,
-    ClaimedJob,
-    Failure,
-    SettlementKind,
-    created_at_from_id,
-    new_job_id,
-)
+from eventspool._claim import HELD, LIMITED, PAUSED, Claim, ClaimedJob
+from eventspool._job import Failure, SettlementKind, created_at_from_id, new_job_id
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,6 +27,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends.rules import OrderRules
     from eventspool._backends.sqlite.queues import Queue
+    from eventspool._claim import ClaimTerms
     from eventspool._job import Settlement
 
 __all__ = ["Leases"]
@@ -60,61 +52,39 @@ class Leases:
             "" if rules.keeps_places else "and due <= :now and (typeof(until) != 'integer' or until <= :now)"
         )
 
-    def claim(
-        self,
-        db: sqlite3.Connection,
-        queue: Queue,
-        token: str,
-        *,
-        limit: int,
-        max_bytes: int | None,
-        visibility_timeout: float,
-        probe: bool,
-        sending: bool,
-        rate: float | None,
-    ) -> Claim:
-        """Lease up to *limit* due jobs to *token*."""
+    def claim(self, db: sqlite3.Connection, queue: Queue, token: str, terms: ClaimTerms) -> Claim:
+        """Lease due jobs to *token*."""
         note_processor(db, queue, token)
         if queue.paused:
             return Claim(wait=PAUSE_POLL, obstacle=PAUSED)
-        holding = fleet.read_holding(db, queue) if sending else None
+        holding = fleet.read_holding(db, queue) if terms.sending else None
         admission, admitted = Admission(), None
         if holding is not None:
             admission, admitted = holding.admit(token, queue.now)
             if admission.wait:
                 return Claim((), admission.wait / 1e6, holding.why, is_held_back=True)
-            limit, probe = 1, True
-        held_until = self._take_queue(db, queue, token, visibility_timeout) if self._one_holder else None
+            terms = replace(terms, limit=1, probe=True)
+        held_until = (
+            self._take_queue(db, queue, token, terms.visibility_timeout) if self._one_holder else None
+        )
         if held_until is not None:
             return Claim(wait=max(held_until - queue.now, 0) / 1e6, obstacle=HELD)
-        rate = rate if sending else None
-        claim = self._claim(db, queue, token, limit, max_bytes, visibility_timeout, probe, sending, rate)
+        claim = self._claim(db, queue, token, terms)
         if admitted is None:
             return claim
         fleet.write_holding(db, queue, admitted)
         return replace(claim, is_probe=True, is_free=admission.is_free)
 
-    def _claim(
-        self,
-        db: sqlite3.Connection,
-        queue: Queue,
-        token: str,
-        limit: int,
-        max_bytes: int | None,
-        visibility_timeout: float,
-        probe: bool,  # noqa: FBT001
-        sending: bool,  # noqa: FBT001
-        rate: float | None,
-    ) -> Claim:
-        """Lease jobs, where nothing is in the way but the *rate*."""
+    def _claim(self, db: sqlite3.Connection, queue: Queue, token: str, terms: ClaimTerms) -> Claim:
+        """Lease jobs, where nothing is in the way but the rate."""
         found = db.execute(
             f"select seq, id, attempts, token, stalled, progress, until, bytes, events from jobs where queue = :key"
             f" {self._due}"
             " order by due, seq limit :limit",
-            {"key": queue.key, "now": queue.now, "limit": PROBE_DEPTH if probe else limit},
+            {"key": queue.key, "now": queue.now, "limit": PROBE_DEPTH if terms.probe else terms.limit},
         ).fetchall()
-        if probe:
-            found = heapq.nsmallest(limit, found, key=self._probe_rank)
+        if terms.probe:
+            found = heapq.nsmallest(terms.limit, found, key=self._probe_rank)
         elif self._keeps_places:  # nothing passes a job that waits for its retry
             ends = (row[6] if isinstance(row[6], int) else 0 for row in found)
             held = next((place for place, end in enumerate(ends) if end > queue.now), None)
@@ -122,7 +92,8 @@ class Leases:
                 return Claim(wait=(found[0][6] - queue.now) / 1e6)
             found = found[:held]
         leased: tuple[ClaimedJob, ...] = ()
-        within = count_within((as_count(row[7]) for row in found), max_bytes)
+        within = count_within((as_count(row[7]) for row in found), terms.max_bytes)
+        rate = terms.events_per_second if terms.sending else None
         if rate is not None and found:
             budget = fleet.read_budget(db, queue, rate)
             events = [as_count(row[8]) for row in found[:within]]
@@ -130,14 +101,14 @@ class Leases:
             if within:
                 fleet.write_budget(db, queue, budget)
             if later:
-                until = queue.now + micros(visibility_timeout)
-                leased = tuple(self._lease(db, row, token, until, sending) for row in found[:within])
+                until = queue.now + micros(terms.visibility_timeout)
+                leased = tuple(self._lease(db, row, token, until, terms.sending) for row in found[:within])
                 return Claim(leased, later / 1e6, "" if leased else LIMITED)
         if found:
-            until = queue.now + micros(visibility_timeout)
+            until = queue.now + micros(terms.visibility_timeout)
             keep_time(db, queue)
-            leased = tuple(self._lease(db, row, token, until, sending) for row in found[:within])
-            if len(leased) == limit:
+            leased = tuple(self._lease(db, row, token, until, terms.sending) for row in found[:within])
+            if len(leased) == terms.limit:
                 return Claim(leased)
             if within < len(found):
                 return Claim(leased, 0.0)

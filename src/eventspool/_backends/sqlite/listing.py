@@ -9,7 +9,8 @@ from eventspool._backends.rules import place_of
 from eventspool._backends.sqlite.fleet import read_holding
 from eventspool._backends.sqlite.queues import sighted_since
 from eventspool._backends.sqlite.values import as_count, as_id, micros
-from eventspool._job import Depth, Job, JobState, QueueStats, created_at_from_id
+from eventspool._figures import Depth, QueueStats
+from eventspool._job import Job, JobState, created_at_from_id
 
 if TYPE_CHECKING:
     import sqlite3

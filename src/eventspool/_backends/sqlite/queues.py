@@ -26,6 +26,7 @@ __all__ = [
     "hold",
     "keep_time",
     "list_processors",
+    "list_used",
     "note_processor",
     "pause",
     "read_queue",
@@ -37,6 +38,7 @@ __all__ = [
 
 _SIGHTING = micros(1.0)
 """A processor is noted as alive at most this often, so that an idle one does not write all the time."""
+_MOST_OTHERS = 20
 PURGED_WHOLE, MOVED_ON = "", "moved"
 """What is remembered of a job that is gone; of one out of which events were erased, their positions as JSON."""
 
@@ -91,6 +93,24 @@ def hold(db: sqlite3.Connection, queue: Queue, token: str, seconds: float) -> No
         "update queues set holder = ?, held_until = ? where queue = ?",
         (token, queue.now + micros(seconds), queue.key),
     )
+
+
+def list_used(db: sqlite3.Connection, queue: Queue) -> tuple[bool, tuple[str, ...], float]:
+    """
+    Return whether a job was ever stored in *queue*, which other queues of the file were used, and the seconds that the clock
+    was set back by and has not caught up on.
+    """
+    found = db.execute(
+        "select queue, name from queues where accepted + jobs + failed_jobs + moved + purged > 0 order by name"
+    ).fetchall()
+    [own] = db.execute("select name from queues where queue = ?", (queue.key,)).fetchone()
+    prefix = str(own).partition(":")[0]
+    others = []
+    for key, text in found:
+        before, _, name = str(text).partition(":")
+        if key != queue.key:
+            others.append(name if before == prefix else f"{name} (with the prefix {before})")
+    return any(key == queue.key for key, _ in found), tuple(others[:_MOST_OTHERS]), queue.skew / 1e6
 
 
 def pause(db: sqlite3.Connection, queue: Queue, paused: bool) -> None:  # noqa: FBT001

@@ -125,6 +125,10 @@ end;
 alter table queues add column answered integer not null default 0;  -- when an event was last delivered
 create table fleet (queue integer primary key, holding text, doubt text, paid integer);  -- see `_backends/fleet.py`
 """,
+    "journals": """
+create table journals (entry integer primary key, queue integer, journal text, position integer, at integer, body blob);
+create unique index journals_position on journals (queue, journal, position);
+""",
 }
 
 

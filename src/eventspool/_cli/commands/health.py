@@ -8,12 +8,15 @@ import sys
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, PATHS
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import print_json, say, say_error
+from eventspool._cli.output import say, say_error
 
 __all__ = ["command"]
 
+_MOST_BYTES = 1 << 16
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - a worker can listen on these, but not every system connects to them
 
 
@@ -58,15 +61,22 @@ def command(port: int, host: str, question: str, timeout: float, *, as_json: boo
     """
     try:
         status, answer = _ask(host, port, PATHS[question], timeout)
+        told = answer.get("troubles")
+        troubles = [each for each in told if isinstance(each, dict)] if isinstance(told, list) else []
         reason = "" if status == 200 else str(answer.get("reason") or f"it answered {status}")
     except (OSError, http.client.HTTPException, ValueError):
         reason = f"no worker answers on {host}:{port}; was it started with --health-port?"
+        troubles = []
     if as_json:
-        print_json({question: not reason, "reason": reason or None})
+        more = {"troubles": troubles} if question == "ready" else {}
+        print_json(Kind.HEALTH, {question: not reason, "reason": reason or None, **more})
     elif reason:
         say_error(f"not {question}: {reason}")
     else:
         say(question)
+    if not as_json:
+        for each in troubles:
+            say(f"{each.get('severity')}: {each.get('cause')} [{each.get('code')}]\n  {each.get('remedy')}")
     sys.exit(1 if reason else 0)
 
 
@@ -75,7 +85,7 @@ def _ask(host: str, port: int, path: str, timeout: float) -> tuple[int, dict[str
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        found = json.loads(answer.read(4096))
+        found = json.loads(answer.read(_MOST_BYTES))
         return answer.status, found if isinstance(found, dict) else {}
     finally:
         connection.close()

@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from eventspool._backends.condition import Condition
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
+from eventspool._cli.kept_order import keep_order
+from eventspool._cli.kinds import Kind
 from eventspool._cli.logs import LOG_FORMATS, Log
 from eventspool._cli.options import (
     DELIVERS,
@@ -25,13 +29,15 @@ from eventspool._cli.options import (
     sharing_options,
     spill_option,
 )
-from eventspool._cli.output import print_json, say
+from eventspool._cli.output import say
 from eventspool._cli.signals import Stop
 from eventspool._cli.worker_view import Status, Watch, shown
 from eventspool._client import Client
 from eventspool._config import JobOpts
 from eventspool._config.variables import variable_of
-from eventspool._exceptions import QueueError
+from eventspool._exceptions import QueueError, QueueUnavailable
+from eventspool._fleet import ProcessorInfo
+from eventspool._operate.diagnosis import Observation, diagnose
 from eventspool._operate.exposition import metrics_text
 from eventspool._operate.metrics import QueueReader
 from eventspool._operate.queue import open_queue
@@ -40,7 +46,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
-    from eventspool._job import QueueStats
+    from eventspool._figures import QueueStats
+    from eventspool._operate.diagnosis import Trouble
 
 __all__ = ["command"]
 
@@ -158,7 +165,8 @@ def command(
     Deliver a queue until SIGTERM or Ctrl-C.
 
     The first signal lets requests under way finish (--grace); a second one stops at once. What is not delivered stays
-    in the queue. Several workers on one queue: give all of them --multi.
+    in the queue. Several workers on one queue: give all of them --multi. Of a queue that is divided into partitions a worker
+    without --multi, --single and --ordering keeps the order that the queue keeps.
 
     The exit status is 0 after SIGTERM, 130 after Ctrl-C; with --once 0 when the queue is empty and nothing new failed.
 
@@ -168,7 +176,7 @@ def command(
       eventspool worker --queue sqlite:///events.db --once --json
       eventspool worker --multi --health-port 8181 --log-format json
     """
-    queue = address.opts(**sharing, job_opts=jobs, encryption_key=encryption_key())
+    queue, told = keep_order(address.opts(**sharing, job_opts=jobs, encryption_key=encryption_key()), sharing)
     client = Client(**asdict(data_plane), **DELIVERS, spill=spill)
     failed_before = _count_failed(address)
     stop, health, log = Stop(), Health(), Log(log_format)
@@ -183,19 +191,25 @@ def command(
         stop.listening(),
         serve_health(health, health_host, health_port, read_metrics),
     ):
+        if told:
+            log.say(told)
         try:
             client.create_persistence_queue(queue)
         except QueueError as error:
             log.say(f"{error}; trying again until it works")
-        status = _work(client, stop, Watch(health, show), once=once)
+        try:
+            status = _work(client, stop, Watch(health, show, log), once=once)
+        except click.UsageError:
+            _close(client, stop, 0.0, log)
+            raise
         health.stop()
         notify_service_manager("STOPPING=1")
         closed = _close(client, stop, 0.5 if once and not stop.asked else grace, log)
         status = _look(client, status, address) if closed else status
         if log.is_json:
-            log.say(str(status), **asdict(status))
+            log.say(str(status), **status.as_dict())
     if as_json:
-        print_json(asdict(status))
+        print_json(Kind.WORKER, status.as_dict())
     elif not log.is_json:
         say(str(status))
     _exit(stop, closed=closed, failed=once and status.failed > failed_before)
@@ -236,13 +250,36 @@ def _work(client: Client, stop: Stop, watch: Watch, *, once: bool) -> Status:
 def _look(client: Client, last: Status | None = None, closed: QueueAddress | None = None) -> Status:
     """Ask the client and the queue how things stand. Once the client is closed, *closed* says which queue to ask."""
     own = client.stats()
-    batches, paused = own.sent, own.paused
     try:
         stats = _count(closed) if closed else client.queue.stats()
-    except QueueError:
-        return replace(last or Status(), batches=batches, paused=paused, reachable=False)
+    except QueueError as error:
+        queue = client._beginning.queue_opts  # noqa: SLF001
+        if queue is not None and not isinstance(error, QueueUnavailable):
+            # The queue could not be asked at the start, or was divided since then.
+            keep_order(queue, {"ordering": queue.ordering})
+        troubles = diagnose(Observation(problem=str(error)))
+        last = last or Status()
+        return replace(last, batches=own.sent, paused=own.paused, reachable=False, troubles=troubles)
     waiting = stats.waiting.events + stats.delayed.events
-    return Status(batches, waiting, stats.leased.events, stats.failed.events, paused, stats.paused)
+    figures = (own.sent, waiting, stats.leased.events, stats.failed.events, own.paused, stats.paused)
+    return Status(*figures, troubles=() if closed else _find_troubles(client, stats))
+
+
+def _find_troubles(client: Client, stats: QueueStats) -> tuple[Trouble, ...]:
+    """Diagnose the queue, and of its processors this process's own one."""
+    processor, condition = client._pipe().processor, Condition()  # noqa: SLF001
+    with contextlib.suppress(QueueError):
+        condition = client.queue.condition()
+    queue = client._beginning.queue_opts  # noqa: SLF001
+    return diagnose(
+        Observation(
+            "" if queue is None else queue.queue_name,
+            stats=stats,
+            condition=condition,
+            own=ProcessorInfo("") if processor is None else processor.describe(),
+            outage="" if processor is None else processor.outage,
+        )
+    )
 
 
 def _close(client: Client, stop: Stop, grace: float, log: Log) -> bool:

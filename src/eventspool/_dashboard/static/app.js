@@ -2,10 +2,12 @@
 
 import { get, inTurn } from "./api.js";
 import { h, icon, setClass, setText, show } from "./dom.js";
-import { count } from "./format.js";
+import { compact, count, counted } from "./format.js";
 import { eventsPage } from "./events.js";
 import { failuresPage } from "./failures.js";
 import { overviewPage } from "./overview.js";
+import { switcher } from "./switcher.js";
+import { trailPage } from "./trail.js";
 
 const LOOK_EVERY = 1000;
 const KEPT = 300;
@@ -17,6 +19,7 @@ const pages = [
   { id: "overview", hash: "#/", title: "Overview", make: overviewPage },
   { id: "failures", hash: "#/failures", title: "Failures", make: failuresPage },
   { id: "events", hash: "#/events", title: "Events", make: eventsPage },
+  { id: "trail", hash: "#/trail", title: "Trail", make: trailPage },
 ];
 const main = document.getElementById("main");
 const links = new Map();
@@ -33,6 +36,9 @@ function buildNav() {
     nav.append(link);
   }
 }
+
+const toQueues = h("a", { href: "../../", hidden: true }, icon("queues"), h("span", { class: "label" }, "Queues"));
+const others = switcher();
 
 const foot = {
   dot: h("span", { class: "dot" }),
@@ -87,17 +93,22 @@ function drawFrame() {
   if (!overview) return;
   setText(foot.queue, overview.queue);
   foot.queue.title = overview.queue;
+  show(foot.queue, !overview.several);
+  show(toQueues, overview.several);
+  others.update(overview);
   show(foot.readOnly, overview.read_only);
   const { badge } = links.get("failures");
-  const failed = overview.stats.failed.jobs;
+  const failed = overview.stats.failed.events;
   show(badge, failed > 0);
-  setText(badge, count(failed));
-  badge.setAttribute("aria-label", `${count(failed)} failed jobs`);
+  setText(badge, compact(failed));
+  badge.setAttribute("aria-label", `${count(failed)} failed`);
+  badge.title = counted(failed, "failed event");
 }
 
 function shortcuts() {
   const rows = [
-    ["1 2 3", "go to a page"],
+    ["1 2 3 4", "go to a page"],
+    ...(state.overview?.several ? [["0", "all queues"]] : []),
     ["j k", "next, previous in a list"],
     ["Enter", "open"],
     ["r", "retry what is open"],
@@ -132,7 +143,8 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.target.closest?.("input, textarea, select")) return;
-  if (/^[123]$/.test(event.key)) location.hash = pages[Number(event.key) - 1].hash;
+  if (/^[1234]$/.test(event.key)) location.hash = pages[Number(event.key) - 1].hash;
+  else if (event.key === "0" && state.overview?.several) location.href = "../../";
   else if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else if (event.key === "?") shortcuts();
@@ -148,8 +160,10 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("hashchange", route);
 buildNav();
+document.getElementById("nav").prepend(toQueues);
 document.getElementById("foot").append(
   foot.queue,
+  others.root,
   h("div", { class: "row" }, foot.dot, foot.link, foot.readOnly),
   h("button", { class: "quiet keys-button", onclick: shortcuts }, "Keyboard ", h("kbd", {}, "?")),
 );

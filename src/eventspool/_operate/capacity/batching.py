@@ -13,7 +13,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from eventspool._config import Ordering
-from eventspool._job import LANES
+from eventspool._routing import LANES
 
 if TYPE_CHECKING:
     from eventspool._operate.capacity.constants import Constants

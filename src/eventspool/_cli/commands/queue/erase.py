@@ -1,21 +1,41 @@
-"""``queue purge --user-id``: erase one user's events, and say what the operator must still do until none are left."""
+"""
+``queue erase`` and ``queue purge --user-id``: erase one user's events, and say what the operator must still do until none are
+left.
+"""
 
 from __future__ import annotations
 
 import sys
 from typing import TYPE_CHECKING
 
-from eventspool._cli.commands.queue.opened import STATES, confirm, progress, require_all
-from eventspool._cli.output import console, format_count, print_json, say
+import click
+
+from eventspool._cli.answer import print_json
+from eventspool._cli.commands.queue.opened import (
+    PURGEABLE,
+    STATES,
+    confirm,
+    dry_run_option,
+    opened,
+    progress,
+    require_all,
+    require_consent,
+    selection_options,
+    yes_option,
+)
+from eventspool._cli.kinds import Kind
+from eventspool._cli.options import json_option, queue_options
+from eventspool._cli.output import console, format_count, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eventspool._cli.options import QueueAddress
     from eventspool._operate.erasure import Erasure
     from eventspool._operate.queue import Queue
     from eventspool._operate.selection import Selection
 
-__all__ = ["erase_user"]
+__all__ = ["erase", "erase_user"]
 
 _SHOWN = 5
 _LEFT = {
@@ -34,10 +54,37 @@ _LEFT = {
 }
 
 
-def erase_user(
-    queue: Queue, chosen: Selection, user_id: str, *, yes: bool, dry_run: bool, as_json: bool
-) -> None:
-    """Erase the events of *user_id* out of the chosen jobs, and end with 1 while any are left."""
+@click.command()
+@queue_options(required=True)
+@selection_options([*PURGEABLE, "all"], "Out of which jobs.", state="all")
+@yes_option
+@dry_run_option
+@json_option
+def erase(address: QueueAddress, chosen: Selection, *, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """
+    Delete one user's events for good; other events of the same batches stay.
+
+    A batch that is being sent, was sent in part or cannot be read is left and named, and the exit status is 1: run the command
+    again until it is 0. A spill file is a queue of its own: erase there, too.
+
+    \b
+    Example:
+      eventspool queue erase --user-id user-17
+    """
+    if chosen.user_id is None:
+        raise click.UsageError("erase needs --user-id; `eventspool queue purge` deletes whole jobs")
+    with opened(address, used=True) as queue:
+        require_consent("erase", yes=yes or dry_run)
+        erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+def erase_user(queue: Queue, chosen: Selection, *, yes: bool, dry_run: bool, as_json: bool) -> None:
+    """Erase the events of the selection's user out of the chosen jobs, and end with 1 while any are left."""
+    if chosen.event is not None or chosen.message_id is not None or chosen.text is not None or chosen.limit:
+        raise click.UsageError(
+            "with --user-id all events of that user are erased: --event, --message-id, --text and --limit do not go with it"
+        )
+    user_id = chosen.user_id or ""
     if not (yes or dry_run):
         planned = _run(queue, chosen, user_id, "counting", dry_run=True)
         if planned.events:
@@ -45,13 +92,14 @@ def erase_user(
     done = _run(queue, chosen, user_id, "counting" if dry_run else "erasing", dry_run=dry_run)
     if as_json:
         print_json(
+            Kind.ERASURE,
             {
                 "erased": done.events,
                 "jobs_rewritten": done.rewritten,
                 "jobs_removed": done.removed,
                 "left": {cause: list(getattr(done, cause)) for cause in _LEFT},
                 **({"dry_run": True} if dry_run else {}),
-            }
+            },
         )
     else:
         console().print(f"{'would have ' if dry_run else ''}erased {_describe(done, user_id)}", markup=False)
@@ -74,6 +122,8 @@ def _run(queue: Queue, chosen: Selection, user_id: str, doing: str, *, dry_run: 
             chosen.ids,
             chosen.reason,
             older_than=chosen.older_than,
+            newer_than=chosen.newer_than,
+            error=chosen.error,
             dry_run=dry_run,
             on_job=advance,
         )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
-from eventspool._cli.commands.queue.opened import opened, state_option
+from eventspool._cli.answer import json_of, print_json
+from eventspool._cli.commands.queue.opened import STATES, opened, selection_options
+from eventspool._cli.commands.queue.searching import Searching
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
@@ -19,7 +22,7 @@ from eventspool._cli.output import (
     format_count,
     format_moment,
     key_value_table,
-    print_json,
+    print_document,
     printable,
     say,
     table,
@@ -30,9 +33,15 @@ from eventspool._operate.selection import walk
 from eventspool._reasons import FAILED
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
     from eventspool._cli.options import QueueAddress
     from eventspool._job import Job
+    from eventspool._operate.look import Look
     from eventspool._operate.queue import Queue
+    from eventspool._operate.selection import Selection
 
 __all__ = ["failed", "list_jobs", "show"]
 
@@ -44,43 +53,90 @@ _SAMPLED = 2
 
 @click.command("list")
 @queue_options(required=True)
-@state_option()
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="How many at most.")
+@selection_options([*STATES, "all"], "Which jobs.", limit=50)
 @click.option("--after", metavar="JOB", help="Go on behind this job, the last one of the page before.")
 @json_option
-def list_jobs(address: QueueAddress, state: str, limit: int, after: str | None, *, as_json: bool) -> None:
+def list_jobs(address: QueueAddress, chosen: Selection, after: str | None, *, as_json: bool) -> None:
     """
-    List jobs, oldest first.
+    List jobs, oldest first: all of a state, or those that match.
 
     \b
-    Example:
+    Examples:
       eventspool queue list --state delayed --limit 10
+      eventspool queue list --state all --event "Order Completed" --user-id user-17
     """
+    if after is not None and len(chosen.states) > 1:
+        raise click.UsageError("--after goes on in one list: give its --state")
+    rows = _Rows(chosen)
     with opened(address) as queue:
-        jobs = queue.jobs(state, limit, after)
+        searching = Searching(queue, chosen, after)
+        searching.run(lambda look: rows.add(look, print_now=not as_json))
     if as_json:
-        print_json([asdict(job) for job in jobs])
-        return
-    if not jobs:
-        say(f"No {state} jobs{' behind that one' if after else ''}.")
-        return
-    failed = state == "failed"
-    numbers = ("age", "events", "size") if failed else ("age", "events", "size", "attempts")
-    shown = table("job", *numbers, "why" if failed else "due", right=numbers)
-    now = time.time()
-    for job in jobs:
-        age = format_age(max(now - job.created_at, 0.0))
-        last = (f"{job.reason}: {job.error}",) if failed else (f"{job.attempts:,}", _due(job, now))
-        shown.add_row(
-            Text(printable(job.id)),
-            age,
-            f"{job.events:,}",
-            format_bytes(job.bytes),
-            *(Text(printable(text)) for text in last),
-        )
-    console().print(shown)
-    if len(jobs) == limit:
-        say(f"\nThere may be more: --after {jobs[-1].id}")
+        print_json(Kind.JOB, rows.as_dicts())
+    is_filtered = not _is_everything(chosen)
+    if is_filtered:
+        searching.say_how_far()
+    elif not rows.last and not as_json:
+        state = "" if len(chosen.states) > 1 else f"{chosen.states[0]} "
+        say(f"No {state}jobs{' behind that one' if after else ''}.")
+    if not as_json and rows.last and searching.found == chosen.limit and len(chosen.states) == 1:
+        say(f"\nThere may be more: --after {rows.last}")
+
+
+class _Rows:
+    """Jobs as rows of one table, which is printed as they are found; so its columns have widths of their own."""
+
+    def __init__(self, chosen: Selection) -> None:
+        self._chosen = chosen
+        self._is_headed = True
+        self._found: list[dict[str, Any]] = []
+        self.last = ""
+
+    def add(self, look: Look, *, print_now: bool) -> None:
+        self.last = look.jobs[-1].id
+        if print_now:
+            console().print(self._table(look), end="")
+            self._is_headed = False
+            return
+        for job in look.jobs:
+            more = {"matching_events": len(look.places[job.id])} if look.places else {}
+            self._found.append({**json_of(job), **more})
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        return self._found
+
+    def _table(self, look: Look) -> Table:
+        states = self._chosen.states
+        numbers = ["age", "events", "size"]
+        if self._chosen.terms:
+            numbers.insert(1, "match")
+        if states != (JobState.FAILED,):
+            numbers.append("attempts")
+        last = "why" if states == (JobState.FAILED,) else "due" if len(states) == 1 else "state"
+        shown = table("job", *numbers, last, right=tuple(numbers))
+        shown.show_header = self._is_headed
+        for column in shown.columns:
+            column.min_width = _WIDTHS.get(str(column.header), 8)
+        now = time.time()
+        for job in look.jobs:
+            row = [format_age(max(now - job.created_at, 0.0)), f"{job.events:,}", format_bytes(job.bytes)]
+            if self._chosen.terms:
+                row.insert(1, f"{len(look.places[job.id]):,}")
+            if states != (JobState.FAILED,):
+                row.append(f"{job.attempts:,}")
+            why = f"{job.reason}: {job.error}" if job.state is JobState.FAILED else _due(job, now)
+            if len(states) > 1 and job.state is not JobState.FAILED:
+                why = f"{job.state}, {why}"
+            shown.add_row(Text(printable(job.id)), *row, Text(printable(why)))
+        return shown
+
+
+_WIDTHS = {"job": 28, "age": 7, "match": 5, "events": 6}
+
+
+def _is_everything(chosen: Selection) -> bool:
+    """No condition is given but the state and how many."""
+    return replace(chosen, limit=None).is_everything
 
 
 def _due(job: Job, now: float) -> str:
@@ -93,39 +149,92 @@ def _due(job: Job, now: float) -> str:
 
 @click.command()
 @queue_options(required=True)
-@click.argument("job_id", metavar="JOB")
+@click.argument("job_id", metavar="[JOB]", required=False)
+@selection_options([*STATES, "all"], "Among which jobs.", state="all", limit=10)
 @json_option
-def show(address: QueueAddress, job_id: str, *, as_json: bool) -> None:
+def show(address: QueueAddress, job_id: str | None, chosen: Selection, *, as_json: bool) -> None:
     """
-    Show one job with its events.
+    Show one job with its events; or, without JOB, the jobs that match, with the events that do.
 
     \b
-    Example:
+    Examples:
       eventspool queue show 0190c5d0a1f23b4c5d6e7f809a1b
+      eventspool queue show --message-id order-17
     """
+    if job_id is None and _is_everything(chosen):
+        raise click.UsageError(
+            "name a JOB, or say what is looked for: --event, --user-id, --message-id, --text …"
+        )
+    if job_id is not None and not _is_everything(chosen):
+        raise click.UsageError("JOB names one job: it does not go with options that look for jobs")
+    with opened(address) as queue:
+        if job_id is not None:
+            _show_one(queue, job_id, as_json=as_json)
+        else:
+            _show_found(queue, chosen, as_json=as_json)
+
+
+def _show_one(queue: Queue, job_id: str, *, as_json: bool) -> None:
     events: list[dict[str, Any]] | None = None
     problem = ""
-    with opened(address) as queue:
-        job = _find(queue, job_id)
-        try:
-            events = queue.events(job_id)
-        except QueueError as error:
-            if job is None:
-                raise QueueError(
-                    f"there is no job {job_id!r} in this queue; `eventspool queue list` shows them"
-                ) from None
-            problem = str(error)
+    job = _find(queue, job_id)
+    try:
+        events = queue.events(job_id)
+    except QueueError as error:
+        if job is None:
+            raise QueueError(
+                f"there is no job {job_id!r} in this queue; `eventspool queue list` shows them"
+            ) from None
+        problem = str(error)
     if as_json:
         print_json(
-            {**(asdict(job) if job else {"id": job_id}), "payload": events, "payload_error": problem or None}
+            Kind.JOB,
+            {
+                **(json_of(job) if job else {"id": job_id}),
+                "payload": events,
+                "payload_error": problem or None,
+            },
         )
     else:
         _show_job(job_id, job)
-        for number, event in enumerate(events or (), start=1):
-            console().print(_headline(number, event))
-            print_json(event)
+        _show_events(enumerate(events or (), start=1))
     if problem:
         raise click.ClickException(problem)
+
+
+def _show_found(queue: Queue, chosen: Selection, *, as_json: bool) -> None:
+    found: list[dict[str, Any]] = []
+    searching = Searching(queue, chosen)
+
+    def tell(look: Look) -> None:
+        for job in look.jobs:
+            problem = ""
+            try:
+                events = queue.events(job.id)
+            except QueueError as error:
+                events, problem = [], str(error)
+            places = look.places.get(job.id) or range(len(events))
+            matching = [(place + 1, events[place]) for place in places if place < len(events)]
+            if as_json:
+                payload = None if problem else [event for _, event in matching]
+                found.append({**json_of(job), "payload": payload, "payload_error": problem or None})
+                continue
+            _show_job(job.id, job)
+            if problem:
+                say(problem)
+            _show_events(matching)
+            console().print()
+
+    searching.run(tell)
+    if as_json:
+        print_json(Kind.JOB, found)
+    searching.say_how_far()
+
+
+def _show_events(numbered: Iterable[tuple[int, dict[str, Any]]]) -> None:
+    for number, event in numbered:
+        console().print(_headline(number, event))
+        print_document(event)
 
 
 def _headline(number: int, event: dict[str, Any]) -> Text:
@@ -184,15 +293,16 @@ def failed(address: QueueAddress, *, as_json: bool) -> None:
     ordered = sorted(reasons.items(), key=lambda item: -item[1].events)
     if as_json:
         print_json(
+            Kind.FAILURES,
             [
                 {
                     "reason": reason,
-                    **asdict(depth),
+                    **json_of(depth),
                     "error": samples[reason].error if reason in samples else None,
                     "advice": FAILED[reason].advice if reason in FAILED else None,
                 }
                 for reason, depth in ordered
-            ]
+            ],
         )
         return
     if not ordered:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import dry_run_option, opened, progress
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import encryption_key, json_option, queue_options, sharing_options
-from eventspool._cli.output import format_count, print_json, say
+from eventspool._cli.output import format_count, say
 from eventspool._cli.signals import Stop
 from eventspool._config import QueueOpts
 from eventspool._config.stores import list_urls
@@ -76,19 +78,19 @@ def move(
         **sharing,
         encryption_key=key,
     )
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         stats = queue.stats()
     chosen = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs + failed * stats.failed.jobs
     failed_left = 0 if failed else stats.failed.jobs
     if dry_run:
         if as_json:
-            print_json({"moved": chosen, "failed_left": failed_left, "dry_run": True})
+            print_json(Kind.MOVE, {"jobs": chosen, "failed_left": failed_left, "dry_run": True})
         else:
             say(f"would move {format_count(chosen, 'job')}; {failed_left:,} failed ones would stay")
         return
     moved = _move(source, target, chosen, as_it_is=not sharing, failed=failed, follow=follow)
     if as_json:
-        print_json(asdict(moved))
+        print_json(Kind.MOVE, asdict(moved))
     else:
         _show(moved)
     sys.exit(0 if moved.is_complete or follow else 1)
@@ -99,6 +101,8 @@ def _move(
 ) -> Moved:
     from eventspool._backends import create_backend
     from eventspool._operate.move import create_target, move_jobs
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.trail import Action
 
     stop = Stop()
     here = create_backend(source, observe=True)
@@ -107,9 +111,17 @@ def _move(
         with stop.listening(), progress("moving", jobs) as advance:
             here.open()
             there.open()
-            return move_jobs(
+            moved = move_jobs(
                 here, there, stopping=lambda: stop.asked, on_moved=advance, failed=failed, follow=follow
             )
+            if moved.jobs:
+                for backend, where in (
+                    (here, f"to {target.queue_name}"),
+                    (there, f"from {source.queue_name}"),
+                ):
+                    action = Action("move", jobs=moved.jobs, events=moved.events, note=where)
+                    Queue(backend, owns_backend=False).note(action)
+            return moved
     finally:
         here.close()
         there.close()

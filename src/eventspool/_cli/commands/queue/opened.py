@@ -11,34 +11,37 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eventspool._cli.options import encryption_key, gathered, require_existing
-from eventspool._cli.output import err_console, format_count, on_terminal
+from eventspool._cli.output import err_console, format_count, on_terminal, say
 from eventspool._job import JobState
 from eventspool._operate.queue import Queue, open_queue
+from eventspool._operate.search import total_of
 from eventspool._operate.selection import PURGEABLE as _PURGEABLE
 from eventspool._operate.selection import Selection
+from eventspool._reasons import FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from eventspool._cli.options import QueueAddress
+    from eventspool._operate.look import Look
 
 __all__ = [
     "PURGEABLE",
     "STATES",
     "Planned",
     "confirm",
-    "count",
     "describe",
     "dry_run_option",
     "interval_option",
+    "look_through",
     "most",
     "opened",
     "progress",
     "require_all",
     "require_consent",
+    "say_unreadable",
     "selection_options",
     "state_option",
-    "user_option",
     "yes_option",
 ]
 
@@ -50,14 +53,38 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
 @contextlib.contextmanager
-def opened(address: QueueAddress) -> Iterator[Queue]:
-    """Open a queue that exists already."""
+def opened(address: QueueAddress, *, used: bool = False) -> Iterator[Queue]:
+    """
+    Open a queue that exists already.
+
+    Args:
+        address: Which queue.
+        used: Something is to be done to its jobs. Fail where none was ever stored under this name: it may be misspelt, and the
+            operator must not believe that it was done.
+    """
     require_existing(address.url)
     with open_queue(**asdict(address), encryption_key=encryption_key()) as queue:
+        if used:
+            _require_used(queue, address.queue_name)
         yield queue
 
 
-@dataclass(frozen=True, slots=True)
+def _require_used(queue: Queue, name: str) -> None:
+    condition = queue.condition()
+    if condition.is_used:
+        return
+    there = (
+        f"the queues that are: {', '.join(condition.others)}"
+        if condition.others
+        else "nor in any other queue"
+    )
+    raise click.ClickException(
+        f"nothing was done: no event was ever stored in a queue {name!r} here; {there}. "
+        "See --queue-name, --prefix and the database in the URL"
+    )
+
+
+@dataclass(slots=True)
 class Planned:
     """
     The jobs that an operator is asked about. These are then changed, and not those that come while the operator thinks.
@@ -65,23 +92,28 @@ class Planned:
     Args:
         ids: The jobs' ids, by the state in which they were found. Nothing else is kept of a job, since there may be millions.
         events: How many events they hold.
+        matching: How many of these meet what is asked of events; as many as *events* where nothing is asked.
+        unreadable: How many other jobs there are of whose events it is not known.
     """
 
-    ids: Mapping[JobState, list[str]]
-    events: int
+    ids: dict[JobState, list[str]]
+    events: int = 0
+    matching: int = 0
+    unreadable: int = 0
 
     @classmethod
-    def of(cls, queue: Queue, chosen: Selection) -> Planned:
-        """Read the lists of the queue."""
-        ids: dict[JobState, list[str]] = {state: [] for state in chosen.states}
-        events = 0
-        with progress("listing", most(queue, chosen)) as advance:
-            for page in chosen.pages(queue):
-                for job in page:
-                    ids[job.state].append(job.id)
-                    events += job.events
-                advance(len(page))
-        return cls(ids, events)
+    def of(cls, queue: Queue, chosen: Selection, doing: str = "listing") -> Planned:
+        """Look through the queue."""
+        planned = cls({state: [] for state in chosen.states})
+        with progress(doing, most(queue, chosen)) as advance:
+            for look in look_through(queue, chosen):
+                for job in look.jobs:
+                    planned.ids[job.state].append(job.id)
+                    planned.events += job.events
+                    planned.matching += len(look.places[job.id]) if look.places else job.events
+                planned.unreadable += len(look.unreadable)
+                advance(look.looked_at)
+        return planned
 
     @property
     def jobs(self) -> int:
@@ -89,32 +121,36 @@ class Planned:
         return sum(map(len, self.ids.values()))
 
 
-def count(queue: Queue, chosen: Selection) -> int:
-    """Return how many jobs are meant."""
-    with progress("counting", most(queue, chosen)) as advance:
-        total = 0
-        for page in chosen.pages(queue):
-            total += len(page)
-            advance(len(page))
-    return total
+def look_through(queue: Queue, chosen: Selection, after: str | None = None) -> Iterator[Look]:
+    """Look for the jobs that are meant, step by step."""
+    return queue.search(chosen.states, chosen.ids, chosen.reason, after=after, **chosen.conditions)
 
 
-def most(queue: Queue, chosen: Selection) -> int | None:
-    """Return how many jobs are meant, as far as that is known without reading a list."""
-    if chosen.is_everything:
-        stats = queue.stats()
-        return sum(int(getattr(stats, state).jobs) for state in chosen.states)
-    return None if chosen.ids is None else len(chosen.ids)
+def most(queue: Queue, chosen: Selection) -> int:
+    """Return how many jobs are to be looked at."""
+    return total_of(chosen, queue.stats())
 
 
 def describe(chosen: Selection, planned: Planned) -> str:
     """Return which jobs are meant, for a question."""
     jobs, events = format_count(planned.jobs, "job"), format_count(planned.events, "event")
+    if planned.matching != planned.events:
+        events += f", of which {planned.matching:,} {'matches' if planned.matching == 1 else 'match'}"
     text = f"{'all ' if chosen.is_everything else ''}{jobs} ({events})"
     text += f" that {'is' if planned.jobs == 1 and not chosen.is_everything else 'are'} {' and '.join(chosen.states)}"
     if chosen.reason is not None:
         text += f", with the reason {chosen.reason!r}"
     return text
+
+
+def say_unreadable(jobs: int) -> None:
+    """Say how many jobs were left out because their events cannot be read, where there are any."""
+    if jobs:
+        are = "is" if jobs == 1 else "are"
+        say(
+            f"{format_count(jobs, 'job')} {are} not readable, so it is not known whether such events are in there; set "
+            "EVENTSPOOL_ENCRYPTION_KEY where a key is missing"
+        )
 
 
 def require_all(ids: Sequence[str] | None, found: int, more: str = "") -> None:
@@ -152,9 +188,11 @@ def confirm(question: str) -> None:
         raise click.ClickException("not confirmed; nothing was deleted")
 
 
-def state_option(states: Sequence[str] = STATES, about: str = "Which jobs.") -> Callable[[_F], _F]:
+def state_option(
+    states: Sequence[str] = STATES, about: str = "Which jobs.", default: str = "failed"
+) -> Callable[[_F], _F]:
     """Add ``--state``."""
-    return click.option("--state", type=click.Choice(states), default="failed", show_default=True, help=about)
+    return click.option("--state", type=click.Choice(states), default=default, show_default=True, help=about)
 
 
 def interval_option(about: str) -> Callable[[_F], _F]:
@@ -169,47 +207,87 @@ def interval_option(about: str) -> Callable[[_F], _F]:
     )
 
 
-def selection_options(states: Sequence[str], about: str) -> Callable[[_F], _F]:
+def selection_options(
+    states: Sequence[str], about: str, *, state: str = "failed", limit: int | None = None
+) -> Callable[[_F], _F]:
     """
-    Add ``--id``, ``--reason``, ``--all``, ``--state`` and ``--older-than``; pass them on as *chosen*, a ``Selection``.
+    Add the options that select jobs, the same ones for every command; pass them on as *chosen*, a ``Selection``.
 
     Args:
         states: The states that may be asked for; where "all" is among them, it stands for the others.
         about: What ``--help`` says of ``--state``.
+        state: The state where none is given.
+        limit: How many jobs at most where that is not given; ``None`` means all.
     """
 
     def gather(
         ids: tuple[str, ...],
-        reason: str | None,
         everything: bool,  # noqa: FBT001 - click gives it by name
         state: str,
-        older_than: float | None,
+        **conditions: Any,
     ) -> dict[str, Any]:
-        if everything and (ids or reason):
-            raise click.UsageError("--all goes neither with --id nor with --reason")
+        given = [name for name, value in conditions.items() if value is not None and name != "limit"]
+        if everything and (ids or {"reason", "error", *_OF_EVENTS}.intersection(given)):
+            raise click.UsageError("--all goes neither with --id nor with what only some jobs have")
         names = [name for name in states if name != "all"] if state == "all" else [state]
-        return {"chosen": Selection(tuple(map(JobState, names)), ids or None, reason, older_than)}
+        return {"chosen": Selection(tuple(map(JobState, names)), ids or None, **conditions)}
 
+    age = _Duration()
     return gathered(
         gather,
         click.option("--id", "ids", metavar="JOB", multiple=True, help="This job; may be repeated."),
-        click.option("--reason", metavar="REASON", help="Only jobs that failed for this reason."),
-        click.option("--all", "everything", is_flag=True, help="All of them (the default)."),
-        state_option(states, about),
+        state_option(states, about, state),
+        click.option(
+            "--reason",
+            metavar="REASON",
+            shell_complete=_complete_reason,
+            help="Only jobs that failed for this reason.",
+        ),
+        click.option("--error", metavar="TEXT", help="Only failed jobs whose error holds this text."),
+        click.option(
+            "--event", metavar="NAME", help="Only jobs with an event of this name (a page, a screen)."
+        ),
+        click.option(
+            "--user-id",
+            metavar="ID",
+            help="Only jobs with an event whose userId, anonymousId or previousId this is.",
+        ),
+        click.option("--message-id", metavar="ID", help="Only jobs with the event that has this messageId."),
+        click.option(
+            "--text", metavar="TEXT", help="Only jobs with an event that holds this text somewhere."
+        ),
         click.option(
             "--older-than",
-            type=_Duration(),
+            type=age,
             metavar="AGE",
             help="Only jobs that were created longer ago than this: 90 (seconds), 30m, 12h, 7d.",
         ),
+        click.option(
+            "--newer-than",
+            type=age,
+            metavar="AGE",
+            help="Only jobs that were created since: 90, 30m, 12h, 7d.",
+        ),
+        click.option(
+            "--limit",
+            type=click.IntRange(1),
+            metavar="JOBS",
+            default=limit,
+            show_default=limit is not None,
+            help="Only the first jobs that are found, at most so many"
+            + (", for example to try a few." if limit is None else "."),
+        ),
+        click.option("--all", "everything", is_flag=True, help="All of them (the default)."),
     )
 
 
-user_option = click.option(
-    "--user-id",
-    metavar="ID",
-    help="Only events whose userId, anonymousId or previousId this is, for example to answer a request for erasure.",
-)
+_OF_EVENTS = ("event", "user_id", "message_id", "text")
+
+
+def _complete_reason(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    return [reason for reason in FAILED if reason.startswith(incomplete)]
+
+
 yes_option = click.option(
     "--yes",
     "-y",

@@ -6,39 +6,42 @@ import contextlib
 import sys
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json, print_json_line
 from eventspool._cli.commands.queue.opened import STATES, interval_option, opened
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
     format_age,
     format_bytes,
-    json_line,
+    format_moment,
     key_value_table,
-    print_json,
+    moment_text,
     printable,
     table,
 )
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueUnavailable
-from eventspool._job import ProcessorInfo
-from eventspool._operate.answers import is_key_refused
-from eventspool._operate.overview import look_over
+from eventspool._operate.diagnosis import Severity, diagnose, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
 
     from eventspool._cli.options import QueueAddress
-    from eventspool._job import Job, Partition, QueueStats
+    from eventspool._figures import Partition, QueueStats
+    from eventspool._fleet import ProcessorInfo
+    from eventspool._job import Job
+    from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
 
 __all__ = ["Rates", "sparkline", "status"]
@@ -47,6 +50,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 _HISTORY = 40
 _SCHEDULE = 200
 """Delayed jobs that are read for the retry schedule: those that are due next."""
+_TOLD_ELSEWHERE = ("queue.failed", "queue.unreadable", "queue.age")
+"""What the table of depths and the age of the oldest job say already."""
 _WITHIN = ((10.0, "10 s"), (60.0, "1 min"), (600.0, "10 min"), (3600.0, "1 h"))
 
 
@@ -59,18 +64,25 @@ class _Look:
     processors: Sequence[ProcessorInfo]
     delayed: Sequence[Job]
     partitions: Sequence[Partition] = ()
+    troubles: Sequence[Trouble] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        processors = [asdict(each) for each in self.processors]
+        processors = json_of(self.processors)
         due = [job.next_attempt_at for job in self.delayed if job.next_attempt_at]
-        told = {**self.stats.as_dict(), "workers": processors, "next_retry_at": min(due, default=None)}
-        return {**told, "partitions": [asdict(each) for each in self.partitions]}
+        return {
+            **json_of(self.stats),
+            "workers": processors,
+            "next_retry_at": moment_text(min(due, default=None)),
+            "partitions": json_of(self.partitions),
+            "state": _state(self)[0],
+            "troubles": [each.as_dict() for each in self.troubles],
+        }
 
 
-def _look(queue: Queue) -> _Look:
-    stats, processors, partitions = look_over(queue)
-    delayed = queue.jobs("delayed", _SCHEDULE) if stats.delayed.jobs else []
-    return _Look(time.time(), stats, processors, delayed, partitions)
+def _look(queue: Queue, name: str) -> _Look:
+    seen = observe(queue, name)
+    delayed = queue.jobs("delayed", _SCHEDULE) if seen.stats.delayed.jobs else []
+    return _Look(time.time(), seen.stats, seen.processors, delayed, seen.partitions, diagnose(seen))
 
 
 class Rates:
@@ -120,15 +132,19 @@ def status(address: QueueAddress, interval: float, *, watch: bool, as_json: bool
     """
     with opened(address) as queue:
         if watch:
-            sys.exit(_watch(queue, address.queue_name, interval, as_json=as_json))
-        look = _look(queue)
+            sys.exit(_watch(queue, address, interval, as_json=as_json))
+        look = _look(queue, address.queue_name)
     if as_json:
-        print_json({"queue_name": address.queue_name, "prefix": address.prefix, **look.as_dict()})
+        print_json(Kind.STATUS, _told(look, address))
     else:
         console().print(_picture(look, address.queue_name, None))
 
 
-def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> int:
+def _told(look: _Look, address: QueueAddress) -> dict[str, Any]:
+    return {"queue_name": address.queue_name, "prefix": address.prefix, **look.as_dict()}
+
+
+def _watch(queue: Queue, address: QueueAddress, interval: float, *, as_json: bool) -> int:
     from rich.live import Live
 
     stop, rates = Stop(), Rates()
@@ -140,9 +156,9 @@ def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> 
         while True:
             shown: RenderableType
             try:
-                look = _look(queue)
+                look = _look(queue, address.queue_name)
                 rates.add(look.at, look.stats)
-                shown = _picture(look, queue_name, rates)
+                shown = _picture(look, address.queue_name, rates)
             except QueueUnavailable as error:
                 if not moving:
                     raise
@@ -150,7 +166,7 @@ def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> 
             if live is not None:
                 live.update(shown, refresh=True)
             elif as_json:
-                print(json_line(look.as_dict()), flush=True)  # noqa: T201 - data, one line each
+                print_json_line(Kind.STATUS, _told(look, address))
             else:
                 print(_line(look, rates), flush=True)  # noqa: T201
             if stop.wait(interval):
@@ -161,7 +177,7 @@ def _line(look: _Look, rates: Rates) -> str:
     stats = look.stats
     counts = ", ".join(f"{getattr(stats, state).events:,} {state}" for state in STATES)
     speed = f"{_latest(rates.accepted)} in, {_latest(rates.delivered)} out"
-    moment = time.strftime("%H:%M:%S", time.localtime(look.at))
+    moment = format_moment(look.at)
     return f"{moment}  {_state(look)[0]}: events {counts}; oldest {format_age(stats.oldest_age)}; {speed}"
 
 
@@ -171,6 +187,8 @@ def _picture(look: _Look, queue_name: str, rates: Rates | None) -> RenderableTyp
         parts += [Text(), _partitions(look)]
     if look.processors:
         parts += [Text(), _workers(look)]
+    if told := [each for each in look.troubles if each.code not in _TOLD_ELSEWHERE]:
+        parts += [Text(), _troubles(told)]
     return Group(*parts)
 
 
@@ -194,18 +212,22 @@ def _state(look: _Look) -> tuple[str, str]:
     away = sum(each.away for each in look.partitions)
     if away:
         return f"{away} of {len(look.partitions)} partitions away", "bold red"
+    worst = next((each for each in look.troubles if each.severity is not Severity.NOTE), None)
+    if worst is not None and worst.code.startswith("plane."):
+        until = f"; held until {_clock(stats.held_until)}" if stats.held_until else ""
+        return f"{worst.label}, probing{until}", "bold red"
+    if worst is not None and worst.severity is Severity.ERROR:
+        return worst.label, "bold red"
     unfinished = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs
     if stats.paused:
         return "paused", "yellow"
-    if not stats.processors:
-        return ("no worker delivers", "bold red") if unfinished else ("idle, no worker", "dim")
-    halted = [each for each in look.processors if each.paused]
-    if stats.held_until:
-        halted.append(ProcessorInfo("", last_error=stats.held_because))
-        return f"{_obstacle(halted)}, probing; held until {_clock(stats.held_until)}", "bold red"
-    if halted:
-        return f"{_obstacle(halted)}, probing", "bold red"
-    return ("delivering", "green") if unfinished else ("idle", "green")
+    if not look.processors:
+        state, colour = ("no worker delivers", "bold red") if unfinished else ("idle, no worker", "dim")
+    else:
+        state, colour = ("delivering", "green") if unfinished else ("idle", "green")
+    if worst is None or worst.code in _TOLD_ELSEWHERE:
+        return state, colour
+    return (worst.label if worst.code == "queue.missing" else f"{state}; {worst.label}"), "yellow"
 
 
 def _clock(moment: float) -> str:
@@ -213,18 +235,17 @@ def _clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
-def _obstacle(halted: Sequence[ProcessorInfo]) -> str:
-    """Say why some workers only probe. A refused key comes first, because waiting does not mend it."""
-    answers = [answer for each in halted for answer in _answers(each)]
-    if any(map(is_key_refused, answers)):
-        return "write key refused"
-    return "asked to slow down" if answers and set(answers) == {"429"} else "data plane down"
-
-
-def _answers(processor: ProcessorInfo) -> Iterable[str]:
-    """Return the HTTP status that its last trouble ends with; where that has none, those of its last seconds."""
-    status = processor.last_error.rpartition(" ")[2]
-    return [status] if status.isdecimal() else processor.statuses
+def _troubles(troubles: Sequence[Trouble]) -> RenderableType:
+    lines = []
+    for each in troubles:
+        style = {"error": "bold red", "warning": "yellow"}.get(each.severity.value, "dim")
+        lines.append(
+            Text.assemble(
+                (f"{each.severity.value}: ", style), printable(each.cause), (f"  [{each.code}]", "dim")
+            )
+        )
+        lines.append(Text(f"  {printable(each.remedy)}"))
+    return Group(*lines)
 
 
 def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
@@ -234,6 +255,11 @@ def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
     facts.add_row("state", Text(*_state(look)))
     facts.add_row("oldest job", format_age(stats.oldest_age) if stats.oldest_age else "-")
     facts.add_row("processors", f"{stats.processors:,}")
+    if stats.most_bytes:
+        facts.add_row(
+            "full at",
+            f"{format_bytes(stats.most_bytes)}: no more can be moved to another node of its cluster",
+        )
     if look.delayed:
         facts.add_row("retries", _schedule(look))
     if rates is not None:

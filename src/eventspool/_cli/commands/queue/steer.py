@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.erase import erase_user
+from eventspool._cli.commands.queue.first import retry_some_first
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     Planned,
     confirm,
-    count,
     describe,
     dry_run_option,
     most,
@@ -19,20 +21,21 @@ from eventspool._cli.commands.queue.opened import (
     progress,
     require_all,
     require_consent,
+    say_unreadable,
     selection_options,
-    user_option,
     yes_option,
 )
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json
+from eventspool._cli.output import console, format_count, say
 from eventspool._job import JobState
+from eventspool._operate.selection import Selection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
 
     from eventspool._cli.options import QueueAddress
     from eventspool._operate.queue import Queue
-    from eventspool._operate.selection import Selection
 
 __all__ = ["pause", "purge", "resume", "retry"]
 
@@ -40,9 +43,31 @@ __all__ = ["pause", "purge", "resume", "retry"]
 @click.command()
 @queue_options(required=True)
 @selection_options(["failed", "delayed"], "Failed jobs start anew; delayed ones come due at once.")
+@click.option(
+    "--then-rest",
+    is_flag=True,
+    help="With --limit: see what becomes of these, and retry the rest once all of them were delivered.",
+)
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --then-rest: for how long at most.",
+)
 @dry_run_option
 @json_option
-def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: bool) -> None:
+def retry(
+    address: QueueAddress,
+    chosen: Selection,
+    patience: float,
+    *,
+    then_rest: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """
     Put failed jobs back into the queue, with no attempts counted.
 
@@ -50,35 +75,53 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
     Examples:
       eventspool queue retry --all
       eventspool queue retry --reason max_attempts --older-than 1h
+      eventspool queue retry --error "no such field" --limit 10 --then-rest
       eventspool queue retry --state delayed
     """
-    is_failed = chosen.states == (JobState.FAILED,)
-    if chosen.reason and not is_failed:
-        raise click.UsageError("delayed jobs have not failed yet: they have no reason")
-    with opened(address) as queue:
-        if dry_run:
-            done = count(queue, chosen)
-        else:
+    if chosen.states != (JobState.FAILED,) and (chosen.reason is not None or chosen.error is not None):
+        raise click.UsageError("delayed jobs have not failed yet: they have no reason and no error")
+    if then_rest and (chosen.limit is None or chosen.states != (JobState.FAILED,) or dry_run):
+        raise click.UsageError(
+            "--then-rest tries failed jobs first: say how many with --limit, and leave --dry-run out"
+        )
+    with opened(address, used=True) as queue:
+        if then_rest:
+            retry_some_first(queue, chosen, patience, as_json=as_json)
+            return
+        planned = _plan(queue, chosen) if dry_run or chosen.terms else None
+        if planned is None:
             with progress("retrying", most(queue, chosen)) as advance:
-                ids, age = chosen.ids, chosen.older_than
-                if is_failed:
-                    done = queue.retry_failed(ids, chosen.reason, older_than=age, on_job=advance)
-                else:
-                    done = queue.retry_now(ids, older_than=age, on_job=advance)
-    _report("retried", done, chosen.ids, as_json=as_json, dry_run=dry_run)
+                done = _retry(queue, chosen, advance)
+        elif dry_run:
+            done = planned.jobs
+        else:
+            with progress("retrying", planned.jobs) as advance:
+                done = sum(
+                    _retry(queue, Selection((state,), ids), advance) for state, ids in planned.ids.items()
+                )
+    _report(Kind.RETRY, "retried", done, chosen, planned, as_json=as_json, dry_run=dry_run)
+
+
+def _retry(queue: Queue, chosen: Selection, advance: Callable[[int], object]) -> int:
+    if chosen.states == (JobState.FAILED,):
+        return queue.retry_failed(chosen.ids, chosen.reason, on_job=advance, **chosen.conditions)
+    return queue.retry_now(chosen.ids, on_job=advance, **chosen.conditions)
+
+
+def _plan(queue: Queue, chosen: Selection) -> Planned:
+    """Find the jobs, before they are changed, so that it can be said what else is in them."""
+    return Planned.of(queue, chosen, "searching" if chosen.terms else "counting")
 
 
 @click.command()
 @queue_options(required=True)
 @selection_options([*PURGEABLE, "all"], "Which jobs. Leased ones are never deleted.")
-@user_option
 @yes_option
 @dry_run_option
 @json_option
 def purge(
     address: QueueAddress,
     chosen: Selection,
-    user_id: str | None,
     *,
     yes: bool,
     dry_run: bool,
@@ -87,8 +130,8 @@ def purge(
     """
     Delete jobs for good. Their events will not be delivered.
 
-    With --user-id only the events of that user are deleted; other events of the same batches stay. A batch that is being sent,
-    was sent in part or cannot be read is left and named, and the exit status is 1: run the command again until it is 0.
+    A job goes as a whole, also with events that do not match --event, --message-id or --text. But with --user-id only the
+    events of that user are deleted, as by `queue erase`; other events of the same batches stay.
 
     \b
     Examples:
@@ -96,52 +139,85 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         require_consent("purge", yes=yes or dry_run)
-        if user_id is not None:
-            erase_user(queue, chosen, user_id, yes=yes, dry_run=dry_run, as_json=as_json)
+        if chosen.user_id is not None:
+            erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
             return
-        act = count if dry_run else _delete if yes else _ask_and_delete
-        done = act(queue, chosen)
-    _report("purged", done, chosen.ids, as_json=as_json, dry_run=dry_run)
+        planned = None if yes and not chosen.terms and not dry_run else _plan(queue, chosen)
+        done = _delete(queue, chosen, planned, yes=yes, dry_run=dry_run)
+    _report(Kind.PURGE, "purged", done, chosen, planned, as_json=as_json, dry_run=dry_run)
 
 
-def _delete(queue: Queue, chosen: Selection) -> int:
-    with progress("deleting", most(queue, chosen)) as advance:
-        return sum(
-            queue.purge(state, chosen.ids, chosen.reason, older_than=chosen.older_than, on_job=advance)
-            for state in chosen.states
-        )
-
-
-def _ask_and_delete(queue: Queue, chosen: Selection) -> int:
-    planned = Planned.of(queue, chosen)
-    if planned.jobs:
+def _delete(queue: Queue, chosen: Selection, planned: Planned | None, *, yes: bool, dry_run: bool) -> int:
+    if planned is None:
+        left, done = chosen, 0
+        with progress("deleting", most(queue, chosen)) as advance:
+            for state in chosen.states:
+                done += queue.purge(state, chosen.ids, chosen.reason, on_job=advance, **left.conditions)
+                if chosen.limit is not None:
+                    if done >= chosen.limit:
+                        break
+                    left = replace(chosen, limit=chosen.limit - done)
+        return done
+    if dry_run:
+        return planned.jobs
+    if planned.jobs and not yes:
         confirm(f"Delete {describe(chosen, planned)} for good?")
     with progress("deleting", planned.jobs) as advance:
         return sum(queue.purge(state, ids, on_job=advance) for state, ids in planned.ids.items())
 
 
-def _report(verb: str, done: int, ids: Sequence[str] | None, *, as_json: bool, dry_run: bool = False) -> None:
+def _report(
+    kind: Kind,
+    verb: str,
+    done: int,
+    chosen: Selection,
+    planned: Planned | None,
+    *,
+    as_json: bool,
+    dry_run: bool,
+) -> None:
+    more: dict[str, object] = {}
+    if planned is not None and chosen.terms:
+        more = {"events": planned.events, "matching_events": planned.matching}
+        more["unreadable_jobs"] = planned.unreadable
+    if dry_run:
+        more["dry_run"] = True
     if as_json:
-        print_json({verb: done, "dry_run": True} if dry_run else {verb: done})
+        print_json(kind, {verb: done, **more})
     else:
         console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(done, 'job')}")
-    require_all(ids, done)
+    if planned is not None:
+        if planned.matching < planned.events:
+            say(
+                f"these jobs hold {format_count(planned.events, 'event')}, of which {planned.matching:,} "
+                f"{'matches' if planned.matching == 1 else 'match'}: a job goes as a whole"
+            )
+        say_unreadable(planned.unreadable)
+    require_all(chosen.ids if not chosen.terms else None, done)
 
 
 @click.command()
 @queue_options(required=True)
+@click.option("--reason", metavar="TEXT", default="", help="Why, for whoever finds the queue paused.")
 @json_option
-def pause(address: QueueAddress, *, as_json: bool) -> None:
+def pause(address: QueueAddress, reason: str, *, as_json: bool) -> None:
     """
     Hand out no more jobs, to any worker, until `resume`. Events are accepted as before.
 
     \b
     Example:
-      eventspool queue pause --queue redis://localhost:6379/0
+      eventspool queue pause --reason "the warehouse is being moved, until 14:00"
     """
-    _set_paused(address, paused=True, as_json=as_json)
+    with opened(address) as queue:
+        stats = queue.stats()
+        queue.pause(reason)
+    waiting = stats.waiting.jobs + stats.delayed.jobs
+    if as_json:
+        print_json(Kind.PAUSE, {"paused": True, "unfinished_jobs": waiting})
+    else:
+        console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
 
 
 @click.command()
@@ -155,17 +231,11 @@ def resume(address: QueueAddress, *, as_json: bool) -> None:
     Example:
       eventspool queue resume --queue redis://localhost:6379/0
     """
-    _set_paused(address, paused=False, as_json=as_json)
-
-
-def _set_paused(address: QueueAddress, *, paused: bool, as_json: bool) -> None:
     with opened(address) as queue:
         stats = queue.stats()  # before the change, because a worker may take jobs at once
-        (queue.pause if paused else queue.resume)()
+        queue.resume()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": paused, "unfinished_jobs": waiting})
-    elif paused:
-        console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
+        print_json(Kind.PAUSE, {"paused": False, "unfinished_jobs": waiting})
     else:
         console().print(f"resumed; {format_count(waiting, 'job')} can be delivered")
