@@ -12,9 +12,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["LAG_BOUNDS", "REQUEST_BOUNDS", "Distribution", "Tally", "read_distribution"]
+__all__ = [
+    "LAG_BOUNDS",
+    "REQUEST_BOUNDS",
+    "Distribution",
+    "Tally",
+    "add_up",
+    "grown_since",
+    "percentile",
+    "read_distribution",
+]
 
 REQUEST_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Seconds of a request: the bounds of OpenTelemetry's semantic conventions."""
@@ -100,3 +109,33 @@ def read_distribution(bounds: Sequence[float], note: object) -> Distribution | N
 
 
 Distribution.__module__ = "eventspool"  # what help, tracebacks and pickle say: this module may change
+
+
+def add_up(distributions: Iterable[Distribution]) -> Distribution | None:
+    """Return all times of *distributions*, which have the same bounds, in one; ``None`` of none."""
+    found = list(distributions)
+    if not found:
+        return None
+    counts = tuple(map(sum, zip(*(each.counts for each in found), strict=True)))
+    return Distribution(found[0].bounds, counts, sum(each.total for each in found))
+
+
+def grown_since(before: Distribution, after: Distribution) -> Distribution:
+    """Return the times that were counted between two looks at one processor."""
+    counts = tuple(max(new - old, 0) for new, old in zip(after.counts, before.counts, strict=True))
+    return Distribution(after.bounds, counts, max(after.total - before.total, 0.0))
+
+
+def percentile(distribution: Distribution, share: float) -> float | None:
+    """
+    Return the time that the *share* (0 to 1) of all times did not exceed, as if they lay evenly between two bounds.
+
+    ``None`` where there were no times. Of those above the last bound it is only known that they are: it stands for them.
+    """
+    wanted = share * distribution.count
+    lower, passed = 0.0, 0
+    for bound, count in zip(distribution.bounds, distribution.counts, strict=False):
+        if count and passed + count >= wanted:
+            return lower + (bound - lower) * max(wanted - passed, 0.0) / count
+        lower, passed = bound, passed + count
+    return lower if distribution.count else None

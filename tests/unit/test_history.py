@@ -1,85 +1,137 @@
-"""What a producer was told is compared with what its server knows of: those jobs are lost of which it has lost the commit."""
+"""What a queue notes of itself once a minute."""
 
 from __future__ import annotations
 
-from eventspool._backends.redis import history as module
-from eventspool._backends.redis.history import History
-from eventspool._job import new_job_id
+import json
+
+import pytest
+
+from eventspool._backends.memory import MemoryBackend
+from eventspool._delivery.diary import Diary
+from eventspool._distribution import LAG_BOUNDS, Distribution, Tally, add_up, percentile, read_distribution
+from eventspool._exceptions import QueueUnavailable
+from eventspool._fleet import ProcessorInfo
+from eventspool._heartbeat import Heartbeat
+from eventspool._history import JOURNAL, Minute, lag_between, read_minute, write_minute
+
+MINUTE = Minute(5, 1, 3, 400, 2.5, 2, 100, 94, 1, 0.2, 0.9, 1.5)
 
 
-def made(*commits):
-    history = History()
-    for number, *ids in commits:
-        history.note(number, ids)
-    return history
+def tally(*seconds: float) -> Distribution:
+    counted = Tally(LAG_BOUNDS)
+    for each in seconds:
+        counted.add(each)
+    found = read_distribution(LAG_BOUNDS, counted.note())
+    assert found is not None
+    return found
 
 
-def gone(history, ids):
-    return [job_id for job_id in ids if history.is_gone(job_id)]
+def test_a_percentile_lies_between_the_bounds_where_the_times_fell():
+    some = tally(*[0.05] * 90, *[2.0] * 9, 200_000.0)
+
+    assert percentile(some, 0.5) == pytest.approx(0.1 * 50 / 90)
+    assert 1.0 < percentile(some, 0.95) <= 2.5
+    assert percentile(some, 1.0) == LAG_BOUNDS[-1]
+    assert percentile(tally(), 0.5) is None
 
 
-def test_jobs_above_the_number_are_gone_and_others_are_not():
-    history = made((10, "a", "b"), (20, "c"), (30, "d", "e"))
-    assert gone(history, "abcdef") == []
-    assert history.rewind(10, 0.0) == 3
-    assert gone(history, "abcdef") == ["c", "d", "e"]
-    assert history.told == 10
+def test_the_lag_of_several_processors_is_that_of_all_their_batches():
+    slow, quick = tally(*[20.0] * 10), tally(*[0.01] * 990)
+    together = add_up([slow, quick])
+
+    assert together is not None
+    assert percentile(together, 0.5) < 0.1
+    assert 10.0 < percentile(together, 0.995) <= 30.0
 
 
-def test_a_server_that_knows_of_no_commit_has_lost_all():
-    history = made((10, "a"), (20, "b"))
-    assert history.rewind(0, 0.0) == 2
-    assert gone(history, "ab") == ["a", "b"]
+def test_the_lag_counts_what_was_delivered_since_the_last_look():
+    old = ProcessorInfo("old", started_at=0.0, lag_seconds=tally(0.05, 50.0))
+    new = ProcessorInfo("new", started_at=120.0, lag_seconds=tally(0.05))
+    unseen = ProcessorInfo("unseen", started_at=0.0, lag_seconds=tally(50.0))
+    found = lag_between({"old": tally(0.05)}, [old, new, unseen, ProcessorInfo("silent")], since=100.0)
+
+    assert found is not None
+    assert found.counts == tally(50.0, 0.05).counts
+    assert lag_between({}, [unseen], since=100.0) is None
 
 
-def test_what_is_stored_anew_is_not_gone():
-    history = made((10, "a"), (20, "b"))
-    history.rewind(10, 0.0)
-    history.note(25, ["b"])
-    assert gone(history, "ab") == []
-    assert history.rewind(10, 0.0) == 1
-    assert gone(history, "ab") == ["b"]
+def test_a_note_is_read_as_it_was_written_and_is_small():
+    assert read_minute(write_minute(MINUTE)) == MINUTE
+    largest = Minute(*[10**15] * 4, 1e9, *[10**12] * 4, 1e9, 1e9, 1e9)
+    assert len(write_minute(largest)) < 400
 
 
-def test_what_was_lost_in_an_earlier_failover_stays_lost():
-    history = made((10, "a"), (20, "b"), (30, "c"))
-    history.rewind(20, 0.0)
-    history.note(40, ["d"])
-    history.rewind(10, 0.0)
-    assert gone(history, "abcd") == ["b", "c", "d"]
+@pytest.mark.parametrize(
+    "note",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 2000,
+        b"x" * 9000,
+        *(
+            json.dumps({**json.loads(write_minute(MINUTE)), "jobs": wrong}).encode()
+            for wrong in (-1, True, "3", 1e30, 1.5)
+        ),
+    ],
+)
+def test_what_is_no_note_is_left_out(note):
+    assert read_minute(note) is None
 
 
-def test_a_job_that_waits_for_replicas_does_so_no_more_where_the_server_has_lost_it():
-    history = made((10, "a"), (20, "b"))
-    history.unconfirmed.update("ab")
-    history.rewind(10, 0.0)
-    assert history.unconfirmed == {"a"}
+class Shared(MemoryBackend):
+    shared = True
+    is_away = False
+    looks = 0
+
+    def stats(self):
+        self.looks += 1
+        if self.is_away:
+            raise QueueUnavailable("away")
+        return super().stats()
+
+    def processors(self):
+        heartbeat = Heartbeat("host", 1, 0.0)
+        heartbeat.add_delivery(1.0, 1.4)
+        return [("t", 0.0, heartbeat.note(in_flight=0, sent=1, retried=0, paused=False))]
 
 
-def test_where_more_is_lost_than_is_remembered_every_older_job_counts_as_lost(monkeypatch):
-    monkeypatch.setattr(module, "_REMEMBERED", 2)
-    forgotten, *remembered = [new_job_id() for _ in range(3)]
-    history = made((10, forgotten), *((20 + at, job_id) for at, job_id in enumerate(remembered)))
-    assert history.rewind(5, 4e9) == 2
-    assert gone(history, [forgotten, *remembered]) == [forgotten, *remembered]
-    after = new_job_id()
-    history.note(30, [after])
-    assert gone(history, [after]) == []
+def minutes(backend: Shared) -> list[Minute | None]:
+    return [read_minute(entry.body) for entry in backend.journal(JOURNAL, limit=10)]
 
 
-def test_a_commit_that_is_not_remembered_any_more_and_not_lost_is_not_doubted(monkeypatch):
-    monkeypatch.setattr(module, "_REMEMBERED", 2)
-    ids = [new_job_id() for _ in range(4)]
-    history = made(*((10 * at, job_id) for at, job_id in enumerate(ids, 1)))
-    history.rewind(30, 4e9)
-    assert gone(history, ids) == [ids[3]]
+def test_of_several_processors_one_notes_a_minute():
+    backend = Shared()
+    diaries = [Diary(backend, lambda: 0.5) for _ in range(3)]
+    for diary in diaries:
+        diary.turn(0.0)
+    assert backend.looks == 0  # it has only just started
+    for diary in diaries:
+        diary.turn(30.0)
+
+    [minute] = minutes(backend)
+    assert minute is not None
+    assert backend.looks == 1
+    assert minute.processors == 0
 
 
-def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(module, "_REMEMBERED", 10)
-    history = History()
-    for number in range(1, 1000):
-        history.note(number, [new_job_id()])
-        if number % 7 == 0:
-            history.rewind(number - 5, 0.0)
-    assert (len(history._commits), len(history._gone)) <= (10, 10)
+def test_a_queue_that_is_away_costs_a_diary_its_turn_and_nothing_else():
+    backend = Shared()
+    backend.is_away = True
+    diary = Diary(backend, lambda: 0.0)
+    for now in (0.0, 5.0, 6.0):
+        diary.turn(now)
+    assert (backend.looks, minutes(backend)) == (1, [])
+    backend.is_away = False
+    diary.turn(65.0)
+    assert len(minutes(backend)) == 1
+
+
+def test_a_store_of_an_older_release_has_no_history():
+    backend = Shared()
+    backend.append = None  # type: ignore[assignment,method-assign]
+    diary = Diary(backend, lambda: 0.0)
+    for now in (0.0, 60.0):
+        diary.turn(now)
+    assert backend.looks == 0

@@ -24,6 +24,7 @@ from eventspool._delivery.agenda import NEVER, Agenda
 from eventspool._delivery.assessor import Assessor
 from eventspool._delivery.breaker import Breaker, Permission
 from eventspool._delivery.chains import chain_up
+from eventspool._delivery.diary import Diary
 from eventspool._delivery.endings import Endings
 from eventspool._delivery.fleet import Fleet
 from eventspool._delivery.flights import Flights
@@ -109,6 +110,7 @@ class Dispatcher:
         self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
         self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
         self._leases = Leases(backend, opts.visibility_timeout, ordering, opts.max_events_per_second)
+        self._diary = Diary(backend, jitter)
         self._fleet = Fleet(backend, self._leases.token, opts, self._breaker)
         self._assessor = Assessor(opts, self._breaker, self._fleet, packer, self._heartbeat, jitter)
         self._packer = packer
@@ -155,7 +157,8 @@ class Dispatcher:
         claim_from = NEVER
         if self._in_flight.parcels < self._pace.capacity and not self.exchange.is_stopping:
             claim_from = self._breaker.opens_until if self._breaker.is_open else 0.0
-        return min(max(self._agenda.earliest(claim_from) - now, 0.0), _LONGEST_IDLE)
+        due = min(self._agenda.earliest(claim_from), self._endings.given_up.due_at)
+        return min(max(due - now, 0.0), _LONGEST_IDLE)
 
     def wait(self, patience: float | None) -> bool:
         """Wait for a report or a wake-up, and keep it for the turn. Return whether one came."""
@@ -200,6 +203,7 @@ class Dispatcher:
 
     def _step(self, now: float) -> None:
         self._collect()
+        self._endings.given_up.tell(now)
         agenda, stopping = self._agenda, self.exchange.is_stopping
         if now < agenda.resume:
             return
@@ -224,6 +228,7 @@ class Dispatcher:
             self._record()
         except QueueError:
             _log.warning("the queue could not be told of the last deliveries; they will be repeated")
+        self._endings.given_up.tell(time.monotonic(), all_of_it=True)
         self._leases.leave()
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
@@ -412,3 +417,4 @@ class Dispatcher:
         if now >= self._agenda.repair:
             self._agenda.repair = now + _REPAIR_INTERVAL
             self._leases.repair()
+        self._diary.turn(now)

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eventspool._cli.kept_order import keep_order
 from eventspool._cli.lines import LineError, LineReader, read_lines
 from eventspool._cli.options import (
     data_plane_options,
@@ -137,6 +138,9 @@ def command(
         raise click.UsageError("--spill needs --queue")
     if not data_plane.write_key and not enqueue_only:
         raise click.UsageError("--write-key is missing (or EVENTSPOOL_WRITE_KEY)")
+    queue = None
+    if address is not None:
+        queue, _ = keep_order(address.opts(**sharing, encryption_key=encryption_key()), sharing)
     report = _Report()
     client = Client(
         **{**asdict(data_plane), "write_key": data_plane.write_key or _ENQUEUE_ONLY_KEY},
@@ -149,7 +153,7 @@ def command(
         max_internal_queue_size=_BUFFER_EVENTS,
         strict=True,
         process=not enqueue_only,
-        persistence=None if address is None else address.opts(**sharing, encryption_key=encryption_key()),
+        persistence=queue,
         spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )

@@ -25,7 +25,8 @@ const FILTERED = "Only this reason is shown, and no job has it now. Others faile
 const UNFOUND = "Only this reason is shown, and none of the jobs looked through so far has it. “Show more” looks on.";
 const NOT_FOUND = "None of the jobs looked through matches. A whole name, user or id is compared exactly, any other text wherever it stands.";
 const JOBS_EVERY = 2000;
-const MOST_GROUPS = 3; // that are shown unfolded, so that the list begins high on the page
+const narrow = window.matchMedia("(max-width: 720px)");
+const mostGroups = () => (narrow.matches ? 1 : 3); // that are shown unfolded, so that the list begins high on the page
 
 export function failuresPage({ refresh }) {
   const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true, conditions: {}, unfolded: false };
@@ -272,11 +273,11 @@ export function failuresPage({ refresh }) {
 
   function drawGroups(reasons) {
     view.reasons = reasons;
-    const folded = reasons.length - MOST_GROUPS;
+    const folded = reasons.length - mostGroups();
     show(unfold, view.tab === "failed" && folded > 0);
     setText(unfold, view.unfolded ? "Fold the reasons" : `Show ${counted(folded, "more reason")}`);
     unfold.setAttribute("aria-expanded", String(view.unfolded));
-    const shown = view.unfolded ? reasons : reasons.filter((each, place) => place < MOST_GROUPS || each.reason === view.reason);
+    const shown = view.unfolded ? reasons : reasons.filter((each, place) => place < mostGroups() || each.reason === view.reason);
     view.titles = new Map(reasons.map((group) => [group.reason, group.title]));
     show(groups, view.tab === "failed" && reasons.length > 0);
     const make = (group) => {

@@ -71,7 +71,7 @@ def erase(address: QueueAddress, chosen: Selection, *, yes: bool, dry_run: bool,
     """
     if chosen.user_id is None:
         raise click.UsageError("erase needs --user-id; `eventspool queue purge` deletes whole jobs")
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         require_consent("erase", yes=yes or dry_run)
         erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
 

@@ -87,7 +87,7 @@ def export(
         _check_purge(file, chosen)
         require_consent("export --purge", yes=yes or dry_run)
         chosen = replace(chosen, states=tuple(state for state in PURGEABLE if state in chosen.states))
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         # Only jobs that are named, or to be deleted, are all listed before the first one is written.
         planned = Planned.of(queue, chosen) if purge or chosen.ids is not None else None
         if planned is not None:

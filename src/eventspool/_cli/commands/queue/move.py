@@ -76,7 +76,7 @@ def move(
         **sharing,
         encryption_key=key,
     )
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         stats = queue.stats()
     chosen = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs + failed * stats.failed.jobs
     failed_left = 0 if failed else stats.failed.jobs

@@ -248,6 +248,11 @@ def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
     facts.add_row("state", Text(*_state(look)))
     facts.add_row("oldest job", format_age(stats.oldest_age) if stats.oldest_age else "-")
     facts.add_row("processors", f"{stats.processors:,}")
+    if stats.most_bytes:
+        facts.add_row(
+            "full at",
+            f"{format_bytes(stats.most_bytes)}: no more can be moved to another node of its cluster",
+        )
     if look.delayed:
         facts.add_row("retries", _schedule(look))
     if rates is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventspool._cli.commands.queue.erase import erase_user
+from eventspool._cli.commands.queue.first import retry_some_first
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     Planned,
@@ -40,9 +41,31 @@ __all__ = ["pause", "purge", "resume", "retry"]
 @click.command()
 @queue_options(required=True)
 @selection_options(["failed", "delayed"], "Failed jobs start anew; delayed ones come due at once.")
+@click.option(
+    "--then-rest",
+    is_flag=True,
+    help="With --limit: see what becomes of these, and retry the rest once all of them were delivered.",
+)
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --then-rest: for how long at most.",
+)
 @dry_run_option
 @json_option
-def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: bool) -> None:
+def retry(
+    address: QueueAddress,
+    chosen: Selection,
+    patience: float,
+    *,
+    then_rest: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """
     Put failed jobs back into the queue, with no attempts counted.
 
@@ -50,12 +73,19 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
     Examples:
       eventspool queue retry --all
       eventspool queue retry --reason max_attempts --older-than 1h
-      eventspool queue retry --error "no such field" --limit 10
+      eventspool queue retry --error "no such field" --limit 10 --then-rest
       eventspool queue retry --state delayed
     """
     if chosen.states != (JobState.FAILED,) and (chosen.reason is not None or chosen.error is not None):
         raise click.UsageError("delayed jobs have not failed yet: they have no reason and no error")
-    with opened(address) as queue:
+    if then_rest and (chosen.limit is None or chosen.states != (JobState.FAILED,) or dry_run):
+        raise click.UsageError(
+            "--then-rest tries failed jobs first: say how many with --limit, and leave --dry-run out"
+        )
+    with opened(address, used=True) as queue:
+        if then_rest:
+            retry_some_first(queue, chosen, patience, as_json=as_json)
+            return
         planned = _plan(queue, chosen) if dry_run or chosen.terms else None
         if planned is None:
             with progress("retrying", most(queue, chosen)) as advance:
@@ -107,7 +137,7 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         require_consent("purge", yes=yes or dry_run)
         if chosen.user_id is not None:
             erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
