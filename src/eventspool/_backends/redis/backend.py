@@ -175,6 +175,8 @@ class RedisBackend(StoringQueue):
         """
         risks = self._connection.call(self._examine)
         self._examined = True
+        if self._ordering is not None:
+            self._clock.look(self._connection, self._prefix)
         for risk in risks:
             _log.warning("The Redis server of %s %s", self._name, risk)
 

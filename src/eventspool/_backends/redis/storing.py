@@ -11,6 +11,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from eventspool._backends.recent import RecentPayloads
+from eventspool._backends.redis.clocks import ClockWatch
 from eventspool._backends.redis.codec import MAX_IDS, SMALL_COMMIT_BYTES, cut_commit, decode_text, encode_job
 from eventspool._backends.redis.divided import DividedQueue
 from eventspool._backends.redis.errors import TOO_BIG, error_code
@@ -66,10 +67,12 @@ class StoringQueue(DividedQueue):
         self._replication = replication
         self._terms: tuple[tuple[object, ...], Packed] = ((), Packed())
         self._recent = RecentPayloads(_RECENT_BYTES)
+        self._clock = ClockWatch()
         self._longest: float | None = float("inf")  # None: the server is to be asked
 
     def abandon(self) -> None:
         """In a forked child: forget every handle that the parent owns, without closing it."""
+        self._clock = ClockWatch()
         self._recent = RecentPayloads(_RECENT_BYTES)
         self._history, self._numbering = History(), threading.Lock()
         self._connection.abandon()
@@ -89,7 +92,9 @@ class StoringQueue(DividedQueue):
         """
         with self._numbering:
             if not self._history.unconfirmed:
-                return self._store(jobs)
+                result = self._store(jobs)
+                self._clock.look(self._connection, self._prefix)
+                return result
             known, epoch = self._confirm(jobs)
             result = self._store([job for job in jobs if job.id not in known])
         return replace(result, duplicates=result.duplicates + len(known), epoch=result.epoch or epoch)
