@@ -27,7 +27,20 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run"]
 
-_ORDER = ("demo", "dev", "send", "worker", "queue", "dataplane", "dashboard", "metrics", "doctor", "capacity")
+_ORDER = (
+    "demo",
+    "dev",
+    "send",
+    "worker",
+    "queue",
+    "queues",
+    "top",
+    "dataplane",
+    "dashboard",
+    "metrics",
+    "doctor",
+    "capacity",
+)
 
 
 class _Commands(Group):
