@@ -39,6 +39,8 @@ class Partition:
         sealed: It belongs to an older division: it hands out what it holds, and takes no new jobs.
         away: It cannot be reached. What it holds is not known then.
         node: The address of the server that has it; "" where it is not known.
+        most_bytes: Most bytes that it takes, whatever ``max_bytes`` allows, so that its cluster can move it to another node;
+            ``None`` where its size does not matter for that, or is not known.
     """
 
     generation: int
@@ -48,6 +50,7 @@ class Partition:
     sealed: bool = False
     away: bool = False
     node: str = ""
+    most_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class QueueStats:
         held_until: All processors stay away from the data plane until then, seconds since the epoch; then one of them probes
             it. 0.0 where they do not.
         held_because: What the data plane answered, in one sentence; "" where they do not stay away.
+        most_bytes: Most bytes that the queue takes, whatever ``max_bytes`` allows, so that its cluster can move each of its
+            partitions to another node; ``None`` where their size does not matter for that.
     """
 
     waiting: Depth = field(default_factory=Depth)
@@ -90,6 +95,7 @@ class QueueStats:
     moved_events: int = 0
     held_until: float = 0.0
     held_because: str = ""
+    most_bytes: int | None = None
 
     def as_dict(self) -> Mapping[str, object]:
         """Return the same figures as nested plain dictionaries."""

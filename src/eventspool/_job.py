@@ -171,6 +171,8 @@ class CommitResult:
             stored, not among *rejected*, and must be made anew from their events.
         away: Ids of jobs whose partition cannot be reached. They are not known to be stored; try them again later, and let no
             job of the same partition overtake them.
+        advice: Why jobs were rejected and what an operator does about it, in one sentence, where it is not the bounds of the
+            options that are used up; else "".
     """
 
     accepted: int
@@ -180,6 +182,7 @@ class CommitResult:
     epoch: str = field(default="", compare=False, repr=False)
     stale: tuple[str, ...] = ()
     away: tuple[str, ...] = ()
+    advice: str = field(default="", compare=False)
 
 
 class SettlementKind(enum.Enum):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from eventspool import QueueOpts
+from eventspool import Client, QueueOpts
 from eventspool._backends import create_backend
 from eventspool._claim import ClaimTerms
+from eventspool._cli.commands import worker
 from eventspool._contract.tools import fail, ids_of, new_jobs
 from redis_servers import new_queue_name
 
@@ -92,3 +93,41 @@ def test_ordering_and_multi_that_contradict_each_other_are_refused(run, address)
     done = run("send", "-", "--enqueue-only", "--single", "--ordering", "none", *address)
     assert done.status != 0
     assert "contradicts" in str(done)
+
+
+def deliver(run, target, address, *options):
+    return run("worker", "--once", *options, "--json", *address, **target)
+
+
+@pytest.mark.parametrize("ordering", ["none", "per_user"])
+def test_a_worker_that_is_told_nothing_of_order_goes_by_the_queue(run, plane, target, address, ordering):
+    opts = QueueOpts(url=address[1], queue_name=address[3], ordering=ordering, partitions=3)
+    with Client("key", data_plane_url=plane.url, persistence=opts, process=False) as client:
+        for number in range(9):
+            client.track(f"user-{number}", "E")
+        client.flush(timeout=0.0)
+    done = deliver(run, target, address)
+    assert (done.status, plane.stats().unique) == (0, 9), done
+    assert f"is divided into 3 partitions and keeps --ordering {ordering}" in done.err
+
+
+@pytest.mark.parametrize("options", [["--single"], ["--ordering", "fifo"]])
+def test_a_worker_that_is_told_to_keep_a_strict_order_is_refused(run, target, address, backend, options):
+    backend.commit(new_jobs(1))
+    done = deliver(run, target, address, *options)
+    assert done.status == 2
+    assert "divided into 3 partitions, which have no common order" in done.err
+    assert "--ordering none" in done.err
+    assert backend.stats().waiting.jobs == 1
+
+
+def test_a_worker_whose_queue_is_divided_later_ends_and_says_so(run, target, address, backend, monkeypatch):
+    monkeypatch.setattr(worker, "keep_order", _told_nothing_at_first(worker.keep_order))
+    done = deliver(run, target, address)
+    assert done.status == 2
+    assert "divided into 3 partitions" in done.err
+
+
+def _told_nothing_at_first(keep_order):
+    answers = iter([lambda queue, _: (queue, "")])
+    return lambda queue, sharing: next(answers, keep_order)(queue, sharing)

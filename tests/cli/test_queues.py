@@ -94,7 +94,7 @@ def test_the_queues_of_a_file_are_found_and_a_file_that_is_not_there_is_not_made
     assert {(each["queue_name"], each["pending_events"]) for each in seen["queues"]} == {("a", 2), ("b", 3)}
 
     missing = run("queues", f"sqlite:///{tmp_path}/other.db")
-    assert (missing.status, "check the path" in missing.out) == (1, True)
+    assert (missing.status, "check the path" in missing.err) == (1, True)
     assert not (tmp_path / "other.db").exists()
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from eventspool import ConfigError
-from eventspool._dashboard import security
-from eventspool._dashboard.security import Forbidden, check_host, check_site, check_token
+from eventspool._dashboard import security, tokens
+from eventspool._dashboard.security import Forbidden, candidates, check_host, check_site
+from eventspool._dashboard.tokens import Token, digest_of, find_token
 
 TOKEN = "canary-token-0123456789"
 HOSTS = (*security.LOOPBACK_HOSTS, "ops.example.com")
@@ -109,23 +110,32 @@ def test_a_link_may_lead_to_the_page_but_nothing_else_may_be_loaded_from_elsewhe
 
 
 def test_the_token_is_taken_from_the_url_the_cookie_or_the_header():
-    nothing = {"given": None, "authorization": None, "cookie": None}
+    nothing = {"given": None, "authorization": None, "cookies": {}}
+    name = security.cookie_name(TOKEN)
 
-    assert check_token(TOKEN, **{**nothing, "given": TOKEN})
-    assert check_token(TOKEN, **{**nothing, "cookie": TOKEN})
-    assert check_token(TOKEN, **{**nothing, "authorization": f"bearer {TOKEN}"})
-    assert not check_token(TOKEN, **nothing)
-    for wrong in ("", TOKEN[:-1], TOKEN + "x", "ü" * 20, "\udc80", TOKEN.upper()):
-        assert not check_token(TOKEN, given=wrong, authorization=f"Bearer {wrong}", cookie=wrong)
-    assert not check_token(TOKEN, **{**nothing, "authorization": f"Basic {TOKEN}"})
+    assert candidates(**{**nothing, "given": TOKEN}) == [TOKEN]
+    assert candidates(**{**nothing, "cookies": {name: TOKEN, "session": "x"}}) == [TOKEN]
+    assert candidates(**{**nothing, "cookies": {name: "another"}}) == []
+    assert candidates(**{**nothing, "authorization": f"bearer {TOKEN}"}) == [TOKEN]
+    assert candidates(**{**nothing, "authorization": f"Basic {TOKEN}"}) == []
+    assert candidates(**nothing) == []
 
 
-def test_the_token_is_compared_in_constant_time(monkeypatch):
+def test_a_token_is_known_by_its_digest():
+    known = [Token("", digest_of(TOKEN)), Token("ann", digest_of("another" * 4), read_only=True)]
+    assert find_token(["nope", TOKEN], known) == known[0]
+    assert find_token(["another" * 4], known) == known[1]
+    for wrong in ("", TOKEN[:-1], TOKEN + "x", "ü" * 20, "\udc80", TOKEN.upper(), digest_of(TOKEN)):
+        assert find_token([wrong], known) is None
+    assert find_token([TOKEN], []) is None
+
+
+def test_tokens_are_compared_in_constant_time(monkeypatch):
     compared = []
-    monkeypatch.setattr(security.hmac, "compare_digest", lambda a, b: compared.append(a) or False)
+    monkeypatch.setattr(tokens.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or True)
 
-    assert not check_token(TOKEN, given=TOKEN, authorization=None, cookie=None)
-    assert len(compared) == 3
+    find_token(["one", "two"], [Token("a", "1"), Token("b", "2"), Token("c", "3")])
+    assert len(compared) == 2 * 3, "a token that is found does not end the search"
 
 
 @pytest.mark.parametrize(

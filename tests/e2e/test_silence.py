@@ -63,7 +63,7 @@ def test_events_that_are_given_up_are_told_by_reason_and_without_what_was_said_o
     for name in ("Bad", "Good", "Bad"):
         client.track("u1", name)
     assert client.flush(timeout=PATIENCE).failed == 2
-    eventually(lambda: "2 events were given up (rejected)" in caplog.text)
+    eventually(lambda: "2 events were given up (rejected), in 1 batch" in caplog.text)
 
 
 def test_a_callback_that_always_raises_is_not_logged_for_each_event(plane, clients, caplog):

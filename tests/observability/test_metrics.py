@@ -16,6 +16,7 @@ from eventspool._backends.memory import MemoryBackend
 from eventspool._claim import ClaimTerms
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._operate import metrics as _metrics
+from eventspool._operate.diagnosis import KINDS
 from eventspool._operate.exposition import metrics_text
 from eventspool._operate.metrics import METRICS, QueueReader, read_build, read_client
 from eventspool._operate.storage import Room, redis_room
@@ -170,6 +171,21 @@ def test_a_processor_that_says_nothing_of_itself_goes_by_its_token(backend):
     assert read(QueueReader("orders", Queue(backend)))["processor.sent.jobs", "silent"] == 0
 
 
+def read_troubles(reader):
+    return {key: value for key, value in read(reader).items() if key[0] == "queue.trouble"}
+
+
+def read_but_troubles(reader):
+    return {key: value for key, value in read(reader).items() if key[0] != "queue.trouble"}
+
+
+def test_every_trouble_is_exported_from_the_start_as_0(backend):
+    troubles = read_troubles(QueueReader("orders", Queue(backend)))
+
+    assert [code for _, code in troubles] == list(KINDS)
+    assert {code for (_, code), value in troubles.items() if value} <= {"queue.failed", "plane.throttled"}
+
+
 def test_a_queue_that_cannot_be_reached_is_not_up_and_nothing_else(backend, monkeypatch):
     reader = QueueReader("orders", Queue(backend))
     assert len(read(reader)) > 1
@@ -178,13 +194,14 @@ def test_a_queue_that_cannot_be_reached_is_not_up_and_nothing_else(backend, monk
         raise QueueUnavailable("away")
 
     monkeypatch.setattr(backend, "stats", stats)
-    assert read(reader) == {("queue.up",): 0}
+    assert read_but_troubles(reader) == {("queue.up",): 0}
+    assert {code for (_, code), value in read_troubles(reader).items() if value} == {"queue.unreachable"}
 
 
 def test_a_queue_that_is_not_there_yet_is_not_up(clients):
     client = clients()
 
-    assert read(QueueReader("orders", lambda: client.queue)) == {("queue.up",): 0}
+    assert read_but_troubles(QueueReader("orders", lambda: client.queue)) == {("queue.up",): 0}
 
 
 def test_failed_jobs_are_counted_by_reason_only_when_their_number_has_changed(backend, monkeypatch):

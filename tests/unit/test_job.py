@@ -65,6 +65,7 @@ def test_an_empty_queue_counts_nothing():
         "moved_events": 0,
         "held_until": 0.0,
         "held_because": "",
+        "most_bytes": None,
     }
     assert Depth() == Depth(0, 0, 0)
 

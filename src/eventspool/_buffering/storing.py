@@ -122,7 +122,7 @@ class Storing:
                 self._place.open()
         if route is None:
             if left:
-                self.refusal = f"{self._place.name} is full"
+                self.refusal = _full(self._place.name, result)
                 self.retry_at = time.monotonic() + FULL_PAUSE
             return not left
         self._note_result(group, route, result, spilled=spilled)
@@ -152,7 +152,7 @@ class Storing:
         if result.away:
             self.refusal = "a partition of the queue cannot be reached"
         elif result.rejected:
-            self.refusal = "a partition of the queue is full"
+            self.refusal = _full("a partition of the queue", result)
         if result.stale:
             self._make_anew([job for job in group if job.id in result.stale])
 
@@ -173,3 +173,8 @@ class Storing:
             self._throttle.error("%s; its %d events are given up", error, job.events)
             failure = Failure("too_large", error, job.events, payload=job.payload)
             self._on_lookup([job.id], {job.id: failure})
+
+
+def _full(name: str, result: CommitResult) -> str:
+    """Say that there is no room, and why, where that is not the affair of the options."""
+    return f"{name} is full: {result.advice}" if result.advice else f"{name} is full"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from eventspool._exceptions import QueueError
     from eventspool._operate.standing import Standing
     from eventspool._operate.survey import ServerRoom
 
@@ -84,14 +85,21 @@ def line(standings: Sequence[Standing]) -> str:
     return f"{format_count(len(standings), 'queue')}, {bad} with trouble; {events:,} events waiting{worst}"
 
 
-def picture(standings: Sequence[Standing], rooms: Sequence[ServerRoom], width: int) -> RenderableType:
-    """Return the table of the queues, the worst first, and the servers below."""
+def picture(
+    standings: Sequence[Standing],
+    rooms: Sequence[ServerRoom],
+    width: int,
+    outages: Sequence[QueueError] = (),
+) -> RenderableType:
+    """Return the table of the queues, the worst first, the servers below, and why some of them cannot be asked."""
     if not standings:
         return Text("No queue was ever used there.", style="dim")
     parts: list[RenderableType] = [_queues(standings, width)]
     parts += [Text()] * bool(rooms)
     parts += [_room(each) for each in rooms]
-    problems = dict.fromkeys(each.problem for each in standings if each.problem)
+    problems = dict.fromkeys(
+        [*map(str, outages), *(each.problem for each in standings if each.problem and each.queue_name)]
+    )
     parts += [Text(printable(each), style="red") for each in problems]
     return Group(*parts)
 

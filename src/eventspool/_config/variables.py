@@ -59,6 +59,7 @@ COMMANDS = frozenset(
         "DASHBOARD_PORT",
         "DASHBOARD_READ_ONLY",
         "DASHBOARD_TOKEN",
+        "DASHBOARD_TOKENS",
         "GRACE",
         "HEALTH_HOST",
         "HEALTH_PORT",

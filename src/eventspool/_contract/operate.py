@@ -113,6 +113,19 @@ class OperateContract:
 
     # Hurrying.
 
+    def test_a_look_at_the_store_says_whether_the_queue_was_used_and_takes_writes(
+        self, backend: Backend
+    ) -> None:
+        assert not backend.condition().is_used
+        assert backend.stats().accepted_events == 0
+        backend.commit(new_jobs(1))
+        found = backend.condition()
+        assert (found.refuses, found.because, found.drains) == ("", "", True)
+        assert (found.is_used, found.others) == (True, ())
+        assert abs(found.clock_ahead or 0.0) < 60.0
+        drain(backend, "token")
+        assert backend.condition().is_used
+
     def test_an_expedited_job_is_due_at_once_and_keeps_its_attempts(self, backend: Backend) -> None:
         [failed] = bury(backend, 1)
         delayed, later, leased = new_jobs(3)

@@ -20,11 +20,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from eventspool._dashboard import acts
 from eventspool._dashboard.dataplane import DataPlaneError
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import History
 from eventspool._dashboard.reading import line, pretty, visible
 from eventspool._dashboard.seldom import Seldom
+from eventspool._dashboard.visitor import is_read_only, queue_of
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 from eventspool._job import JobState
 from eventspool._operate.selection import PAGE, STATES, Selection, state_of, walk
@@ -88,12 +90,18 @@ class Api:
             "/inbox": self._inbox,
             "/event": self._event,
             "/export": self._export,
+            "/trail": lambda request: acts.read_trail(self._queue, request.query_params),
+            "/fates": lambda request: acts.find_fates(self._queue, request.query_params.getlist("id")),
+            "/repeated": lambda request: acts.count_repeated(
+                self._queue, request.query_params.get("reason"), time.time()
+            ),
         }
-        changes = {
+        changes: dict[str, Callable[[Queue, Mapping[str, Any]], dict[str, Any]]] = {
             "/retry": self._retry,
             "/purge": self._purge,
-            "/pause": self._pause,
-            "/resume": self._resume,
+            "/pause": acts.pause,
+            "/resume": acts.resume,
+            "/edit": acts.edit,
             "/faults": self._faults,
         }
         routes = [Route(path, _get(handler), methods=["GET"]) for path, handler in reads.items()]
@@ -126,7 +134,8 @@ class Api:
             "now": time.time(),
             "queue": self.name,
             "several": self._is_one_of_several,
-            "read_only": self._read_only,
+            "read_only": self._read_only or is_read_only(request),
+            "pause": acts.tell_pause(self._queue) if look.stats.paused else None,
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
             "troubles": [_trouble(each) for each in look.troubles],
             "stats": look.stats.as_dict(),
@@ -193,27 +202,19 @@ class Api:
         found = {job.id: job.events for page in chosen.pages(self._queue) for job in page}
         return {"ids": list(found), "events": sum(found.values())}
 
-    def _retry(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _retry(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
         ids, reason = _choice(body)
         if _state(body) is JobState.DELAYED:
-            return {"retried": self._queue.retry_now(ids)}
-        return {"retried": self._queue.retry_failed(ids, reason)}
+            return {"retried": queue.retry_now(ids)}
+        return {"retried": queue.retry_failed(ids, reason)}
 
-    def _purge(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _purge(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("confirm") != CONFIRMATION:
             raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
         ids, _ = _choice(body)
         if ids is None:  # more jobs may have failed since the operator was asked
             raise ConfigError("give the ids of the jobs to purge: what you have not seen is not purged")
-        return {"purged": self._queue.purge(_state(body), ids=ids)}
-
-    def _pause(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        self._queue.pause()
-        return {"paused": True}
-
-    def _resume(self, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        self._queue.resume()
-        return {"paused": False}
+        return {"purged": queue.purge(_state(body), ids=ids)}
 
     def _inbox(self, request: Request) -> dict[str, Any]:
         plane = self._require_dataplane()
@@ -226,7 +227,7 @@ class Api:
     def _event(self, request: Request) -> dict[str, Any]:
         return self._require_dataplane().event(request.query_params.get("id", ""))
 
-    def _faults(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _faults(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG002
         rules = body.get("rules")
         if not isinstance(rules, list) or not all(isinstance(rule, str) for rule in rules):
             raise ConfigError("rules must be an array of fault rules, as text")
@@ -236,17 +237,19 @@ class Api:
     def _export(self, request: Request) -> Response:
         """Answer with a file of the events, one a line. It changes nothing, so it is allowed when read-only."""
         query = request.query_params
-        return self._file(_state(query), query.getlist("id") or None, query.get("reason"))
+        queue = queue_of(request, self._queue)
+        return self._file(queue, _state(query), query.getlist("id") or None, query.get("reason"))
 
     async def _export_exactly(self, request: Request) -> Response:
         """Answer with the events of the jobs that the body names, which may be more than an address can hold."""
         body = await _body(request) or {}
-        return await run_in_threadpool(_guarded, lambda: self._file(_state(body), *_choice(body)))
+        queue = queue_of(request, self._queue)
+        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), *_choice(body)))
 
-    def _file(self, state: str, ids: list[str] | None, reason: str | None) -> Response:
+    def _file(self, queue: Queue, state: str, ids: list[str] | None, reason: str | None) -> Response:
         with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
             path = Path(folder) / "events.jsonl"
-            events = self._queue.export(path, state, ids=ids, reason=reason)
+            events = queue.export(path, state, ids=ids, reason=reason)
             file = path.open("rb")  # its name is deleted here, so no file stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
         headers = {
@@ -264,9 +267,11 @@ class Api:
         return self._dataplane
 
     def _post(
-        self, handler: Callable[[Mapping[str, Any]], dict[str, Any]]
+        self, handler: Callable[[Queue, Mapping[str, Any]], dict[str, Any]]
     ) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
+            if is_read_only(request):
+                return as_json({"error": "your token is read-only: it changes nothing"}, HTTPStatus.FORBIDDEN)
             if self._read_only:
                 return as_json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
             body = await _body(request)
@@ -274,7 +279,7 @@ class Api:
                 return as_json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
 
             def act() -> Response:
-                answer = _guarded(lambda: handler(body))
+                answer = _guarded(lambda: handler(queue_of(request, self._queue), body))
                 if answer.status_code == HTTPStatus.OK:
                     self._seldom.forget()
                     self._history.look(fresh=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,11 @@ from eventspool._dashboard import security
 from eventspool._dashboard.api import Api
 from eventspool._dashboard.dataplane import LocalDataPlane
 from eventspool._dashboard.several import Several
+from eventspool._dashboard.tokens import Token, TokenFile, digest_of, find_token
+from eventspool._dashboard.visitor import ACTOR, TOKEN
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from starlette.routing import BaseRoute
@@ -50,6 +54,8 @@ def create_app(
     allowed_hosts: Sequence[str] = (),
     name: str = "",
     dataplane: str | LocalDataPlane | None = None,
+    tokens: str | os.PathLike[str] | None = None,
+    actor: Callable[[Scope], str] | None = None,
 ) -> ASGIApp:
     """
     Return the dashboard of one queue, or of several, as an ASGI app, to be served or mounted.
@@ -67,9 +73,13 @@ def create_app(
         allowed_hosts: Host names under which it may be reached, besides this machine's loopback names. Without port.
         name: The name of an only queue on the page; without it, the queue's own.
         dataplane: The URL of an ``eventspool dataplane`` on this machine, for the page *Events*.
+        tokens: The file of the tokens that `eventspool dashboard token add` has made: one for each person, which lets a
+            browser in as *token* does.
+        actor: Says, by the ASGI scope of a request, who it comes from, for the queue's trail: as your own application knows
+            it. Without it, it is the name of the token, or the user of this process.
 
     Raises:
-        ConfigError: The token is too short, or the data plane is not on this machine.
+        ConfigError: The token is too short, the file of tokens cannot be read, or the data plane is not on this machine.
     """
     plane = LocalDataPlane(dataplane) if isinstance(dataplane, str) else dataplane
     if isinstance(queue, Mapping | Sequence):
@@ -83,7 +93,7 @@ def create_app(
     else:
         routes = _routes(Api(queue, name=name or queue.name, read_only=read_only, dataplane=plane))
     hosts = (*security.LOOPBACK_HOSTS, *(host.lower() for host in allowed_hosts))
-    return _Guard(Starlette(routes=routes), None if token is None else security.require_token(token), hosts)
+    return _Guard(Starlette(routes=routes), _Doors.of(token, tokens), hosts, actor)
 
 
 def _routes(api: Api) -> list[BaseRoute]:
@@ -95,13 +105,42 @@ def _static() -> Mount:
     return Mount("/static", StaticFiles(directory=_STATIC))
 
 
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """Which tokens let a browser in: the one for all, and those in a file."""
+
+    common: Token | None
+    file: TokenFile | None
+
+    @classmethod
+    def of(cls, token: str | None, tokens: str | os.PathLike[str] | None) -> _Doors:
+        """Raises ``ConfigError`` where one of them cannot be used."""
+        common = None if token is None else Token("", digest_of(security.require_token(token)))
+        file = None if tokens is None else TokenFile(tokens)
+        if file is not None:
+            file.read()
+        return cls(common, file)
+
+    @property
+    def are_open(self) -> bool:
+        """No token is asked for."""
+        return self.common is None and self.file is None
+
+    def tokens(self) -> list[Token]:
+        """Return them all."""
+        return [*([self.common] if self.common else []), *(self.file.tokens() if self.file else ())]
+
+
 class _Guard:
     """Asks for the token, checks where a request comes from, and adds the headers that restrict the browser."""
 
-    def __init__(self, app: ASGIApp, token: str | None, hosts: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, doors: _Doors, hosts: Sequence[str], actor: Callable[[Scope], str] | None
+    ) -> None:
         self._app = app
-        self._token = token
+        self._doors = doors
         self._hosts = hosts
+        self._actor = actor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -120,6 +159,8 @@ class _Guard:
 
         request = Request(scope, receive)
         answer = self._refuse(request)
+        if answer is None and self._actor is not None:
+            scope[ACTOR] = self._actor(scope)
         await (answer or self._app)(scope, receive, send_bound)
 
     def _refuse(self, request: Request) -> Response | None:
@@ -135,26 +176,26 @@ class _Guard:
             return PlainTextResponse(f"{refused}\n", HTTPStatus.FORBIDDEN)
         if path == "":  # the relative addresses in the page would lead to the wrong place
             return RedirectResponse(f"{root}/", HTTPStatus.TEMPORARY_REDIRECT)
-        if self._token is None:
+        if self._doors.are_open:
             return None
         given = request.query_params.get("token") if is_page else None
-        cookie = security.cookie_name(self._token)
-        known = security.check_token(
-            self._token,
-            given=given,
-            authorization=headers.get("authorization"),
-            cookie=request.cookies.get(cookie),
+        found = security.candidates(
+            given=given, authorization=headers.get("authorization"), cookies=request.cookies
         )
-        if not known and not _STYLE.fullmatch(path):
+        token = find_token(found, self._doors.tokens())
+        if token is None:
+            if _STYLE.fullmatch(path):
+                return None
             if is_page:
                 return _sign_in(is_wrong=bool(given))
             return PlainTextResponse("the token is missing or wrong\n", HTTPStatus.UNAUTHORIZED)
-        if known and given is not None:  # so the token leaves the address bar and the history
+        request.scope[TOKEN] = token
+        if given is not None and digest_of(given) == token.sha256:
+            # So the token leaves the address bar and the history.
             answer = RedirectResponse(f"{root}{path}", HTTPStatus.SEE_OTHER)
             secure = request.url.scheme == "https"  # as the server says, which knows the proxies to trust
-            answer.set_cookie(
-                cookie, self._token, path=f"{root}/", secure=secure, httponly=True, samesite="strict"
-            )
+            name = security.cookie_name(given)
+            answer.set_cookie(name, given, path=f"{root}/", secure=secure, httponly=True, samesite="strict")
             return answer
         return None
 

@@ -157,7 +157,8 @@ class Dispatcher:
         claim_from = NEVER
         if self._in_flight.parcels < self._pace.capacity and not self.exchange.is_stopping:
             claim_from = self._breaker.opens_until if self._breaker.is_open else 0.0
-        return min(max(self._agenda.earliest(claim_from) - now, 0.0), _LONGEST_IDLE)
+        due = min(self._agenda.earliest(claim_from), self._endings.given_up.due_at)
+        return min(max(due - now, 0.0), _LONGEST_IDLE)
 
     def wait(self, patience: float | None) -> bool:
         """Wait for a report or a wake-up, and keep it for the turn. Return whether one came."""
@@ -202,6 +203,7 @@ class Dispatcher:
 
     def _step(self, now: float) -> None:
         self._collect()
+        self._endings.given_up.tell(now)
         agenda, stopping = self._agenda, self.exchange.is_stopping
         if now < agenda.resume:
             return
@@ -226,6 +228,7 @@ class Dispatcher:
             self._record()
         except QueueError:
             _log.warning("the queue could not be told of the last deliveries; they will be repeated")
+        self._endings.given_up.tell(time.monotonic(), all_of_it=True)
         self._leases.leave()
 
     # -- jobs ------------------------------------------------------------------------------------------------------------

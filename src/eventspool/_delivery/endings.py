@@ -7,10 +7,10 @@ repeated until it is recorded.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from eventspool._guest.log import Log
-from eventspool._guest.throttle import Throttle
+from eventspool._delivery.givenup import GivenUp
 from eventspool._settling.settler import JobEnd
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from eventspool._job import Settlement
 
 __all__ = ["Endings"]
-
-
-_log = Log("eventspool")
 
 
 class Endings:
@@ -39,7 +36,8 @@ class Endings:
         self._backend = backend
         self._token = token
         self._on_settled = on_settled
-        self._throttle = Throttle(_log)
+        self.given_up = GivenUp()
+        """What is to be logged of jobs that have failed."""
         self.acks: dict[str, None] = {}
         """Jobs that were delivered, in that order."""
         self.settlements: dict[str, Settlement] = {}
@@ -96,4 +94,4 @@ class Endings:
             done = self._backend.lookup([settlement.job_id]).get(settlement.job_id) is not None
         if done:
             self._on_settled(JobEnd(settlement.job_id, failure, failure.purged))
-            self._throttle.warning(f"%d events were given up ({failure.reason})", failure.events)
+            self.given_up.add(failure.reason, failure.events, time.monotonic())

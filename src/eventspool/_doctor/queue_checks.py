@@ -116,13 +116,19 @@ def _check_delivery(facts: QueueFacts) -> Iterator[Finding]:
 def _check_bounds(facts: QueueFacts) -> Iterator[Finding]:
     stats = facts.stats
     parts = (stats.waiting, stats.delayed, stats.leased, stats.failed)
+    most_bytes = min(facts.max_bytes, stats.most_bytes or facts.max_bytes)
     for name, used, most in (
         ("jobs", sum(part.jobs for part in parts), facts.max_jobs),
-        ("bytes", sum(part.bytes for part in parts), facts.max_bytes),
+        ("bytes", sum(part.bytes for part in parts), most_bytes),
     ):
         if most > used >= NEARLY_FULL * most:
             yield warning(
                 "queue.bounds",
                 f"the queue holds {used:,} of at most {most:,} {name}; beyond that events stay in memory and are then refused",
-                f"add workers, purge what failed, or raise max_{name} of the producers",
+                "add workers, purge what failed, or "
+                + (
+                    "divide the queue into more partitions (`eventspool queue resize`): each must be small enough to be moved"
+                    if name == "bytes" and most_bytes < facts.max_bytes
+                    else f"raise max_{name} of the producers"
+                ),
             )

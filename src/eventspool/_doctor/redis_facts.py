@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["ask_redis", "examine_redis"]
 
 _PINGS = 9
-_SETTINGS = ("save", "appendfsync", "min-replicas-to-write")
+_SETTINGS = ("save", "appendfsync", "min-replicas-to-write", "proto-max-bulk-len")
 
 
 def examine_redis(queue: QueueOpts, *, replicas: int = 0) -> tuple[list[Finding], bool]:

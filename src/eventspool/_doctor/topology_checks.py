@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eventspool._backends.redis.risks import format_size
 from eventspool._backends.redis.standing import (
-    MOST_MOVABLE_BYTES,
     find_master,
+    find_movable,
     is_clustered,
     is_sentinel,
-    moves_at_once,
 )
 from eventspool._config.redis_url import Topology, join_address
 from eventspool._doctor.finding import Finding, error, note, warning
@@ -34,7 +34,7 @@ def check_topology(
 
     Args:
         info: What ``INFO`` answers.
-        settings: ``min-replicas-to-write``; ``None`` where this user may not ask.
+        settings: ``min-replicas-to-write`` and ``proto-max-bulk-len``; ``None`` where this user may not ask.
         topology: How the options have the server found.
         address: Where it is.
         services: The names of the masters that it watches, where it is a sentinel.
@@ -54,27 +54,25 @@ def check_topology(
             "give the URL of its master, or one that finds the master after a failover, too: redis+sentinel:// or redis+cluster://",
         )
     if is_clustered(info):
-        yield from _check_cluster(info, topology, address, max_bytes)
+        yield from _check_cluster(topology, address, max_bytes, find_movable(info, settings))
     else:
         yield from _check_replicas(info, settings, topology)
 
 
-def _check_cluster(
-    info: Mapping[str, object], topology: Topology, address: str, max_bytes: int
-) -> Iterator[Finding]:
+def _check_cluster(topology: Topology, address: str, max_bytes: int, movable: float) -> Iterator[Finding]:
     if topology is not Topology.CLUSTER:
         yield warning(
             "redis.cluster",
             "this is a cluster, and the URL names one node: while that one is away, no process that starts finds the queue",
             f"write redis+cluster://{address} into the URL, with more nodes separated by commas",
         )
-    if max_bytes > MOST_MOVABLE_BYTES and not moves_at_once(info):
+    if max_bytes > movable:
         yield warning(
             "redis.slot_size",
-            f"a partition of the queue may hold {max_bytes >> 20} MB, and this cluster cannot move more than "
-            f"{MOST_MOVABLE_BYTES >> 20} MB from one node to another in good time",
-            f"write {-(-max_bytes // MOST_MOVABLE_BYTES)} times as many partitions, or a max_bytes of {MOST_MOVABLE_BYTES} "
-            "for each; or use Valkey 9 or Redis 8.4",
+            f"a partition of the queue is full at {format_size(movable)}, in the place of the {format_size(max_bytes)} that "
+            "max_bytes allows: this cluster moves a partition from one node to another as one value, and takes no larger one",
+            f"divide the queue into {-(-max_bytes // int(movable))} times as many partitions (`eventspool queue resize`), or "
+            "use Valkey 9 or Redis 8.4",
         )
 
 

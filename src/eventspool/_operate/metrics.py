@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from eventspool._exceptions import EventSpoolError
 from eventspool._heartbeat import PAUSE_REASONS
 from eventspool._job import JobState
+from eventspool._operate.diagnosis import KINDS, Observation, Severity, diagnose
 from eventspool._operate.storage import StorageReader
 from eventspool._reasons import FAILED, LOST, REFUSED
 from eventspool._version import __version__
@@ -162,6 +163,7 @@ METRICS: Mapping[str, Metric] = {
         _queue("stored", "By", "Size of what is stored in the queue, by state.", "state"),
         _queue("oldest.age", "s", "Age of the oldest unfinished job, 0 without any."),
         _queue("paused", "1", "1 while the queue is paused."),
+        _queue("trouble", "1", "1 while this is wrong with the queue or its way out, by code.", "code"),
         _queue("held", "1", "1 while all processors stay away from the data plane, but for probes."),
         _queue("processors", "{processor}", "Processors seen within the last half minute."),
         _queue("accepted.events", "{event}", "Events that were stored in the queue.", counter=True),
@@ -281,12 +283,18 @@ class QueueReader:
             queue = self.queue() if callable(self.queue) else self.queue
             stats, processors = queue.stats(), queue.processors()
             reasons = self._read_reasons(queue, stats)
+            condition = queue.condition()
         except EventSpoolError as error:
             self.trouble = str(error)
             yield Reading("queue.up", 0, (self.name,))
+            yield from self._read_troubles(Observation(problem=self.trouble or type(error).__name__))
             return
         self.trouble = ""
         yield Reading("queue.up", 1, (self.name,))
+        seen = Observation(self.name, "", stats, processors, (), condition, reasons)
+        if self.opts is not None:
+            seen = replace(seen, max_jobs=self.opts.max_jobs, max_bytes=self.opts.max_bytes)
+        yield from self._read_troubles(seen)
         yield from _read_stats(self.name, stats)
         for reason, depth in reasons.items():
             yield Reading("queue.failed.jobs", depth.jobs, (self.name, reason))
@@ -303,6 +311,20 @@ class QueueReader:
         """Close what it has opened itself. The queue is its owner's."""
         if self._storage is not None:
             self._storage.close()
+
+    def _read_troubles(self, seen: Observation) -> Iterator[Reading]:
+        """Yield 1 for what is wrong, and 0 for all that is not. What only some processors have met is told by theirs."""
+        codes = {
+            each.code
+            for each in diagnose(seen)
+            if each.severity is Severity.ERROR
+            or (
+                each.severity is Severity.WARNING
+                and (each.code[:6] != "plane." or each.code == "plane.throttled")
+            )
+        }
+        for code in KINDS:
+            yield Reading("queue.trouble", int(code in codes), (self.name, code))
 
     def _read_room(self) -> Iterator[Reading]:
         if self.opts is None or self._storage is None:

@@ -21,6 +21,7 @@ from eventspool._heartbeat import read_note
 from eventspool._job import JobState
 from eventspool._operate.edit import edit_event
 from eventspool._operate.erasure import erase_from
+from eventspool._operate.fates import find_fates
 from eventspool._operate.new_file import new_file
 from eventspool._operate.search import act_on, search, total_of
 from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from eventspool._fleet import ProcessorInfo
     from eventspool._job import Job
     from eventspool._operate.erasure import Erasure
+    from eventspool._operate.fates import Fates
     from eventspool._operate.look import Look
     from eventspool._operate.selection import Conditions
     from eventspool._operate.terms import Terms
@@ -289,6 +291,10 @@ class Queue:
         """
         chosen = Selection((JobState.FAILED,), ids, reason, **conditions)
         return self._act("retry", self._backend.replay, chosen, on_job)
+
+    def fates(self, ids: Sequence[str]) -> Fates:
+        """Return what has become of jobs that were retried: delivered, unfinished, or refused again, by reason."""
+        return find_fates(self._backend, ids)
 
     def retry_now(
         self,

@@ -164,7 +164,7 @@ class Survey:
         self._pool = ThreadPoolExecutor(_AT_ONCE, "eventspool-survey")
         self._rooms = {address_of(opts): StorageReader(opts) for opts in self._servers}
         self._watched: dict[tuple[str, str, str], _Watched] = {}
-        self._unread: dict[str, str] = {}
+        self._unread: dict[str, QueueError] = {}
         self._bull: list[Standing] = []
         self._search_at = float("-inf")
 
@@ -175,8 +175,13 @@ class Survey:
             self._search()
             self._search_at = now
         seen = list(self._pool.map(lambda each: each.look(self._clock()), list(self._watched.values())))
-        away = [Standing(server, "", "", problem=why) for server, why in self._unread.items()]
+        away = [Standing(server, "", "", problem=str(why)) for server, why in self._unread.items()]
         return worst_first([*seen, *away, *self._bull])
+
+    @property
+    def outages(self) -> list[QueueError]:
+        """Why servers could not be asked for their queues, when that was last tried."""
+        return list(self._unread.values())
 
     def rooms(self, standings: Sequence[Standing]) -> list[ServerRoom]:
         """Return the room of each server that says it; *standings* tell how its queues grow."""
@@ -203,7 +208,7 @@ class Survey:
         self._unread, self._bull = {}, []
         for opts, found in zip(self._servers, self._pool.map(_try_to_find, self._servers), strict=True):
             server = address_of(opts)
-            if isinstance(found, str):
+            if isinstance(found, QueueError):
                 self._unread[server] = found
                 continue
             for each in found:
@@ -227,11 +232,11 @@ class Survey:
             self._watched[key] = _Watched(own, found.memory_bytes)
 
 
-def _try_to_find(opts: QueueOpts) -> list[FoundQueue] | str:
+def _try_to_find(opts: QueueOpts) -> list[FoundQueue] | QueueError:
     try:
         return find_queues(opts)
     except QueueError as error:
-        return str(error)
+        return error
 
 
 def _memory_growth(standing: Standing) -> float:

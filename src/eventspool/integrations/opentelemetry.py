@@ -56,6 +56,7 @@ _ATTRIBUTES = {
     "store": "eventspool.store",
     "quantile": "eventspool.quantile",
     "status": "eventspool.ending",
+    "code": "eventspool.trouble",
 }
 """What the labels of ``METRICS`` are called here."""
 

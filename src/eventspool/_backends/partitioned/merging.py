@@ -74,7 +74,9 @@ def add_stats(stats: Sequence[QueueStats], gone: Sequence[int], processors: int)
 def add_commits(results: Sequence[tuple[Part, CommitResult]], **more: tuple[str, ...]) -> CommitResult:
     """Return what became of one commit whose jobs went to several partitions; *more* gives ids of further jobs, by field."""
     names = [
-        each.name for each in fields(CommitResult) if each.name not in ("accepted", "duplicates", "epoch")
+        each.name
+        for each in fields(CommitResult)
+        if each.name not in ("accepted", "duplicates", "epoch", "advice")
     ]
     told = {
         name: tuple(job_id for _, result in results for job_id in getattr(result, name)) for name in names
@@ -83,6 +85,7 @@ def add_commits(results: Sequence[tuple[Part, CommitResult]], **more: tuple[str,
         sum(result.accepted for _, result in results),
         sum(result.duplicates for _, result in results),
         epoch=join_epochs((part, result.epoch) for part, result in results),
+        advice=next((result.advice for _, result in results if result.advice), ""),
         **{name: (*ids, *more.get(name, ())) for name, ids in told.items()},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from eventspool._backends.condition import Condition, find_worst
@@ -95,10 +96,16 @@ class OperatedPartitions:
 
     def stats(self) -> QueueStats:
         """Count in every partition, one after another. Raises ``QueueUnavailable`` while one of them is away."""
-        stats = self._ask_all(lambda member: member.backend.stats())
+        told = self._ask_all(lambda member: (member.part, member.backend.stats()))
+        stats = [each for _, each in told]
         if len(stats) == 1:
             return stats[0]
-        return add_stats(stats, self._members.ring.totals, len(self._list_processors(stats)))
+        most = [each.most_bytes for part, each in told if part in self._members.ring.newest.parts]
+        known = [each for each in most if each is not None]
+        return replace(
+            add_stats(stats, self._members.ring.totals, len(self._list_processors(stats))),
+            most_bytes=sum(known) if known and len(known) == len(most) else None,
+        )
 
     def partitions(self) -> list[Partition]:
         """List the partitions in which jobs may be, the oldest first; nothing where the queue is not divided."""
@@ -130,6 +137,7 @@ class OperatedPartitions:
                     is_old,
                     stats is None,
                     member.backend.node,
+                    None if stats is None else stats.most_bytes,
                 )
             )
         return found

@@ -295,5 +295,5 @@ class StoringPartitions(OperatedPartitions):
 
 
 def _without(result: CommitResult) -> CommitResult:
-    """Return *result* without the jobs that are tried elsewhere."""
+    """Return *result* without the jobs that are tried elsewhere. Its advice stays: there may be no room there, either."""
     return replace(result, rejected=(), stale=())

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 from eventspool._backends.condition import FULL, PERMISSION, READ_ONLY, REPLICAS, SAVING, Condition
+from eventspool._backends.redis.clocks import read_clocks
 from eventspool._backends.redis.codec import decode_text
 from eventspool._backends.redis.errors import error_code, find_place, is_reply, translate
 from eventspool._backends.redis.standing import find_advice
@@ -22,14 +22,8 @@ from eventspool._backends.redis.standing import find_advice
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ask_condition", "list_others", "note_clock", "read_clock"]
+__all__ = ["ask_condition", "list_others"]
 
-APART: Final = 5.0
-"""Seconds between two clocks from which on that is noted."""
-_NOTE_LASTS: Final = 86_400.0
-"""Seconds for which a note of a producer's clock is believed. A producer writes it anew while it runs."""
-_CLOCK: Final = "clock of "
-"""What the names of META begin with under which hosts note by how much their clocks are ahead."""
 _REFUSALS: Final = {
     "OOM": FULL,
     "READONLY": READ_ONLY,
@@ -58,14 +52,16 @@ def ask_condition(client: Any, prefix: str, queue: str) -> Condition:
     is_intact = False
     takes: Any = None
     gives: Any = None
+    begun: Any = None
     try:
         before = time.time()
         known, moment, begun = _ask(connection, ("HGETALL", meta), ("TIME",), ("MULTI",))
         middle = (before + time.time()) / 2
         if not isinstance(begun, Exception):  # outside of a transaction the commands would be run
             commands = (("HSETNX", f"{prefix}d", probe, ""), ("HDEL", f"{prefix}n", probe), ("DISCARD",))
-            takes, gives, _ = _ask(connection, *commands)
-        is_intact = True
+            takes, gives, discarded = _ask(connection, *commands)
+            begun = discarded  # a user that may not discard it leaves the transaction to the end of the connection
+        is_intact = not isinstance(begun, Exception)
     finally:
         if not is_intact:
             connection.disconnect()
@@ -83,7 +79,7 @@ def ask_condition(client: Any, prefix: str, queue: str) -> Condition:
         drains=not isinstance(gives, Exception),
         is_used="epoch" in fields,
         clock_ahead=None if isinstance(moment, Exception) else read_moment(moment) - middle,
-        clocks=_read_clocks(fields, middle),
+        clocks=read_clocks(fields, middle),
     )
 
 
@@ -113,49 +109,6 @@ def _pair(reply: Any) -> dict[str, str]:
         return {decode_text(name): decode_text(value) for name, value in reply.items()}
     words = [decode_text(each) for each in reply]
     return dict(zip(words[::2], words[1::2], strict=True))
-
-
-# Producers' clocks
-
-
-def read_clock(client: Any) -> float | None:
-    """Return by how many seconds this process's clock is ahead of the server's; ``None`` where it may not ask."""
-    before = time.time()
-    try:
-        seconds, micros = client.time()
-    except Exception as error:
-        if not is_reply(error):
-            raise
-        return None
-    return (before + time.time()) / 2 - (float(seconds) + float(micros) / 1e6)
-
-
-def note_clock(client: Any, prefix: str, ahead: float, *, was_noted: bool) -> bool:
-    """
-    Note in the queue that this host's clock is *ahead* of the server's, or that it is right again.
-
-    Return whether such a note is there now. Raises what the driver raises, but where the server refuses the note.
-    """
-    name = _CLOCK + socket.gethostname()
-    if abs(ahead) < APART and not was_noted:
-        return False
-    with contextlib.suppress(Exception):
-        if abs(ahead) >= APART:
-            client.execute_command("HSET", f"{prefix}m", name, f"{ahead:.3f}:{time.time() - ahead:.0f}")
-            return True
-        client.execute_command("HDEL", f"{prefix}m", name)
-    return False
-
-
-def _read_clocks(fields: dict[str, str], now: float) -> dict[str, float]:
-    found = {}
-    for name, text in fields.items():
-        ahead, _, at = text.partition(":")
-        if name.startswith(_CLOCK):
-            with contextlib.suppress(ValueError):
-                if abs(now - float(at)) < _NOTE_LASTS:
-                    found[name.removeprefix(_CLOCK)] = float(ahead)
-    return found
 
 
 # Other queues

@@ -28,6 +28,7 @@ from eventspool._backends.redis.condition import ask_condition, list_others
 from eventspool._backends.redis.connection import Connection
 from eventspool._backends.redis.history import History
 from eventspool._backends.redis.journals import Journals
+from eventspool._backends.redis.settings import MovableBytes
 from eventspool._backends.rules import READ_BYTES, count_within, place_of
 from eventspool._config import Ordering
 from eventspool._envelope import MAX_PAYLOAD_BYTES, OVERSIZED, count_events
@@ -84,6 +85,7 @@ class OperatedQueue(Journals):
         self._payloads = f"{self._prefix}d"
         self._ordering = ordering
         self._connection = Connection(opts, [self._prefix + key for key in _KEYS], self._name, source)
+        self._movable = MovableBytes()
         self._history = History()
         self._others: tuple[str, ...] = ()
         self._sought_at = float("-inf")
@@ -141,7 +143,9 @@ class OperatedQueue(Journals):
         Jobs are exact. Events and bytes of *delayed* are exact up to 1,000 jobs and estimated from these beyond; *waiting*
         is what remains. The oldest job is sought among the next 100, the leased, and 1,000 delayed ones.
         """
-        return decode_stats(self._connection.run("stats", self._find_ordering()))
+        stats = decode_stats(self._connection.run("stats", self._find_ordering()))
+        movable = self._connection.call(self._movable.find)
+        return stats if movable == float("inf") else replace(stats, most_bytes=int(movable))
 
     def processors(self) -> list[tuple[str, float, str]]:
         """List the processors seen within the last half minute, with their notes."""

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eventspool._backends.redis.standing import MOST_MOVABLE_BYTES, is_clustered, moves_at_once
+from eventspool._backends.redis.standing import find_movable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["name_risks"]
+__all__ = ["format_size", "name_risks"]
+
+
+def format_size(size: float) -> str:
+    """Return a number of bytes for people."""
+    return f"{size / (1 << 20):,.0f} MB" if size >= 10 << 20 else f"{size / (1 << 20):,.1f} MB"
 
 
 def name_risks(
@@ -20,7 +25,7 @@ def name_risks(
 
     Args:
         info: The sections ``memory``, ``persistence``, ``cluster`` and ``server`` of ``INFO``.
-        settings: ``save`` and ``appendfsync``; ``None`` where ``CONFIG GET`` is not allowed.
+        settings: ``save``, ``appendfsync`` and ``proto-max-bulk-len``; ``None`` where ``CONFIG GET`` is not allowed.
         max_bytes: Most bytes that a partition of the queue may hold.
     """
     risks = []
@@ -48,9 +53,11 @@ def name_risks(
             "leaves it to the operating system when to write to the disk (appendfsync no): a power cut loses what came in "
             "the last half minute or so. Set appendfsync to everysec or always."
         )
-    if is_clustered(info) and max_bytes > MOST_MOVABLE_BYTES and not moves_at_once(info):
+    movable = find_movable(info, settings)
+    if max_bytes > movable:
         risks.append(
-            f"is a node of a cluster that can move no partition of more than {MOST_MOVABLE_BYTES >> 20} MB to another node in "
-            f"good time, and one may hold {max_bytes >> 20} MB here. Give the queue more partitions, or a smaller max_bytes."
+            f"is a node of a cluster that moves a partition to another node as one value. So a partition is full at "
+            f"{format_size(movable)}, in the place of the {format_size(max_bytes)} that max_bytes allows. Give the queue more "
+            "partitions (`eventspool queue resize`), or use Valkey 9 or Redis 8.4."
         )
     return risks

@@ -1,13 +1,15 @@
 """
 The Lua scripts: package data, read when a queue is first opened.
 
-Each is sent as one text: the limits that it shares with Python, ``lua/prelude.lua``, the files that only some scripts share,
-and the script's own file. A server runs all of that text in each call, so a script takes along only the files that it uses.
+A server runs all of a script's text in each call, and a durable call waits for that. So each script is put together from what
+it uses, and from nothing else: the limits that it shares with Python, the fields of META that it reads, ``lua/prelude.lua``,
+the files that only some scripts share, and the script's own file. Functions that it does not call are left out.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -95,8 +97,11 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "stats": ("looking", "fleet"),
 }
 """The scripts, and the files that each of them shares with others, in their order."""
-_COMMITTING: Final = ("commit", "commit_failed")
-"""What these read comes before everything else."""
+_FUNCTION: Final = re.compile(r"^local function (\w+)(?:.* end|(?:.*\n)+?end)$", re.MULTILINE)
+_WORDS: Final = str.maketrans(dict.fromkeys("()[]{},;:.=~<>+-*/%#^'\"", " "))
+"""What stands between words."""
+_FIELD: Final = "meta_"
+"""Begins the names of variables that have a field of META. One command reads all that a script names (``prelude.lua``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +112,55 @@ class Script:
     sha: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A function of a file, or what stands between two of them; with all words in it."""
+
+    name: str
+    text: str
+    words: frozenset[str]
+
+    @classmethod
+    def make(cls, name: str, text: str) -> _Piece:
+        """Return the piece *text*."""
+        return cls(name, text.strip("\n"), frozenset(text.translate(_WORDS).split()))
+
+
 @cache
 def script(name: str) -> Script:
     """Return the script *name*."""
-    folder = files("eventspool._backends.redis").joinpath("lua")
-    source = "\n".join(
-        (
-            *(f"local {limit} = {value}" for limit, value in _LIMITS.items()),
-            "" if name in _COMMITTING else "local all_before",
-            *(
-                folder.joinpath(f"{part}.lua").read_text(encoding="utf-8")
-                for part in (
-                    *(("totals_before",) if name in _COMMITTING else ()),
-                    "prelude",
-                    *_SHARED[name],
-                    name,
-                )
-            ),
-        )
-    )
+    pieces = [piece for file in ("prelude", *_SHARED[name], name) for piece in _read(file)]
+    kept: list[str] = []
+    used: set[str] = set()
+    for piece in reversed(pieces):  # a function is called from behind it alone
+        if not piece.name or piece.name in used:
+            kept.append(piece.text)
+            used |= piece.words
+    source = "\n".join((*_begin(used), *reversed(kept)))
     return Script(source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def _read(file: str) -> list[_Piece]:
+    """Return the pieces of a file, without the lines that are comments."""
+    text = files("eventspool._backends.redis").joinpath("lua", f"{file}.lua").read_text(encoding="utf-8")
+    code = "\n".join([line for line in text.split("\n") if not line.lstrip().startswith("--")])
+    pieces: list[_Piece] = []
+    end = 0
+    for found in _FUNCTION.finditer(code):
+        pieces += (_Piece.make("", code[end : found.start()]), _Piece.make(found[1], found[0]))
+        end = found.end()
+    return [*pieces, _Piece.make("", code[end:])]
+
+
+def _begin(used: set[str]) -> list[str]:
+    """Return the first lines of a script that uses these words: limits, and fields of META (``KEYS[8]``)."""
+    names = sorted(word for word in used if word.startswith(_FIELD))
+    fields = [f"'{name.removeprefix(_FIELD)}'" for name in names]
+    return [
+        *(f"local {limit} = {value}" for limit, value in _LIMITS.items() if limit in used),
+        f"local {', '.join(names)} = unpack(redis.call('HMGET', KEYS[8], {', '.join(fields)}))",
+    ]
 
 
 def scripts() -> list[Script]:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from eventspool._config.redis_url import Address
 
 __all__ = [
-    "MOST_MOVABLE_BYTES",
     "find_advice",
     "find_master",
+    "find_movable",
     "is_clustered",
     "is_sentinel",
     "moves_at_once",
@@ -25,13 +25,8 @@ __all__ = [
     "read_version",
 ]
 
-MOST_MOVABLE_BYTES: Final = 256 << 20
-"""
-Bytes of a partition that every cluster can move from one node to another.
-
-Before Valkey 9 and Redis 8.4 a node moves the payloads of a partition as one value. It answers nothing meanwhile, some 3
-seconds for 200 MB, and beyond 512 MB it fails and leaves the queue in two parts.
-"""
+_USUAL_VALUE: Final = 512 << 20
+"""Most bytes of a value that a server takes (``proto-max-bulk-len``) where it does not tell, as managed ones do not."""
 _ATOMIC: Final = {"valkey": (9, 0), "redis": (8, 4)}
 """Since when the servers move a slot bit by bit while they serve it."""
 
@@ -64,6 +59,24 @@ def moves_at_once(info: Mapping[str, object]) -> bool:
     """Say whether the cluster can move a partition of any size, as far as the node tells in *info*."""
     name, version = read_version(info)
     return not version or version >= _ATOMIC[name]
+
+
+def find_movable(info: Mapping[str, object], settings: Mapping[str, str] | None) -> float:
+    """
+    Return most bytes of a partition that the cluster can move from one node to another; infinity where size does not matter.
+
+    Before Valkey 9 and Redis 8.4 a node moves the payloads of a partition as one value. It answers nothing meanwhile, some 3
+    seconds for 200 MB. Another node takes no value above its ``proto-max-bulk-len``: the move then fails halfway, and leaves
+    the queue in two parts that answer nothing. Half of that leaves room for ids, and for what is between two values.
+
+    Args:
+        info: The sections ``cluster`` and ``server`` of ``INFO``.
+        settings: ``proto-max-bulk-len``; ``None`` where ``CONFIG GET`` is not allowed.
+    """
+    if not is_clustered(info) or moves_at_once(info):
+        return float("inf")
+    told = (settings or {}).get("proto-max-bulk-len", "")
+    return (int(told) if told.isdecimal() and int(told) else _USUAL_VALUE) // 2
 
 
 def find_advice(client: Any, error: Exception) -> str:

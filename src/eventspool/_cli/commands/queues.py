@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from contextlib import closing
 
 import click
 
+from eventspool._cli.answer import print_json, print_json_line
 from eventspool._cli.commands.queue.opened import interval_option
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import console, json_line, print_json, say_error
+from eventspool._cli.output import console
 from eventspool._cli.signals import Stop
 from eventspool._cli.survey_view import as_dict, line, open_survey, picture, survey_options
 
@@ -61,22 +62,18 @@ def command(
         if not watch:
             rooms = survey.rooms(standings)
             if as_json:
-                print_json(as_dict(standings, rooms))
+                print_json(Kind.QUEUES, as_dict(standings, rooms))
             else:
                 console().print(picture(standings, rooms, console().width))
-            sys.exit(_say_away(as_dict(standings, rooms)["unreachable"], as_json=as_json))
+            for outage in survey.outages:
+                raise outage
+            return
         with stop.listening():
             while True:
                 if as_json:
-                    print(json_line(as_dict(standings, survey.rooms(standings))), flush=True)  # noqa: T201 - data
+                    print_json_line(Kind.QUEUES, as_dict(standings, survey.rooms(standings)))
                 else:
                     print(f"{time.strftime('%H:%M:%S')}  {line(standings)}", flush=True)  # noqa: T201 - data
                 if stop.wait(interval):
                     return
                 standings = survey.look()
-
-
-def _say_away(unreachable: list[dict[str, str]], *, as_json: bool) -> int:
-    for each in unreachable if as_json else ():
-        say_error(each["problem"])
-    return 1 if unreachable else 0

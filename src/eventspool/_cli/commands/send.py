@@ -14,6 +14,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eventspool._cli.answer import print_json
+from eventspool._cli.kept_order import keep_order
+from eventspool._cli.kinds import Kind
 from eventspool._cli.lines import LineError, LineReader, read_lines
 from eventspool._cli.options import (
     data_plane_options,
@@ -29,7 +32,6 @@ from eventspool._cli.output import (
     format_count,
     key_value_table,
     on_terminal,
-    print_json,
     say,
     say_error,
     show_warnings,
@@ -137,6 +139,9 @@ def command(
         raise click.UsageError("--spill needs --queue")
     if not data_plane.write_key and not enqueue_only:
         raise click.UsageError("--write-key is missing (or EVENTSPOOL_WRITE_KEY)")
+    queue = None
+    if address is not None:
+        queue, _ = keep_order(address.opts(**sharing, encryption_key=encryption_key()), sharing)
     report = _Report()
     client = Client(
         **{**asdict(data_plane), "write_key": data_plane.write_key or _ENQUEUE_ONLY_KEY},
@@ -149,7 +154,7 @@ def command(
         max_internal_queue_size=_BUFFER_EVENTS,
         strict=True,
         process=not enqueue_only,
-        persistence=None if address is None else address.opts(**sharing, encryption_key=encryption_key()),
+        persistence=queue,
         spill=spill,
         on_error=lambda error, events: report.failures.update({str(error): len(events)}),
     )
@@ -252,6 +257,7 @@ def _size(file: IO[bytes]) -> int | None:
 def _show(report: _Report, *, stored: int, enqueue_only: bool, as_json: bool) -> None:
     if as_json:
         print_json(
+            Kind.SEND,
             {
                 "lines": report.lines,
                 "accepted": report.accepted,
@@ -265,7 +271,7 @@ def _show(report: _Report, *, stored: int, enqueue_only: bool, as_json: bool) ->
                 "refused_by_reason": dict(report.reasons),
                 "failed_by_reason": dict(report.failures),
                 "errors": report.errors,
-            }
+            },
         )
         return
     facts = key_value_table()

@@ -12,9 +12,11 @@ import click
 from rich.console import Group
 from rich.text import Text
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import interval_option
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import console, print_json
+from eventspool._cli.output import console
 from eventspool._cli.signals import Stop
 from eventspool._cli.survey_view import as_dict, line, open_survey, picture, survey_options
 
@@ -64,10 +66,12 @@ def command(
             standings = survey.look()
             rooms = survey.rooms(standings)
             if as_json:
-                print_json(as_dict(standings, rooms))
+                print_json(Kind.QUEUES, as_dict(standings, rooms))
             else:
                 out.print(picture(standings, rooms, out.width))
-            sys.exit(1 if any(not each.queue_name for each in standings) else 0)
+            for outage in survey.outages:
+                raise outage
+            return
         _watch(survey, interval)
 
 
@@ -91,7 +95,7 @@ def _watch(survey: Survey, interval: float) -> None:
 def _screen(survey: Survey) -> RenderableType:
     standings = survey.look()
     head = Text.assemble((time.strftime("%H:%M:%S"), "bold"), f"  {line(standings)}  ", ("q ends it", "dim"))
-    return Group(head, Text(), picture(standings, survey.rooms(standings), console().width))
+    return Group(head, Text(), picture(standings, survey.rooms(standings), console().width, survey.outages))
 
 
 class _Keys:

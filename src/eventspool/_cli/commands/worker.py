@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from eventspool._backends.condition import Condition
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
+from eventspool._cli.kept_order import keep_order
+from eventspool._cli.kinds import Kind
 from eventspool._cli.logs import LOG_FORMATS, Log
 from eventspool._cli.options import (
     DELIVERS,
@@ -26,13 +29,13 @@ from eventspool._cli.options import (
     sharing_options,
     spill_option,
 )
-from eventspool._cli.output import print_json, say
+from eventspool._cli.output import say
 from eventspool._cli.signals import Stop
 from eventspool._cli.worker_view import Status, Watch, shown
 from eventspool._client import Client
 from eventspool._config import JobOpts
 from eventspool._config.variables import variable_of
-from eventspool._exceptions import QueueError
+from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._fleet import ProcessorInfo
 from eventspool._operate.diagnosis import Observation, diagnose
 from eventspool._operate.exposition import metrics_text
@@ -162,7 +165,8 @@ def command(
     Deliver a queue until SIGTERM or Ctrl-C.
 
     The first signal lets requests under way finish (--grace); a second one stops at once. What is not delivered stays
-    in the queue. Several workers on one queue: give all of them --multi.
+    in the queue. Several workers on one queue: give all of them --multi. Of a queue that is divided into partitions a worker
+    without --multi, --single and --ordering keeps the order that the queue keeps.
 
     The exit status is 0 after SIGTERM, 130 after Ctrl-C; with --once 0 when the queue is empty and nothing new failed.
 
@@ -172,7 +176,7 @@ def command(
       eventspool worker --queue sqlite:///events.db --once --json
       eventspool worker --multi --health-port 8181 --log-format json
     """
-    queue = address.opts(**sharing, job_opts=jobs, encryption_key=encryption_key())
+    queue, told = keep_order(address.opts(**sharing, job_opts=jobs, encryption_key=encryption_key()), sharing)
     client = Client(**asdict(data_plane), **DELIVERS, spill=spill)
     failed_before = _count_failed(address)
     stop, health, log = Stop(), Health(), Log(log_format)
@@ -187,11 +191,17 @@ def command(
         stop.listening(),
         serve_health(health, health_host, health_port, read_metrics),
     ):
+        if told:
+            log.say(told)
         try:
             client.create_persistence_queue(queue)
         except QueueError as error:
             log.say(f"{error}; trying again until it works")
-        status = _work(client, stop, Watch(health, show, log), once=once)
+        try:
+            status = _work(client, stop, Watch(health, show, log), once=once)
+        except click.UsageError:
+            _close(client, stop, 0.0, log)
+            raise
         health.stop()
         notify_service_manager("STOPPING=1")
         closed = _close(client, stop, 0.5 if once and not stop.asked else grace, log)
@@ -199,7 +209,7 @@ def command(
         if log.is_json:
             log.say(str(status), **status.as_dict())
     if as_json:
-        print_json(status.as_dict())
+        print_json(Kind.WORKER, status.as_dict())
     elif not log.is_json:
         say(str(status))
     _exit(stop, closed=closed, failed=once and status.failed > failed_before)
@@ -243,6 +253,10 @@ def _look(client: Client, last: Status | None = None, closed: QueueAddress | Non
     try:
         stats = _count(closed) if closed else client.queue.stats()
     except QueueError as error:
+        queue = client._beginning.queue_opts  # noqa: SLF001
+        if queue is not None and not isinstance(error, QueueUnavailable):
+            # The queue could not be asked at the start, or was divided since then.
+            keep_order(queue, {"ordering": queue.ordering})
         troubles = diagnose(Observation(problem=str(error)))
         last = last or Status()
         return replace(last, batches=own.sent, paused=own.paused, reachable=False, troubles=troubles)

@@ -70,8 +70,8 @@ def _on_partitions(plan: Plan, constants: Constants) -> Iterator[str]:
     if plan.partition_bytes > constants.partition_bytes * 1.001:
         several = plan.partitions == MAX_PARTITIONS
         yield (
-            f"A partition would hold {plan.partition_bytes / 1e6:,.0f} MB, and Redis before 8.4 cannot move more than some "
-            f"{constants.partition_bytes / 1e6:,.0f} MB between nodes: "
+            f"A partition would hold {plan.partition_bytes / 1e6:,.0f} MB. In a cluster of Redis before 8.4 or Valkey before "
+            f"9 it is full at some {constants.partition_bytes / 1e6:,.0f} MB, because no more can be moved between nodes: "
             + (
                 "use Valkey 9 or Redis 8.4, plan for a shorter outage, or let spill files take the rest."
                 if several or plan.load.ordering is Ordering.FIFO

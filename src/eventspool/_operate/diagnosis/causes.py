@@ -191,7 +191,9 @@ def _check_clocks(seen: Observation) -> Iterator[Trouble]:
     if ahead is not None and abs(ahead) > APART:
         parts.append(f"the clock of this host is {_name_distance(-ahead)} the queue's server")
     for host, seconds in sorted(seen.condition.clocks.items(), key=lambda item: -abs(item[1]))[:_NAMED]:
-        parts.append(f"the clock of the producers on {host} is {_name_distance(seconds)} the queue's server")
+        parts.append(
+            f"the clock of {host}, which stores events, is {_name_distance(seconds)} the queue's server"
+        )
     if parts:
         cause = f"{'; '.join(parts)}: the times of events are wrong by as much"
         yield trouble("clock.apart", cause, Severity.WARNING)

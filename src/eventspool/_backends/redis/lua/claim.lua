@@ -1,13 +1,13 @@
 -- Lease jobs that are due; any number of processors do so at once. See claiming.lua for ARGV and the reply.
 if laned and not give_up_lanes('0') then return {BY_LANES, 0} end
 if held then admit() end
-local ids = call('ZRANGEBYSCORE', ORDER, '-inf', text(now), 'LIMIT', 0, probe and PROBE_DEPTH or limit + 1)
+local ids = call('ZRANGEBYSCORE', ORDER, '-inf', now, 'LIMIT', 0, probe and PROBE_DEPTH or limit + 1)
 if #ids > 0 then
   local leases, tries = call('HMGET', LEASES, unpack(ids)), call('HMGET', TRIES, unpack(ids))
   for i, id in ipairs(ids) do
     local held_till, owner, was_idle = parse_lease(leases[i])
     if held_till > now then -- A FIFO processor has leased it or put it off, and has left its place in the order.
-      call('ZADD', ORDER, text(held_till), id)
+      call('ZADD', ORDER, held_till, id)
       if owner == '' then call('HDEL', LEASES, id) end
     else
       offer(id, owner, was_idle, tries[i], 0)

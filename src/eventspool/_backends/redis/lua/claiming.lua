@@ -14,13 +14,12 @@ local max_bytes, rate = tonumber(ARGV[8]), tonumber(ARGV[9])
 local found, role, is_limited = {}, 0, false
 
 begin(COARSE)
-call('HSET', PROCESSORS, token, text(now))
-local state = call('HMGET', META, laned and 'halted' or 'paused', 'sealed', 'hold')
-role = state[2] == '1' and SEALED or 0
-if state[1] == '1' then return {WHILE_PAUSED, tonumber(ARGV[7]) + role} end
+call('HSET', PROCESSORS, token, now)
+role = meta_sealed == '1' and SEALED or 0
+if is_paused() then return {WHILE_PAUSED, tonumber(ARGV[7]) + role} end
 
 -- One that does not mean to send what it takes has nothing to do with the data plane.
-local held = state[3] and not idle and parse_hold(state[3])
+local held = meta_hold and not idle and parse_hold(meta_hold)
 if held then
   local wait = held.ends - now
   if wait <= 0 and held.prober ~= '' and held.prober ~= token and held.permit > now then
@@ -60,36 +59,39 @@ local function lease_found(wait, fifo)
       return a.place < b.place
     end)
   end
-  local till = text(now + tonumber(ARGV[3]))
-  local reply, bytes = {wait, role}, 0
+  local reply, bytes, is_more_due = {wait, role}, 0, #found > limit
+  local till, leases, moves = now + tonumber(ARGV[3]), {}, {}
+  local value = lease(text(till), token, idle)
   local paid = rate > 0 and not idle and math.min(math.max(total('paid'), now), now + FARTHEST)
   for i = 1, math.min(limit, #found) do
     local job = found[i]
     local size = call('HSTRLEN', PAYLOADS, job.id)
     bytes = bytes + size
     if i > 1 and max_bytes >= 0 and bytes > max_bytes then
-      reply[1] = 0
-      return reply, true
+      reply[1], is_more_due = 0, true
+      break
     end
     if paid then -- Up to here all is paid for. It may be a burst ahead, and further for one job that came when all was paid.
       local cost = math.floor(size_of(job.id) / rate * SECOND + 0.5)
       local late = paid + cost - now - BURST
       if late > 0 and paid > now then
-        is_limited = true
+        is_limited, is_more_due = true, true
         reply[1], reply[2] = math.max(math.min(late, paid - now), LIMITED_POLL), role + LIMITED
-        return reply, true
+        break
       end
       paid = paid + cost
-      call('HSET', META, 'paid', text(paid))
     end
-    if not fifo then call('ZADD', ORDER, till, job.id) end
-    call('HSET', LEASES, job.id, lease(till, token, idle))
+    leases[2 * i - 1], leases[2 * i] = job.id, value
+    moves[2 * i - 1], moves[2 * i] = till, job.id
     if job.stalled then call('HSET', TRIES, job.id, text(job.attempts) .. ':' .. job.progress) end
-    reply[#reply + 1] = job.id
-    reply[#reply + 1] = job.attempts
-    reply[#reply + 1] = job.progress
-    reply[#reply + 1] = job.stalled and 1 or 0
-    reply[#reply + 1] = size
+    local at = 5 * i - 2
+    reply[at], reply[at + 1], reply[at + 2] = job.id, job.attempts, job.progress
+    reply[at + 3], reply[at + 4] = job.stalled and 1 or 0, size
   end
-  return reply, #found > limit
+  if #leases > 0 then
+    if not fifo then call('ZADD', ORDER, unpack(moves)) end
+    call('HSET', LEASES, unpack(leases))
+    if paid then call('HSET', META, 'paid', paid) end
+  end
+  return reply, is_more_due
 end

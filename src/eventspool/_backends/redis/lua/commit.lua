@@ -3,10 +3,10 @@
 -- -> the reply of committing.lua
 -- The payload is "" where it was stored before, by the same transaction.
 -- A durable call waits for this script, and each call of the server's costs it a microsecond. So the totals are written as
--- add_totals would write them, but together.
+-- add_totals would write them, but with fewer.
 if ARGV[1] == 'per_user' then keep_lanes() end
 local placed = keeps_places(ARGV[1])
-local last = last_place(placed, amount(all_before[3]))
+local last = last_place(placed, amount(meta_last))
 for i = 6, #ARGV, 3 do
   local id, payload = ARGV[i], ARGV[i + 2]
   local events, tries = string.match(ARGV[i + 1], '^(%d+):?(.*)$')
@@ -19,13 +19,11 @@ end
 
 if accepted > 0 then
   local none = failed == 0
-  call('HSET', META, 'last', text(last), 'fifo', placed and '1' or '0',
-    'events', text(amount(all_before[4]) + new_events), 'bytes', text(bytes + new_bytes),
-    'failed_events', none and '0' or text(amount(all_before[6])),
-    'failed_bytes', none and '0' or text(amount(all_before[7])),
-    'accepted', text(amount(all_before[8]) + new_events))
+  call('HSET', META, 'last', last, 'fifo', placed and '1' or '0',
+    'events', amount(meta_events) + new_events, 'bytes', bytes + new_bytes,
+    'failed_events', none and '0' or amount(meta_failed_events), 'failed_bytes', none and '0' or amount(meta_failed_bytes),
+    'accepted', amount(meta_accepted) + new_events, changed_lanes())
   if now - noted > COARSE then note() end
-  if laned then note_lanes() end
   wake(WAKE)
 end
 return reply_to_commit()

@@ -6,14 +6,13 @@ for i = 6, #ARGV, 5 do
   local id, events, attempts, failed_us, cause = unpack(ARGV, i, i + 4)
   local size = admit(id, events, false)
   if size then
-    call('ZADD', FAILED, text(number(failed_us) + skew), id)
+    call('ZADD', FAILED, number(failed_us) + skew, id)
     count_reason(cause .. '}', 1, number(events), size)
     call('HSET', CAUSES, id, cause .. ',"events":' .. events .. ',"attempts":' .. attempts .. '}')
   end
 end
 
 if accepted > 0 then
-  add_totals(new_events, new_bytes, new_events, new_bytes)
-  tally('accepted', new_events)
+  add_totals(new_events, new_bytes, new_events, new_bytes, tally('accepted', new_events))
 end
 return reply_to_commit()

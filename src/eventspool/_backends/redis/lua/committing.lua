@@ -4,8 +4,8 @@
 local max_jobs, max_bytes = tonumber(ARGV[2]), tonumber(ARGV[3])
 local failed = call('ZCARD', FAILED)
 local jobs = call('ZCARD', ORDER) + failed
-local bytes = amount(all_before[5])
-local SEALED, is_sealed = -2, all_before[10] == '1'
+local bytes = amount(meta_bytes)
+local SEALED, is_sealed = -2, meta_sealed == '1'
 local accepted, duplicates, rejected, new_events, new_bytes = 0, 0, {}, 0, 0
 
 -- Return the size of the payload in bytes where the queue takes the job; nil where it has the job already, or rejects it.
@@ -25,12 +25,12 @@ local function admit(id, events, keeps_order, size)
   end
   jobs, accepted = jobs + 1, accepted + 1
   new_events, new_bytes = new_events + number(events), new_bytes + size
-  call('HSET', SIZES, id, events .. ':' .. text(size))
+  call('HSET', SIZES, id, events .. ':' .. size)
   return size
 end
 
 local function reply_to_commit()
-  local epoch = all_before[9]
+  local epoch = meta_epoch
   if not epoch then
     epoch = text(now)
     call('HSET', META, 'epoch', epoch)

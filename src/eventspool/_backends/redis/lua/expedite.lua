@@ -6,7 +6,7 @@ for i = 2, #ARGV do
   local id = ARGV[i]
   if state_of(id, placed) == 'delayed' then
     if lease_of(id) > now then call('HDEL', LEASES, id) end -- FIFO holds it back there, and keeps its place in the order.
-    if not placed then call('ZADD', ORDER, text(now), id) end
+    if not placed then call('ZADD', ORDER, now, id) end
     moved = moved + 1
   end
 end

@@ -3,12 +3,12 @@
 -- GONE has the jobs that were purged, as a whole or in part, or moved. FATES says what became of those that were not purged as
 -- a whole: "moved", or the positions of the events that were erased, as JSON.
 local function remember(id, fate)
-  call('ZADD', GONE, text(now), id)
+  call('ZADD', GONE, now, id)
   if fate == '' then call('HDEL', FATES, id) else call('HSET', FATES, id, fate) end
 end
 
 local function forget_outdated()
-  local outdated = call('ZRANGEBYSCORE', GONE, '-inf', text(now - PURGED_FOR), 'LIMIT', 0, MAX_IDS)
+  local outdated = call('ZRANGEBYSCORE', GONE, '-inf', now - PURGED_FOR, 'LIMIT', 0, MAX_IDS)
   local excess = call('ZCARD', GONE) - #outdated - PURGED_KEPT
   if #outdated > 0 then
     call('ZREM', GONE, unpack(outdated))
@@ -24,14 +24,16 @@ end
 -- Delete jobs, failed ones too, whichever processor holds them. Their events count as `outcome` of all time. Where a `fate` is
 -- given it is remembered. Return how many of the jobs were stored.
 local function forget(ids, outcome, fate)
+  if #ids == 0 then return 0 end
   local events, bytes, failed_events, failed_bytes, stored = 0, 0, 0, 0, 0
-  for _, id in ipairs(ids) do
+  local has_failed, sizes = call('ZCARD', FAILED) > 0, call('HMGET', SIZES, unpack(ids))
+  for i, id in ipairs(ids) do
     local place = laned and call('ZSCORE', ORDER, id)
     if place then withdraw(id, tonumber(place)) end
     local unfinished = call('ZREM', ORDER, id) == 1
-    local failed = call('ZREM', FAILED, id) == 1
+    local failed = has_failed and call('ZREM', FAILED, id) == 1
     if unfinished or failed then
-      local e, b = size_of(id)
+      local e, b = parse_size(sizes[i])
       stored, events, bytes = stored + 1, events + e, bytes + b
       if failed then
         failed_events, failed_bytes = failed_events + e, failed_bytes + b
@@ -40,13 +42,13 @@ local function forget(ids, outcome, fate)
       if fate then remember(id, fate) end
     end
   end
-  if #ids > 0 then
-    for _, key in ipairs({PAYLOADS, SIZES, LEASES, TRIES, CAUSES}) do call('HDEL', key, unpack(ids)) end
-  end
+  call('HDEL', PAYLOADS, unpack(ids))
+  call('HDEL', SIZES, unpack(ids))
+  call('HDEL', LEASES, unpack(ids))
+  call('HDEL', TRIES, unpack(ids))
+  if has_failed then call('HDEL', CAUSES, unpack(ids)) end
   if stored > 0 then
-    if laned then note_lanes() end
-    add_totals(-events, -bytes, -failed_events, -failed_bytes)
-    tally(outcome, events)
+    add_totals(-events, -bytes, -failed_events, -failed_bytes, tally(outcome, events, changed_lanes()))
   end
   return stored
 end

@@ -10,7 +10,7 @@ local hold, answered = parse_hold(stored[1]), amount(stored[3])
 local asked = retry_after > 0 and now + retry_after or 0
 
 if failures == 0 then
-  call('HSET', META, 'answered', text(now))
+  call('HSET', META, 'answered', now)
   if hold and hold.asked > now and not is_probe then return {hold.ends - now, hold.why} end
   if call('HDEL', META, 'hold', 'doubt') > 0 then wake(WAKE) end
   return {}

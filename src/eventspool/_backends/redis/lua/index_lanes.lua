@@ -2,12 +2,12 @@
 -- Jobs that come and go meanwhile are entered and withdrawn as ever. -> 1 where there is more to do, else 0
 begin()
 if not laned then return 0 end
-local from = call('HGET', META, 'index_from')
+local from = meta_index_from
 if not from then
   if is_index_whole() then return 0 end
   call('DEL', LANES)
-  call('HSET', META, 'lanes', '0:0')
-  from = '0'
+  meta_lanes, from = '0:0', '0'
+  call('HSET', META, 'lanes', meta_lanes)
 end
 
 -- Where the queue kept no order, the score of a job that is leased or put off is a time to come. Such a job gets the place at
@@ -16,14 +16,14 @@ local function settle_place(id, score)
   if lease_of(id) <= now then call('HSET', LEASES, id, lease(text(score), '')) end
   local ms = string.match(id, '^%x%x%x%x%x%x%x%x%x%x%x%x')
   local place = math.min(ms and tonumber(ms, 16) * 1000 or now, now)
-  call('ZADD', ORDER, text(place), id)
+  call('ZADD', ORDER, place, id)
   return place
 end
 
 from = amount(from)
 local size, page, last = MAX_IDS, {}, from
 repeat -- A page that has one place alone is read again, with more jobs: else the next page would begin where this one did.
-  page = call('ZRANGEBYSCORE', ORDER, from == 0 and '-inf' or text(from), '+inf', 'WITHSCORES', 'LIMIT', 0, size)
+  page = call('ZRANGEBYSCORE', ORDER, from == 0 and '-inf' or from, '+inf', 'WITHSCORES', 'LIMIT', 0, size)
   last = math.min(tonumber(page[#page] or 0), now)
   local is_last_page = #page < 2 * size
   size = 2 * size
@@ -34,6 +34,6 @@ for i = 1, #page, 2 do
   if place > now + COARSE then place = settle_place(id, place) end
   enter(id, place)
 end
-note_lanes()
-if is_over then call('HDEL', META, 'index_from') else call('HSET', META, 'index_from', text(last)) end
+call('HSET', META, 'index_from', last, changed_lanes())
+if is_over then call('HDEL', META, 'index_from') end
 return is_over and 0 or 1

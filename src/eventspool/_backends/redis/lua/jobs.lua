@@ -56,7 +56,7 @@ end
 
 local key = wanted == 'failed' and FAILED or ORDER
 local rank = rank_behind(key)
-if wanted == 'delayed' then rank = math.max(rank, call('ZCOUNT', ORDER, '-inf', text(now))) end
+if wanted == 'delayed' then rank = math.max(rank, call('ZCOUNT', ORDER, '-inf', now)) end
 for n = 1, MOST_PAGES do
   local size = n == 1 and math.min(MAX_IDS, limit + 100) or MAX_IDS -- Some may be in another state.
   local page = call('ZRANGE', key, rank, rank + size - 1, 'WITHSCORES')

@@ -11,7 +11,7 @@
 -- stand is less comes first. A job that touches all lanes has one entry, in a lane of its own, because many such jobs are common.
 local ALL, DIGITS, PLACE_DIGITS = 'g', '0123456789abcdef', 16
 local more_jobs, more_entries = 0, 0
-local lanes_of, stand_of, id_of, enter, withdraw, note_lanes, is_index_whole
+local lanes_of, stand_of, enter, withdraw
 
 -- Where the queue keeps another order these functions are not made, since that would take each call some microseconds. A process
 -- that begins to keep the order per user says so by the first or, to claim_lanes.lua, the twelfth argument.
@@ -31,7 +31,6 @@ if laned or ARGV[1] == 'per_user' or ARGV[12] == 'per_user' then
   end
 
   function stand_of(id, place) return string.format('%016.0f', place) .. id end
-  function id_of(stand) return string.sub(stand, PLACE_DIGITS + 1) end
 
   local function count_entries(entries, sign)
     if entries > 0 then more_jobs, more_entries = more_jobs + sign, more_entries + sign * entries end
@@ -52,19 +51,23 @@ if laned or ARGV[1] == 'per_user' or ARGV[12] == 'per_user' then
     for at = 1, #lanes do entries[at] = string.sub(lanes, at, at) .. stand end
     count_entries(call('ZREM', LANES, unpack(entries)), -1)
   end
+end
 
-  -- Write down how many have been entered and withdrawn. Every script that does either calls this at its end.
-  function note_lanes()
-    if more_jobs == 0 and more_entries == 0 then return end
-    local jobs, entries = parse_size(call('HGET', META, 'lanes'))
-    call('HSET', META, 'lanes', text(math.max(jobs + more_jobs, 0)) .. ':' .. text(math.max(entries + more_entries, 0)))
-    more_jobs, more_entries = 0, 0
-  end
+local function id_of(stand) return string.sub(stand, PLACE_DIGITS + 1) end
+local function place_of(stand) return tonumber(string.sub(stand, 1, PLACE_DIGITS)) end
 
-  -- Whether the index has each unfinished job, as far as numbers tell.
-  function is_index_whole()
-    local kept = call('HMGET', META, 'lanes', 'index_from')
-    local jobs, entries = parse_size(kept[1])
-    return not kept[2] and jobs == call('ZCARD', ORDER) and entries == call('ZCARD', LANES)
-  end
+-- Whether the index has each unfinished job, as far as numbers tell.
+local function is_index_whole()
+  local jobs, entries = parse_size(meta_lanes)
+  return not meta_index_from and jobs == call('ZCARD', ORDER) and entries == call('ZCARD', LANES)
+end
+
+-- How many jobs and entries the index has now: the field and the value that are to be written, or nothing where that is as before.
+-- Every script that enters or withdraws a job writes these at its end, with whatever else it writes into META.
+local function changed_lanes()
+  if more_jobs == 0 and more_entries == 0 then return end
+  local jobs, entries = parse_size(meta_lanes)
+  meta_lanes = text(math.max(jobs + more_jobs, 0)) .. ':' .. text(math.max(entries + more_entries, 0))
+  more_jobs, more_entries = 0, 0
+  return 'lanes', meta_lanes
 end

@@ -21,9 +21,9 @@ if known ~= told then
       for i = 1, #fields, 2 do
         if fields[i] ~= '' and amount(fields[i + 1]) <= highest then call('HDEL', COMMITS, fields[i]) end
       end
-      call('HSET', META, 'forgotten', text(math.max(total('forgotten'), highest)))
+      call('HSET', META, 'forgotten', math.max(total('forgotten'), highest))
     end
   end
 end
-local commit_number = text(math.max(now, told + 1))
+local commit_number = math.max(now, told + 1)
 call('HSET', COMMITS, ARGV[4], commit_number)

@@ -11,7 +11,7 @@ end
 -- Put a job behind the place `last`, and return the job's own place.
 local function append(id, last)
   local place = math.max(now, last + 1)
-  call('ZADD', ORDER, text(place), id)
+  call('ZADD', ORDER, place, id)
   if laned then enter(id, place) end
   return place
 end
@@ -19,5 +19,5 @@ end
 -- Make a job that was leased or put off due at `due`. Where the score is its place in the order, it keeps that. Only in FIFO,
 -- where a processor that does not keep the order has moved it into the future, it gets a new one.
 local function put_back(id, score, due, placed)
-  if not laned and (not placed or tonumber(score) > now) then call('ZADD', ORDER, text(due), id) end
+  if not laned and (not placed or tonumber(score) > now) then call('ZADD', ORDER, due, id) end
 end

@@ -17,8 +17,8 @@ end
 
 local events, bytes = count(ORDER)
 local failed_events, failed_bytes = count(FAILED)
-call('HSET', META, 'events', text(events + failed_events), 'bytes', text(bytes + failed_bytes + (is_sealed() and SEALED_BYTES or 0)),
-  'failed_events', text(failed_events), 'failed_bytes', text(failed_bytes))
+call('HSET', META, 'events', events + failed_events, 'bytes', bytes + failed_bytes + (is_sealed() and SEALED_BYTES or 0),
+  'failed_events', failed_events, 'failed_bytes', failed_bytes)
 
 if call('HLEN', SIZES) ~= call('ZCARD', ORDER) + call('ZCARD', FAILED) then
   local cursor = '0'

@@ -1,7 +1,7 @@
 -- Queue payloads that no index knows.
 -- ARGV: (id, events)...   -> how many
 begin()
-local found, events, bytes, last = 0, 0, 0, last_place(true, total('last'))
+local found, events, bytes, last = 0, 0, 0, last_place(true, amount(meta_last))
 for i = 1, #ARGV, 2 do
   local id = ARGV[i]
   if call('HEXISTS', PAYLOADS, id) == 1 and not call('ZSCORE', ORDER, id) and not call('ZSCORE', FAILED, id) then
@@ -12,10 +12,7 @@ for i = 1, #ARGV, 2 do
   end
 end
 if found > 0 then
-  call('HSET', META, 'last', text(last))
-  if laned then note_lanes() end
-  add_totals(events, bytes, 0, 0)
-  tally('accepted', events)
+  add_totals(events, bytes, 0, 0, 'last', last, tally('accepted', events, changed_lanes()))
   wake(WAKE)
 end
 return found

@@ -7,12 +7,12 @@ local till = text(now + tonumber(ARGV[3]))
 local lost, kept = {}, 0
 if laned and ARGV[1] == 'per_user' then keep_lanes() end
 
-call('HSET', PROCESSORS, token, text(now))
+call('HSET', PROCESSORS, token, now)
 if note_of_token ~= '' then call('HSET', NOTES, token, note_of_token) end
 -- One processor sweeps for all of them: it looks at each.
 local SWEEP_EVERY, FORGET_AFTER = PROCESSOR_TTL, 10 * PROCESSOR_TTL
 if now - total('swept') > SWEEP_EVERY then
-  call('HSET', META, 'swept', text(now))
+  call('HSET', META, 'swept', now)
   local seen = call('HGETALL', PROCESSORS)
   for i = 1, #seen, 2 do
     if now - number(seen[i + 1]) > FORGET_AFTER then call('HDEL', PROCESSORS, seen[i]) end

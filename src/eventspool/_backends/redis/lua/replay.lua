@@ -1,7 +1,7 @@
 -- Move failed jobs to the end of the queue, as if they were new.
 -- ARGV: ordering, id...   -> how many
 begin()
-local moved, events, bytes, last = 0, 0, 0, last_place(keeps_places(ARGV[1]), total('last'))
+local moved, events, bytes, last = 0, 0, 0, last_place(keeps_places(ARGV[1]), amount(meta_last))
 for i = 2, #ARGV do
   local id = ARGV[i]
   if call('ZREM', FAILED, id) == 1 then
@@ -13,9 +13,7 @@ for i = 2, #ARGV do
   end
 end
 if moved > 0 then
-  call('HSET', META, 'last', text(last))
-  if laned then note_lanes() end
-  add_totals(0, 0, -events, -bytes)
+  add_totals(0, 0, -events, -bytes, 'last', last, changed_lanes())
   wake(WAKE)
 end
 return moved

@@ -19,8 +19,7 @@ local function rewrite(id, expected, payload, new_events, positions)
   local more_events, more_bytes = number(new_events) - events, #payload - bytes
   call('HSET', SIZES, id, new_events .. ':' .. text(#payload))
   if failed then count_reason(call('HGET', CAUSES, id), 0, more_events, more_bytes) end
-  add_totals(more_events, more_bytes, failed and more_events or 0, failed and more_bytes or 0)
-  tally('purged', -more_events)
+  add_totals(more_events, more_bytes, failed and more_events or 0, failed and more_bytes or 0, tally('purged', -more_events))
   return 1
 end
 

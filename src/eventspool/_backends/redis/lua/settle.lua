@@ -6,7 +6,7 @@
 begin()
 local placed, token = keeps_places(ARGV[1]), ARGV[2]
 local _, usurped = find_usurper(has_one_holder(ARGV[1]), token)
-local reply, is_any_put_back = {}, false
+local reply, is_any_put_back, is_any_failed = {}, false, false
 local events, bytes, failed_events, failed_bytes = 0, 0, 0, 0
 
 local function fail(id, attempts, cause, new_events, payload)
@@ -27,7 +27,7 @@ local function fail(id, attempts, cause, new_events, payload)
   call('ZREM', ORDER, id)
   call('HDEL', LEASES, id)
   call('HDEL', TRIES, id)
-  call('ZADD', FAILED, text(now), id)
+  call('ZADD', FAILED, now, id)
   call('HSET', CAUSES, id, cause .. ',"events":' .. text(e) .. ',"attempts":' .. text(attempts) .. '}')
 end
 
@@ -41,6 +41,7 @@ for i = 3, #ARGV, 7 do
     local attempts = parse_tries(call('HGET', TRIES, id))
     if kind ~= 'release' then attempts = attempts + 1 end
     if kind == 'fail' then
+      is_any_failed = true
       fail(id, attempts, cause, new_events, payload)
     else
       is_any_put_back = true
@@ -61,11 +62,9 @@ for i = 3, #ARGV, 7 do
   end
 end
 
-if bytes ~= 0 or events ~= 0 or failed_bytes ~= 0 or failed_events ~= 0 then
-  add_totals(events, bytes, failed_events, failed_bytes)
+if is_any_failed then
+  local delivered = -events -- Events that a failed job no longer has were delivered.
+  add_totals(events, bytes, failed_events, failed_bytes, tally('buried', failed_events, tally('delivered', delivered, changed_lanes())))
 end
-if laned then note_lanes() end
-tally('buried', failed_events)
-tally('delivered', -events) -- Events that a failed job no longer has were delivered.
 if is_any_put_back then wake(WAKE) end
 return reply

@@ -13,5 +13,5 @@ for i = 2, #ARGV do
   end
   paid, count = paid + cost, count + 1
 end
-call('HSET', META, 'paid', text(paid))
+call('HSET', META, 'paid', paid)
 return {count, wait}

@@ -5,6 +5,7 @@
 local DELAYED_SAMPLE = MAX_IDS -- The events and bytes of more delayed jobs are estimated from so many.
 local ID_DIGITS, TIME_DIGITS = 28, 12 -- An id of ours begins with the milliseconds of its creation.
 local OURS = '^%x+%-?%x*$' -- Behind a hyphen it says which lanes the job touches.
+local CLOCK_OF = 'clock of '
 local placed = keeps_places(ARGV[1])
 local stored, failed_jobs = call('ZCARD', ORDER), call('ZCARD', FAILED)
 
@@ -37,16 +38,27 @@ if delayed_jobs > #delayed and #delayed > 0 then
   delayed_bytes = math.floor(delayed_bytes * delayed_jobs / #delayed)
 end
 
+-- An id has its producer's time. Where one of them has noted that its clock is apart, and where an id is of a time to come, the
+-- time counts at which the server has stored the job, as far as the order still has it.
+local apart = false
+local known = call('HGETALL', META)
+for i = 1, #known, 2 do apart = apart or string.sub(known[i], 1, #CLOCK_OF) == CLOCK_OF end
+
 local oldest = -1
-for _, ids in ipairs({call('ZRANGE', ORDER, 0, AGE_DEPTH - 1), leased, delayed}) do
-  for _, id in ipairs(ids) do
-    local digits = (string.find(id, '-', 1, true) or #id + 1) - 1
-    if digits == ID_DIGITS and string.match(id, OURS) then
-      local ms = tonumber(string.sub(id, 1, TIME_DIGITS), 16)
-      if oldest < 0 or ms < oldest then oldest = ms end
-    end
-  end
+local function grow_old(id, score)
+  local digits = (string.find(id, '-', 1, true) or #id + 1) - 1
+  if digits ~= ID_DIGITS or not string.match(id, OURS) then return end
+  local ms = tonumber(string.sub(id, 1, TIME_DIGITS), 16)
+  local stored_at = (placed or not live[id]) and score <= now and (score - skew) / 1000
+  if stored_at and (apart or ms > stored_at + 1000) then ms = stored_at end
+  if oldest < 0 or ms < oldest then oldest = ms end
 end
+local first = call('ZRANGE', ORDER, 0, AGE_DEPTH - 1, 'WITHSCORES')
+for i = 1, #first, 2 do grow_old(first[i], tonumber(first[i + 1])) end
+for _, ids in ipairs({leased, delayed}) do
+  for _, id in ipairs(ids) do grow_old(id, math.huge) end
+end
+oldest = math.floor(oldest)
 
 local processors = 0
 for _, seen in ipairs(call('HVALS', PROCESSORS)) do

@@ -1,27 +1,31 @@
 -- The queue's totals.
 
 -- Totals are set and not incremented, so that a damaged one cannot make a script fail. When the queue is empty they become
--- zero.
-local function add_totals(events, bytes, failed_events, failed_bytes)
-  local empty = call('ZCARD', FAILED) == 0
-  local failed = {0, 0}
-  if not empty then failed = {total('failed_events') + failed_events, total('failed_bytes') + failed_bytes} end
-  local all = {0, 0}
-  if not empty or call('ZCARD', ORDER) > 0 then
-    all = {total('events') + events, total('bytes') + bytes}
-  elseif total('bytes') >= SEALED_BYTES then
-    all = {0, SEALED_BYTES}
+-- zero. Further fields of META and their values are written along with them.
+local function add_totals(events, bytes, failed_events, failed_bytes, ...)
+  local has_failed = call('ZCARD', FAILED) > 0
+  if has_failed then
+    meta_failed_events = math.max(amount(meta_failed_events) + failed_events, 0)
+    meta_failed_bytes = math.max(amount(meta_failed_bytes) + failed_bytes, 0)
+  else
+    meta_failed_events, meta_failed_bytes = 0, 0
   end
-  call('HSET', META, 'events', text(math.max(all[1], 0)), 'bytes', text(math.max(all[2], 0)),
-    'failed_events', text(math.max(failed[1], 0)), 'failed_bytes', text(math.max(failed[2], 0)))
+  if has_failed or call('ZCARD', ORDER) > 0 then
+    meta_events = math.max(amount(meta_events) + events, 0)
+    meta_bytes = math.max(amount(meta_bytes) + bytes, 0)
+  else
+    meta_events, meta_bytes = 0, amount(meta_bytes) >= SEALED_BYTES and SEALED_BYTES or 0
+  end
+  call('HSET', META, 'events', meta_events, 'bytes', meta_bytes,
+    'failed_events', meta_failed_events, 'failed_bytes', meta_failed_bytes, ...)
 end
 
--- Count events of all time, from which rates are made: "accepted", "delivered", "buried", "purged" and "moved".
-local function tally(field, events)
-  if events <= 0 then return end
+-- Count events of all time, from which rates are made: "accepted", "delivered", "buried", "purged" and "moved". Return the
+-- fields and values that add_totals is to write for that, and behind them the further ones that were given.
+local function tally(field, events, ...)
+  if events <= 0 then return ... end
   if field == 'delivered' then
-    call('HSET', META, field, text(total(field) + events), 'answered', text(now)) -- fleet.lua says what for.
-  else
-    call('HSET', META, field, text(total(field) + events))
+    return field, total(field) + events, 'answered', now, ... -- fleet.lua says what for.
   end
+  return field, total(field) + events, ...
 end

@@ -17,6 +17,7 @@ _HOMES = {
     "tail": "tail",
     "failed": "look",
     "retry": "steer",
+    "edit": "edit",
     "purge": "steer",
     "export": "export",
     "erase": "erase",

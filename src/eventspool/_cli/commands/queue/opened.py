@@ -53,11 +53,35 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
 @contextlib.contextmanager
-def opened(address: QueueAddress) -> Iterator[Queue]:
-    """Open a queue that exists already."""
+def opened(address: QueueAddress, *, used: bool = False) -> Iterator[Queue]:
+    """
+    Open a queue that exists already.
+
+    Args:
+        address: Which queue.
+        used: Something is to be done to its jobs. Fail where none was ever stored under this name: it may be misspelt, and the
+            operator must not believe that it was done.
+    """
     require_existing(address.url)
     with open_queue(**asdict(address), encryption_key=encryption_key()) as queue:
+        if used:
+            _require_used(queue, address.queue_name)
         yield queue
+
+
+def _require_used(queue: Queue, name: str) -> None:
+    condition = queue.condition()
+    if condition.is_used:
+        return
+    there = (
+        f"the queues that are: {', '.join(condition.others)}"
+        if condition.others
+        else "nor in any other queue"
+    )
+    raise click.ClickException(
+        f"nothing was done: no event was ever stored in a queue {name!r} here; {there}. "
+        "See --queue-name, --prefix and the database in the URL"
+    )
 
 
 @dataclass(slots=True)

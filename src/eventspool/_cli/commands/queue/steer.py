@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.erase import erase_user
+from eventspool._cli.commands.queue.first import retry_some_first
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     Planned,
@@ -23,8 +25,9 @@ from eventspool._cli.commands.queue.opened import (
     selection_options,
     yes_option,
 )
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json, say
+from eventspool._cli.output import console, format_count, say
 from eventspool._job import JobState
 from eventspool._operate.selection import Selection
 
@@ -40,9 +43,31 @@ __all__ = ["pause", "purge", "resume", "retry"]
 @click.command()
 @queue_options(required=True)
 @selection_options(["failed", "delayed"], "Failed jobs start anew; delayed ones come due at once.")
+@click.option(
+    "--then-rest",
+    is_flag=True,
+    help="With --limit: see what becomes of these, and retry the rest once all of them were delivered.",
+)
+@click.option(
+    "--wait",
+    "patience",
+    type=click.FloatRange(0),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --then-rest: for how long at most.",
+)
 @dry_run_option
 @json_option
-def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: bool) -> None:
+def retry(
+    address: QueueAddress,
+    chosen: Selection,
+    patience: float,
+    *,
+    then_rest: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """
     Put failed jobs back into the queue, with no attempts counted.
 
@@ -50,12 +75,19 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
     Examples:
       eventspool queue retry --all
       eventspool queue retry --reason max_attempts --older-than 1h
-      eventspool queue retry --error "no such field" --limit 10
+      eventspool queue retry --error "no such field" --limit 10 --then-rest
       eventspool queue retry --state delayed
     """
     if chosen.states != (JobState.FAILED,) and (chosen.reason is not None or chosen.error is not None):
         raise click.UsageError("delayed jobs have not failed yet: they have no reason and no error")
-    with opened(address) as queue:
+    if then_rest and (chosen.limit is None or chosen.states != (JobState.FAILED,) or dry_run):
+        raise click.UsageError(
+            "--then-rest tries failed jobs first: say how many with --limit, and leave --dry-run out"
+        )
+    with opened(address, used=True) as queue:
+        if then_rest:
+            retry_some_first(queue, chosen, patience, as_json=as_json)
+            return
         planned = _plan(queue, chosen) if dry_run or chosen.terms else None
         if planned is None:
             with progress("retrying", most(queue, chosen)) as advance:
@@ -67,7 +99,7 @@ def retry(address: QueueAddress, chosen: Selection, *, dry_run: bool, as_json: b
                 done = sum(
                     _retry(queue, Selection((state,), ids), advance) for state, ids in planned.ids.items()
                 )
-    _report("retried", done, chosen, planned, as_json=as_json, dry_run=dry_run)
+    _report(Kind.RETRY, "retried", done, chosen, planned, as_json=as_json, dry_run=dry_run)
 
 
 def _retry(queue: Queue, chosen: Selection, advance: Callable[[int], object]) -> int:
@@ -107,14 +139,14 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    with opened(address) as queue:
+    with opened(address, used=True) as queue:
         require_consent("purge", yes=yes or dry_run)
         if chosen.user_id is not None:
             erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
             return
         planned = None if yes and not chosen.terms and not dry_run else _plan(queue, chosen)
         done = _delete(queue, chosen, planned, yes=yes, dry_run=dry_run)
-    _report("purged", done, chosen, planned, as_json=as_json, dry_run=dry_run)
+    _report(Kind.PURGE, "purged", done, chosen, planned, as_json=as_json, dry_run=dry_run)
 
 
 def _delete(queue: Queue, chosen: Selection, planned: Planned | None, *, yes: bool, dry_run: bool) -> int:
@@ -137,7 +169,14 @@ def _delete(queue: Queue, chosen: Selection, planned: Planned | None, *, yes: bo
 
 
 def _report(
-    verb: str, done: int, chosen: Selection, planned: Planned | None, *, as_json: bool, dry_run: bool
+    kind: Kind,
+    verb: str,
+    done: int,
+    chosen: Selection,
+    planned: Planned | None,
+    *,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     more: dict[str, object] = {}
     if planned is not None and chosen.terms:
@@ -146,7 +185,7 @@ def _report(
     if dry_run:
         more["dry_run"] = True
     if as_json:
-        print_json({verb: done, **more})
+        print_json(kind, {verb: done, **more})
     else:
         console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(done, 'job')}")
     if planned is not None:
@@ -176,7 +215,7 @@ def pause(address: QueueAddress, reason: str, *, as_json: bool) -> None:
         queue.pause(reason)
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": True, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": True, "unfinished_jobs": waiting})
     else:
         console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
 
@@ -197,6 +236,6 @@ def resume(address: QueueAddress, *, as_json: bool) -> None:
         queue.resume()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": False, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": False, "unfinished_jobs": waiting})
     else:
         console().print(f"resumed; {format_count(waiting, 'job')} can be delivered")

@@ -1,0 +1,140 @@
+"""What operators do by the dashboard, and what it tells of what they did. Handlers of requests, as plain functions."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from eventspool._dashboard.reading import visible
+from eventspool._exceptions import ConfigError, QueueError
+from eventspool._job import Job, JobState
+from eventspool._operate.selection import walk
+from eventspool._operate.trail import tell_selection
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.trail import Action
+
+__all__ = ["count_repeated", "edit", "find_fates", "pause", "read_trail", "resume", "tell_pause"]
+
+_SHOWN: Final = 100
+_LOOKED_AT: Final = 1000
+"""Actions among which the last retry is sought: all that the trail has."""
+_JUST: Final = 3600.0
+"""Seconds for which a retry counts as just done."""
+_LONGEST_RETRY: Final = 5.0
+"""Seconds that a retry takes, as a rule. The trail has it when it is done, and its first jobs may have failed by then."""
+_PAGES: Final = 10
+"""Pages of failed jobs that are counted; beyond these it is enough to say that there are more."""
+_MOST_IDS: Final = 100
+
+
+def pause(queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Pause the queue, for the ``reason`` given."""
+    reason = body.get("reason", "")
+    if not isinstance(reason, str):
+        raise ConfigError("reason must be text")
+    queue.pause(reason[:500])
+    return {"paused": True}
+
+
+def resume(queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001
+    """End the pause."""
+    queue.resume()
+    return {"paused": False}
+
+
+def tell_pause(queue: Queue) -> dict[str, Any] | None:
+    """Return who paused the queue, since when and why, where that is known."""
+    found = queue.why_paused()
+    if found is None:
+        return None
+    return {"reason": visible(found.reason, 500), "actor": visible(found.actor), "since": found.since}
+
+
+def edit(queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Put ``event``, JSON as text, in the place of the event ``index`` of the ``job``."""
+    job, event, index = body.get("job"), body.get("event"), body.get("index")
+    if not isinstance(job, str) or not isinstance(event, str) or type(index) is not int:
+        raise ConfigError("give job, an id; index, a number; and event, JSON as text")
+    queue.edit(job, event, index=index)
+    return {"edited": 1}
+
+
+def read_trail(queue: Queue, query: Mapping[str, str]) -> dict[str, Any]:
+    """Return a page of the trail, the newest actions first; nothing but why not, where the store keeps none."""
+    before = query.get("before", "")
+    if (before and not before.isascii()) or not (before or "0").isdigit():
+        raise ConfigError("before must be a position")
+    try:
+        actions = queue.trail(_SHOWN, int(before) if before else None)
+    except QueueError as error:
+        if "keeps no trail" not in str(error):
+            raise
+        return {"actions": [], "next": None, "absent": str(error)}
+    more = actions[-1].position if len(actions) == _SHOWN else None
+    return {"actions": [_tell(action) for action in actions], "next": more, "absent": ""}
+
+
+def _tell(action: Action) -> dict[str, Any]:
+    shown = {name: visible(getattr(action, name), 500) for name in ("action", "actor", "note")}
+    events = {name: visible(getattr(action, name), 100_000) for name in ("before", "after")}
+    about = visible(tell_selection(action.selection).strip("()"), 300)
+    return {**asdict(action), **shown, **events, "selection": about}
+
+
+def find_fates(queue: Queue, ids: Sequence[str]) -> dict[str, Any]:
+    """Say what has become of jobs that were retried: they wait, were delivered, or failed again, each for its reason."""
+    if not ids or len(ids) > _MOST_IDS:
+        raise ConfigError(f"give 1 to {_MOST_IDS} ids")
+    found = queue.fates(ids)
+    refused = [
+        {"reason": visible(each.reason), "jobs": each.jobs, "error": visible(each.error, 300)}
+        for each in found.refused
+    ]
+    return {"delivered": found.delivered, "unfinished": found.unfinished, "refused": refused}
+
+
+def count_repeated(queue: Queue, reason: str | None, now: float) -> dict[str, Any]:
+    """
+    Count the failed jobs, those of *reason* or all, that were there when such jobs were just retried, and failed since.
+
+    To retry them once more would most likely repeat what was just refused.
+    """
+    last = _last_retry(queue, reason, now)
+    if last is None:
+        return {"jobs": 0, "more": False, "at": None, "actor": ""}
+    # Failed jobs are listed by the time at which they failed: those that failed since stand behind it.
+    began = last.at - _LONGEST_RETRY
+    since = Job("-", JobState.FAILED, 0, 0, 0, None, None, 0.0, None, began)
+    pages = list(islice(walk(queue, JobState.FAILED, after=since), _PAGES + 1))
+    only = last.selection.get("ids")
+    again = [
+        job
+        for page in pages[:_PAGES]
+        for job in page
+        if job.created_at < last.at
+        and (job.failed_at or 0.0) > began
+        and reason in (None, job.reason)
+        and (only is None or job.id in only)
+    ]
+    return {"jobs": len(again), "more": len(pages) > _PAGES, "at": last.at, "actor": visible(last.actor)}
+
+
+def _last_retry(queue: Queue, reason: str | None, now: float) -> Action | None:
+    """Return the last retry of jobs that may have failed for *reason*, where it was just done."""
+    try:
+        actions = queue.trail(_LOOKED_AT)
+    except QueueError:
+        return None
+    for action in actions:
+        if now - action.at > _JUST:
+            return None
+        chosen = action.selection
+        is_of_these = chosen.get("state") == "failed" and chosen.get("reason", reason) == reason
+        if is_of_these and action.action == "retry":
+            return action
+    return None
