@@ -173,7 +173,7 @@ class Source:
 class _Text:
     """The text of a stream, of which no more is kept than the value that is read."""
 
-    def __init__(self, stream: io.BufferedReader) -> None:
+    def __init__(self, stream: io.BufferedReader[Any]) -> None:
         self._stream = stream
         self._decode = codecs.getincrementaldecoder("utf-8-sig")().decode
         self._decoder = json.JSONDecoder(parse_int=str, parse_float=str)
