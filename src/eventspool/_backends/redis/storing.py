@@ -178,9 +178,12 @@ class StoringQueue(DividedQueue):
         least = min(len(job.payload) for job in jobs if job.id in refused)
         if not held.isdigit() or int(held) + least <= movable:
             return ""
+        room = "in more partitions (`eventspool queue resize`)"
+        if self._ordering is Ordering.FIFO:
+            room = "where it keeps no strict order, which allows more partitions"
         return (
-            f"its cluster moves no partition of more than {format_size(movable)} to another node: there is room only in more "
-            "partitions (`eventspool queue resize`), or once some of it is delivered"
+            f"its cluster moves no partition of more than {format_size(movable)} to another node: there is room only {room}, "
+            "or once some of it is delivered"
         )
 
     def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:
