@@ -231,7 +231,9 @@ class OperatedPartitions:
                 failures.append(failure)
         if not found:
             raise failures[0]
-        return find_worst(found)
+        worst = find_worst(found)
+        # A queue that is divided is in use, also where no job went to the one partition of a server that was asked.
+        return replace(worst, is_used=True) if self._members.ring.is_divided else worst
 
     # Steering
 
