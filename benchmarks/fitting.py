@@ -13,7 +13,7 @@ from eventspool._operate.capacity import MEASURED, Constants
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Cell", "Found", "fit_constants", "fit_line", "predict"]
+__all__ = ["Cell", "Found", "fit_constants", "fit_line", "is_fitted", "reckon"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,12 @@ class Cell:
 
 
 _FITTED_PARTITIONS = 4
+
+
+def is_fitted(cell: Cell) -> bool:
+    """Say whether the constants are fitted to *cell*, too: what the model says of it is then no forecast."""
+    return cell.partitions <= _FITTED_PARTITIONS
+
 
 Found = dict[Cell, "Mapping[str, float]"]
 """What was measured: the least of all rounds by name, as ``scale_jobs.py`` prints them."""
@@ -210,7 +216,7 @@ def _wait_seconds(found: Found) -> float:
     return max(min(waited["commit_seconds"] - other["commit_seconds"] for other, waited in these), 0.0)
 
 
-def predict(cell: Cell, constants: Constants, payload_bytes: float) -> float:
+def reckon(cell: Cell, constants: Constants, payload_bytes: float) -> float:
     """Return the server time that the model has for a job of *cell*, from commit to acknowledgement."""
     kb = payload_bytes / 1000
     spent = constants.commit_us(cell.group, kb) + constants.deliver_us(cell.group, kb)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.fitting import fit_constants, fit_line, predict
+from benchmarks.fitting import fit_constants, fit_line, reckon
 from benchmarks.place import Place
 from benchmarks.scenarios import scale
 from eventspool._operate.capacity import MEASURED, Load, form_batches
@@ -26,7 +26,7 @@ def measured(cell):
     """Return what *cell* would be measured to cost if TRUE were the truth."""
     payload = TRUE.stored_bytes(cell.events, TRUE.reference_event_bytes) * cell.events
     kb = payload / 1000
-    total = predict(cell, TRUE, payload)
+    total = reckon(cell, TRUE, payload)
     deliver = TRUE.deliver_us(cell.group, kb)
     return {
         "commit_us": total - deliver,
@@ -65,7 +65,7 @@ def test_the_constants_that_made_the_costs_are_found_again():
     assert (constants.deliver_event_us, constants.deliver_process_job_us) == pytest.approx((0.5, 200.0))
     for cell, figures in found.items():
         total = figures["commit_us"] + figures["claim_us"] + figures["ack_us"]
-        assert predict(cell, constants, figures["payload_bytes"]) == pytest.approx(total, rel=0.02), cell
+        assert reckon(cell, constants, figures["payload_bytes"]) == pytest.approx(total, rel=0.02), cell
 
 
 def test_a_line_has_no_weight_below_zero():

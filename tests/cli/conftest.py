@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from documents import require_valid
 from eventspool import Client, QueueOpts
 from eventspool._cli import app
 from eventspool._redis_server import RedisServer
@@ -35,7 +36,12 @@ class Done:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """What was printed, after a look whether its schema allows it, and without the name of that."""
+        found = json.loads(self.out)
+        require_valid(found)
+        for each in found if isinstance(found, list) else [found]:
+            del each["schema"]
+        return found
 
 
 def _environment(**extra: str) -> dict[str, str]:

@@ -21,7 +21,10 @@ def test_tokens_are_made_listed_and_revoked(run, tmp_path):
     assert token not in shown
     assert "look and change" in shown
 
-    assert run("dashboard", "token", "revoke", "ann", "--json", **env).json == {"revoked": "ann"}
+    assert run("dashboard", "token", "revoke", "ann", "--json", **env).json == {
+        "name": "ann",
+        "revoked": True,
+    }
     assert run("dashboard", "token", "revoke", "ann", **env).status in (1, 2)
     assert [each["name"] for each in run("dashboard", "token", "list", "--json", **env).json] == ["bob"]
 

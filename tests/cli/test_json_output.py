@@ -10,9 +10,11 @@ import click
 import pytest
 import redis
 
+from documents import SCHEMAS, require_valid
 from eventspool import QueueOpts
 from eventspool._backends import create_backend
 from eventspool._cli.app import cli
+from eventspool._cli.kinds import Kind
 from eventspool._contract.tools import claim_soon, fail
 from eventspool._envelope import seal
 from eventspool._job import NewJob, new_job_id
@@ -36,12 +38,21 @@ def strictly(text: str) -> object:
     return json.loads(text, parse_constant=refuse, parse_int=str, parse_float=str)
 
 
+def readable(text: str) -> object:
+    """Read *text* as most programs do; it may have integers that are too long for Python."""
+    strictly(text)
+    return json.loads(text, parse_int=lambda digits: int(digits[:20]))
+
+
 def documents(out: str) -> list[object]:
-    """Return what a program reads: one document, or one a line."""
+    """Return what a program reads: one document, or one a line. Each must be as its schema says."""
     try:
-        return [strictly(out)]
+        found = [readable(out)]
     except json.JSONDecodeError:
-        return [strictly(line) for line in out.splitlines()]
+        found = list(map(readable, out.splitlines()))
+    for each in found:
+        require_valid(each)
+    return found
 
 
 def with_json(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -65,6 +76,11 @@ LASTING = {
     ("demo",),
     ("completion",),
     ("capacity",),
+    ("schema",),
+    ("queue", "edit"),
+    ("dashboard", "token", "add"),
+    ("dashboard", "token", "list"),
+    ("dashboard", "token", "revoke"),
 }
 """Those that do not end by themselves, or take no queue; they have tests of their own, some below."""
 ARGUMENTS = {
@@ -112,7 +128,7 @@ def test_all_commands_are_walked_through():
 def test_a_queue_of_odd_jobs_is_shown_as_json(run, odd, target, path):
     done = run(*path, *ARGUMENTS.get(path, ()), "--json", **odd, **target)
     assert done.status in (0, 1), done
-    assert documents(done.out), done
+    assert len(documents(done.out)) == 1, done
     assert "\x1b" not in done.out + done.err
     assert "bug in eventspool" not in done.err
 
@@ -123,7 +139,7 @@ def test_a_queue_that_is_empty_is_shown_as_json(run, queue, enqueue, target, pat
     assert run("queue", "purge", "--state", "waiting", "--yes", **queue).status == 0
     done = run(*path, *ARGUMENTS.get(path, ()), "--json", **queue, **target)
     assert done.status in (0, 1), done
-    assert documents(done.out) or done.status == 1, done
+    assert len(documents(done.out)) == 1, done
     assert "bug in eventspool" not in done.err
 
 
@@ -136,9 +152,12 @@ def test_a_queue_that_is_not_there_is_told_on_the_standard_error(run, target, pa
         port = server.getsockname()[1]
     done = run(*path, *ARGUMENTS.get(path, ()), "--json", EVENTSPOOL_QUEUE=url.format(port=port), **target)
     assert "bug in eventspool" not in done.err
-    assert not done.out or documents(done.out)
-    assert done.out or done.err
     assert "Traceback" not in done.err
+    [told] = documents(done.out)
+    if done.status and path != ("doctor",):
+        error = told.get("error") or told["command_error"]
+        assert error["code"] in ("config", "queue", "queue_unavailable"), error
+        assert error["message"] in " ".join(done.err.split()), done
 
 
 def test_the_odd_events_are_shown_as_they_are(run, odd):
@@ -163,7 +182,7 @@ def test_a_job_whose_id_is_no_text_is_listed_and_purged_by_it(run, odd):
     ):
         done = run("queue", *command, "--json", **odd)
         assert "bug in eventspool" not in done.err
-        assert not done.out or documents(done.out)
+        assert documents(done.out)
     done = run("queue", "purge", "--state", "waiting", "--id", job_id, "--yes", "--json", **odd)
     assert (done.status, done.json["purged"]) == (0, 1), done
     assert run("queue", "list", "--state", "waiting", "--json", **odd).json == []
@@ -194,7 +213,7 @@ def test_an_id_that_is_none_is_told_in_a_sentence(run, failed, odd_id, command):
     done = run("queue", command, *arguments, "--json", **failed)
     assert done.status in (0, 1, 2), done
     assert "bug in eventspool" not in done.err
-    assert not done.out or documents(done.out)
+    assert documents(done.out)
 
 
 def test_following_a_queue_prints_one_document_a_line(start, odd):
@@ -210,5 +229,69 @@ def test_a_reader_that_has_enough_is_no_bug(start, odd):
     following = start("queue", "tail", "--events", "--json", env=odd)
     following.stdout.readline()
     following.stdout.close()
-    assert following.wait(timeout=60) != 0
+    assert following.wait(timeout=60) == 141
     assert "bug" not in following.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (("queue", "lst"), 2, "usage"),
+        (("queue", "list", "--limit", "x"), 2, "usage"),
+        (("queue", "list", "--queue", "nonsense://"), 2, "config"),
+        (("queue", "list", "--queue", "sqlite:///missing.db"), 1, "queue"),
+        (("queue", "list", "--queue", "redis://127.0.0.1:1"), 1, "queue_unavailable"),
+        (("dataplane", "--host", "203.0.113.1"), 1, "failed"),
+        (("send", "missing.jsonl"), 2, "usage"),
+    ],
+)
+def test_a_failure_is_one_document_with_a_word_for_programs(run, arguments, status, code):
+    done = run(*arguments, "--json")
+    assert (done.status, done.json["error"]["code"]) == (status, code), done
+    assert done.err.startswith("error: ")
+    assert run(*arguments).out == ""
+
+
+def test_what_comes_after_a_double_dash_asks_for_no_json(run):
+    assert run("send", "--", "--json").out == ""
+
+
+def test_a_command_that_fails_after_its_document_prints_both_as_one(run, failed):
+    done = run("queue", "retry", "--id", "other", "--json", **failed)
+    assert (done.status, done.json["retried"]) == (1, 0), done
+    assert done.json["command_error"]["message"] in done.err
+
+
+def test_times_are_as_rfc_3339_says(run, failed, monkeypatch):
+    [job, _] = run("queue", "list", "--json", **failed).json
+    assert job["next_attempt_at"] is None
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    shown = run("queue", "show", job["id"], **failed).out
+    assert job["created_at"] in shown
+    assert job["failed_at"] in shown
+
+
+def test_each_kind_has_a_schema_and_each_schema_is_a_kind_or_a_part_of_one():
+    names = {each.value.partition("/")[0]: each.value for each in Kind}
+    schemas = {file.stem: json.loads(file.read_text("utf-8")) for file in SCHEMAS.glob("*.json")}
+    labels = {name: schema["properties"].get("schema") for name, schema in schemas.items()}
+    assert {name: label["const"] for name, label in labels.items() if label} == names
+    text = json.dumps(schemas)
+    for name in schemas.keys() - names.keys():
+        assert f'"$ref": "{name}.json"' in text
+
+
+@pytest.mark.parametrize("kind", [each.value.partition("/")[0] for each in Kind])
+def test_a_printed_schema_is_one_and_whole(run, kind):
+    schema = json.loads(run("schema", kind).out)
+    validators = pytest.importorskip("jsonschema").validators
+    validator = validators.validator_for(schema)
+    validator.check_schema(schema)
+    example = {"schema": schema["properties"]["schema"]["const"]}
+    problems = [each.message for each in validator(schema).iter_errors(example)]
+    assert all("required" in each for each in problems)
+
+
+def test_the_schemas_are_listed(run):
+    assert {each["kind"] for each in run("schema", "--json").json} == set(Kind)
+    assert "job/1" in run("schema").out

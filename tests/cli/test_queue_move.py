@@ -93,7 +93,7 @@ def test_everything_unfinished_arrives_with_its_bytes_and_its_id(run, urls):
         )
         backend.settle("w", [Settlement(jobs[2].id, SettlementKind.RELEASE)])
 
-    assert move(run, urls, "--dry-run").json == {"moved": 119, "failed_left": 1, "dry_run": True}
+    assert move(run, urls, "--dry-run").json == {"jobs": 119, "failed_left": 1, "dry_run": True}
     done = move(run, urls)
 
     assert done.status == 0, done
@@ -290,7 +290,7 @@ def test_failed_jobs_stay_failed_for_their_reason_and_since_their_time(run, urls
                 [NewJob(jobs[0].id, jobs[0].payload, 1, 1, failure=failure, failed_at=time.time())]
             )
 
-    assert move(run, urls, "--failed", "--dry-run").json == {"moved": 60, "failed_left": 0, "dry_run": True}
+    assert move(run, urls, "--failed", "--dry-run").json == {"jobs": 60, "failed_left": 0, "dry_run": True}
     done = move(run, urls, "--failed")
 
     assert (done.status, done.json["jobs"], done.json["failed"], done.json["known"]) == (

@@ -124,7 +124,7 @@ def test_tail_ends_when_nobody_reads_on(start, failed, arguments):
     process.stdout.close()
     process.stdout = None
 
-    assert process.wait(60) == 1
+    assert process.wait(60) == 141
     assert process.stderr.read() == ""
 
 

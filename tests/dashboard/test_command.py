@@ -109,7 +109,7 @@ def test_programs_get_the_address_and_the_token_as_one_line_of_json(start, store
         said["url"].partition("?")[0] + "api/overview", headers={"Authorization": f"Bearer {said['token']}"}
     )
 
-    assert said.keys() == {"url", "token"}
+    assert said.keys() == {"schema", "url", "token"}
     assert said["url"].endswith(f"/?token={said['token']}")
     with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 200

@@ -1,8 +1,8 @@
 """
 The command group: it finds the commands, and turns every error into a sentence and an exit status.
 
-The status is 0 when the command is done, 1 when it failed, 2 for wrong usage and 130 after Ctrl-C. A traceback is shown only
-where EVENTSPOOL_DEBUG is set.
+The status is 0 when the command is done, 1 when it failed, 2 for wrong usage, 130 after Ctrl-C and 141 where the program that
+read the output went away. A traceback is shown only where EVENTSPOOL_DEBUG is set.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventspool._cli import commands
+from eventspool._cli.answer import Answer
+from eventspool._cli.failure import Failed, WrongOption
 from eventspool._cli.group import Group
 from eventspool._cli.output import say_error
-from eventspool._exceptions import ConfigError, EventSpoolError
+from eventspool._exceptions import ConfigError, EventSpoolError, QueueError, QueueUnavailable
 from eventspool._version import __version__
 
 if TYPE_CHECKING:
@@ -28,13 +30,20 @@ if TYPE_CHECKING:
 __all__ = ["cli", "run"]
 
 _ORDER = ("demo", "dev", "send", "worker", "queue", "dataplane", "dashboard", "metrics", "doctor", "capacity")
+_READER_GONE = 141
+"""The exit status of a program that SIGPIPE ends, which shells and scripts know: ``eventspool queue list | head -1``."""
+
+
+class _ReaderGoneError(Exception):
+    """The program that read our output has closed it."""
 
 
 class _Commands(Group):
     """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        found = {module.name for module in pkgutil.iter_modules(commands.__path__)}
+        modules = pkgutil.iter_modules(commands.__path__)
+        found = {module.name for module in modules if "_" not in module.name}  # others are parts of a command
         return [name for name in _ORDER if name in found] + sorted(found - set(_ORDER))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -47,10 +56,18 @@ class _Commands(Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGoneError from None  # click would make it the exit status 1
         except ConfigError as error:
-            raise click.UsageError(str(error)) from None
+            raise WrongOption(str(error)) from None
+        except QueueUnavailable as error:
+            raise Failed(
+                str(error), "queue_unavailable", "try again; `eventspool doctor` looks for the cause"
+            ) from None
+        except QueueError as error:
+            raise Failed(str(error), "queue") from None
         except EventSpoolError as error:
-            raise click.ClickException(str(error)) from None
+            raise Failed(str(error)) from None
 
 
 @click.group(
@@ -77,33 +94,54 @@ def run(arguments: Sequence[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             # Characters that cannot be written are escaped: the id of a foreign job may be no text.
             stream.reconfigure(errors="backslashreplace")
+    answer = Answer(arguments)
     try:
-        status = cli.main(list(arguments), prog_name="eventspool", standalone_mode=False)
+        status = _run(arguments, answer)
+        answer.give(status)
+        sys.stdout.flush()
+    except (BrokenPipeError, _ReaderGoneError):
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the flush at exit must not fail
+        return _READER_GONE
+    return status
+
+
+def _run(arguments: Sequence[str], answer: Answer) -> int:
+    try:
+        status = cli.main(list(arguments), prog_name="eventspool", standalone_mode=False, obj=answer)
+    except SystemExit as done:  # the command has said all itself
+        return done.code if isinstance(done.code, int) else int(done.code is not None)
     except click.exceptions.Exit as done:
         return done.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
     except click.UsageError as error:
         _show_usage_error(error)
+        answer.fail(getattr(error, "code", "usage"), error.format_message(), _help_of(error))
         return 2
     except click.ClickException as error:
         say_error(error.format_message())
+        answer.fail(getattr(error, "code", "failed"), error.format_message(), getattr(error, "remedy", None))
         return 1
-    except BrokenPipeError:  # the program that read our output has closed it
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the flush at exit must not fail
-        return 1
+    except (BrokenPipeError, _ReaderGoneError):
+        raise
     except OSError as error:
-        say_error(f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}")
+        message = f"{error.filename or 'input or output'}: {error.strerror or type(error).__name__}"
+        say_error(message)
+        answer.fail("files", message)
         return 1
     except Exception as error:
         if os.environ.get("EVENTSPOOL_DEBUG"):
             raise
-        say_error(
-            f"unexpected {type(error).__name__}. This is a bug in eventspool; "
-            "run it again with EVENTSPOOL_DEBUG=1 and report what it says."
-        )
+        message = f"unexpected {type(error).__name__}. This is a bug in eventspool"
+        remedy = "run it again with EVENTSPOOL_DEBUG=1 and report what it says"
+        say_error(f"{message}; {remedy}.")
+        answer.fail("bug", message, remedy)
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _help_of(error: click.UsageError) -> str | None:
+    return f"{error.ctx.command_path} --help" if error.ctx else None
 
 
 def _show_usage_error(error: click.UsageError) -> None:

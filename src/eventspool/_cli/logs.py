@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eventspool._cli.output import say, show_warnings
+from eventspool._cli.output import moment_text, say, show_warnings
 from eventspool._events.decoding import json_text
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class _ToJSON(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": moment_text(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

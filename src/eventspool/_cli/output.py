@@ -37,8 +37,9 @@ __all__ = [
     "format_moment",
     "json_line",
     "key_value_table",
+    "moment_text",
     "on_terminal",
-    "print_json",
+    "print_document",
     "printable",
     "say",
     "say_error",
@@ -49,6 +50,14 @@ __all__ = [
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _WIDTH_ELSEWHERE = 160
 """Columns of output that goes to a file or a pipe."""
+
+
+class _Console(Console):
+    """A console that lets a command know that the program that read its output is gone."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error; rich itself would end the process with the exit status 1."""
+        raise BrokenPipeError
 
 
 def console() -> Console:
@@ -67,7 +76,7 @@ _consoles: dict[TextIO, Console] = {}
 def _console(file: TextIO) -> Console:
     if file not in _consoles:
         width = None if file.isatty() or "COLUMNS" in os.environ else _WIDTH_ELSEWHERE
-        _consoles[file] = Console(file=file, highlight=False, width=width)
+        _consoles[file] = _Console(file=file, highlight=False, width=width)
     return _consoles[file]
 
 
@@ -91,8 +100,8 @@ def _print_unbroken(target: Console, markup: str) -> None:
     target.print(markup, soft_wrap=not target.is_terminal)
 
 
-def print_json(data: Any) -> None:
-    """Print *data* as one JSON document, keys in the order given."""
+def print_document(data: Any) -> None:
+    """Print *data* as indented JSON, keys in the order given."""
     click.echo(_tame(json_text(data, indent=2)))
 
 
@@ -143,11 +152,24 @@ def format_bytes(size: float) -> str:
     raise AssertionError
 
 
-def format_moment(moment: float | None) -> str:
-    """Return seconds since the epoch as local time, a hyphen for none."""
+def moment_text(moment: float | None) -> str | None:
+    """Return seconds since the epoch as RFC 3339 writes a time: UTC, milliseconds, ``Z``. ``None`` for 0.0 and none."""
     if not moment:
-        return "-"
-    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return None
+    try:
+        found = datetime.fromtimestamp(moment, UTC)
+    except (
+        ValueError,
+        OverflowError,
+        OSError,
+    ):  # of a job that another program made: no year has room for it
+        return None
+    return found.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def format_moment(moment: float | None) -> str:
+    """Return the same for people to read: a hyphen for none."""
+    return moment_text(moment) or "-"
 
 
 class _ToConsole(logging.Handler):

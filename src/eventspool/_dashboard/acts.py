@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from eventspool._dashboard.reading import visible
+from eventspool._dashboard.reading import pretty, visible
+from eventspool._events.decoding import decode_event
 from eventspool._exceptions import ConfigError, QueueError
 from eventspool._job import Job, JobState
 from eventspool._operate.selection import walk
-from eventspool._operate.trail import tell_selection
+from eventspool._operate.trail import TrailAbsent, tell_selection
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,6 +30,7 @@ _LONGEST_RETRY: Final = 5.0
 _PAGES: Final = 10
 """Pages of failed jobs that are counted; beyond these it is enough to say that there are more."""
 _MOST_IDS: Final = 100
+_POSITION_DIGITS: Final = 16
 
 
 def pause(queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,25 +66,43 @@ def edit(queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_trail(queue: Queue, query: Mapping[str, str]) -> dict[str, Any]:
-    """Return a page of the trail, the newest actions first; nothing but why not, where the store keeps none."""
-    before = query.get("before", "")
-    if (before and not before.isascii()) or not (before or "0").isdigit():
-        raise ConfigError("before must be a position")
+    """Return a page of the trail, the newest actions first; or, of the edit at a ``position``, the event before and after."""
+    if (position := _position(query, "position")) is not None:
+        return _tell_edit(queue, position)
     try:
-        actions = queue.trail(_SHOWN, int(before) if before else None)
-    except QueueError as error:
-        if "keeps no trail" not in str(error):
-            raise
+        actions = queue.trail(_SHOWN, _position(query, "before"))
+    except TrailAbsent as error:
         return {"actions": [], "next": None, "absent": str(error)}
     more = actions[-1].position if len(actions) == _SHOWN else None
     return {"actions": [_tell(action) for action in actions], "next": more, "absent": ""}
 
 
+def _position(query: Mapping[str, str], name: str) -> int | None:
+    text = query.get(name)
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) < _POSITION_DIGITS):
+        raise ConfigError(f"{name} must be a position in the trail")
+    return int(text) if text else None
+
+
 def _tell(action: Action) -> dict[str, Any]:
     shown = {name: visible(getattr(action, name), 500) for name in ("action", "actor", "note")}
-    events = {name: visible(getattr(action, name), 100_000) for name in ("before", "after")}
+    counts = {name: getattr(action, name) for name in ("at", "jobs", "events", "position")}
     about = visible(tell_selection(action.selection).strip("()"), 300)
-    return {**asdict(action), **shown, **events, "selection": about}
+    return {**shown, **counts, "selection": about, "edited": action.after is not None}
+
+
+def _tell_edit(queue: Queue, position: int) -> dict[str, Any]:
+    for action in queue.trail(1, position + 1):
+        if action.position == position and action.before is not None and action.after is not None:
+            return {"before": _as_json(action.before), "after": _as_json(action.after)}
+    raise QueueError("the trail does not have that edit any more")
+
+
+def _as_json(event: str) -> str:
+    try:
+        return pretty(decode_event(event, is_exact=True))
+    except ValueError:
+        return visible(event, 100_000)
 
 
 def find_fates(queue: Queue, ids: Sequence[str]) -> dict[str, Any]:
@@ -128,7 +147,7 @@ def _last_retry(queue: Queue, reason: str | None, now: float) -> Action | None:
     """Return the last retry of jobs that may have failed for *reason*, where it was just done."""
     try:
         actions = queue.trail(_LOOKED_AT)
-    except QueueError:
+    except TrailAbsent:
         return None
     for action in actions:
         if now - action.at > _JUST:

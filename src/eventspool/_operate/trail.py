@@ -36,6 +36,7 @@ __all__ = [
     "Action",
     "Pause",
     "Trail",
+    "TrailAbsent",
     "describe",
     "find_actor",
     "read_pause",
@@ -51,6 +52,10 @@ _UNREADABLE: Final = "unreadable"
 _PAGE: Final = 200
 _MOST_IDS: Final = 10
 _log = Log("eventspool.queue")
+
+
+class TrailAbsent(QueueError):  # noqa: N818 - it says what is the case
+    """The store of the queue keeps no trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +178,7 @@ class Trail:
     def read(self, limit: int, before: int | None = None) -> list[Action]:
         """Return the last actions, the newest first. Raises ``QueueError`` where the store keeps none."""
         if not keeps_journals(self._backend):
-            raise QueueError("the store of this queue keeps no trail")
+            raise TrailAbsent("the store of this queue keeps no trail")
         entries = self._backend.journal(_TRAIL, limit=limit, before=before)
         return [Action.from_entry(entry) for entry in entries]
 

@@ -315,7 +315,13 @@ def test_pausing_is_a_button(serve, queue, visit, picture):
     site: Site = serve(create_app(queue, token=TOKEN))
     page = visit(site.url)
     page.get_by_role("button", name="Pause").click()
+    page.keyboard.press("Escape")
+    assert not queue.stats().paused
+    page.get_by_role("button", name="Pause").click()
+    page.keyboard.type("the warehouse moves")
+    page.keyboard.press("Enter")
     page.get_by_role("heading", name="Delivery is paused").wait_for()
+    page.get_by_text(re.compile("^Paused by .+ ago: the warehouse moves$")).wait_for()
     assert queue.stats().paused
     picture("paused", {DESK: page})
     page.get_by_role("button", name="Resume").click()

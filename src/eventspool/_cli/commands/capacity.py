@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from eventspool._cli.answer import print_json
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import gathered, json_option
 from eventspool._cli.output import (
     console,
@@ -17,7 +19,6 @@ from eventspool._cli.output import (
     format_bytes,
     format_count,
     key_value_table,
-    print_json,
     table,
 )
 from eventspool._config import Ordering
@@ -221,6 +222,7 @@ def command(given: dict[str, Any], changed: Sequence[str], *, with_constants: bo
     limits = find_limits(plan, constants)
     if as_json:
         print_json(
+            Kind.CAPACITY,
             {
                 **plan.as_dict(),
                 "limits": {limit.name: limit.events_per_second for limit in limits},
@@ -228,7 +230,7 @@ def command(given: dict[str, Any], changed: Sequence[str], *, with_constants: bo
                 "settings": settings(plan),
                 "constants": {each.name: each._asdict() for each in list_constants(constants)},
                 "constants_from": _WHERE,
-            }
+            },
         )
         return
     out = console()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from eventspool._cli.answer import print_json
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import print_json
 
 __all__ = ["command"]
 
@@ -32,6 +33,6 @@ def command(ctx: click.Context, shell: str, *, as_json: bool) -> None:
     completion = found(ctx.find_root().command, {}, "eventspool", _VARIABLE)
     script = completion.source_template % completion.source_vars()
     if as_json:
-        print_json({"shell": shell, "script": script})
+        print_json(Kind.COMPLETION, {"shell": shell, "script": script})
     else:
         click.echo(script)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json_line
 from eventspool._cli.commands.dashboard_token import command as token_command
 from eventspool._cli.commands.dashboard_token import tokens_option
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import encryption_key, json_option, queue_options
-from eventspool._cli.output import console, json_line, say
+from eventspool._cli.output import console, say
 from eventspool._cli.serving import (
     introduce,
     listen,
@@ -133,7 +135,7 @@ def command(
         with listen(host, port) as listener:
             url = f"{listening_at(host, listener)}/" + ("" if token is None else f"?token={token}")
             if as_json:
-                click.echo(json_line({"url": url, "token": token}))
+                print_json_line(Kind.DASHBOARD, {"url": url, "token": token})
             else:
                 console().print(url, style="bold", soft_wrap=True, markup=False)
             sys.stdout.flush()

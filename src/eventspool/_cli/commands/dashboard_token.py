@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import encryption_key, json_option, queue_options
-from eventspool._cli.output import console, format_moment, print_json, printable, say, table
+from eventspool._cli.output import console, format_moment, moment_text, printable, say, table
 
 if TYPE_CHECKING:
     from eventspool._cli.options import QueueAddress
@@ -68,7 +70,7 @@ def add(name: str, path: str, address: QueueAddress | None, *, read_only: bool, 
     token = _file(path).add(name, read_only=read_only, now=time.time())
     _note(address, "token added", f"{name}{', read-only' if read_only else ''}")
     if as_json:
-        print_json({"name": name, "token": token, "read_only": read_only})
+        print_json(Kind.TOKEN, {"name": name, "token": token, "read_only": read_only})
         return
     console().print(token, soft_wrap=True, markup=False)
     say(f"This is the token of {name}. It is not stored and not shown again: hand it over now.")
@@ -88,7 +90,11 @@ def list_tokens(path: str, *, as_json: bool) -> None:
     tokens = _file(path).read()
     if as_json:
         print_json(
-            [{"name": each.name, "read_only": each.read_only, "made_at": each.made_at} for each in tokens]
+            Kind.TOKEN,
+            [
+                {"name": each.name, "read_only": each.read_only, "made_at": moment_text(each.made_at)}
+                for each in tokens
+            ],
         )
         return
     if not tokens:
@@ -117,7 +123,7 @@ def revoke(name: str, path: str, address: QueueAddress | None, *, as_json: bool)
     _file(path).revoke(name)
     _note(address, "token revoked", name)
     if as_json:
-        print_json({"revoked": name})
+        print_json(Kind.TOKEN, {"name": name, "revoked": True})
     else:
         console().print(f"revoked the token of {name}", markup=False)
 

@@ -11,6 +11,8 @@ import click
 from rich.live import Live
 from rich.text import Text
 
+from eventspool._cli.answer import print_json
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
 from eventspool._cli.output import (
     console,
@@ -20,7 +22,6 @@ from eventspool._cli.output import (
     format_count,
     key_value_table,
     on_terminal,
-    print_json,
 )
 from eventspool._cli.signals import Stop
 
@@ -108,7 +109,7 @@ def command(
     number = _serve(plane, as_json=as_json)
     stats = plane.stats()
     if as_json:
-        print_json(stats.as_dict())
+        print_json(Kind.DATAPLANE, stats.as_dict())
     else:
         _show(stats)
     sys.exit(130 if number == signal.SIGINT else 0)

@@ -10,9 +10,11 @@ from typing import NoReturn
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.demo_view import LiveNarrator, PlainNarrator, QuietNarrator, show_result
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import err_console, on_terminal, print_json
+from eventspool._cli.output import err_console, on_terminal
 from eventspool._cli.signals import handling
 
 __all__ = ["command"]
@@ -87,7 +89,7 @@ def command(
     if keep is not None:
         (keep / "result.json").write_text(json.dumps(result.as_dict(), indent=2) + "\n", "utf-8")
     if as_json:
-        print_json(result.as_dict())
+        print_json(Kind.DEMO, result.as_dict())
     else:
         show_result(result)
     sys.exit(0 if result.ok else 1)

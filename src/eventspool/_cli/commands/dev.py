@@ -15,6 +15,8 @@ from urllib.parse import quote
 import click
 from rich.markup import escape
 
+from eventspool._cli.answer import print_json_line
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import (
     DELIVERS,
     QueueAddress,
@@ -25,7 +27,7 @@ from eventspool._cli.options import (
     queue_prefix_option,
     sharing_options,
 )
-from eventspool._cli.output import console, err_console, json_line, say, show_warnings
+from eventspool._cli.output import console, err_console, say, show_warnings
 from eventspool._cli.serving import (
     introduce,
     listen,
@@ -185,7 +187,7 @@ def _show(place: _Place, *, as_json: bool) -> None:
             "environment": place.environment,
             "snippet": place.snippet,
         }
-        click.echo(json_line(told))
+        print_json_line(Kind.DEV, told)
     else:
         out = console()
         for title, text in (

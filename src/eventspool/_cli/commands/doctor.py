@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import data_plane_options, encryption_key, json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json, printable, say
+from eventspool._cli.output import console, format_count, printable, say
 from eventspool._config import ClientOpts
 from eventspool._config.variables import variable_of
 
@@ -120,12 +122,13 @@ def command(
     )
     if as_json:
         print_json(
+            Kind.DOCTOR,
             {
                 "healthy": found.is_healthy,
-                "findings": [asdict(finding) for finding in found.findings],
-                "queue": found.stats.as_dict() if found.stats else None,
+                "findings": json_of(found.findings),
+                "queue": json_of(found.stats) if found.stats else None,
                 "elapsed": round(found.elapsed, 3),
-            }
+            },
         )
     else:
         _show(found)

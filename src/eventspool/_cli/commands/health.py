@@ -8,9 +8,11 @@ import sys
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, PATHS
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import print_json, say, say_error
+from eventspool._cli.output import say, say_error
 
 __all__ = ["command"]
 
@@ -67,7 +69,7 @@ def command(port: int, host: str, question: str, timeout: float, *, as_json: boo
         troubles = []
     if as_json:
         more = {"troubles": troubles} if question == "ready" else {}
-        print_json({question: not reason, "reason": reason or None, **more})
+        print_json(Kind.HEALTH, {question: not reason, "reason": reason or None, **more})
     elif reason:
         say_error(f"not {question}: {reason}")
     else:

@@ -14,7 +14,9 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.kept_order import keep_order
+from eventspool._cli.kinds import Kind
 from eventspool._cli.lines import LineError, LineReader, read_lines
 from eventspool._cli.options import (
     data_plane_options,
@@ -30,7 +32,6 @@ from eventspool._cli.output import (
     format_count,
     key_value_table,
     on_terminal,
-    print_json,
     say,
     say_error,
     show_warnings,
@@ -256,6 +257,7 @@ def _size(file: IO[bytes]) -> int | None:
 def _show(report: _Report, *, stored: int, enqueue_only: bool, as_json: bool) -> None:
     if as_json:
         print_json(
+            Kind.SEND,
             {
                 "lines": report.lines,
                 "accepted": report.accepted,
@@ -269,7 +271,7 @@ def _show(report: _Report, *, stored: int, enqueue_only: bool, as_json: bool) ->
                 "refused_by_reason": dict(report.reasons),
                 "failed_by_reason": dict(report.failures),
                 "errors": report.errors,
-            }
+            },
         )
         return
     facts = key_value_table()

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from eventspool._backends.condition import Condition
+from eventspool._cli.answer import print_json
 from eventspool._cli.health import DEFAULT_HOST, Health, notify_service_manager, serve_health
 from eventspool._cli.kept_order import keep_order
+from eventspool._cli.kinds import Kind
 from eventspool._cli.logs import LOG_FORMATS, Log
 from eventspool._cli.options import (
     DELIVERS,
@@ -27,7 +29,7 @@ from eventspool._cli.options import (
     sharing_options,
     spill_option,
 )
-from eventspool._cli.output import print_json, say
+from eventspool._cli.output import say
 from eventspool._cli.signals import Stop
 from eventspool._cli.worker_view import Status, Watch, shown
 from eventspool._client import Client
@@ -207,7 +209,7 @@ def command(
         if log.is_json:
             log.say(str(status), **status.as_dict())
     if as_json:
-        print_json(status.as_dict())
+        print_json(Kind.WORKER, status.as_dict())
     elif not log.is_json:
         say(str(status))
     _exit(stop, closed=closed, failed=once and status.failed > failed_before)

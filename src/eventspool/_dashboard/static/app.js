@@ -7,6 +7,7 @@ import { eventsPage } from "./events.js";
 import { failuresPage } from "./failures.js";
 import { overviewPage } from "./overview.js";
 import { switcher } from "./switcher.js";
+import { trailPage } from "./trail.js";
 
 const LOOK_EVERY = 1000;
 const KEPT = 300;
@@ -18,6 +19,7 @@ const pages = [
   { id: "overview", hash: "#/", title: "Overview", make: overviewPage },
   { id: "failures", hash: "#/failures", title: "Failures", make: failuresPage },
   { id: "events", hash: "#/events", title: "Events", make: eventsPage },
+  { id: "trail", hash: "#/trail", title: "Trail", make: trailPage },
 ];
 const main = document.getElementById("main");
 const links = new Map();
@@ -105,7 +107,7 @@ function drawFrame() {
 
 function shortcuts() {
   const rows = [
-    ["1 2 3", "go to a page"],
+    ["1 2 3 4", "go to a page"],
     ...(state.overview?.several ? [["0", "all queues"]] : []),
     ["j k", "next, previous in a list"],
     ["Enter", "open"],
@@ -141,7 +143,7 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.target.closest?.("input, textarea, select")) return;
-  if (/^[123]$/.test(event.key)) location.hash = pages[Number(event.key) - 1].hash;
+  if (/^[1234]$/.test(event.key)) location.hash = pages[Number(event.key) - 1].hash;
   else if (event.key === "0" && state.overview?.several) location.href = "../../";
   else if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);

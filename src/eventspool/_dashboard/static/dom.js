@@ -74,6 +74,7 @@ const ICONS = {
   overview: "M3 13h4l3-8 4 14 3-8h4",
   failures: "M12 8v5m0 3.5v.01M10.3 4.2 2.9 17a2 2 0 0 0 1.7 3h14.8a2 2 0 0 0 1.7-3L13.7 4.2a2 2 0 0 0-3.4 0Z",
   events: "M4 6h16M4 12h16M4 18h9",
+  trail: "M12 7v5l3 2M3.5 12a8.5 8.5 0 1 0 2.6-6.1M3.5 4v4h4",
   pause: "M9 5v14M15 5v14",
   resume: "M7 4.5v15l12-7.5Z",
   close: "M6 6l12 12M18 6 6 18",

@@ -1,7 +1,9 @@
 // Failures: what failed for good and why, what is being retried and when; and what to do about it.
 
+import { askAgain, tryFirst } from "./again.js";
 import { exportLink, get, inTurn, portions, post, save } from "./api.js";
 import { confirmTyped, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
+import { editable } from "./edit.js";
 import { age, bytes, count, counted, moment } from "./format.js";
 import { jsonView } from "./json.js";
 
@@ -46,7 +48,7 @@ export function failuresPage({ refresh }) {
   const groups = h("div", { class: "groups" });
   const selectAll = h("input", { type: "checkbox", "aria-label": "Select all that are shown", onchange: toggleAll });
   const chosenText = h("span", { class: "dim" });
-  const retryChosen = h("button", { onclick: () => retry(choice()) }, "Retry");
+  const retryChosen = h("button", { onclick: () => retryAll(choice()) }, "Retry");
   const exportChosen = h("a", { class: "button", href: "#/failures", download: true }, "Export");
   const purgeChosen = h("button", { class: "danger-text", onclick: () => purge(choice()) }, "Purge …");
   const bar = h("div", { class: "bar" }, h("label", { class: "check" }, selectAll, chosenText), h("div", { class: "row end grow" }, retryChosen, exportChosen, purgeChosen));
@@ -137,6 +139,21 @@ export function failuresPage({ refresh }) {
     await Promise.all([load(), refresh()]);
   }
 
+  // Where such jobs were just retried and refused again, the reader is asked first.
+  async function retryAll(what) {
+    if (what.ids || view.tab !== "failed") return retry(what);
+    try {
+      const chosen = await askAgain({ reason: what.reason, now: Date.now() / 1000 - view.skew });
+      if (chosen === "all") await retry(what);
+      if (chosen === "first") await tryTen(what);
+    } catch (error) {
+      toast(error.message, "bad");
+    }
+    return undefined;
+  }
+
+  const tryTen = (what) => tryFirst(what).then(() => changed(what));
+
   const retry = (what) => act("retry", what, (answer) => `${counted(answer.retried, "job")} back in the queue`);
 
   // What is counted is what is purged: the jobs are named as the question is asked, so that none slips in behind it.
@@ -188,7 +205,8 @@ export function failuresPage({ refresh }) {
         h("span", { class: "row between" }, h("span", { class: "group-name" }, group.title || "no reason"), number),
         h("span", { class: "group-why" }, group.meaning), events);
       const actions = h("div", { class: "row" },
-        h("button", { class: "small", onclick: () => retry({ reason: group.reason }) }, "Retry all"),
+        h("button", { class: "small", onclick: () => retryAll({ reason: group.reason }) }, "Retry all"),
+        h("button", { class: "small few", onclick: () => tryTen({ reason: group.reason }) }, "Try 10 first"),
         h("a", { class: "button small", href: exportLink({ state: "failed", reason: group.reason }), download: true }, "Export"),
         h("button", { class: "small danger-text", onclick: () => purge({ reason: group.reason }) }, "Purge …"));
       return { root: h("div", { class: "card group" }, pick, actions), number, events, pick, actions };
@@ -198,7 +216,7 @@ export function failuresPage({ refresh }) {
       setText(entry.events, `${counted(group.events, "event")}, ${bytes(group.bytes)}`);
       entry.pick.setAttribute("aria-pressed", String(view.reason === group.reason));
       setClass(entry.root, `card group ${view.reason === group.reason ? "picked" : ""}`);
-      for (const button of entry.actions.querySelectorAll("button")) show(button, !view.readOnly);
+      for (const button of entry.actions.querySelectorAll("button")) show(button, !view.readOnly && (group.jobs > 10 || !button.classList.contains("few")));
     });
   }
 
@@ -313,7 +331,9 @@ export function failuresPage({ refresh }) {
     try {
       const answer = await get(`jobs/${encodeURIComponent(id)}`, { from });
       if (view.open !== id) return;
-      const made = answer.events.map((event, index) => eventFold(event, from + index === 0));
+      const fold = (event, index) => eventFold(event, index === 0);
+      const change = (event, index) => editable(fold(event, index), { job: id, index, event, done: () => changed({ ids: [id] }) });
+      const made = answer.events.map((event, place) => (view.tab === "failed" && !view.readOnly ? change : fold)(event, from + place));
       const next = from + answer.events.length;
       const rest = next < answer.total && h("button", { class: "quiet", onclick: (click) => (click.target.remove(), readEvents(id, into, next)) }, `Show more of ${count(answer.total)}`);
       if (from === 0) into.replaceChildren();

@@ -4,6 +4,7 @@ import { post } from "./api.js";
 import { sparkline, throughputChart } from "./chart.js";
 import { h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
 import { age, bytes, count, counted, latency, moment, rate, statusLevel } from "./format.js";
+import { askReason, tellPause } from "./pausing.js";
 
 function tile(label, level, href = null) {
   const value = h("div", { class: "value" }, "–");
@@ -184,10 +185,11 @@ export function overviewPage({ refresh }) {
   const detail = h("p", { class: "detail-line" });
   const hint = h("p", { class: "hint" });
   const others = h("ul", { class: "troubles", hidden: true });
+  const pausedBy = h("p", { class: "paused-by", hidden: true });
   const dot = h("span", { class: "pulse" });
   const steerText = h("span", {}, "Pause");
   const steer = h("button", { hidden: true, onclick: pauseOrResume }, icon("pause"), steerText);
-  const banner = h("section", { class: "verdict", "aria-live": "polite" }, dot, h("div", { class: "grow" }, title, detail, hint, others), steer);
+  const banner = h("section", { class: "verdict", "aria-live": "polite" }, dot, h("div", { class: "grow" }, title, detail, pausedBy, hint, others), steer);
   const tiles = { into: tile("Accepted", "accent"), out: tile("Delivered", "good"), pending: tile("In the queue", "warn"), failed: tile("Failed", "bad", "#/failures") };
   const chart = throughputChart();
   const answers = answersCard();
@@ -199,7 +201,12 @@ export function overviewPage({ refresh }) {
   async function pauseOrResume() {
     steer.disabled = true;
     try {
-      await post(paused ? "resume" : "pause");
+      const reason = paused ? null : await askReason();
+      if (!paused && reason === null) {
+        steer.disabled = false;
+        return;
+      }
+      await post(paused ? "resume" : "pause", paused ? {} : { reason });
       toast(paused ? "Delivery goes on" : "Delivery is paused; events are still accepted");
       await refresh();
     } catch (error) {
@@ -248,6 +255,9 @@ export function overviewPage({ refresh }) {
       if (!overview) return;
       if (!error) sayVerdict(overview.verdict);
       sayOthers(error ? [] : overview.troubles, overview.verdict.code);
+      const why = error ? "" : tellPause(overview.pause, overview.now);
+      setText(pausedBy, why);
+      show(pausedBy, why !== "");
       const { stats } = overview;
       paused = stats.paused;
       show(steer, !overview.read_only && !error);

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import opened
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, print_json, printable, say, say_error
+from eventspool._cli.output import console, printable, say, say_error
 from eventspool._events.decoding import json_text
 from eventspool._exceptions import ConfigError, QueueError
 
@@ -66,9 +68,11 @@ def edit(
             queue.edit(job_id, text, index=place)
         elif place is None or not _edit(queue, job_id, place, events[place]):
             say("nothing was changed")
+            if as_json:
+                print_json(Kind.EDIT, {"edited": 0, "job": job_id})
             return
     if as_json:
-        print_json({"edited": 1, "job": job_id})
+        print_json(Kind.EDIT, {"edited": 1, "job": job_id})
     else:
         console().print(
             f"edited 1 event of the job {printable(job_id)}, which is back in the queue", markup=False

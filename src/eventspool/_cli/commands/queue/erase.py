@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     STATES,
@@ -22,8 +23,9 @@ from eventspool._cli.commands.queue.opened import (
     selection_options,
     yes_option,
 )
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json, say
+from eventspool._cli.output import console, format_count, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,13 +92,14 @@ def erase_user(queue: Queue, chosen: Selection, *, yes: bool, dry_run: bool, as_
     done = _run(queue, chosen, user_id, "counting" if dry_run else "erasing", dry_run=dry_run)
     if as_json:
         print_json(
+            Kind.ERASURE,
             {
                 "erased": done.events,
                 "jobs_rewritten": done.rewritten,
                 "jobs_removed": done.removed,
                 "left": {cause: list(getattr(done, cause)) for cause in _LEFT},
                 **({"dry_run": True} if dry_run else {}),
-            }
+            },
         )
     else:
         console().print(f"{'would have ' if dry_run else ''}erased {_describe(done, user_id)}", markup=False)

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import (
     STATES,
     Planned,
@@ -28,8 +29,9 @@ from eventspool._cli.commands.queue.opened import (
     selection_options,
     yes_option,
 )
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import format_count, print_json, say
+from eventspool._cli.output import format_count, say
 from eventspool._job import JobState
 from eventspool._operate.new_file import new_file
 from eventspool._operate.selection import PAGE, PURGEABLE
@@ -106,7 +108,10 @@ def export(
         purged = _purge(queue, planned, done, dry_run=dry_run) if purge and planned is not None else None
     if as_json:
         more = {} if purged is None else {"purged": purged}
-        print_json({"exported": done.events, "file": file, **more, **({"dry_run": True} if dry_run else {})})
+        print_json(
+            Kind.EXPORT,
+            {"exported": done.events, "file": file, **more, **({"dry_run": True} if dry_run else {})},
+        )
     else:
         where = "" if file == "-" else f" to {file}"
         gone = "" if purged is None else f", purged {format_count(purged, 'job')}"

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import most, progress
-from eventspool._cli.output import console, format_count, print_json, say
+from eventspool._cli.kinds import Kind
+from eventspool._cli.output import console, format_count, say
 
 if TYPE_CHECKING:
     from eventspool._operate.fates import Fates
@@ -44,13 +46,14 @@ def retry_some_first(queue: Queue, chosen: Selection, patience: float, *, as_jso
     if as_json:
         refused = {each.reason: each.jobs for each in fates.refused}
         print_json(
+            Kind.RETRY,
             {
                 "retried": tried + rest,
                 "tried_first": tried,
                 "delivered": fates.delivered,
                 "unfinished": fates.unfinished,
                 "refused": refused,
-            }
+            },
         )
     elif fates.are_all_delivered:
         console().print(f"retried {format_count(tried, 'job')} first, and then {rest:,} more")

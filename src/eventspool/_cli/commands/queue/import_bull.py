@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import dry_run_option, progress
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import encryption_key, json_option, queue_options, sharing_options
-from eventspool._cli.output import format_count, print_json, printable, say
+from eventspool._cli.output import format_count, printable, say
 from eventspool._cli.signals import Stop
 from eventspool._config import QueueOpts, RedisOpts
 
@@ -127,7 +129,7 @@ def import_bull(
     ) as source:
         done = _import(source, None if dry_run else target, wanted, as_it_is=not sharing, follow=follow)
     if as_json:
-        print_json(_as_json(done, dry_run=dry_run))
+        print_json(Kind.IMPORT, _as_json(done, dry_run=dry_run))
     else:
         _show(done, bull_name, dry_run=dry_run)
     sys.exit(0 if done.is_complete or follow or (limit is not None and done.jobs >= limit) else 1)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json
 from eventspool._cli.commands.queue.opened import STATES, opened, selection_options
 from eventspool._cli.commands.queue.searching import Searching
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
@@ -20,7 +22,7 @@ from eventspool._cli.output import (
     format_count,
     format_moment,
     key_value_table,
-    print_json,
+    print_document,
     printable,
     say,
     table,
@@ -70,7 +72,7 @@ def list_jobs(address: QueueAddress, chosen: Selection, after: str | None, *, as
         searching = Searching(queue, chosen, after)
         searching.run(lambda look: rows.add(look, print_now=not as_json))
     if as_json:
-        print_json(rows.as_dicts())
+        print_json(Kind.JOB, rows.as_dicts())
     is_filtered = not _is_everything(chosen)
     if is_filtered:
         searching.say_how_far()
@@ -98,7 +100,7 @@ class _Rows:
             return
         for job in look.jobs:
             more = {"matching_events": len(look.places[job.id])} if look.places else {}
-            self._found.append({**asdict(job), **more})
+            self._found.append({**json_of(job), **more})
 
     def as_dicts(self) -> list[dict[str, Any]]:
         return self._found
@@ -186,7 +188,12 @@ def _show_one(queue: Queue, job_id: str, *, as_json: bool) -> None:
         problem = str(error)
     if as_json:
         print_json(
-            {**(asdict(job) if job else {"id": job_id}), "payload": events, "payload_error": problem or None}
+            Kind.JOB,
+            {
+                **(json_of(job) if job else {"id": job_id}),
+                "payload": events,
+                "payload_error": problem or None,
+            },
         )
     else:
         _show_job(job_id, job)
@@ -210,7 +217,7 @@ def _show_found(queue: Queue, chosen: Selection, *, as_json: bool) -> None:
             matching = [(place + 1, events[place]) for place in places if place < len(events)]
             if as_json:
                 payload = None if problem else [event for _, event in matching]
-                found.append({**asdict(job), "payload": payload, "payload_error": problem or None})
+                found.append({**json_of(job), "payload": payload, "payload_error": problem or None})
                 continue
             _show_job(job.id, job)
             if problem:
@@ -220,14 +227,14 @@ def _show_found(queue: Queue, chosen: Selection, *, as_json: bool) -> None:
 
     searching.run(tell)
     if as_json:
-        print_json(found)
+        print_json(Kind.JOB, found)
     searching.say_how_far()
 
 
 def _show_events(numbered: Iterable[tuple[int, dict[str, Any]]]) -> None:
     for number, event in numbered:
         console().print(_headline(number, event))
-        print_json(event)
+        print_document(event)
 
 
 def _headline(number: int, event: dict[str, Any]) -> Text:
@@ -286,15 +293,16 @@ def failed(address: QueueAddress, *, as_json: bool) -> None:
     ordered = sorted(reasons.items(), key=lambda item: -item[1].events)
     if as_json:
         print_json(
+            Kind.FAILURES,
             [
                 {
                     "reason": reason,
-                    **asdict(depth),
+                    **json_of(depth),
                     "error": samples[reason].error if reason in samples else None,
                     "advice": FAILED[reason].advice if reason in FAILED else None,
                 }
                 for reason, depth in ordered
-            ]
+            ],
         )
         return
     if not ordered:

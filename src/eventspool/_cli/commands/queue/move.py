@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import dry_run_option, opened, progress
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import encryption_key, json_option, queue_options, sharing_options
-from eventspool._cli.output import format_count, print_json, say
+from eventspool._cli.output import format_count, say
 from eventspool._cli.signals import Stop
 from eventspool._config import QueueOpts
 from eventspool._config.stores import list_urls
@@ -82,13 +84,13 @@ def move(
     failed_left = 0 if failed else stats.failed.jobs
     if dry_run:
         if as_json:
-            print_json({"moved": chosen, "failed_left": failed_left, "dry_run": True})
+            print_json(Kind.MOVE, {"jobs": chosen, "failed_left": failed_left, "dry_run": True})
         else:
             say(f"would move {format_count(chosen, 'job')}; {failed_left:,} failed ones would stay")
         return
     moved = _move(source, target, chosen, as_it_is=not sharing, failed=failed, follow=follow)
     if as_json:
-        print_json(asdict(moved))
+        print_json(Kind.MOVE, asdict(moved))
     else:
         _show(moved)
     sys.exit(0 if moved.is_complete or follow else 1)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import opened
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json
+from eventspool._cli.output import console, format_count
 from eventspool._config.queue import MAX_PARTITIONS
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def resize(address: QueueAddress, partitions: int, *, as_json: bool) -> None:
         queue.resize(partitions)
         draining = sum(each.unfinished.jobs for each in queue.partitions() if each.sealed)
     if as_json:
-        print_json({"partitions": partitions, "draining_jobs": draining})
+        print_json(Kind.RESIZE, {"partitions": partitions, "draining_jobs": draining})
         return
     console().print(f"the queue has {format_count(partitions, 'partition')} now")
     if draining:

@@ -6,22 +6,24 @@ import contextlib
 import sys
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Group
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json, print_json_line
 from eventspool._cli.commands.queue.opened import STATES, interval_option, opened
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
     console,
     format_age,
     format_bytes,
-    json_line,
+    format_moment,
     key_value_table,
-    print_json,
+    moment_text,
     printable,
     table,
 )
@@ -65,12 +67,13 @@ class _Look:
     troubles: Sequence[Trouble] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        processors = [asdict(each) for each in self.processors]
+        processors = json_of(self.processors)
         due = [job.next_attempt_at for job in self.delayed if job.next_attempt_at]
-        told = {**self.stats.as_dict(), "workers": processors, "next_retry_at": min(due, default=None)}
         return {
-            **told,
-            "partitions": [asdict(each) for each in self.partitions],
+            **json_of(self.stats),
+            "workers": processors,
+            "next_retry_at": moment_text(min(due, default=None)),
+            "partitions": json_of(self.partitions),
             "state": _state(self)[0],
             "troubles": [each.as_dict() for each in self.troubles],
         }
@@ -129,15 +132,19 @@ def status(address: QueueAddress, interval: float, *, watch: bool, as_json: bool
     """
     with opened(address) as queue:
         if watch:
-            sys.exit(_watch(queue, address.queue_name, interval, as_json=as_json))
+            sys.exit(_watch(queue, address, interval, as_json=as_json))
         look = _look(queue, address.queue_name)
     if as_json:
-        print_json({"queue_name": address.queue_name, "prefix": address.prefix, **look.as_dict()})
+        print_json(Kind.STATUS, _told(look, address))
     else:
         console().print(_picture(look, address.queue_name, None))
 
 
-def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> int:
+def _told(look: _Look, address: QueueAddress) -> dict[str, Any]:
+    return {"queue_name": address.queue_name, "prefix": address.prefix, **look.as_dict()}
+
+
+def _watch(queue: Queue, address: QueueAddress, interval: float, *, as_json: bool) -> int:
     from rich.live import Live
 
     stop, rates = Stop(), Rates()
@@ -149,9 +156,9 @@ def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> 
         while True:
             shown: RenderableType
             try:
-                look = _look(queue, queue_name)
+                look = _look(queue, address.queue_name)
                 rates.add(look.at, look.stats)
-                shown = _picture(look, queue_name, rates)
+                shown = _picture(look, address.queue_name, rates)
             except QueueUnavailable as error:
                 if not moving:
                     raise
@@ -159,7 +166,7 @@ def _watch(queue: Queue, queue_name: str, interval: float, *, as_json: bool) -> 
             if live is not None:
                 live.update(shown, refresh=True)
             elif as_json:
-                print(json_line(look.as_dict()), flush=True)  # noqa: T201 - data, one line each
+                print_json_line(Kind.STATUS, _told(look, address))
             else:
                 print(_line(look, rates), flush=True)  # noqa: T201
             if stop.wait(interval):
@@ -170,7 +177,7 @@ def _line(look: _Look, rates: Rates) -> str:
     stats = look.stats
     counts = ", ".join(f"{getattr(stats, state).events:,} {state}" for state in STATES)
     speed = f"{_latest(rates.accepted)} in, {_latest(rates.delivered)} out"
-    moment = time.strftime("%H:%M:%S", time.localtime(look.at))
+    moment = format_moment(look.at)
     return f"{moment}  {_state(look)[0]}: events {counts}; oldest {format_age(stats.oldest_age)}; {speed}"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.erase import erase_user
 from eventspool._cli.commands.queue.first import retry_some_first
 from eventspool._cli.commands.queue.opened import (
@@ -24,8 +25,9 @@ from eventspool._cli.commands.queue.opened import (
     selection_options,
     yes_option,
 )
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_count, print_json, say
+from eventspool._cli.output import console, format_count, say
 from eventspool._job import JobState
 from eventspool._operate.selection import Selection
 
@@ -97,7 +99,7 @@ def retry(
                 done = sum(
                     _retry(queue, Selection((state,), ids), advance) for state, ids in planned.ids.items()
                 )
-    _report("retried", done, chosen, planned, as_json=as_json, dry_run=dry_run)
+    _report(Kind.RETRY, "retried", done, chosen, planned, as_json=as_json, dry_run=dry_run)
 
 
 def _retry(queue: Queue, chosen: Selection, advance: Callable[[int], object]) -> int:
@@ -144,7 +146,7 @@ def purge(
             return
         planned = None if yes and not chosen.terms and not dry_run else _plan(queue, chosen)
         done = _delete(queue, chosen, planned, yes=yes, dry_run=dry_run)
-    _report("purged", done, chosen, planned, as_json=as_json, dry_run=dry_run)
+    _report(Kind.PURGE, "purged", done, chosen, planned, as_json=as_json, dry_run=dry_run)
 
 
 def _delete(queue: Queue, chosen: Selection, planned: Planned | None, *, yes: bool, dry_run: bool) -> int:
@@ -167,7 +169,14 @@ def _delete(queue: Queue, chosen: Selection, planned: Planned | None, *, yes: bo
 
 
 def _report(
-    verb: str, done: int, chosen: Selection, planned: Planned | None, *, as_json: bool, dry_run: bool
+    kind: Kind,
+    verb: str,
+    done: int,
+    chosen: Selection,
+    planned: Planned | None,
+    *,
+    as_json: bool,
+    dry_run: bool,
 ) -> None:
     more: dict[str, object] = {}
     if planned is not None and chosen.terms:
@@ -176,7 +185,7 @@ def _report(
     if dry_run:
         more["dry_run"] = True
     if as_json:
-        print_json({verb: done, **more})
+        print_json(kind, {verb: done, **more})
     else:
         console().print(f"{'would have ' if dry_run else ''}{verb} {format_count(done, 'job')}")
     if planned is not None:
@@ -206,7 +215,7 @@ def pause(address: QueueAddress, reason: str, *, as_json: bool) -> None:
         queue.pause(reason)
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": True, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": True, "unfinished_jobs": waiting})
     else:
         console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
 
@@ -227,6 +236,6 @@ def resume(address: QueueAddress, *, as_json: bool) -> None:
         queue.resume()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json({"paused": False, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": False, "unfinished_jobs": waiting})
     else:
         console().print(f"resumed; {format_count(waiting, 'job')} can be delivered")

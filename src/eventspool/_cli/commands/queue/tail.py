@@ -5,18 +5,26 @@ from __future__ import annotations
 import contextlib
 import select
 import sys
-import time
 from collections import deque
-from dataclasses import asdict
 from itertools import chain
 from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json_line
 from eventspool._cli.commands.queue.opened import interval_option, opened, state_option
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_bytes, format_count, json_line, printable, say_error
+from eventspool._cli.output import (
+    console,
+    format_bytes,
+    format_count,
+    format_moment,
+    json_line,
+    printable,
+    say_error,
+)
 from eventspool._cli.signals import Stop
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import JobState
@@ -142,10 +150,9 @@ def _show(queue: Queue, job: Job, *, with_events: bool, as_json: bool) -> None:
         with contextlib.suppress(QueueError):  # the job has gone meanwhile, or cannot be read
             events = queue.events(job.id)
     if as_json:
-        line = {**asdict(job), "payload": events} if with_events else asdict(job)
-        print(json_line(line), flush=True)  # noqa: T201 - data, one line each
+        print_json_line(Kind.JOB, {**json_of(job), **({"payload": events} if with_events else {})})
         return
-    moment = time.strftime("%H:%M:%S", time.localtime(job.failed_at or job.created_at))
+    moment = format_moment(job.failed_at or job.created_at)
     why = f"{job.reason}: {job.error}" if job.reason else f"attempts {job.attempts}"
     size = f"{format_count(job.events, 'event')}, {format_bytes(job.bytes)}"
     out = console()

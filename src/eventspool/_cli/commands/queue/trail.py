@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
+from eventspool._cli.answer import json_of, print_json
 from eventspool._cli.commands.queue.opened import opened
+from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
-from eventspool._cli.output import console, format_moment, print_json, printable, say, table
+from eventspool._cli.output import console, format_moment, printable, say, table
 from eventspool._operate.figures import format_count
 from eventspool._operate.trail import tell_selection
 
@@ -47,7 +49,7 @@ def trail(address: QueueAddress, limit: int, before: int | None, *, full: bool, 
     with opened(address) as queue:
         actions = queue.trail(limit, before)
     if as_json:
-        print_json([action.as_dict() for action in actions])
+        print_json(Kind.ACTION, json_of(actions))
         return
     if not actions:
         say("Nobody did anything to this queue yet that its trail would have.")
