@@ -24,7 +24,8 @@ from eventspool._dashboard import acts
 from eventspool._dashboard.dataplane import DataPlaneError
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import History
-from eventspool._dashboard.reading import line, pretty, visible
+from eventspool._dashboard.reading import as_curl, line, pretty, visible
+from eventspool._dashboard.searching import conditions_of, search_on
 from eventspool._dashboard.seldom import Seldom
 from eventspool._dashboard.visitor import is_read_only, queue_of
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
@@ -86,6 +87,7 @@ class Api:
             "/overview": self._overview,
             "/jobs": self._jobs,
             "/jobs/{job_id}": self._job,
+            "/search": self._look_for,
             "/chosen": self._chosen,
             "/inbox": self._inbox,
             "/event": self._event,
@@ -185,14 +187,20 @@ class Api:
                 break
         return jobs, after
 
+    def _look_for(self, request: Request) -> dict[str, Any]:
+        return search_on(self._queue, request.query_params, _job)
+
     def _job(self, request: Request) -> dict[str, Any]:
         start = max(0, int(_number(request, "from", 0)))
         events = self._queue.events(request.path_params["job_id"])
         shown = events[start : start + _EVENTS_AT_ONCE]
+        address = None if self._dataplane is None else self._dataplane.batches
         return {
             "total": len(events),
             "from": start,
-            "events": [{**line(event), "json": pretty(event)} for event in shown],
+            "events": [
+                {**line(event), "json": pretty(event), "curl": as_curl(event, address)} for event in shown
+            ],
         }
 
     def _chosen(self, request: Request) -> dict[str, Any]:
@@ -238,18 +246,18 @@ class Api:
         """Answer with a file of the events, one a line. It changes nothing, so it is allowed when read-only."""
         query = request.query_params
         queue = queue_of(request, self._queue)
-        return self._file(queue, _state(query), query.getlist("id") or None, query.get("reason"))
+        return self._file(queue, _state(query), query.getlist("id") or None, **conditions_of(query))
 
     async def _export_exactly(self, request: Request) -> Response:
         """Answer with the events of the jobs that the body names, which may be more than an address can hold."""
         body = await _body(request) or {}
         queue = queue_of(request, self._queue)
-        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), *_choice(body)))
+        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), **_named(body)))
 
-    def _file(self, queue: Queue, state: str, ids: list[str] | None, reason: str | None) -> Response:
+    def _file(self, queue: Queue, state: str, ids: list[str] | None, **conditions: Any) -> Response:
         with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
             path = Path(folder) / "events.jsonl"
-            events = queue.export(path, state, ids=ids, reason=reason)
+            events = queue.export(path, state, ids=ids, **conditions)
             file = path.open("rb")  # its name is deleted here, so no file stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
         headers = {
@@ -375,6 +383,11 @@ def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
     if reason is not None and not isinstance(reason, str):
         raise ConfigError("reason must be text")
     return ids, reason
+
+
+def _named(body: Mapping[str, Any]) -> dict[str, Any]:
+    ids, reason = _choice(body)
+    return {"ids": ids, "reason": reason}
 
 
 def _state(given: Mapping[str, Any]) -> JobState:

@@ -240,6 +240,7 @@ class Queue:
         reason: str | None = None,
         *,
         after: Job | str | None = None,
+        with_events: bool = False,
         **conditions: Unpack[Conditions],
     ) -> Iterator[Look]:
         """
@@ -253,6 +254,7 @@ class Queue:
             ids: Only these jobs.
             reason: Only those that failed for this reason.
             after: Begin behind this job, as in ``jobs``; for one state only.
+            with_events: Hand out the events that meet the conditions, also where there are none about events.
             **conditions: ``error``: what is said of the failure holds this text, in any case. ``event``: an event (a page, a
                 screen) has this name. ``user_id``: its ``userId``, ``anonymousId`` or ``previousId`` is this. ``message_id``:
                 its ``messageId`` is this. ``text``: it holds this text somewhere, in any case. ``older_than``, ``newer_than``:
@@ -261,7 +263,7 @@ class Queue:
         """
         states = STATES if state is None else (state,) if isinstance(state, str) else state
         chosen = Selection(tuple(map(state_of, states)), ids, reason, **conditions)
-        return search(self._backend, chosen, after)
+        return search(self._backend, chosen, after, with_events=with_events)
 
     def retry_failed(
         self,

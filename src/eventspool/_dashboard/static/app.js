@@ -48,8 +48,12 @@ const foot = {
 };
 
 function route() {
-  const page = pages.find((each) => each.hash === location.hash) ?? pages[0];
-  if (current?.id === page.id) return;
+  const path = location.hash.split("?")[0].replace("#/jobs", "#/failures");
+  const page = pages.find((each) => each.hash === path) ?? pages[0];
+  if (current?.id === page.id) {
+    current.view.go?.();
+    return;
+  }
   current?.view.leave?.();
   page.view ??= page.make({ refresh: look });
   current = page;
