@@ -30,7 +30,20 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run"]
 
-_ORDER = ("demo", "dev", "send", "worker", "queue", "dataplane", "dashboard", "metrics", "doctor", "capacity")
+_ORDER = (
+    "demo",
+    "dev",
+    "send",
+    "worker",
+    "queue",
+    "queues",
+    "top",
+    "dataplane",
+    "dashboard",
+    "metrics",
+    "doctor",
+    "capacity",
+)
 _WARN_THEMSELVES = ("send", "worker", "dev", "metrics", "doctor")
 """Commands that tell of misspelt variables in their own way, or whose standard error may be a log in JSON."""
 _READER_GONE = 141

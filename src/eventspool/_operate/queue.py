@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, Unpack
 
 from eventspool._backends import create_backend, import_driver
 from eventspool._backends.apart import set_apart
+from eventspool._backends.journals import keeps_journals
 from eventspool._config import QueueOpts, fill_queue, naming_unknown, read_queue, require_number
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._events.decoding import decode_event
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
     from eventspool._backends.condition import Condition
+    from eventspool._backends.journals import JournalEntry
     from eventspool._figures import Depth, Partition, QueueStats
     from eventspool._fleet import ProcessorInfo
     from eventspool._job import Job
@@ -145,6 +147,10 @@ class Queue:
         require_number("partitions", partitions, 1, integer=True)
         self._backend.resize(partitions)
         self.note(Action("resize", note=f"to {partitions} partition{'s' if partitions != 1 else ''}"))
+
+    def _notes(self, journal: str, limit: int) -> list[JournalEntry]:
+        """Return what the queue's *journal* of that name says, the newest first; nothing where its store keeps none."""
+        return self._backend.journal(journal, limit=limit) if keeps_journals(self._backend) else []
 
     def condition(self) -> Condition:
         """
