@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse
 
 from eventspool._dashboard.api import Api, as_json
 from eventspool._dashboard.reading import visible
+from eventspool._dashboard.visitor import is_read_only
 from eventspool._exceptions import ConfigError, EventSpoolError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Several:
         self._limiter: anyio.CapacityLimiter | None = None
         self._looks: dict[str, asyncio.Task[dict[str, Any]]] = {}
 
-    async def list(self, request: Request) -> Response:  # noqa: ARG002
+    async def list(self, request: Request) -> Response:
         """Answer how every queue stands."""
         asked = {key: self._look(key, api) for key, api in self._apis.items()}
         await asyncio.wait(asked.values(), timeout=_PATIENCE_SECONDS)
@@ -85,7 +86,9 @@ class Several:
             for key, task in asked.items()
         ]
         queues.sort(key=_badness)
-        return as_json({"now": time.time(), "read_only": self._read_only, "queues": queues})
+        return as_json(
+            {"now": time.time(), "read_only": self._read_only or is_read_only(request), "queues": queues}
+        )
 
     def of_each(self, make: Callable[[Api], ASGIApp]) -> ASGIApp:
         """Return the app that answers with what *make* returned for the queue that the path names by its ``key``."""

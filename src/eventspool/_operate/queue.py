@@ -2,6 +2,7 @@
 The queue as operators see it: they look into it, pause it, retry, purge and export.
 
 The command line, the dashboard and programs of our users call the same methods, so nothing here knows of terminals or of HTTP.
+The class is longer than others since most of it is signatures and docstrings, for the people who call it.
 """
 
 from __future__ import annotations

@@ -77,9 +77,15 @@ def test_text_of_the_list_can_be_read_in_light_and_dark(serve, several, visit):
         worst = page.evaluate(
             """() => {
               const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-              const light = ([r, g, b]) => [r, g, b].map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-                .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-              const ground = (e) => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor); if (c.length < 4 || c[3] > 0.99) return c; } };
+              const linear = (c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+              const light = (colour) =>
+                [0.2126, 0.7152, 0.0722].reduce((sum, part, i) => sum + part * linear(colour[i] / 255), 0);
+              const ground = (e) => {
+                for (; e; e = e.parentElement) {
+                  const colour = parse(getComputedStyle(e).backgroundColor);
+                  if (colour.length < 4 || colour[3] > 0.99) return colour;
+                }
+              };
               let worst = 21;
               for (const e of document.querySelectorAll("main *, .side *")) {
                 if (![...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()) || !e.checkVisibility()) continue;

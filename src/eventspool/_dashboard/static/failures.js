@@ -86,6 +86,9 @@ export function failuresPage({ refresh }) {
   // Only a reason is asked for: that is a group of the list, and the list stays live. All else is looked for once.
   const isSearching = () => view.tab === "all" || (isSearch(view.conditions) && view.reason === null);
 
+  // Jobs of several states are changed one by one, and those that are being sent not at all.
+  const isChangeable = () => view.tab !== "leased" && view.tab !== "all";
+
   const choice = () => {
     if (view.selected.size) return { ids: [...view.selected] };
     if (isSearching()) return { ids: view.jobs.map((job) => job.id) };
@@ -207,18 +210,10 @@ export function failuresPage({ refresh }) {
     if (active && !document.hidden) timer = setTimeout(load, JOBS_EVERY);
   }
 
-  // In a list of all states each job is changed in its own.
-  function byState(body) {
-    if (view.tab !== "all" || !body.ids) return [{ state: view.tab, ...body }];
-    const known = Map.groupBy(view.jobs.filter((job) => body.ids.includes(job.id)), (job) => job.state);
-    return [...known].map(([state, jobs]) => ({ state, ids: jobs.map((job) => job.id) }));
-  }
-
   async function act(path, body, done) {
     try {
-      const sum = {};
-      for (const each of byState(body)) for (const [name, value] of Object.entries(await post(path, each))) sum[name] = (sum[name] ?? 0) + value;
-      toast(done(sum));
+      const answer = await post(path, { state: view.tab, ...body });
+      toast(done(answer));
     } catch (error) {
       toast(error.message, "bad");
       return;
@@ -337,6 +332,7 @@ export function failuresPage({ refresh }) {
   function drawJobs() {
     keyed(list, view.jobs, (job) => job.id, makeRow, (row, job) => {
       row.job = job;
+      show(row.box, isChangeable());
       row.box.checked = view.selected.has(job.id);
       const failed = job.state === "failed";
       const which = job.matching && job.matching < job.events ? `${count(job.matching)} of ${counted(job.events, "event")}` : counted(job.events, "event");
@@ -351,7 +347,7 @@ export function failuresPage({ refresh }) {
     });
     const none = view.jobs.length === 0;
     show(empty, none && !(isSearching() && found.view.running));
-    show(bar, !none && view.tab !== "leased");
+    show(bar, !none && isChangeable());
     if (none && isSearching() && isSearch(view.conditions)) {
       setText(emptyTitle, "Nothing found");
       setText(emptyText, NOT_FOUND);
@@ -385,16 +381,14 @@ export function failuresPage({ refresh }) {
     setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : isSearching() ? "Select" : view.reason === null ? "Select" : `Only “${titleOf(view.reason)}”`);
     const all = view.selected.size ? "" : isSearching() ? ` the ${count(shown)} found` : " all";
     const retries = view.tab === "failed" || view.tab === "delayed";
-    const isOfOneState = view.tab !== "all";
     show(retryChosen, retries && !view.readOnly && (view.tab === "failed" || view.reason === null));
-    show(purgeChosen, !view.readOnly && isOfOneState);
-    show(exportChosen, isOfOneState);
+    show(purgeChosen, !view.readOnly);
     setText(retryChosen, view.tab === "delayed" ? `Retry${all} now` : `Retry${all}`);
     setText(exportChosen, `Export${all}`);
     setText(purgeChosen, `Purge${all} …`);
     const { ids, reason } = choice();
     const isAllFound = isSearching() && !view.selected.size; // also what is not looked at yet
-    if (isOfOneState) exportChosen.setAttribute("href", exportLink(isAllFound ? { state: view.tab, conditions: asked(view.conditions) } : { state: view.tab, ids, reason }));
+    if (isChangeable()) exportChosen.setAttribute("href", exportLink(isAllFound ? { state: view.tab, conditions: asked(view.conditions) } : { state: view.tab, ids, reason }));
     if (isAllFound) setText(exportChosen, "Export all that match");
   }
 
