@@ -10,6 +10,7 @@ import pytest
 
 import eventspool
 from eventspool._config import ClientOpts
+from tools import json_page
 from tools.reference import OPTIONS, read_docstring, render
 
 PAGE = Path(__file__).parents[1].joinpath("docs/reference.md").read_text(encoding="utf-8")
@@ -78,3 +79,8 @@ def test_a_missing_write_key_is_said_with_both_ways_to_give_it(taker):
         eventspool.ConfigError, match="write_key is missing: give it, or set EVENTSPOOL_WRITE_KEY"
     ):
         taker()
+
+
+def test_the_page_on_json_is_made_from_the_schemas():
+    found = (Path(__file__).parents[1] / "docs/json.md").read_text("utf-8")
+    assert found == json_page.page(), "run: python tools/json_page.py > docs/json.md"

@@ -42,6 +42,7 @@ NAVIGATION = {
     ],
     "Operations": [
         "operations.md",
+        "json.md",
         "topologies.md",
         "dashboard.md",
         "observability.md",

@@ -119,3 +119,13 @@ def test_a_job_that_has_not_failed_is_not_edited(run, failed, job, mended):
     done = run("queue", "edit", job, "--from", "-", data=json.dumps(mended).encode(), **failed)
     assert done.status == 1
     assert "not in the failed queue" in done.err
+
+
+def test_an_erasure_takes_the_events_out_of_the_trail(run, failed, job, mended):
+    run("queue", "edit", job, "--from", "-", data=json.dumps(mended).encode(), **failed)
+    done = run("queue", "purge", "--state", "all", "--user-id", "u1", "--yes", "--json", **failed)
+    assert (done.status, done.json["erased"], done.json["edits"]) == (0, 2, 1)
+    assert "1 edit in the queue's trail" in done.err
+    told = run("queue", "trail", "--full", **failed).out
+    assert "bad-0" not in told
+    assert "mended" not in told

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 
 import pytest
 
-from eventspool import open_queue
+from eventspool import Client, open_queue
 
 
 def lines(count: int, **extra) -> bytes:
@@ -159,3 +160,128 @@ def test_ctrl_c_ends_with_130_and_a_report(start, plane, target):
 @pytest.mark.parametrize("binary", [b"\x00\xff" * 100, b"\xff\xfe{\x00}\x00"])
 def test_binary_rubbish_is_refused(run, target, binary):
     assert run("send", "-", data=binary, **target).status == 1
+
+
+ROWS = (
+    b'userId,event,properties.price,properties.zip,context.ip\nu0,A,9.90,"""01234""",::1\nu1,B,,true story,\n'
+)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_csv_file_is_sent(run, plane, target, tmp_path, compressed):
+    name = "events.csv.gz" if compressed else "events.csv"
+    (tmp_path / name).write_bytes(gzip.compress(ROWS) if compressed else ROWS)
+    done = run("send", name, "--json", **target)
+
+    assert (done.status, done.json["delivered"]) == (0, 2), done
+    first, second = sorted(plane.events, key=lambda event: event["userId"])
+    assert first["properties"] == {"price": 9.9, "zip": "01234"}
+    assert first["context"]["ip"] == "::1"
+    assert (second["type"], second["event"], second["properties"]) == ("track", "B", {"zip": "true story"})
+
+
+def test_a_column_that_no_event_has_is_told(run, target, tmp_path):
+    (tmp_path / "events.csv").write_bytes(b"userid,event\nu,A\n")
+    done = run("send", "events.csv", **target)
+    assert (done.status, "did you mean 'userId'?" in done.err) == (1, True), done
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_json_array_is_sent_with_an_event_larger_than_a_chunk(run, plane, target, indent):
+    events = [
+        json.loads(line)
+        for line in lines(300, properties={"text": "ä[{" * 30_000})[:300_000].split(b"\n")[:1]
+    ]
+    events += [json.loads(line) for line in lines(300).splitlines()]
+    data = b"\xef\xbb\xbf \n" + json.dumps(events, indent=indent, ensure_ascii=False).encode()
+    done = run("send", "-", "--json", data=data, **target)
+    assert (done.status, done.json["delivered"]) == (0, 301), done
+    assert len(plane.events) == 301
+
+
+@pytest.mark.parametrize("data", [b"[{}, ", b"[{} {}]", b'[{"a":}]', b"[\xff]", b"[" * 5000])
+def test_a_broken_array_is_told_in_a_sentence(run, target, data):
+    done = run("send", "-", "--json", data=data, **target)
+    assert done.status == 1
+    assert "bug" not in done.err
+    assert done.json["command_error"]["code"] == "files"
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"),
+    [
+        (b"PK\x03\x04", "unzip -p"),
+        (b"(\xb5/\xfd", "zstdcat"),
+        (b"BZh9", "bzcat"),
+        (b"\xff\xfe{\x00", "iconv"),
+        (gzip.compress(lines(5000), mtime=0)[:3000], "ends too early"),
+        (gzip.compress(b"PK\x03\x04", mtime=0), "unzip -p"),
+    ],
+)
+def test_a_form_that_is_not_taken_says_what_to_do(run, target, data, remedy):
+    done = run("send", "-", data=data, **target)
+    assert (done.status, remedy in done.err) == (1, True), done
+
+
+def test_a_dry_run_checks_all_and_sends_nothing(run, plane, target):
+    data = lines(5) + b'{"type":"track","userId":"u"}\nrubbish\n'
+    done = run("send", "-", "--dry-run", "--json", data=data)
+    assert (done.status, done.json["accepted"], done.json["refused"], done.json["dry_run"]) == (1, 5, 2, True)
+    sent = run("send", "-", "--json", data=data, **target)
+    assert sent.json["errors"] == done.json["errors"]
+
+
+@pytest.mark.parametrize("name", ["events.jsonl", "events.csv"])
+def test_the_refused_lines_can_be_mended_and_sent(run, plane, target, tmp_path, name):
+    good, bad = (b"type,userId,event\ntrack,u,A\n", b"nothing,u,B\n")
+    if name == "events.jsonl":
+        good, bad = lines(2), b'{"type":"nothing","userId":"u","event":"B"}\n'
+    (tmp_path / name).write_bytes(good + bad)
+    rejects = f"wrong-{name}"
+    assert run("send", name, "--rejects", rejects, **target).status == 1
+    wrong = (tmp_path / rejects).read_bytes()
+    assert wrong.endswith(bad)
+    (tmp_path / rejects).write_bytes(wrong.replace(b"nothing", b"track"))
+    assert run("send", rejects, "--rejects", rejects, **target).status == 1  # it is there already
+    done = run("send", rejects, "--rejects", "no.txt", "--json", **target)
+    assert (done.status, done.json["delivered"]) == (0, 1), done
+    assert not (tmp_path / "no.txt").exists()
+
+
+def test_a_run_that_was_interrupted_goes_on_where_it_was(run, plane, target, tmp_path, monkeypatch):
+    monkeypatch.setattr("eventspool._cli.pace._NOTE_EVERY", 0.0)
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(lines(20) + b"[]\n" + lines(20) * 2)
+    real = Client.track
+    calls = []
+
+    def track(*arguments, **named):
+        calls.append(named)
+        if len(calls) == 31:
+            raise KeyboardInterrupt
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(Client, "track", track)
+    first = run("send", "events.jsonl", "--resume", "--json", **target)
+    assert (first.status, first.json["accepted"]) == (130, 30), first
+
+    again = run("send", "events.jsonl", "--resume", "--json", **target)
+    assert (again.status, again.json["skipped"], again.json["accepted"]) == (0, 30, 30), again
+    assert (plane.stats().unique, plane.stats().duplicates) == (60, 0)
+    assert not list(tmp_path.glob("*resume*"))
+
+
+def test_a_file_that_was_replaced_is_not_resumed(run, target, tmp_path, plane):
+    file = tmp_path / "events.jsonl"
+    file.write_bytes(lines(2))
+    state = tmp_path / "events.jsonl.eventspool-resume"
+    state.write_text('{"records": 1, "head_bytes": 9, "head": "other"}')
+    done = run("send", "events.jsonl", "--resume", **target)
+    assert (done.status, state.name in done.err) == (1, True), done
+    assert not plane.events
+
+
+def test_a_rate_is_kept(run, plane, target):
+    done = run("send", "-", "--events-per-second", "40", "--json", data=lines(21), **target)
+    assert (done.status, done.json["delivered"]) == (0, 21)
+    assert done.json["elapsed"] >= 0.5

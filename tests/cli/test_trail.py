@@ -40,3 +40,14 @@ def test_a_move_is_in_the_trail_of_both_queues(run, failed, tmp_path):
     for queue, note in ((failed, f"to {name}"), ({**failed, "EVENTSPOOL_QUEUE": there}, f"from {name}")):
         [move] = run("queue", "trail", "--json", **queue).json
         assert (move["action"], move["jobs"], move["note"]) == ("move", 2, note)
+
+
+def test_status_says_who_paused_the_queue_and_why(run, failed):
+    assert run("queue", "status", "--json", **failed).json["pause"] is None
+    run("queue", "pause", "--reason", "the warehouse moves", **failed, EVENTSPOOL_ACTOR="ann")
+    pause = run("queue", "status", "--json", **failed).json["pause"]
+    assert (pause["actor"], pause["reason"]) == ("ann", "the warehouse moves")
+    assert pause["since"].endswith("Z")
+    [row] = [row for row in run("queue", "status", **failed).out.splitlines() if row.startswith("paused")]
+    assert "by ann, " in row
+    assert "ago, 'the warehouse moves'" in row

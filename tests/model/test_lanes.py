@@ -177,7 +177,7 @@ def _play_all():
 def _send_what_is_behind(patch):
     """Hand out a chain as if its jobs had nothing to do with each other."""
     patch.setattr(
-        "eventspool._delivery.dispatcher.chain_up",
+        "eventspool._delivery.handout.chain_up",
         lambda jobs, to_send: ([[job] for job in jobs if job.id in to_send], []),
     )
 

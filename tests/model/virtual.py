@@ -80,7 +80,7 @@ class Simulation:
             "_delivery.dispatcher": {"time": self, "_log": _Log()},
             "_delivery.leases": {"_log": _Log(), "new_token": self.new_token},
             "_delivery.assessor": {"time": self, "_log": _Log()},
-            "_delivery.endings": {"_log": _Log()},
+            "_delivery.endings": {"time": self},
             "_delivery.fleet": {"_log": _Log()},
             "_delivery.sender": {"time": self},
             "_buffering.flusher": {

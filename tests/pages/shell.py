@@ -81,7 +81,7 @@ def _complain_of_eventspool(words: list[str]) -> list[str]:
             command = found
     except click.UsageError as error:
         return [f"{context.command_path}: {error.format_message()}"]
-    if isinstance(command, click.Group) and command is not cli:
+    if isinstance(command, click.Group) and not command.invoke_without_command and command is not cli:
         return [f"{context.command_path}: which command?"]
     return []
 

@@ -110,6 +110,7 @@ def test_a_damaged_index_is_built_anew(lanes, raw, make, damage):
         lanes.ack(found)
         seen += found
     assert sorted(seen) == sorted(stored)
+    assert claim(lanes) == [], "the next claim finds what the index has too many"
     assert index_of(raw, make.prefix) == []
 
 

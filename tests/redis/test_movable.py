@@ -91,6 +91,13 @@ def test_a_partition_takes_no_more_than_can_be_moved_and_says_what_to_do(cluster
 
 
 @ROTATING
+def test_a_queue_in_strict_order_is_not_sent_to_more_partitions(open_queue):
+    advice = open_queue(ordering="fifo").commit(large_jobs(9)).advice
+    assert "no strict order" in advice
+    assert "resize" not in advice
+
+
+@ROTATING
 def test_more_partitions_give_it_room(opts, open_queue):
     backend = open_queue()
     jobs = large_jobs(12)

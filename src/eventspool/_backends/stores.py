@@ -6,7 +6,10 @@ from abc import ABC, abstractmethod
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from eventspool._exceptions import ConfigError
+
 if TYPE_CHECKING:
+    from eventspool._backends.found import FoundQueue
     from eventspool._backends.protocol import Backend
     from eventspool._config import QueueOpts
 
@@ -38,6 +41,15 @@ class Store(ABC, Generic[_Opts]):
     @abstractmethod
     def require_existing(self, target: _Opts) -> None:
         """Raise ``QueueError`` where to open a queue at *target* would make what is not there yet."""
+
+    def list_queues(self, queue: QueueOpts) -> list[FoundQueue]:
+        """
+        Return the queues that are where *queue* is. Raises ``ConfigError`` where the store cannot say.
+
+        Raises:
+            QueueUnavailable: It cannot be reached.
+        """
+        raise ConfigError(f"{queue.kind.title} cannot list its queues: name the queue with --queue-name")
 
     def clear(self, backend: Backend) -> None:
         """Take every job of the demo's queue out of the opened *backend*, and what else the queue has left there."""

@@ -236,15 +236,18 @@ class Flusher:
         if self._outbox.jobs:
             self._learn_routing()
             self._commit()
-        while self._outbox.is_held_up(time.monotonic()) and self._is_due(time.monotonic()):
+        while self._may_make() and self._is_due(begun := time.monotonic()):
             self._learn_routing()
-            self._paced_until = time.monotonic() + self._thresholds.pace
+            self._paced_until = begun + self._thresholds.pace
             upto = self._buffer.accepted
-            while self._outbox.is_held_up(time.monotonic()) and self._has_more(upto):
-                self._make_batches(upto)
+            while self._may_make() and self._make_batches(upto):
                 self._commit()
-            if self._outbox.is_held_up(time.monotonic()):
+            if self._may_make():
                 self._flush_by = None  # the clock of events that came meanwhile starts with the next turn
+
+    def _may_make(self) -> bool:
+        """Nothing that is made could go now, so that more is to be made."""
+        return not self._outbox.jobs or self._outbox.is_held_up(time.monotonic())
 
     def _learn_routing(self) -> None:
         routing = self._storing.learn_routing()
@@ -276,12 +279,14 @@ class Flusher:
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
-    def _make_batches(self, upto: int) -> None:
+    def _make_batches(self, upto: int) -> bool:
+        """Make as many as one commit takes of the events below *upto*. Return whether there were any."""
         self._maker.compress = self._opts.gzip or self._place.backend.durable
         made, is_open = 0, True  # the client may close meanwhile
         while is_open and made < JOBS_PER_COMMIT and self._has_more(upto):
             is_open = self._maker.make(self._outbox)
             made += 1
+        return made > 0
 
     def audit(self, timeout: float) -> tuple[Audit, int, int, int] | None:
         """See ``Maker.audit``."""

@@ -114,7 +114,7 @@ class Maker:
     @property
     def is_amid_run(self) -> bool:
         """A run is cut in part: the rest of it is due at once."""
-        return self._buffer.taken in self._plan
+        return bool(self._plan) and self._buffer.taken in self._plan
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
@@ -164,7 +164,7 @@ class Maker:
 
     def finish(self) -> None:
         """Put what was made where it belongs. Each step bears repeating: an exception may cut this off."""
-        if not self.is_unfinished:
+        if self._staged is None and self._remade is None:
             return
         with self._taking:
             if (staged := self._staged) is not None:

@@ -71,7 +71,9 @@ class Outbox:
             most: How many jobs at most.
             is_filed: Says whether the spill file takes the jobs of a partition.
         """
-        if not self._blocks or not self.jobs or self.jobs[0].route is None:
+        if not self.jobs:
+            return []
+        if not self._blocks or self.jobs[0].route is None:
             return _first_of_one_partition(self.jobs, most)
         free = (job for job in self._eligible() if self._is_free(job.route, is_filed))
         return _first_of_one_partition(free, most) or _first_of_one_partition(self._due_again(now), most)
@@ -153,6 +155,8 @@ class Outbox:
     @property
     def away(self) -> dict[Route, float]:
         """The partitions that cannot be reached, and since when, of those that jobs wait for."""
+        if not self._blocks:
+            return {}
         away = {route: block.since for route, block in self._blocks.items() if block.failures}
         waited_for = {job.route for job in self.jobs} if away else ()
         return {route: since for route, since in away.items() if route in waited_for}

@@ -81,10 +81,11 @@ class Storing:
             QueueError: The queue does not say.
         """
         self.is_unrouted = not self._place.is_silent
-        if self.is_unrouted:
-            self._maker.routing = self._place.find_routing()
-            self.is_unrouted = False
-        return self._maker.routing
+        if not self.is_unrouted:
+            return self._maker.routing
+        routing = self._maker.routing = self._place.find_routing()
+        self.is_unrouted = False
+        return routing
 
     def commit(self) -> None:
         """Store what may go now. Raises ``QueueError`` where the queue cannot be reached."""
@@ -114,9 +115,10 @@ class Storing:
         if done:
             if impossible:
                 self._give_up([job for job in done if job.id in impossible])
+            ids = [job.id for job in done]
             if not spilled:
-                self._ledger.note_stored([job.id for job in done], result.epoch)
-            self._outbox.take_off([job.id for job in done])
+                self._ledger.note_stored(ids, result.epoch)
+            self._outbox.take_off(ids)
             self._on_stored()
             if not spilled:
                 self._place.open()

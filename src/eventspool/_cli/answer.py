@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "json_of", "print_json", "print_json_line"]
 
 _INTERRUPTED = 130
-_MOMENTS = frozenset({"at", "held_until"})
+_MOMENTS = frozenset({"at", "held_until", "since"})
 """Fields that hold a time, and whose names do not end in ``_at``."""
 
 

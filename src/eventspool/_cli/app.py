@@ -20,7 +20,8 @@ from eventspool._cli import commands
 from eventspool._cli.answer import Answer
 from eventspool._cli.failure import Failed, WrongOption
 from eventspool._cli.group import Group
-from eventspool._cli.output import say_error
+from eventspool._cli.output import say_error, say_warning
+from eventspool._config import find_strays
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueError, QueueUnavailable
 from eventspool._version import __version__
 
@@ -29,7 +30,22 @@ if TYPE_CHECKING:
 
 __all__ = ["cli", "run"]
 
-_ORDER = ("demo", "dev", "send", "worker", "queue", "dataplane", "dashboard", "metrics", "doctor", "capacity")
+_ORDER = (
+    "demo",
+    "dev",
+    "send",
+    "worker",
+    "queue",
+    "queues",
+    "top",
+    "dataplane",
+    "dashboard",
+    "metrics",
+    "doctor",
+    "capacity",
+)
+_WARN_THEMSELVES = ("send", "worker", "dev", "metrics", "doctor")
+"""Commands that tell of misspelt variables in their own way, or whose standard error may be a log in JSON."""
 _READER_GONE = 141
 """The exit status of a program that SIGPIPE ends, which shells and scripts know: ``eventspool queue list | head -1``."""
 
@@ -75,8 +91,9 @@ class _Commands(Group):
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, prog_name="eventspool", message="%(prog)s %(version)s")
-def cli() -> None:
+@click.version_option(__version__, "-V", "--version", prog_name="eventspool", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """
     Events that survive: send them, deliver them, look after the queue, and try it all out.
 
@@ -86,6 +103,9 @@ def cli() -> None:
       eventspool dev                                  a data plane and its page, to develop against
       eventspool send events.jsonl --queue sqlite:///events.db
     """
+    if ctx.invoked_subcommand not in _WARN_THEMSELVES:
+        for stray in find_strays(os.environ):
+            say_warning(stray.sentence)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -35,6 +35,7 @@ class Kind(enum.StrEnum):
     MOVE = "move/1"
     PAUSE = "pause/1"
     PURGE = "purge/1"
+    QUEUES = "queues/1"
     RESIZE = "resize/1"
     RETRY = "retry/1"
     SEND = "send/1"

@@ -69,18 +69,34 @@ class DataPlaneAddress:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+def _only_one(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> str:
+    """Return the value of an option. Of two that contradict each other, click would silently take the last."""
+    if len(set(value)) > 1:
+        name = param.opts[0]
+        raise click.BadParameter(
+            f"this command is about one queue, and {name} is given {len(value)} times; `eventspool queues` shows several",
+            ctx,
+            param,
+        )
+    return value[0]
+
+
 queue_name_option = click.option(
     "--queue-name",
+    multiple=True,
+    callback=_only_one,
     envvar=variable_of("queue_name"),
-    default="hightouchEventsQueue",
+    default=("hightouchEventsQueue",),
     show_default=True,
     show_envvar=True,
     help="Name of the queue.",
 )
 queue_prefix_option = click.option(
     "--prefix",
+    multiple=True,
+    callback=_only_one,
     envvar=variable_of("prefix"),
-    default="hightouch",
+    default=("hightouch",),
     show_default=True,
     show_envvar=True,
     help="What the queue's keys begin with.",

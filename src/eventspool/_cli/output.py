@@ -21,12 +21,15 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from eventspool._events.decoding import json_text
 from eventspool._operate.figures import format_age, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import ConsoleOptions, RenderResult
 
 __all__ = [
     "console",
@@ -43,11 +46,14 @@ __all__ = [
     "printable",
     "say",
     "say_error",
+    "say_warning",
     "show_warnings",
     "table",
 ]
 
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_LEAST_WIDTH = 12
+"""Columns that a text needs to be read in a table."""
 _WIDTH_ELSEWHERE = 160
 """Columns of output that goes to a file or a pipe."""
 
@@ -95,6 +101,11 @@ def say_error(text: str) -> None:
     _print_unbroken(err_console(), f"[bold red]error:[/] {escape(_tame(text))}")
 
 
+def say_warning(text: str) -> None:
+    """Write to the standard error what may be wrong, while the command goes on."""
+    _print_unbroken(err_console(), f"[yellow]warning:[/] {escape(_tame(text))}")
+
+
 def _print_unbroken(target: Console, markup: str) -> None:
     """Print a sentence: wrapped on a terminal, one line elsewhere."""
     target.print(markup, soft_wrap=not target.is_terminal)
@@ -124,14 +135,40 @@ def _escape(character: str) -> str:
     return character if character.isprintable() else json.dumps(character)[1:-1]
 
 
+class _Records(Table):
+    """
+    A table that becomes one record after another where the terminal is too narrow for it.
+
+    So nothing is cut: neither an id, which one must be able to copy, nor a heading.
+    """
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the table, or its records."""
+        if (
+            self.__rich_measure__(console, options.update(max_width=_WIDTH_ELSEWHERE)).minimum
+            <= options.max_width
+        ):
+            yield from super().__rich_console__(console, options)
+            return
+        names = [str(column.header) for column in self.columns]
+        for values in zip(*(column.cells for column in self.columns), strict=True):
+            record = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+            record.add_column(style="dim", no_wrap=True)
+            record.add_column(overflow="fold")
+            for name, value in zip(names[1:], values[1:], strict=True):
+                record.add_row(name, value)
+            first = Text(str(values[0]), style="bold", overflow="fold")
+            yield from (first, record, Text())
+
+
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """Return an empty table; the columns named in *right* hold numbers. Lines never break in the first column."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
+    made = _Records(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for column in columns:
         if column in right:
             made.add_column(column, justify="right", no_wrap=True)
         else:
-            made.add_column(column, overflow="fold", no_wrap=column == columns[0])
+            made.add_column(column, overflow="fold", no_wrap=column == columns[0], min_width=_LEAST_WIDTH)
     return made
 
 

@@ -179,7 +179,8 @@ class QueueContract(
     def test_a_job_from_a_clock_ahead_of_ours_is_not_younger_than_new(self, backend: Backend) -> None:
         ahead = NewJob(f"{int((time.time() + 3600) * 1000):012x}{'0' * 16}", b"ahead", 1)
         backend.commit([ahead])
-        assert backend.stats().oldest_age == 0.0
+        # A store that knows when it took the job may count from then.
+        assert 0.0 <= backend.stats().oldest_age < SOON
         assert ids_of(backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG)).jobs) == [ahead.id]
 
     def test_stats_follow_every_transition(self, backend: Backend, other: Backend) -> None:

@@ -138,6 +138,7 @@ def count_repeated(queue: Queue, reason: str | None, now: float) -> dict[str, An
         if job.created_at < last.at
         and (job.failed_at or 0.0) > began
         and reason in (None, job.reason)
+        and last.selection.get("reason") in (None, job.reason)
         and (only is None or job.id in only)
     ]
     return {"jobs": len(again), "more": len(pages) > _PAGES, "at": last.at, "actor": visible(last.actor)}
@@ -153,7 +154,7 @@ def _last_retry(queue: Queue, reason: str | None, now: float) -> Action | None:
         if now - action.at > _JUST:
             return None
         chosen = action.selection
-        is_of_these = chosen.get("state") == "failed" and chosen.get("reason", reason) == reason
-        if is_of_these and action.action == "retry":
+        is_of_these = reason is None or chosen.get("reason", reason) == reason
+        if is_of_these and action.action == "retry" and chosen.get("state") == "failed":
             return action
     return None

@@ -22,14 +22,19 @@ from starlette.routing import Route
 
 from eventspool._dashboard import acts
 from eventspool._dashboard.dataplane import DataPlaneError
+from eventspool._dashboard.day import points
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import History
-from eventspool._dashboard.reading import line, pretty, visible
+from eventspool._dashboard.reading import as_curl, line, pretty, visible
+from eventspool._dashboard.searching import conditions_of, search_on
 from eventspool._dashboard.seldom import Seldom
 from eventspool._dashboard.visitor import is_read_only, queue_of
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 from eventspool._job import JobState
-from eventspool._operate.selection import PAGE, STATES, Selection, state_of, walk
+from eventspool._operate.past import Past
+from eventspool._operate.selection import PAGE, Selection, state_of, walk
+from eventspool._operate.standing import stored
+from eventspool._operate.survey import stand
 from eventspool._reasons import meaning_of
 
 if TYPE_CHECKING:
@@ -46,6 +51,9 @@ __all__ = ["Api", "as_json"]
 
 CONFIRMATION = "purge"
 _SHOWN = 50
+_DAY_SECONDS = 86_400.0
+_POINTS = 240
+"""Points of a chart, at most: more than these are no wider than a line."""
 _SEARCHED_PAGES = 10
 """Pages of a list that one request looks through for a reason. The browser asks for the rest with the answer's ``next``."""
 _EVENTS_AT_ONCE = 20
@@ -75,6 +83,7 @@ class Api:
         self.name = name
         self._queue = queue
         self._history = History(queue, name)
+        self._past = Past(queue)
         self._seldom = Seldom()
         self._read_only = read_only
         self._dataplane = dataplane
@@ -84,8 +93,10 @@ class Api:
         """Return the endpoints, with paths relative to the place where they are mounted."""
         reads: dict[str, Callable[[Request], dict[str, Any] | Response]] = {
             "/overview": self._overview,
+            "/history": self._day,
             "/jobs": self._jobs,
             "/jobs/{job_id}": self._job,
+            "/search": self._look_for,
             "/chosen": self._chosen,
             "/inbox": self._inbox,
             "/event": self._event,
@@ -113,6 +124,8 @@ class Api:
         look = self._history.look()
         samples = self._history.samples()
         stats = look.stats
+        minutes = self._past.minutes()
+        standing = stand(self._queue, stats, look.at, minutes)
         return {
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
             "pending": stats.waiting.events + stats.delayed.events + stats.leased.events,
@@ -123,7 +136,10 @@ class Api:
             "paused": stats.paused,
             "into": samples[-1].into if samples else None,
             "out": samples[-1].out if samples else None,
-            "bytes": sum(getattr(stats, state).bytes for state in STATES),
+            "bytes": stored(stats)[1],
+            "fill": standing.fill,
+            "full_in": standing.full_in,
+            "lag_p95": minutes[0][1].lag_p95 if minutes else None,
         }
 
     def _overview(self, request: Request) -> dict[str, Any]:
@@ -145,6 +161,11 @@ class Api:
             "samples": [asdict(sample) for sample in samples if sample.at > since],
             "dataplane": None if self._dataplane is None else self._dataplane.url,
         }
+
+    def _day(self, request: Request) -> dict[str, Any]:
+        """Answer with what the queue has noted of itself, for charts that begin before the page was opened."""
+        span = min(_number(request, "span", _DAY_SECONDS), _DAY_SECONDS)
+        return {"now": time.time(), "points": points(self._past.minutes(), time.time(), span, _POINTS)}
 
     def _jobs(self, request: Request) -> dict[str, Any]:
         state = _state(request.query_params)
@@ -185,14 +206,20 @@ class Api:
                 break
         return jobs, after
 
+    def _look_for(self, request: Request) -> dict[str, Any]:
+        return search_on(self._queue, request.query_params, _job)
+
     def _job(self, request: Request) -> dict[str, Any]:
         start = max(0, int(_number(request, "from", 0)))
         events = self._queue.events(request.path_params["job_id"])
         shown = events[start : start + _EVENTS_AT_ONCE]
+        address = None if self._dataplane is None else self._dataplane.batches
         return {
             "total": len(events),
             "from": start,
-            "events": [{**line(event), "json": pretty(event)} for event in shown],
+            "events": [
+                {**line(event), "json": pretty(event), "curl": as_curl(event, address)} for event in shown
+            ],
         }
 
     def _chosen(self, request: Request) -> dict[str, Any]:
@@ -238,18 +265,18 @@ class Api:
         """Answer with a file of the events, one a line. It changes nothing, so it is allowed when read-only."""
         query = request.query_params
         queue = queue_of(request, self._queue)
-        return self._file(queue, _state(query), query.getlist("id") or None, query.get("reason"))
+        return self._file(queue, _state(query), query.getlist("id") or None, **conditions_of(query))
 
     async def _export_exactly(self, request: Request) -> Response:
         """Answer with the events of the jobs that the body names, which may be more than an address can hold."""
         body = await _body(request) or {}
         queue = queue_of(request, self._queue)
-        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), *_choice(body)))
+        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), **_named(body)))
 
-    def _file(self, queue: Queue, state: str, ids: list[str] | None, reason: str | None) -> Response:
+    def _file(self, queue: Queue, state: str, ids: list[str] | None, **conditions: Any) -> Response:
         with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
             path = Path(folder) / "events.jsonl"
-            events = queue.export(path, state, ids=ids, reason=reason)
+            events = queue.export(path, state, ids=ids, **conditions)
             file = path.open("rb")  # its name is deleted here, so no file stays, however the download ends
         name = f"{state}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl"
         headers = {
@@ -375,6 +402,11 @@ def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
     if reason is not None and not isinstance(reason, str):
         raise ConfigError("reason must be text")
     return ids, reason
+
+
+def _named(body: Mapping[str, Any]) -> dict[str, Any]:
+    ids, reason = _choice(body)
+    return {"ids": ids, "reason": reason}
 
 
 def _state(given: Mapping[str, Any]) -> JobState:

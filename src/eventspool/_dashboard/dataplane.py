@@ -70,6 +70,11 @@ class LocalDataPlane:
         self._lock = threading.Lock()
         self._snapshot = _Snapshot(key=(-1, -1))
 
+    @property
+    def batches(self) -> str:
+        """Return where clients post batches."""
+        return f"{self.url}{self._path}"
+
     def stats(self) -> dict[str, Any]:
         """Return the data plane's counts since it was started."""
         answer = self._ask("GET", "/__stats")
@@ -118,7 +123,7 @@ class LocalDataPlane:
             **line(found),
             "key": message_id,
             "json": pretty(found),
-            "curl": as_curl(found, f"{self.url}{self._path}"),
+            "curl": as_curl(found, self.batches),
             "python": as_python(found),
             "life": life,
         }

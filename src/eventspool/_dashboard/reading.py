@@ -12,6 +12,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from eventspool._config import DEFAULT_PATH
 from eventspool._events.decoding import json_text
 from eventspool._events.kinds import KINDS
 
@@ -25,6 +26,7 @@ _DECEIVING = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     "\U000e0000-\U000e0fff]"
 )
+_OWN_DATA_PLANE = f'"$EVENTSPOOL_DATA_PLANE_URL{DEFAULT_PATH}"'
 _MADE = {"type", "channel", "context", "timestamp", "originalTimestamp"}
 """Fields that no argument gives as they are: the call makes them, or takes them in another form."""
 
@@ -60,13 +62,13 @@ def search_text(event: object) -> str:
     return json_text(event).casefold()
 
 
-def as_curl(event: Mapping[str, Any], url: str) -> str:
-    """Return a shell command that sends *event* as it is."""
+def as_curl(event: Mapping[str, Any], url: str | None) -> str:
+    """Return a shell command that sends *event* as it is; without a *url*, to the data plane that the environment names."""
     body = json_text({"batch": [event]}, ascii_only=True)
     key = '"$EVENTSPOOL_WRITE_KEY:"'
     return (
         f"curl -u {key} -H 'Content-Type: application/json' \\\n"
-        f"  -d {shlex.quote(body)} \\\n  {shlex.quote(url)}"
+        f"  -d {shlex.quote(body)} \\\n  {_OWN_DATA_PLANE if url is None else shlex.quote(url)}"
     )
 
 

@@ -23,24 +23,22 @@ from eventspool._config import Ordering
 from eventspool._delivery.agenda import NEVER, Agenda
 from eventspool._delivery.assessor import Assessor
 from eventspool._delivery.breaker import Breaker, Permission
-from eventspool._delivery.chains import chain_up
 from eventspool._delivery.diary import Diary
 from eventspool._delivery.endings import Endings
 from eventspool._delivery.fleet import Fleet
-from eventspool._delivery.flights import Flights
+from eventspool._delivery.handout import Handout
 from eventspool._delivery.leases import Leases
 from eventspool._delivery.pace import Pace
+from eventspool._delivery.upkeep import Upkeep
 from eventspool._exceptions import QueueError
 from eventspool._guest.log import Log
 from eventspool._heartbeat import Heartbeat
-from eventspool._job import Settlement, SettlementKind
 from eventspool._retry import system_random as random
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable
 
     from eventspool._backends import Backend
-    from eventspool._claim import ClaimedJob
     from eventspool._config import JobOpts
     from eventspool._delivery.exchange import Exchange
     from eventspool._delivery.parcel import Packer
@@ -53,7 +51,6 @@ __all__ = ["Dispatcher"]
 _log = Log("eventspool")
 
 DEFAULT_CONCURRENCY = 8
-_REPAIR_INTERVAL = 60.0
 _LONGEST_IDLE = 5.0
 _ACK_PAUSE = 0.005
 """Seconds that an acknowledgement waits for others while requests are under way; a crash meanwhile repeats their batches."""
@@ -110,11 +107,9 @@ class Dispatcher:
         self._breaker = Breaker(backoff_initial=opts.backoff_initial, backoff_max=opts.backoff_max)
         self._heartbeat = Heartbeat(socket.gethostname(), os.getpid(), time.time())
         self._leases = Leases(backend, opts.visibility_timeout, ordering, opts.max_events_per_second)
-        self._diary = Diary(backend, jitter)
         self._fleet = Fleet(backend, self._leases.token, opts, self._breaker)
         self._assessor = Assessor(opts, self._breaker, self._fleet, packer, self._heartbeat, jitter)
         self._packer = packer
-        self._keeps_lanes = ordering is Ordering.PER_USER
         self._is_held_up = False  # jobs wait in the queue behind others of their lanes
         self._pace = Pace(
             self.concurrency, fetches_ahead=ordering is not Ordering.FIFO, starts_slowly=backend.shared
@@ -122,7 +117,12 @@ class Dispatcher:
         self.token = self._leases.token
         """The name under which jobs are leased."""
         self._endings = Endings(backend, self.token, on_settled)
-        self._in_flight = Flights()
+        parts = (self._pace, self._assessor, self._breaker, self._endings, self._agenda)
+        self._handout = Handout(exchange, packer, *parts, keeps_lanes=ordering is Ordering.PER_USER)
+        self._in_flight = self._handout.in_flight
+        self._upkeep = Upkeep(
+            backend, self._leases, self._assessor, self._heartbeat, self._agenda, Diary(backend, jitter)
+        )
         self._heard: list[Report | None] = []  # what was taken out of the exchange, until it is dealt with
         self._woken_at = -NEVER
         self._is_paced = is_paced
@@ -192,10 +192,7 @@ class Dispatcher:
         while self.wait(0.0):
             pass
         known.update(outcome.job_id for report in self._heard if report for outcome in report.outcomes)
-        for parcel in self._in_flight.missing(known):
-            self.exchange.parcels.put(parcel)
-        if not self._in_flight.has_probe:
-            self._breaker.cancel_probe()  # the breaker would wait for ever for a probe that was begun and not sent
+        self._handout.recover(known)
 
     @property
     def _is_to_leave(self) -> bool:
@@ -277,13 +274,12 @@ class Dispatcher:
             self.exchange.listening.clear()
             if probe:
                 self._breaker.begin_probe()
-            self._dispatch(claim.jobs, room, probe=probe)
+            self._handout.send(claim.jobs, room, probe=probe)
             self._leases.are_unheard = False
             self._on_dispatched(self._in_flight.parcels)
             is_full = probe or len(claim.jobs) == limit or bool(self._endings.settlements)
-            is_full = (
-                is_full or agenda.hastened_at >= now
-            )  # the claim may have been too early for what is waited for
+            # The claim may have been too early for what is waited for.
+            is_full = is_full or agenda.hastened_at >= now
             if self._is_paced and not is_full and now - self._woken_at < _DURABLE_PACE:
                 agenda.paced_until = agenda.claim = now + _DURABLE_PACE
                 return
@@ -298,45 +294,8 @@ class Dispatcher:
     def _hold_back(self, now: float) -> None:
         """Give back what no sender has begun, and ask again when the queue has said. Nothing is listened for meanwhile."""
         self._pace.restart()
-        self._take_back()
+        self._handout.take_back()
         self._agenda.claim = min(self._breaker.opens_until + 0.001, now + _LONGEST_IDLE)
-
-    def _dispatch(self, jobs: Sequence[ClaimedJob], room: int, *, probe: bool) -> None:
-        """Hand *jobs* to the senders, in *room* parcels or about that. Those that are too many are given back."""
-        # The lease of a job in flight may have run out under us, and we have just got it back.
-        new = [job for job in jobs if job.id not in self._in_flight]
-        for job in new:
-            if (stalled := self._assessor.give_up_stalled(job)) is not None:
-                self._endings.add(stalled)
-        to_send = {job.id: job for job in new if job.id not in self._endings.settlements}
-        chains, behind = (
-            chain_up(jobs, to_send) if self._keeps_lanes else ([[j] for j in to_send.values()], [])
-        )
-        parcels, left = self._packer.pack_chains(chains, probe=probe)
-        if probe and not parcels:
-            self._breaker.cancel_probe()
-        sent = room + self._pace.spare
-        for parcel in parcels[:sent]:
-            self._in_flight.add(parcel)
-            self.exchange.parcels.put(parcel)
-        left += (job for parcel in parcels[sent:] for job in parcel.jobs)
-        if left or behind:
-            self._release((*left, *behind))
-        if len(parcels) > 2 * sent:  # many are to travel alone
-            self._packer.note_surplus()
-
-    def _release(self, jobs: Iterable[ClaimedJob]) -> None:
-        for job in jobs:
-            self._endings.add(Settlement(job.id, SettlementKind.RELEASE, 0.0, job.progress))
-        self._agenda.record = 0.0  # another processor may have the time for them
-
-    def _take_back(self) -> None:
-        """Give back jobs that no sender has begun."""
-        for parcel in self.exchange.take_back():
-            self._release(parcel.jobs)
-            self._in_flight.land(*(job.id for job in parcel.jobs))
-            if parcel.probe:
-                self._breaker.cancel_probe()
 
     def _collect(self) -> None:
         while self._heard or self.wait(0.0):
@@ -355,9 +314,7 @@ class Dispatcher:
         # Those that are in flight no more were sent again by a sender that was cut off.
         outcomes = [outcome for outcome in report.outcomes if outcome.job_id in self._in_flight]
         if not outcomes:
-            if (
-                report.outcomes
-            ):  # the breaker learns nothing of them: nothing else would let the senders go on
+            if report.outcomes:  # the breaker learns nothing of them: nothing else lets the senders go on
                 self.exchange.go_on()
             return
         was_open = self._breaker.is_open
@@ -369,7 +326,7 @@ class Dispatcher:
             self._pace.note_answer(report.requests, len(outcomes), now)
         if self._breaker.is_open:
             self._pace.restart()
-            self._take_back()  # else they would burn an attempt
+            self._handout.take_back()  # else they would burn an attempt
             self.exchange.go_on()  # what is handed out from now on is a probe
         if was_open or self._breaker.is_open:
             self._agenda.claim = 0.0
@@ -391,9 +348,8 @@ class Dispatcher:
 
     def _record(self) -> None:
         """Tell the queue how leases ended. What it cannot be told now is kept for the next turn."""
-        lets_go = self._is_held_up and bool(
-            self._endings.acks
-        )  # what was delivered held up others of its lanes, perhaps
+        # What was delivered held up others of its lanes, perhaps.
+        lets_go = self._is_held_up and bool(self._endings.acks)
         self._endings.acknowledge()
         self._agenda.record = NEVER
         if self._endings.settle() or lets_go:
@@ -402,19 +358,5 @@ class Dispatcher:
 
     def _renew(self, now: float) -> None:
         if self._pace.has_stalled(now):
-            self._take_back()
-        held, note = list(self._in_flight), ""
-        if self._backend.shared:
-            note = self._heartbeat.note(
-                in_flight=len(held),
-                sent=self.sent,
-                retried=self._assessor.retried,
-                paused=self._breaker.is_open,
-            )
-        self._leases.renew(held, note)
-        self._assessor.note_queue_works()
-        self._agenda.renew = now + self._leases.interval
-        if now >= self._agenda.repair:
-            self._agenda.repair = now + _REPAIR_INTERVAL
-            self._leases.repair()
-        self._diary.turn(now)
+            self._handout.take_back()
+        self._upkeep.turn(now, list(self._in_flight), sent=self.sent, paused=self._breaker.is_open)

@@ -71,8 +71,8 @@ def _check_cluster(topology: Topology, address: str, max_bytes: int, movable: fl
             "redis.slot_size",
             f"a partition of the queue is full at {format_size(movable)}, in the place of the {format_size(max_bytes)} that "
             "max_bytes allows: this cluster moves a partition from one node to another as one value, and takes no larger one",
-            f"divide the queue into {-(-max_bytes // int(movable))} times as many partitions (`eventspool queue resize`), or "
-            "use Valkey 9 or Redis 8.4",
+            f"divide the queue into {-(-max_bytes // int(movable))} times as many partitions (`eventspool queue resize`; "
+            "one in strict order needs another ordering first), or use Valkey 9 or Redis 8.4",
         )
 
 

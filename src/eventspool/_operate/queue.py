@@ -2,6 +2,7 @@
 The queue as operators see it: they look into it, pause it, retry, purge and export.
 
 The command line, the dashboard and programs of our users call the same methods, so nothing here knows of terminals or of HTTP.
+The class is longer than others since most of it is signatures and docstrings, for the people who call it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, Self, Unpack
 
 from eventspool._backends import create_backend, import_driver
 from eventspool._backends.apart import set_apart
+from eventspool._backends.journals import keeps_journals
 from eventspool._config import QueueOpts, fill_queue, naming_unknown, read_queue, require_number
 from eventspool._envelope import EnvelopeError, open_envelope
 from eventspool._events.decoding import decode_event
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
     from eventspool._backends.condition import Condition
+    from eventspool._backends.journals import JournalEntry
     from eventspool._figures import Depth, Partition, QueueStats
     from eventspool._fleet import ProcessorInfo
     from eventspool._job import Job
@@ -146,6 +149,10 @@ class Queue:
         self._backend.resize(partitions)
         self.note(Action("resize", note=f"to {partitions} partition{'s' if partitions != 1 else ''}"))
 
+    def _notes(self, journal: str, limit: int) -> list[JournalEntry]:
+        """Return what the queue's *journal* of that name says, the newest first; nothing where its store keeps none."""
+        return self._backend.journal(journal, limit=limit) if keeps_journals(self._backend) else []
+
     def condition(self) -> Condition:
         """
         Say whether the store takes writes, whether this queue was ever used, and how far clocks are apart.
@@ -240,6 +247,7 @@ class Queue:
         reason: str | None = None,
         *,
         after: Job | str | None = None,
+        with_events: bool = False,
         **conditions: Unpack[Conditions],
     ) -> Iterator[Look]:
         """
@@ -253,6 +261,7 @@ class Queue:
             ids: Only these jobs.
             reason: Only those that failed for this reason.
             after: Begin behind this job, as in ``jobs``; for one state only.
+            with_events: Hand out the events that meet the conditions, also where there are none about events.
             **conditions: ``error``: what is said of the failure holds this text, in any case. ``event``: an event (a page, a
                 screen) has this name. ``user_id``: its ``userId``, ``anonymousId`` or ``previousId`` is this. ``message_id``:
                 its ``messageId`` is this. ``text``: it holds this text somewhere, in any case. ``older_than``, ``newer_than``:
@@ -261,7 +270,7 @@ class Queue:
         """
         states = STATES if state is None else (state,) if isinstance(state, str) else state
         chosen = Selection(tuple(map(state_of, states)), ids, reason, **conditions)
-        return search(self._backend, chosen, after)
+        return search(self._backend, chosen, after, with_events=with_events)
 
     def retry_failed(
         self,

@@ -7,6 +7,7 @@ backend returns. So first answers come at once, memory is bounded, and no call k
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from eventspool._operate.look import Look
@@ -20,42 +21,54 @@ if TYPE_CHECKING:
     from eventspool._figures import QueueStats
     from eventspool._job import Job
     from eventspool._operate.selection import Selection
+    from eventspool._operate.terms import Terms
 
-__all__ = ["act_on", "look_into", "search", "total_of"]
+__all__ = ["act_on", "search", "total_of"]
 
 
-def search(backend: Backend, chosen: Selection, after: Job | str | None = None) -> Iterator[Look]:
+def search(
+    backend: Backend, chosen: Selection, after: Job | str | None = None, *, with_events: bool = False
+) -> Iterator[Look]:
     """
     Yield one look after the other, until all is looked through or the selection's limit is reached.
 
-    With *after*, a selection of one state begins behind that job.
+    With *after*, a selection of one state begins behind that job. Events are read and handed out *with_events*.
     """
     left = chosen.limit
-    for looked_at, jobs in chosen.looks(backend, after):
-        for look in look_into(backend, chosen, looked_at, jobs):
+    for page, jobs in chosen.looks(backend, after):
+        for look in _look_into(backend, chosen.terms, page, jobs, with_events=with_events):
             if left is not None:
-                found = look.jobs[:left]
-                left -= len(found)
-                look = Look(look.looked_at, found, look.places, look.unreadable)  # noqa: PLW2901
+                look = replace(look, jobs=look.jobs[:left])  # noqa: PLW2901
+                left -= len(look.jobs)
             yield look
             if left == 0:
                 return
 
 
-def look_into(backend: Backend, chosen: Selection, looked_at: int, jobs: Sequence[Job]) -> Iterator[Look]:
-    """Yield the looks at *jobs*, which met the other conditions among *looked_at* listed ones, and at their events."""
-    terms = chosen.terms
-    if not terms or not jobs:
-        yield Look(looked_at, jobs)
+def _look_into(
+    backend: Backend, terms: Terms, page: Sequence[Job], jobs: Sequence[Job], *, with_events: bool
+) -> Iterator[Look]:
+    """Yield the looks at *jobs*, those of a *page* that meet the other conditions, and at their events."""
+    last = page[-1] if page else None
+    if not jobs or not (terms or with_events):
+        yield Look(len(page), jobs, until=last)
         return
     by_id = {job.id: job for job in jobs}
-    others = looked_at - len(by_id)  # those that failed the other conditions count with the first step
+    others = len(page) - len(by_id)  # those that failed the other conditions count with the first step
+    left = len(by_id)
     for payloads in read_payloads(backend, by_id):
         # A job without a payload was delivered or purged meanwhile: it is not unreadable, it is gone.
         found = {i: terms.find_in(payload) if payload else Found() for i, payload in payloads.items()}
-        hits = {i: each.places for i, each in found.items() if each.places}
-        unreadable = [i for i, each in found.items() if not each.is_readable]
-        yield Look(others + len(payloads), [by_id[i] for i in hits], hits, unreadable)
+        left -= len(found)
+        hits = {i: each for i, each in found.items() if each.places or not terms}
+        yield Look(
+            others + len(payloads),
+            [by_id[i] for i in hits],
+            {i: each.places for i, each in hits.items()} if terms else {},
+            [i for i, each in found.items() if not each.is_readable],
+            {i: each.events_there for i, each in hits.items()} if with_events else {},
+            by_id[next(reversed(found))] if left else last,
+        )
         others = 0
 
 

@@ -113,6 +113,11 @@ class Selection:
         return cast("Conditions", {name: value for name, value in given.items() if value is not None})
 
     @property
+    def is_only_failed(self) -> bool:
+        """Something is asked that only a failed job has."""
+        return self.reason is not None or self.error is not None
+
+    @property
     def terms(self) -> Terms:
         """What an event of a job must have: false where nothing is asked of events."""
         return Terms(self.event, self.user_id, self.message_id, self.text)
@@ -138,18 +143,18 @@ class Selection:
         The caller may take the jobs of a page out of their list. A job that changes its state meanwhile may come twice.
         What is asked of events, and the limit, is left to ``search``.
         """
-        for _, page in self.looks(source):
-            yield page
+        for _, found in self.looks(source):
+            yield found
 
-    def looks(self, source: Lists, after: Job | str | None = None) -> Iterator[tuple[int, list[Job]]]:
-        """Yield what ``pages`` does from behind *after*, each page with the number of jobs that were looked at for it."""
-        # Only a failed job has a reason.
-        any_state = self.reason is None and self.error is None
-        states = [state for state in self.states if any_state or state is JobState.FAILED]
+    def looks(
+        self, source: Lists, after: Job | str | None = None
+    ) -> Iterator[tuple[Sequence[Job], list[Job]]]:
+        """Yield what ``pages`` does from behind *after*, each page behind the jobs that were looked at for it."""
+        states = [state for state in self.states if state is JobState.FAILED or not self.is_only_failed]
         if self.ids is None:
             for state in dict.fromkeys(states):
                 for page in self._read(source, state, after):
-                    yield len(page), list(filter(self.matches, page))
+                    yield page, list(filter(self.matches, page))
             return
         wanted = set(self.ids)
         for state in states:
@@ -159,11 +164,13 @@ class Selection:
                 # A job that does not match here may match in another state a moment later: it is looked for again there.
                 found = [job for job in page if job.id in wanted and self.matches(job)]
                 wanted.difference_update(job.id for job in found)
-                yield len(found), found
+                yield found, found
 
     def _read(self, source: Lists, state: JobState, after: Job | str | None) -> Iterator[list[Job]]:
         left = self.most
-        for page in _read_ahead(walk(source, state, after=after)):
+        # A search goes on for long, so its steps are smaller: others use the queue meanwhile.
+        size = PAGE // 2 if self.terms else PAGE
+        for page in _read_ahead(walk(source, state, after=after, size=size)):
             yield page[:left]
             if left is not None:
                 left -= len(page)

@@ -121,6 +121,11 @@ class Found:
     events: Sequence[bytes] = ()
     is_readable: bool = True
 
+    @property
+    def events_there(self) -> list[bytes]:
+        """The events at these places."""
+        return [self.events[place] for place in self.places]
+
 
 @dataclass(frozen=True)
 class Terms:

@@ -13,7 +13,7 @@ from eventspool import Client
 from eventspool._dashboard.tokens import TokenFile
 from eventspool.integrations.dashboard import create_app
 
-from .conftest import DESK, WINDOWS
+from .conftest import DARK, DESK, PHONE, WINDOWS
 
 
 @pytest.fixture
@@ -52,6 +52,13 @@ def test_a_poison_event_is_mended_and_delivered_by_the_keyboard_alone(
     box = page.get_by_label("The event, in JSON")
     expect(box).to_be_focused()
     picture("edit", {DESK: page})
+    page.emulate_media(color_scheme="dark")
+    picture("edit", {DARK: page})
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(WINDOWS[PHONE]["viewport"])
+    expect(box).to_be_visible()
+    picture("edit", {PHONE: page})
+    page.set_viewport_size(WINDOWS[DESK]["viewport"])
 
     before = box.input_value()
     box.fill(before.replace("id-1", "another"))
@@ -78,11 +85,10 @@ def test_a_poison_event_is_mended_and_delivered_by_the_keyboard_alone(
 
 def test_the_trail_shows_who_did_what(shown, queue, fail, picture):
     ids = fail("rejected", *[poison(number) for number in range(3)])
-    queue.acting_as("ann").retry_failed(ids=ids[:1])
+    edited = next(job_id for job_id in ids if queue.events(job_id)[0]["messageId"] == "id-1")
+    queue.acting_as("ann").retry_failed(ids=[next(job_id for job_id in ids if job_id != edited)])
     mended = json.loads(poison(1)) | {"properties": {"total": 12.5}}
-    queue.acting_as("bob").edit(
-        next(job.id for job in queue.jobs() if queue.events(job.id)[0]["messageId"] == "id-1"), mended
-    )
+    queue.acting_as("bob").edit(edited, mended)
     queue.acting_as("root@ops-1").pause("the warehouse moves, until 14:00")
     queue.acting_as("root@ops-1").purge(ids=ids)
     pages = {window: shown("guest", window) for window in WINDOWS}

@@ -40,6 +40,9 @@ class ClusterSource(DiscoveringSource):
                 return address
         raise Undiscovered(f"no node of the cluster has its slot ({slot}): see CLUSTER SHARDS", "CLUSTERDOWN")
 
+    def _masters(self) -> list[Address]:
+        return list(dict.fromkeys(address for _, _, address in self._ranges))
+
     def _discover(self) -> None:
         reasons: list[str] = []
         for node in self._put_last((*self._nodes, *self._seeds)):

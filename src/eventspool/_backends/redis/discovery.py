@@ -130,6 +130,13 @@ class DiscoveringSource:
                 raise
             return self._clients.get(address)
 
+    def masters(self) -> list[Any]:
+        """Return a client of each server that has keys of its own. Asks which these are."""
+        with self._lock:
+            self._discover()
+            self._is_stale = False
+            return [self._clients.get(address) for address in self._masters()]
+
     def refresh(self, failed: Any = None, *, moved: bool = False) -> None:
         """Look anew in the next call."""
         with self._lock:
@@ -162,6 +169,10 @@ class DiscoveringSource:
 
     def _discover(self) -> None:
         """Ask where the servers are. Raises ``Undiscovered`` where none says it."""
+        raise NotImplementedError
+
+    def _masters(self) -> list[Address]:
+        """Return where all keys are, by what is known."""
         raise NotImplementedError
 
     def _find(self, key: str) -> Address | None:

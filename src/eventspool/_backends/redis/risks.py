@@ -58,6 +58,6 @@ def name_risks(
         risks.append(
             f"is a node of a cluster that moves a partition to another node as one value. So a partition is full at "
             f"{format_size(movable)}, in the place of the {format_size(max_bytes)} that max_bytes allows. Give the queue more "
-            "partitions (`eventspool queue resize`), or use Valkey 9 or Redis 8.4."
+            "partitions (`eventspool queue resize`; none in strict order), or use Valkey 9 or Redis 8.4."
         )
     return risks

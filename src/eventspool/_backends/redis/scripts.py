@@ -66,7 +66,7 @@ _SHARED: Final[dict[str, tuple[str, ...]]] = {
     "audit": (),
     "claim": ("lanes", "keeping", "fleet", "claiming"),
     "claim_fifo": ("lanes", "keeping", "queue_lease", "fleet", "claiming"),
-    "claim_lanes": ("lanes", "keeping", "fleet", "claiming"),
+    "claim_lanes": ("lanes", "keeping", "fleet", "claiming", "front", "heads"),
     "commit": ("lanes", "keeping", "places", "numbering", "committing"),
     "commit_failed": ("totals", "failure_counts", "numbering", "committing"),
     "divide": ("sealing",),

@@ -31,6 +31,9 @@ class SentinelSource(DiscoveringSource):
     def _find(self, key: str) -> Address | None:  # noqa: ARG002 - one server has every key
         return self._master
 
+    def _masters(self) -> list[Address]:
+        return [] if self._master is None else [self._master]
+
     def _discover(self) -> None:
         """
         Ask all sentinels, and believe the one that knows of the last failover.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from functools import cache
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from eventspool._backends.partitioned.backend import PartitionedBackend
 from eventspool._backends.partitioned.ring import ROOT, choose_tag
@@ -17,6 +17,7 @@ from eventspool._backends.stores import Store
 from eventspool._config import RedisOpts
 
 if TYPE_CHECKING:
+    from eventspool._backends.found import FoundQueue
     from eventspool._backends.partitioned.ring import Part
     from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import QueueOpts
@@ -52,6 +53,12 @@ class _LazySource:
             source = self._source
         return source.client_for(key)
 
+    def masters(self) -> list[Any]:
+        """Return a client of each server that has keys of its own."""
+        self.client_for("")
+        source = self._source
+        return [] if source is None else source.masters()
+
     def refresh(self, failed: Any = None, *, moved: bool = False) -> None:
         """Forget which server has which key."""
         if (source := self._source) is not None:
@@ -82,6 +89,12 @@ class RedisStore(Store[RedisOpts]):
     def create_backend(self, target: RedisOpts, queue: QueueOpts, *, observe: bool) -> PartitionedBackend:
         """Return the backend; its queue knows how it is divided and whether it is in order, so that an observer need not."""
         return self._create(target, queue, observe=observe)
+
+    def list_queues(self, queue: QueueOpts) -> list[FoundQueue]:
+        """Return the queues of the server, of its database, or of all masters of the cluster; also those of Bull."""
+        from eventspool._backends.redis.survey import list_queues  # few programs do this
+
+        return list_queues(cast("RedisOpts", queue.target))
 
     def create_replicated(self, target: RedisOpts, queue: QueueOpts) -> PartitionedBackend:
         """Return the backend that waits for replicas with each commit."""

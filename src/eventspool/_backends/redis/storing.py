@@ -149,7 +149,7 @@ class StoringQueue(DividedQueue):
 
     def _is_small(self, jobs: Sequence[NewJob]) -> bool:
         size = sum([len(job.payload) for job in jobs])
-        if size > min(SMALL_COMMIT_BYTES, self._find_longest()) or not 0 < len(jobs) <= MAX_IDS:
+        if size > SMALL_COMMIT_BYTES or size > self._find_longest() or not 0 < len(jobs) <= MAX_IDS:
             return False
         return all(job.failure is None for job in jobs)
 
@@ -165,7 +165,8 @@ class StoringQueue(DividedQueue):
         refused, since = tuple(map(decode_text, rejected)), decode_text(epoch)
         if accepted == _SEALED:
             return CommitResult(0, duplicates, epoch=since, stale=refused)
-        return CommitResult(accepted, duplicates, refused, (), since, advice=self._find_advice(jobs, refused))
+        advice = self._find_advice(jobs, refused) if refused else ""
+        return CommitResult(accepted, duplicates, refused, (), since, advice=advice)
 
     def _find_advice(self, jobs: Sequence[NewJob], rejected: Sequence[str]) -> str:
         """Return what an operator does about the *rejected* ones of *jobs*, where the bytes that can be moved are used up."""
@@ -177,9 +178,12 @@ class StoringQueue(DividedQueue):
         least = min(len(job.payload) for job in jobs if job.id in refused)
         if not held.isdigit() or int(held) + least <= movable:
             return ""
+        room = "in more partitions (`eventspool queue resize`)"
+        if self._ordering is Ordering.FIFO:
+            room = "where it keeps no strict order, which allows more partitions"
         return (
-            f"its cluster moves no partition of more than {format_size(movable)} to another node: there is room only in more "
-            "partitions (`eventspool queue resize`), or once some of it is delivered"
+            f"its cluster moves no partition of more than {format_size(movable)} to another node: there is room only {room}, "
+            "or once some of it is delivered"
         )
 
     def _find_stored(self, jobs: Sequence[NewJob]) -> set[str]:

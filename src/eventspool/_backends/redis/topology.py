@@ -14,6 +14,7 @@ from eventspool._backends.redis.clusters import ClusterSource
 from eventspool._backends.redis.discovery import Clients
 from eventspool._backends.redis.errors import find_place
 from eventspool._backends.redis.sentinels import SentinelSource
+from eventspool._backends.redis.settings import ask_info
 from eventspool._config.redis_url import Topology
 from eventspool._guest.log import Log
 
@@ -41,6 +42,15 @@ class ClientSource(Protocol):
 
         Raises:
             Undiscovered: It cannot be found now.
+            redis.RedisError: Asking failed.
+        """
+
+    def masters(self) -> list[Any]:
+        """
+        Return a client of each server that has keys of its own: of all masters of a cluster, else of the only one.
+
+        Raises:
+            Undiscovered: They cannot be found now.
             redis.RedisError: Asking failed.
         """
 
@@ -96,6 +106,16 @@ class OneServer:
             return cluster.client_for(key)
         with self._lock:
             return self._clients.get(None)
+
+    def masters(self) -> list[Any]:
+        """Return the client of the server, or those of all masters where it is a node of a cluster."""
+        if self._cluster is None:
+            client = self.client_for("")
+            if not ask_info(client, "cluster").get("cluster_enabled"):
+                return [client]
+            self.refresh(client, moved=True)
+        assert self._cluster is not None  # noqa: S101 - it was made above
+        return self._cluster.masters()
 
     def refresh(self, failed: Any = None, *, moved: bool = False) -> None:
         """Take the server for a node of a cluster where it *moved*."""

@@ -259,6 +259,10 @@ class SQLiteBackend(Journals, Undivided):
             clock_ahead=set_back,
         )
 
+    def list_names(self) -> list[str]:
+        """Return the names, with their prefixes, of the queues of this file in which a job was ever stored."""
+        return self._run(queues.list_names)
+
     def pause(self, paused: bool) -> None:  # noqa: FBT001
         """Stop or resume handing out jobs."""
         self._run_and_ring(lambda db, queue: queues.pause(db, queue, paused), durable=True)

@@ -113,6 +113,14 @@ def list_used(db: sqlite3.Connection, queue: Queue) -> tuple[bool, tuple[str, ..
     return any(key == queue.key for key, _ in found), tuple(others[:_MOST_OTHERS]), queue.skew / 1e6
 
 
+def list_names(db: sqlite3.Connection, queue: Queue) -> list[str]:  # noqa: ARG001
+    """Return the names of the file's queues in which a job was ever stored."""
+    found = db.execute(
+        "select name from queues where accepted + jobs + failed_jobs + moved + purged > 0 order by name"
+    )
+    return [str(name) for (name,) in found]
+
+
 def pause(db: sqlite3.Connection, queue: Queue, paused: bool) -> None:  # noqa: FBT001
     """Stop or resume handing out jobs."""
     db.execute("update queues set paused = ? where queue = ?", (int(paused), queue.key))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from eventspool._backends.found import FoundQueue
 from eventspool._backends.sqlite.backend import SQLiteBackend
 from eventspool._backends.stores import Store
 from eventspool._config import Ordering, SQLiteOpts
@@ -42,6 +44,14 @@ class SQLiteStore(Store[SQLiteOpts]):
             max_jobs=queue.max_jobs,
             max_bytes=queue.max_bytes,
         )
+
+    def list_queues(self, queue: QueueOpts) -> list[FoundQueue]:
+        """Return the queues of the file."""
+        self.require_existing(cast("SQLiteOpts", queue.target))
+        with closing(self.create_backend(cast("SQLiteOpts", queue.target), queue, observe=True)) as backend:
+            backend.open()
+            names = [name.partition(":") for name in backend.list_names()]
+        return [FoundQueue(name, prefix) for prefix, _, name in names]
 
     def require_existing(self, target: SQLiteOpts) -> None:
         """Raise ``QueueError`` where there is no file: opening it would make one."""

@@ -45,8 +45,8 @@ export function inTurn() {
   };
 }
 
-export function exportLink({ state, reason, ids }) {
-  const parameters = new URLSearchParams({ state });
+export function exportLink({ state, reason, ids, conditions }) {
+  const parameters = new URLSearchParams({ state, ...conditions });
   if (reason !== undefined) parameters.append("reason", reason);
   for (const id of ids ?? []) parameters.append("id", id);
   return `api/export?${parameters}`;

@@ -2,30 +2,37 @@
 
 import { askAgain, tryFirst } from "./again.js";
 import { exportLink, get, inTurn, portions, post, save } from "./api.js";
-import { confirmTyped, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
-import { editable } from "./edit.js";
-import { age, bytes, count, counted, moment } from "./format.js";
-import { jsonView } from "./json.js";
+import { confirmTyped, copy, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
+import { age, bytes, count, counted } from "./format.js";
+import { groupCards } from "./groups.js";
+import { showJob } from "./job.js";
+import { asked, fromHash, isSearch, parse, toHash, typed } from "./search.js";
+import { groupTable, progressLine, searcher } from "./searching.js";
 
 const TABS = [
   ["failed", "Failed"],
   ["delayed", "Retrying"],
   ["waiting", "Waiting"],
   ["leased", "In flight"],
+  ["all", "All"],
 ];
 const EMPTY = {
   failed: ["Nothing failed", "Events that the data plane refuses, or that were tried too often, end up here. They stay until you retry, export or purge them."],
   delayed: ["Nothing is being retried", "A batch whose attempt failed waits here for its next one, a little longer each time."],
   waiting: ["Nothing waits", "Accepted events stand here until a processor takes them. Track some and they show up."],
   leased: ["Nothing is in flight", "Batches that a processor is sending right now."],
+  all: ["The queue is empty", "What is accepted and not yet delivered, and what failed, stands here."],
 };
 const FILTERED = "Only this reason is shown, and no job has it now. Others failed for other reasons.";
 const UNFOUND = "Only this reason is shown, and none of the jobs looked through so far has it. “Show more” looks on.";
+const NOT_FOUND = "None of the jobs looked through matches. A whole name, user or id is compared exactly, any other text wherever it stands.";
 const JOBS_EVERY = 2000;
 
 export function failuresPage({ refresh }) {
-  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true };
+  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true, conditions: {} };
   const begin = inTurn();
+  const found = searcher(drawFound);
+  const causes = searcher(() => (causesLine.update(causes.view), causesTable.update(causes.view)));
   let timer = 0;
   let active = false;
 
@@ -45,7 +52,17 @@ export function failuresPage({ refresh }) {
     choose(next);
     tabParts.get(next).button.focus();
   });
-  const groups = h("div", { class: "groups" });
+  const box = h("input", { type: "search", id: "search", placeholder: "Search events, users, ids, any text …", "aria-label": "Search jobs", "aria-describedby": "search-help", autocomplete: "off", spellcheck: "false" });
+  const help = h("p", { class: "dim search-help", id: "search-help" }, ["event:", "user:", "id:", "reason:", "error:", "older:1h"].map((word) => [h("code", {}, word), " "]), "or any text; ", h("kbd", {}, "Enter"), " looks");
+  const form = h("form", { class: "toolbar", role: "search", onsubmit: (event) => (event.preventDefault(), find(parse(box.value))) }, h("div", { class: "search grow" }, icon("search"), box), help);
+  box.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault()); // which would empty the box
+  box.addEventListener("search", () => box.value === "" && isSearch(view.conditions) && find({})); // the cross in the box
+  const groups = groupCards({ pick: pickReason, retryAll, tryTen, purge });
+  const causesTable = groupTable((group) => (choose(group.state), find({ reason: group.reason, error: group.error_text, event: group.event })));
+  const causesLine = progressLine(() => causes);
+  const byCause = h("details", { class: "by-cause" }, h("summary", {}, "By event and error, with first and last seen"), causesLine.root, h("div", { class: "scroll" }, causesTable.root));
+  byCause.addEventListener("toggle", () => (byCause.open ? group() : causes.stop()));
+  const foundLine = progressLine(() => found);
   const selectAll = h("input", { type: "checkbox", "aria-label": "Select all that are shown", onchange: toggleAll });
   const chosenText = h("span", { class: "dim" });
   const retryChosen = h("button", { onclick: () => retryAll(choice()) }, "Retry");
@@ -60,11 +77,18 @@ export function failuresPage({ refresh }) {
   const more = h("button", { class: "quiet", hidden: true, onclick: showMore }, "Show more");
   const detail = h("aside", { class: "detail", hidden: true, "aria-label": "The job that is open" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const root = h("div", { class: "page" }, h("h1", {}, "Failures and retries"), tabs, problem, groups,
+  const root = h("div", { class: "page" }, h("h1", {}, "Failures and retries"), form, tabs, problem, groups.root, byCause, foundLine.root,
     h("div", { class: "split" }, h("section", { class: "card list-card" }, bar, list, empty, more), detail));
+
+  // Only a reason is asked for: that is a group of the list, and the list stays live. All else is looked for once.
+  const isSearching = () => view.tab === "all" || (isSearch(view.conditions) && view.reason === null);
+
+  // Jobs of several states are changed one by one, and those that are being sent not at all.
+  const isChangeable = () => view.tab !== "leased" && view.tab !== "all";
 
   const choice = () => {
     if (view.selected.size) return { ids: [...view.selected] };
+    if (isSearching()) return { ids: view.jobs.map((job) => job.id) };
     return view.reason === null ? { all: true } : { reason: view.reason };
   };
 
@@ -72,13 +96,66 @@ export function failuresPage({ refresh }) {
   const titleOf = (reason) => view.titles.get(reason) || "no reason";
 
   function choose(tab) {
-    Object.assign(view, { tab, reason: null, jobs: [], limit: 50, pages: 1 });
+    const conditions = view.reason === null ? view.conditions : {};
+    return go({ state: tab, conditions });
+  }
+
+  const find = (conditions) => go({ state: view.tab, conditions });
+
+  // Shows what an address names: the jobs, and the one that is open.
+  function go({ state, conditions, job }) {
+    const names = Object.keys(conditions);
+    const reason = names.length === 1 && state === "failed" ? (conditions.reason ?? null) : null;
+    Object.assign(view, { tab: state, conditions, reason, jobs: [], limit: 50, pages: 1 });
     view.selected.clear();
     close();
     list.replaceChildren();
     list.keyedChildren = new Map();
-    load();
+    if (byCause.open) group();
     drawTabs();
+    if (job) openLinked(job);
+    return load();
+  }
+
+  // The address says what is shown, so that it can be pasted into a chat.
+  function writeAddress() {
+    if (!active) return;
+    const hash = toHash({ state: view.tab, conditions: view.conditions, job: view.open });
+    if (location.hash !== hash) history.replaceState(null, "", hash);
+    const text = typed(view.conditions);
+    if (document.activeElement !== box || parse(box.value) !== view.conditions) box.value = text;
+  }
+
+  function group() {
+    return causes.start({ state: view.tab, ...asked(view.conditions), grouped: 1 });
+  }
+
+  function drawFound() {
+    if (!isSearching()) return;
+    const { view: now } = found;
+    view.jobs = now.jobs;
+    if (now.now) view.skew = Date.now() / 1000 - now.now;
+    foundLine.update(now);
+    show(more, false);
+    drawJobs();
+  }
+
+  async function openLinked(id) {
+    view.open = id;
+    try {
+      let answer = { next: undefined, jobs: [] };
+      do answer = await get("search", { state: "all", job: id, cursor: answer.next });
+      while (answer.next && !answer.jobs.length && view.open === id);
+      if (view.open !== id) return;
+      if (answer.jobs.length) await open(answer.jobs[0]);
+      else {
+        view.open = null;
+        writeAddress();
+        toast("The job of this link is no longer here: it was delivered or purged.");
+      }
+    } catch (error) {
+      toast(error.message, "bad");
+    }
   }
 
   function showMore() {
@@ -90,6 +167,15 @@ export function failuresPage({ refresh }) {
   async function load() {
     clearTimeout(timer);
     const isLatest = begin();
+    writeAddress();
+    show(foundLine.root, isSearching());
+    if (isSearching()) {
+      show(problem, false);
+      groups.draw([], view);
+      await found.start({ state: view.tab, ...asked(view.conditions) });
+      return;
+    }
+    found.stop();
     try {
       const answer = await get("jobs", { state: view.tab, reason: view.reason, limit: view.limit });
       // With a reason, one answer may have looked through many jobs and found few: "Show more" goes on from there.
@@ -139,6 +225,9 @@ export function failuresPage({ refresh }) {
     await Promise.all([load(), refresh()]);
   }
 
+  const retried = (answer) => `${counted(answer.retried, "job")} back in the queue`;
+  const retry = (what) => act("retry", what, retried);
+
   // Where such jobs were just retried and refused again, the reader is asked first.
   async function retryAll(what) {
     if (what.ids || view.tab !== "failed") return retry(what);
@@ -152,9 +241,9 @@ export function failuresPage({ refresh }) {
     return undefined;
   }
 
-  const tryTen = (what) => tryFirst(what).then(() => changed(what));
-
-  const retry = (what) => act("retry", what, (answer) => `${counted(answer.retried, "job")} back in the queue`);
+  function tryTen(what) {
+    return tryFirst(what).then(() => changed(what));
+  }
 
   // What is counted is what is purged: the jobs are named as the question is asked, so that none slips in behind it.
   async function name({ ids, events, reason }) {
@@ -170,8 +259,7 @@ export function failuresPage({ refresh }) {
     return { title: `Purge ${counted(ids.length, "job")}${which}?`, detail: `${holds} What comes meanwhile stays.` };
   }
 
-  async function purge(what) {
-    const state = view.tab;
+  async function purge(what, state = view.tab) {
     const named = name(what);
     const about = named.then(({ ids, events }) => describe(ids, events, what.reason));
     try {
@@ -197,31 +285,12 @@ export function failuresPage({ refresh }) {
 
   function drawGroups(reasons) {
     view.titles = new Map(reasons.map((group) => [group.reason, group.title]));
-    show(groups, view.tab === "failed" && reasons.length > 0);
-    const make = (group) => {
-      const number = h("b", {});
-      const events = h("span", { class: "dim" });
-      const pick = h("button", { class: "group-pick", onclick: () => pickReason(group.reason) },
-        h("span", { class: "row between" }, h("span", { class: "group-name" }, group.title || "no reason"), number),
-        h("span", { class: "group-why" }, group.meaning), events);
-      const actions = h("div", { class: "row" },
-        h("button", { class: "small", onclick: () => retryAll({ reason: group.reason }) }, "Retry all"),
-        h("button", { class: "small few", onclick: () => tryTen({ reason: group.reason }) }, "Try 10 first"),
-        h("a", { class: "button small", href: exportLink({ state: "failed", reason: group.reason }), download: true }, "Export"),
-        h("button", { class: "small danger-text", onclick: () => purge({ reason: group.reason }) }, "Purge …"));
-      return { root: h("div", { class: "card group" }, pick, actions), number, events, pick, actions };
-    };
-    keyed(groups, reasons, (group) => group.reason, make, (entry, group) => {
-      setText(entry.number, count(group.jobs));
-      setText(entry.events, `${counted(group.events, "event")}, ${bytes(group.bytes)}`);
-      entry.pick.setAttribute("aria-pressed", String(view.reason === group.reason));
-      setClass(entry.root, `card group ${view.reason === group.reason ? "picked" : ""}`);
-      for (const button of entry.actions.querySelectorAll("button")) show(button, !view.readOnly && (group.jobs > 10 || !button.classList.contains("few")));
-    });
+    groups.draw(view.tab === "failed" ? reasons : [], view);
   }
 
   function pickReason(reason) {
-    Object.assign(view, { reason: view.reason === reason ? null : reason, limit: 50, pages: 1 });
+    const picked = view.reason === reason ? null : reason;
+    Object.assign(view, { reason: picked, conditions: picked === null ? {} : { reason: picked }, limit: 50, pages: 1 });
     view.selected.clear();
     return load();
   }
@@ -229,25 +298,35 @@ export function failuresPage({ refresh }) {
   function makeRow(job) {
     const box = h("input", { type: "checkbox", "aria-label": `Select job ${job.title}`, onchange: () => toggle(job.id, box.checked) });
     const parts = { title: h("span", { class: "job-title" }), why: h("span", { class: "job-why" }), size: h("span", { class: "job-size" }), when: h("span", { class: "job-when" }) };
-    const button = h("button", { class: "job", "data-row": true, onclick: () => open(job.id) }, parts.title, parts.when, parts.why, parts.size);
-    return { root: h("li", {}, box, button), box, button, ...parts };
+    const button = h("button", { class: "job", "data-row": true, onclick: () => open(row.job) }, parts.title, parts.when, parts.why, parts.size);
+    const row = { root: h("li", {}, box, button), job, box, button, ...parts };
+    return row;
   }
 
   function drawJobs() {
     keyed(list, view.jobs, (job) => job.id, makeRow, (row, job) => {
+      row.job = job;
+      show(row.box, isChangeable());
       row.box.checked = view.selected.has(job.id);
-      const failed = view.tab === "failed";
+      const failed = job.state === "failed";
+      const which = job.matching && job.matching < job.events ? `${count(job.matching)} of ${counted(job.events, "event")}` : counted(job.events, "event");
       const attempts = job.attempts ? counted(job.attempts, "failed attempt") : "not tried yet";
-      setText(row.title, (failed && (job.error || job.reason)) || counted(job.events, "event"));
-      setText(row.why, failed ? `${job.reason} · ${counted(job.events, "event")}` : attempts);
+      const title = (failed && (job.error || job.reason)) || which;
+      setText(row.title, job.first ? [job.first.name || job.first.type, job.first.user].filter(Boolean).join(" · ") : title);
+      const why = failed ? [job.reason, which] : [which === title && !job.first ? null : which, attempts];
+      setText(row.why, [job.first && failed ? job.error : null, view.tab === "all" && !failed ? job.state : null, ...why].filter(Boolean).join(" · "));
       setText(row.size, bytes(job.bytes));
       setClass(row.root, view.open === job.id ? "open" : "");
       row.button.setAttribute("aria-expanded", String(view.open === job.id));
     });
     const none = view.jobs.length === 0;
-    show(empty, none);
-    show(bar, !none && view.tab !== "leased");
-    if (none) {
+    show(empty, none && !(isSearching() && found.view.running));
+    show(bar, !none && isChangeable());
+    if (none && isSearching() && isSearch(view.conditions)) {
+      setText(emptyTitle, "Nothing found");
+      setText(emptyText, NOT_FOUND);
+      show(showAll, false);
+    } else if (none) {
       const [title, text] = view.reason === null ? EMPTY[view.tab] : [`No job with “${titleOf(view.reason)}” here`, more.hidden ? FILTERED : UNFOUND];
       setText(emptyTitle, title);
       setText(emptyText, text);
@@ -264,7 +343,7 @@ export function failuresPage({ refresh }) {
       const row = list.keyedChildren?.get(job.id);
       if (!row) continue;
       const due = (job.next_attempt_at ?? 0) - now;
-      const text = view.tab === "delayed" ? (due > 0 ? `in ${age(Math.ceil(due))}` : "now") : `${age(now - job.created_at)} old`;
+      const text = job.state === "delayed" ? (due > 0 ? `in ${age(Math.ceil(due))}` : "now") : `${age(now - job.created_at)} old`;
       setText(row.when, text);
     }
   }
@@ -273,8 +352,8 @@ export function failuresPage({ refresh }) {
     const shown = view.jobs.length;
     selectAll.checked = shown > 0 && view.selected.size === shown;
     selectAll.indeterminate = view.selected.size > 0 && view.selected.size < shown;
-    setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : view.reason === null ? "Select" : `Only “${titleOf(view.reason)}”`);
-    const all = view.selected.size ? "" : " all";
+    setText(chosenText, view.selected.size ? `${count(view.selected.size)} selected` : isSearching() ? "Select" : view.reason === null ? "Select" : `Only “${titleOf(view.reason)}”`);
+    const all = view.selected.size ? "" : isSearching() ? ` the ${count(shown)} found` : " all";
     const retries = view.tab === "failed" || view.tab === "delayed";
     show(retryChosen, retries && !view.readOnly && (view.tab === "failed" || view.reason === null));
     show(purgeChosen, !view.readOnly);
@@ -282,7 +361,9 @@ export function failuresPage({ refresh }) {
     setText(exportChosen, `Export${all}`);
     setText(purgeChosen, `Purge${all} …`);
     const { ids, reason } = choice();
-    exportChosen.setAttribute("href", exportLink({ state: view.tab, ids, reason }));
+    const isAllFound = isSearching() && !view.selected.size; // also what is not looked at yet
+    if (isChangeable()) exportChosen.setAttribute("href", exportLink(isAllFound ? { state: view.tab, conditions: asked(view.conditions) } : { state: view.tab, ids, reason }));
+    if (isAllFound) setText(exportChosen, "Export all that match");
   }
 
   function toggle(id, on) {
@@ -296,57 +377,29 @@ export function failuresPage({ refresh }) {
     drawJobs();
   }
 
-  async function open(id) {
-    const job = view.jobs.find((each) => each.id === id);
-    if (!job) return;
+  async function open(job) {
+    const { id, state } = job;
     view.open = id;
     drawJobs();
-    const events = h("div", { class: "event-list" }, h("p", { class: "dim" }, "Reading …"));
-    const facts = [
-      ["Job", h("code", {}, job.title)],
-      ["Accepted", `${moment(job.created_at)}, ${age(Date.now() / 1000 - view.skew - job.created_at)} ago`],
-      ["Holds", `${counted(job.events, "event")}, ${bytes(job.bytes)}`],
-      ["Attempts", count(job.attempts)],
-      job.reason ? ["Reason", h("span", { class: "tag bad" }, job.reason)] : null,
-    ].filter(Boolean);
-    const actions = h("div", { class: "row" },
-      !view.readOnly && (view.tab === "failed" || view.tab === "delayed") && h("button", { class: "primary", id: "retry-open", onclick: () => retry({ ids: [id] }) }, view.tab === "failed" ? "Retry" : "Retry now"),
-      h("a", { class: "button", href: exportLink({ state: view.tab, ids: [id] }), download: true }, "Export"),
-      !view.readOnly && view.tab !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id], events: job.events }) }, "Purge …"));
-    const parts = [
-      h("div", { class: "row between" }, h("h2", {}, counted(job.events, "event")), h("button", { class: "quiet square", "aria-label": "Close", onclick: close }, icon("close"))),
-      job.error && h("p", { class: "problem" }, job.error),
-      actions,
-      h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])),
-      h("h3", {}, "Events"),
-      events,
+    writeAddress();
+    const link = location.href;
+    const mayRetry = !view.readOnly && (state === "failed" || state === "delayed");
+    // What can be done with the job that is open stands here, one button behind the other.
+    const actions = [
+      mayRetry && h("button", { class: "primary", id: "retry-open", onclick: () => act("retry", { state, ids: [id] }, retried) }, state === "failed" ? "Retry" : "Retry now"),
+      h("a", { class: "button", href: exportLink({ state, ids: [id] }), download: true }, "Export"),
+      h("button", { onclick: () => copy(link, "the link") }, "Copy link"),
+      !view.readOnly && state !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id], events: job.events }, state) }, "Purge …"),
     ];
-    detail.replaceChildren(...parts.filter(Boolean));
-    show(detail, true);
-    document.body.classList.add("has-detail");
-    await readEvents(id, events, 0);
-  }
-
-  async function readEvents(id, into, from) {
-    try {
-      const answer = await get(`jobs/${encodeURIComponent(id)}`, { from });
-      if (view.open !== id) return;
-      const fold = (event, index) => eventFold(event, index === 0);
-      const change = (event, index) => editable(fold(event, index), { job: id, index, event, done: () => changed({ ids: [id] }) });
-      const made = answer.events.map((event, place) => (view.tab === "failed" && !view.readOnly ? change : fold)(event, from + place));
-      const next = from + answer.events.length;
-      const rest = next < answer.total && h("button", { class: "quiet", onclick: (click) => (click.target.remove(), readEvents(id, into, next)) }, `Show more of ${count(answer.total)}`);
-      if (from === 0) into.replaceChildren();
-      into.append(...made, ...(rest ? [rest] : []));
-    } catch (error) {
-      into.replaceChildren(h("p", { class: "problem" }, error.message));
-    }
+    const edited = state === "failed" && !view.readOnly ? () => changed({ ids: [id] }) : null;
+    await showJob(detail, job, { now: Date.now() / 1000 - view.skew, actions, close, edited, isOpen: () => view.open === id });
   }
 
   function close() {
     const was = view.open;
     view.open = null;
     show(detail, false);
+    writeAddress();
     document.body.classList.remove("has-detail");
     const row = list.keyedChildren?.get(was);
     if (row) {
@@ -356,39 +409,43 @@ export function failuresPage({ refresh }) {
     }
   }
 
+  // An address without a state (the link of the navigation) shows the page as it was left, or as it begins.
+  function follow() {
+    const { state, conditions, job } = fromHash(location.hash);
+    const known = TABS.some(([name]) => name === state);
+    return go(known ? { state, conditions, job } : { state: view.tab, conditions: view.conditions });
+  }
+
   return {
     root,
     enter() {
       active = true;
-      drawTabs();
-      load();
+      follow();
     },
+    go: follow,
     leave() {
       active = false;
       clearTimeout(timer);
+      found.stop();
+      causes.stop();
       close();
     },
     update({ overview }) {
       if (!overview) return;
       view.readOnly = overview.read_only;
-      for (const [name, { number }] of tabParts) setText(number, count(overview.stats[name].jobs));
+      const jobs = (name) => overview.stats[name].jobs;
+      for (const [name, { number }] of tabParts) setText(number, count(name === "all" ? TABS.slice(0, -1).reduce((sum, [each]) => sum + jobs(each), 0) : jobs(name)));
       drawTimes();
       drawBar();
     },
     key(event) {
       if (event.key === "Escape" && view.open) close();
+      if (event.key === "/") {
+        event.preventDefault();
+        box.focus();
+        box.select();
+      }
       if (event.key === "r" && view.open) document.getElementById("retry-open")?.click();
     },
   };
-}
-
-// One event, folded to a line; its JSON is built when it is opened.
-function eventFold(event, isOpen) {
-  const fold = h("details", { open: isOpen }, h("summary", {}, h("span", { class: "tag" }, event.type || "event"), h("b", {}, event.name || event.message_id), h("span", { class: "dim" }, event.user)));
-  const fill = () => {
-    if (fold.open && fold.childElementCount === 1) fold.append(jsonView(event.json));
-  };
-  fold.addEventListener("toggle", fill);
-  fill();
-  return fold;
 }

@@ -10,7 +10,7 @@ if #ids > 0 then
       call('ZADD', ORDER, held_till, id)
       if owner == '' then call('HDEL', LEASES, id) end
     else
-      offer(id, owner, was_idle, tries[i], 0)
+      found[#found + 1] = offered(id, owner, was_idle, tries[i], 0)
     end
   end
 end

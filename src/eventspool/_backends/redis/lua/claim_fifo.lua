@@ -26,7 +26,7 @@ if #ids > 0 then
       break
     end
     -- Any other token has lost the queue, and with it its leases.
-    offer(id, owner, was_idle, tries[i], owner == '' and held_till or 0)
+    found[#found + 1] = offered(id, owner, was_idle, tries[i], owner == '' and held_till or 0)
   end
 end
 

@@ -38,15 +38,13 @@ local function admit()
   limit, probe = 1, true
 end
 
--- Note that a job may be handed out. A lease of another token ended without a word: that costs an attempt.
-local function offer(id, owner, was_idle, tries, put_off)
+-- A job that may be handed out. A lease of another token ended without a word: that costs an attempt.
+local function offered(id, owner, was_idle, tries, put_off)
   local attempts, progress = parse_tries(tries)
   local stalled = owner ~= '' and not was_idle
   if stalled then attempts = attempts + 1 end
   if attempts == 0 then put_off = 0 end
-  found[#found + 1] = {
-    id = id, attempts = attempts, progress = progress, stalled = stalled, put_off = put_off, place = #found,
-  }
+  return {id = id, attempts = attempts, progress = progress, stalled = stalled, put_off = put_off, place = #found}
 end
 
 -- Lease as many of the noted jobs as were asked for, and as few as max_bytes allows, but one; reply with them.

@@ -16,21 +16,30 @@ local lanes_of, stand_of, enter, withdraw
 -- Where the queue keeps another order these functions are not made, since that would take each call some microseconds. A process
 -- that begins to keep the order per user says so by the first or, to claim_lanes.lua, the twelfth argument.
 if laned or ARGV[1] == 'per_user' or ARGV[12] == 'per_user' then
-  -- The lanes that a job touches, one digit for each: its id ends with them as four digits of bits. See lanes_of in _job.py.
+  -- The lanes that a job touches, as a list of digits: its id ends with them as four digits of bits. See lanes_of in _job.py.
+  local known = {} -- by how the id ends
   function lanes_of(id)
-    local digits = #id == 33 and string.match(id, '^%-(%x%x%x%x)$', 29)
+    local ending = #id == 33 and string.sub(id, 29) or ''
+    if known[ending] then return known[ending] end
+    local digits = string.match(ending, '^%-(%x%x%x%x)$')
     local bits = digits and tonumber(digits, 16) or 0
-    if bits == 0 or bits == 65535 then return ALL end
-    local lanes, at = '', 1
+    if bits == 0 or bits == 65535 then return {ALL} end
+    local lanes, at = {}, 1
+    known[ending] = lanes
     repeat
-      local bit = bits % 2
-      if bit == 1 then lanes = lanes .. string.sub(DIGITS, at, at) end
-      bits, at = (bits - bit) / 2, at + 1
+      if bits % 16 == 0 then
+        bits, at = bits / 16, at + 4
+      else
+        local bit = bits % 2
+        if bit == 1 then lanes[#lanes + 1] = string.sub(DIGITS, at, at) end
+        bits, at = (bits - bit) / 2, at + 1
+      end
     until bits == 0
     return lanes
   end
 
-  function stand_of(id, place) return string.format('%016.0f', place) .. id end
+  -- In two halves, of which both are small: Lua writes such numbers three times as fast as one of 16 digits.
+  function stand_of(id, place) return string.format('%010d%06d', math.floor(place / SECOND), place % SECOND) .. id end
 
   local function count_entries(entries, sign)
     if entries > 0 then more_jobs, more_entries = more_jobs + sign, more_entries + sign * entries end
@@ -39,8 +48,8 @@ if laned or ARGV[1] == 'per_user' or ARGV[12] == 'per_user' then
   -- Put a job into the index.
   function enter(id, place)
     local stand, lanes, entries = stand_of(id, place), lanes_of(id), {}
-    for at = 1, #lanes do
-      entries[2 * at - 1], entries[2 * at] = 0, string.sub(lanes, at, at) .. stand
+    for at, lane in ipairs(lanes) do
+      entries[2 * at - 1], entries[2 * at] = 0, lane .. stand
     end
     count_entries(call('ZADD', LANES, unpack(entries)), 1)
   end
@@ -48,7 +57,7 @@ if laned or ARGV[1] == 'per_user' or ARGV[12] == 'per_user' then
   -- Take a job out of it.
   function withdraw(id, place)
     local stand, lanes, entries = stand_of(id, place), lanes_of(id), {}
-    for at = 1, #lanes do entries[at] = string.sub(lanes, at, at) .. stand end
+    for at, lane in ipairs(lanes) do entries[at] = lane .. stand end
     count_entries(call('ZREM', LANES, unpack(entries)), -1)
   end
 end

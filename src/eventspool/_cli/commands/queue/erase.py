@@ -97,12 +97,21 @@ def erase_user(queue: Queue, chosen: Selection, *, yes: bool, dry_run: bool, as_
                 "erased": done.events,
                 "jobs_rewritten": done.rewritten,
                 "jobs_removed": done.removed,
+                "edits": done.edits,
+                "unreadable_edits": done.unreadable_edits,
                 "left": {cause: list(getattr(done, cause)) for cause in _LEFT},
                 **({"dry_run": True} if dry_run else {}),
             },
         )
     else:
         console().print(f"{'would have ' if dry_run else ''}erased {_describe(done, user_id)}", markup=False)
+    if done.edits:
+        say(f"took their events out of {format_count(done.edits, 'edit')} in the queue's trail, too")
+    if done.unreadable_edits:
+        entries = format_count(done.unreadable_edits, "entry", "entries")
+        say(
+            f"left: {entries} of the trail cannot be read; set EVENTSPOOL_ENCRYPTION_KEY, and erase once more"
+        )
     for cause in _LEFT:
         _say_left(cause, getattr(done, cause))
     require_all(chosen.ids, done.looked_at)

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from eventspool._job import Job
     from eventspool._operate.diagnosis import Trouble
     from eventspool._operate.queue import Queue
+    from eventspool._operate.trail import Pause
 
 __all__ = ["Rates", "sparkline", "status"]
 
@@ -65,6 +66,7 @@ class _Look:
     delayed: Sequence[Job]
     partitions: Sequence[Partition] = ()
     troubles: Sequence[Trouble] = ()
+    pause: Pause | None = None
 
     def as_dict(self) -> dict[str, Any]:
         processors = json_of(self.processors)
@@ -76,13 +78,15 @@ class _Look:
             "partitions": json_of(self.partitions),
             "state": _state(self)[0],
             "troubles": [each.as_dict() for each in self.troubles],
+            "pause": None if self.pause is None else json_of(self.pause),
         }
 
 
 def _look(queue: Queue, name: str) -> _Look:
     seen = observe(queue, name)
     delayed = queue.jobs("delayed", _SCHEDULE) if seen.stats.delayed.jobs else []
-    return _Look(time.time(), seen.stats, seen.processors, delayed, seen.partitions, diagnose(seen))
+    pause = queue.why_paused() if seen.stats.paused else None
+    return _Look(time.time(), seen.stats, seen.processors, delayed, seen.partitions, diagnose(seen), pause)
 
 
 class Rates:
@@ -253,12 +257,17 @@ def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
     facts = key_value_table()
     facts.add_row("queue", queue_name)
     facts.add_row("state", Text(*_state(look)))
+    if look.pause is not None:
+        why = f", {look.pause.reason!r}" if look.pause.reason else ""
+        since = format_age(max(look.at - look.pause.since, 0.0))
+        facts.add_row("paused", Text(printable(f"by {look.pause.actor}, {since} ago{why}")))
     facts.add_row("oldest job", format_age(stats.oldest_age) if stats.oldest_age else "-")
     facts.add_row("processors", f"{stats.processors:,}")
     if stats.most_bytes:
+        moved = "each of its partitions" if look.partitions else "it"
         facts.add_row(
             "full at",
-            f"{format_bytes(stats.most_bytes)}: no more can be moved to another node of its cluster",
+            f"{format_bytes(stats.most_bytes)}, so that its cluster can move {moved} to another node",
         )
     if look.delayed:
         facts.add_row("retries", _schedule(look))
