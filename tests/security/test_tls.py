@@ -73,7 +73,8 @@ class Terminator:
             with self.context.wrap_socket(plain, server_side=True) as near, socket.socket(family) as far:
                 near.settimeout(None)
                 self._sockets += [near, far]
-                if self._closing:  # which has ended the others already: this one would last as long as its client
+                # The thread that closes has ended the others already: this one would last as long as its client.
+                if self._closing:
                     return
                 far.connect(target)
                 self._spawn(self._pass, far, near)
