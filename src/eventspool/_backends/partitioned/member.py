@@ -82,6 +82,9 @@ class PartitionBackend(Backend, Protocol):
     def drop(self) -> None:
         """Delete all of it."""
 
+    def list_others(self) -> tuple[str, ...]:
+        """Return the other queues of the server, as an operator would name them."""
+
     def stood_at(self, state: JobState, job_id: str) -> float | None:
         """Return the time by which the list of *state* has a job, ``None`` where it does not list the job."""
 

@@ -216,13 +216,13 @@ class OperatedPartitions:
         return {job_id: found.get(job_id) for job_id in first[:within]}
 
     def condition(self) -> Condition:
-        """Ask one partition on each server. Those that are away are told by ``partitions``."""
+        """Ask one partition on each server, and more until one was used. Those that are away are told by ``partitions``."""
         self._members.refresh_if_old()
-        found, failures = [], []
+        found: list[Condition] = []
+        failures = []
         nodes: set[str] = set()
         for member in self._members.all:
-            node = member.backend.node
-            if node and node in nodes:
+            if member.backend.node in nodes and any(each.is_used for each in found):
                 continue
             try:
                 found.append(member.ask(member.backend.condition))
@@ -231,7 +231,9 @@ class OperatedPartitions:
                 failures.append(failure)
         if not found:
             raise failures[0]
-        return find_worst(found)
+        worst = find_worst(found)
+        root = self._members.root
+        return worst if worst.is_used else replace(worst, others=root.ask(root.backend.list_others))
 
     # Steering
 

@@ -152,7 +152,7 @@ def _list_in(client: Any, own: str, until: float) -> list[str]:
         cursor, keys = client.execute_command("SCAN", cursor, "MATCH", "*:{*:0}:m", "COUNT", 1000)
         for key in map(decode_text, keys):
             named = _ROOT.fullmatch(key)
-            if named and client.execute_command("HEXISTS", key, "epoch"):
+            if named and any(client.execute_command("HMGET", key, "epoch", "ring")):
                 found.append(named[2] if named[1] == own else f"{named[2]} (with the prefix {named[1]})")
         if not int(cursor) or time.monotonic() > until or len(found) >= _MOST_OTHERS:
             return sorted(found)

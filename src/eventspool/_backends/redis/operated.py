@@ -232,14 +232,15 @@ class OperatedQueue(Journals):
 
     def condition(self) -> Condition:
         """Ask the server itself whether it would take a write, in a transaction that is never run."""
-        found = self._connection.call(ask_condition, self._prefix, self._name)
-        if found.is_used:
-            return found
+        return self._connection.call(ask_condition, self._prefix, self._name)
+
+    def list_others(self) -> tuple[str, ...]:
+        """Return the other queues of the server, as an operator would name them; they are sought every few seconds at most."""
         now = time.monotonic()
         if now - self._sought_at > _SEEK_EVERY:
             self._others = self._connection.call(list_others, self._prefix)
             self._sought_at = now
-        return replace(found, others=self._others)
+        return self._others
 
     # Steering
 

@@ -176,15 +176,20 @@ function partitionsCard() {
   };
 }
 
+function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 export function overviewPage({ refresh }) {
   const title = h("h1", { id: "verdict" }, "Connecting …");
   const detail = h("p", { class: "detail-line" });
   const hint = h("p", { class: "hint" });
+  const others = h("ul", { class: "troubles", hidden: true });
   const pausedBy = h("p", { class: "paused-by", hidden: true });
   const dot = h("span", { class: "pulse" });
   const steerText = h("span", {}, "Pause");
   const steer = h("button", { hidden: true, onclick: pauseOrResume }, icon("pause"), steerText);
-  const banner = h("section", { class: "verdict", "aria-live": "polite" }, dot, h("div", { class: "grow" }, title, detail, pausedBy, hint), steer);
+  const banner = h("section", { class: "verdict", "aria-live": "polite" }, dot, h("div", { class: "grow" }, title, detail, pausedBy, hint, others), steer);
   const tiles = { into: tile("Accepted", "accent"), out: tile("Delivered", "good"), pending: tile("In the queue", "warn"), failed: tile("Failed", "bad", "#/failures") };
   const chart = throughputChart();
   const answers = answersCard();
@@ -217,6 +222,16 @@ export function overviewPage({ refresh }) {
     setText(hint, verdict.hint);
   }
 
+  // What is wrong besides: the verdict says the gravest alone.
+  function sayOthers(troubles, told) {
+    const rest = troubles.filter((each) => each.code !== told && each.severity !== "note");
+    const key = JSON.stringify(rest);
+    show(others, rest.length > 0);
+    if (others.dataset.key === key) return;
+    others.dataset.key = key;
+    others.replaceChildren(...rest.map((each) => h("li", {}, h("strong", {}, `${each.title}. `), `${capital(each.cause)}. `, h("span", { class: "dim" }, `${capital(each.remedy)}.`))));
+  }
+
   const root = h(
     "div",
     { class: "page" },
@@ -239,6 +254,7 @@ export function overviewPage({ refresh }) {
       }
       if (!overview) return;
       if (!error) sayVerdict(overview.verdict);
+      sayOthers(error ? [] : overview.troubles, overview.verdict.code);
       const why = error ? "" : tellPause(overview.pause, overview.now);
       setText(pausedBy, why);
       show(pausedBy, why !== "");

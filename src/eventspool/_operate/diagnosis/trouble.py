@@ -81,9 +81,11 @@ KINDS: Mapping[str, Kind] = {
         "Some partitions cannot be reached",
         "see that the server runs that has them; their events wait, and the others go on",
     ),
-    "queue.full": Kind("full", "The queue takes no new events: its store is full", _ROOM),
+    "queue.full": Kind(
+        "full: takes no new events", "The queue takes no new events: its store is full", _ROOM
+    ),
     "queue.bounds": Kind(
-        "full",
+        "full: takes no new events",
         "The queue takes no new events: it is as large as its producers let it be",
         "add workers, purge what failed, or raise max_jobs and max_bytes of the producers",
     ),

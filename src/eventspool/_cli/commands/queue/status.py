@@ -264,9 +264,10 @@ def _facts(look: _Look, queue_name: str, rates: Rates | None) -> Table:
     facts.add_row("oldest job", format_age(stats.oldest_age) if stats.oldest_age else "-")
     facts.add_row("processors", f"{stats.processors:,}")
     if stats.most_bytes:
+        moved = "each of its partitions" if look.partitions else "it"
         facts.add_row(
             "full at",
-            f"{format_bytes(stats.most_bytes)}: no more can be moved to another node of its cluster",
+            f"{format_bytes(stats.most_bytes)}, so that its cluster can move {moved} to another node",
         )
     if look.delayed:
         facts.add_row("retries", _schedule(look))
