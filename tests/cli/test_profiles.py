@@ -22,9 +22,9 @@ def config(tmp_path, run):
     for name in ("near", "far"):
         status = run("send", "-", "--enqueue-only", "-q", f"sqlite:///{name}.db", data=EVENT).status
         assert status == 0
-    (tmp_path / "key").write_text("secret\n")
     file = tmp_path / "home" / "eventspool" / "config.toml"
     file.parent.mkdir(parents=True)
+    (file.parent / "key").write_text("secret\n")  # a relative path is meant from the file's folder
     file.write_text(CONFIG)
     file.chmod(0o600)
     return file

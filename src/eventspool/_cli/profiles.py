@@ -42,6 +42,8 @@ _OPTIONS: Mapping[str, tuple[str, type]] = {
     "partitions": ("partitions", int),
 }
 """What a profile may say -> the parameter of commands that it is, and its type."""
+_REPEATED = ("queue_name", "prefix")
+"""Options that the command line takes several times, to refuse that with a sentence."""
 
 
 def find_file(given: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -83,11 +85,14 @@ def read_profile(file: Path | None, name: str | None) -> dict[str, Any]:
     if "write_key" in profiles[name] and "write_key_file" in profiles[name]:
         raise WrongOption(f"{where} has both write_key and write_key_file")
     values: dict[str, Any] = {}
-    for key, value in profiles[name].items():
+    for key, given in profiles[name].items():
         parameter, kind = _OPTIONS[key]
-        if type(value) is not kind:
+        if type(given) is not kind:
             raise WrongOption(f"{key} of {where} must be {_WORDS[kind]}")
+        value = [given] if key in _REPEATED else given
         values[parameter] = _read_secret(file, str(value), where) if key == "write_key_file" else value
+    if "queue_url" in values:
+        values["urls"] = [values["queue_url"]]  # of commands about all queues of a server
     return values
 
 
