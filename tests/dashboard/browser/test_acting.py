@@ -13,7 +13,7 @@ from eventspool import Client
 from eventspool._dashboard.tokens import TokenFile
 from eventspool.integrations.dashboard import create_app
 
-from .conftest import DESK, WINDOWS
+from .conftest import DARK, DESK, PHONE, WINDOWS
 
 
 @pytest.fixture
@@ -52,6 +52,13 @@ def test_a_poison_event_is_mended_and_delivered_by_the_keyboard_alone(
     box = page.get_by_label("The event, in JSON")
     expect(box).to_be_focused()
     picture("edit", {DESK: page})
+    page.emulate_media(color_scheme="dark")
+    picture("edit", {DARK: page})
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size(WINDOWS[PHONE]["viewport"])
+    expect(box).to_be_visible()
+    picture("edit", {PHONE: page})
+    page.set_viewport_size(WINDOWS[DESK]["viewport"])
 
     before = box.input_value()
     box.fill(before.replace("id-1", "another"))

@@ -4,14 +4,14 @@ import { h } from "./dom.js";
 
 // *actions* are [value, text, class]; Enter in an input takes the first of them. *before* may hold the dialog open: it is
 // told the value, and returns whether the dialog may close.
-export function ask({ title, body = [], actions, focus, wide = false, before = async () => true }) {
+export function ask({ title, body = [], actions, focus, isRoomy = false, before = async () => true }) {
   const opener = document.activeElement;
   return new Promise((resolve) => {
     const go = actions.map(([value, text, name]) => h("button", { class: name, value }, text));
     const back = h("button", { type: "button", onclick: () => dialog.close() }, actions.length ? "Cancel" : "Close");
     const form = h("form", { method: "dialog" }, h("h2", { id: "dialog-title" }, title), body,
       h("div", { class: "row end" }, back, go));
-    const dialog = h("dialog", { "aria-labelledby": "dialog-title", class: wide ? "wide" : null }, form);
+    const dialog = h("dialog", { "aria-labelledby": "dialog-title", class: isRoomy ? "roomy" : null }, form);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
       if (!go.length) return;

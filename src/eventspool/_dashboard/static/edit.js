@@ -25,7 +25,7 @@ export async function editEvent({ job, index, event, done }) {
     if (pressed.key === "Enter" && (pressed.ctrlKey || pressed.metaKey)) text.form.requestSubmit();
   });
   const body = [help, h("label", { for: "edit-json" }, "The event, in JSON"), text, problem];
-  const chosen = await ask({ title: `Edit ${event.name || event.type || "the event"}`, body, actions: [["save", "Save and send again", "primary"]], focus: text, wide: true, before: save });
+  const chosen = await ask({ title: `Edit ${event.name || event.type || "the event"}`, body, actions: [["save", "Save and send again", "primary"]], focus: text, isRoomy: true, before: save });
   if (!chosen) return;
   toast("Edited, and back in the queue");
   await done();
