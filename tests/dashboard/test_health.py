@@ -34,7 +34,7 @@ def look(processors=(WELL,), answers=None, **stats):
         (look(waiting=SOME, oldest_age=1.5), 0.0, "warn", "Nothing is being delivered"),
         (look(delayed=SOME), 5.0, "warn", "Deliveries are retried"),
         (look(waiting=SOME, oldest_age=90.0), 5.0, "warn", "Delivery is behind"),
-        (look(failed=Depth(1, 3, 9)), None, "warn", "1 job failed for good"),
+        (look(failed=Depth(1, 3, 9)), None, "warn", "3 events failed for good"),
         (look((), paused=True, waiting=SOME), None, "warn", "Delivery is paused"),
     ],
 )

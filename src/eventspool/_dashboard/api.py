@@ -22,6 +22,7 @@ from starlette.routing import Route
 
 from eventspool._dashboard import acts
 from eventspool._dashboard.dataplane import DataPlaneError
+from eventspool._dashboard.day import points
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import History
 from eventspool._dashboard.reading import as_curl, line, pretty, visible
@@ -30,7 +31,10 @@ from eventspool._dashboard.seldom import Seldom
 from eventspool._dashboard.visitor import is_read_only, queue_of
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 from eventspool._job import JobState
-from eventspool._operate.selection import PAGE, STATES, Selection, state_of, walk
+from eventspool._operate.past import Past
+from eventspool._operate.selection import PAGE, Selection, state_of, walk
+from eventspool._operate.standing import stored
+from eventspool._operate.survey import stand
 from eventspool._reasons import meaning_of
 
 if TYPE_CHECKING:
@@ -47,6 +51,9 @@ __all__ = ["Api", "as_json"]
 
 CONFIRMATION = "purge"
 _SHOWN = 50
+_DAY_SECONDS = 86_400.0
+_POINTS = 240
+"""Points of a chart, at most: more than these are no wider than a line."""
 _SEARCHED_PAGES = 10
 """Pages of a list that one request looks through for a reason. The browser asks for the rest with the answer's ``next``."""
 _EVENTS_AT_ONCE = 20
@@ -76,6 +83,7 @@ class Api:
         self.name = name
         self._queue = queue
         self._history = History(queue, name)
+        self._past = Past(queue)
         self._seldom = Seldom()
         self._read_only = read_only
         self._dataplane = dataplane
@@ -85,6 +93,7 @@ class Api:
         """Return the endpoints, with paths relative to the place where they are mounted."""
         reads: dict[str, Callable[[Request], dict[str, Any] | Response]] = {
             "/overview": self._overview,
+            "/history": self._day,
             "/jobs": self._jobs,
             "/jobs/{job_id}": self._job,
             "/search": self._look_for,
@@ -115,6 +124,8 @@ class Api:
         look = self._history.look()
         samples = self._history.samples()
         stats = look.stats
+        minutes = self._past.minutes()
+        standing = stand(self._queue, stats, look.at, minutes)
         return {
             "verdict": asdict(judge(look, samples[-1].out if samples else None)),
             "pending": stats.waiting.events + stats.delayed.events + stats.leased.events,
@@ -125,7 +136,10 @@ class Api:
             "paused": stats.paused,
             "into": samples[-1].into if samples else None,
             "out": samples[-1].out if samples else None,
-            "bytes": sum(getattr(stats, state).bytes for state in STATES),
+            "bytes": stored(stats)[1],
+            "fill": standing.fill,
+            "full_in": standing.full_in,
+            "lag_p95": minutes[0][1].lag_p95 if minutes else None,
         }
 
     def _overview(self, request: Request) -> dict[str, Any]:
@@ -147,6 +161,11 @@ class Api:
             "samples": [asdict(sample) for sample in samples if sample.at > since],
             "dataplane": None if self._dataplane is None else self._dataplane.url,
         }
+
+    def _day(self, request: Request) -> dict[str, Any]:
+        """Answer with what the queue has noted of itself, for charts that begin before the page was opened."""
+        span = min(_number(request, "span", _DAY_SECONDS), _DAY_SECONDS)
+        return {"now": time.time(), "points": points(self._past.minutes(), time.time(), span, _POINTS)}
 
     def _jobs(self, request: Request) -> dict[str, Any]:
         state = _state(request.query_params)

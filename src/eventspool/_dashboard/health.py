@@ -89,8 +89,8 @@ def judge(look: Look, out: float | None = None) -> Verdict:
     if stats.failed.jobs:
         return Verdict(
             "warn",
-            f"{format_count(stats.failed.jobs, 'job')} failed for good",
-            f"{format_count(stats.failed.events, 'event')} will not be sent again by themselves.",
+            f"{format_count(stats.failed.events, 'event')} failed for good",
+            f"In {format_count(stats.failed.jobs, 'job')}, which will not be sent again by themselves.",
             "Look at them, then retry, export or purge.",
         )
     if pending or out:

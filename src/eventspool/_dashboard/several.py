@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from functools import partial
+from math import log10
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -39,6 +40,7 @@ __all__ = ["Several", "addresses"]
 
 _PATIENCE_SECONDS = 1.0
 """For how long the list waits for a queue. Looks that take longer go on, and the next request takes what they found."""
+_LEVELS = ("bad", "warn", "ok", "idle")
 _AT_ONCE = 8
 """Looks that are under way at the same time."""
 
@@ -83,6 +85,7 @@ class Several:
             {"key": key, "name": visible(self._apis[key].name), **_outcome(task)}
             for key, task in asked.items()
         ]
+        queues.sort(key=_badness)
         return as_json(
             {"now": time.time(), "read_only": self._read_only or is_read_only(request), "queues": queues}
         )
@@ -110,6 +113,14 @@ class Several:
         return await anyio.to_thread.run_sync(
             partial(_answer, api), abandon_on_cancel=True, limiter=self._limiter
         )
+
+
+def _badness(queue: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what the list is sorted by, the worst first; in steps, so that rows keep their places."""
+    verdict = queue.get("verdict")
+    level = _LEVELS.index(verdict["level"]) if verdict else -1
+    age = int(log10(max(queue.get("oldest_age", 0.0), 1.0)))
+    return level, -int((queue.get("fill") or 0.0) * 10), -age, queue["name"]
 
 
 def _answer(api: Api) -> dict[str, Any]:

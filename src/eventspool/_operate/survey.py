@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from eventspool._backends.found import FoundQueue
     from eventspool._config import QueueOpts
     from eventspool._figures import QueueStats
+    from eventspool._history import Minute
+    from eventspool._operate.queue import Queue
 
-__all__ = ["ServerRoom", "Survey", "address_of", "find_queues"]
+__all__ = ["ServerRoom", "Survey", "address_of", "find_queues", "stand"]
 
 _AT_ONCE = 8
 _SEARCH_SECONDS = 30.0
@@ -74,6 +76,22 @@ def find_queues(opts: QueueOpts) -> list[FoundQueue]:
     """
     import_driver(opts)
     return find_store(opts).list_queues(opts)
+
+
+def stand(queue: Queue, stats: QueueStats, now: float, minutes: Sequence[tuple[float, Minute]]) -> Standing:
+    """Return how full *queue* is, and how fast it fills, from its figures *now* and the *minutes* of its history."""
+    opts = queue._opts  # noqa: SLF001 - no part of what programs call
+    if opts is None:
+        return Standing("", queue.name, "", stats=stats)
+    return Standing(
+        address_of(opts),
+        opts.queue_name,
+        opts.prefix,
+        stats=stats,
+        pace=measure(stats, now, minutes),
+        max_jobs=opts.max_jobs,
+        max_bytes=opts.max_bytes,
+    )
 
 
 class _Watched:

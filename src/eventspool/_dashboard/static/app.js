@@ -86,8 +86,24 @@ async function look() {
   }
   drawFrame();
   if (state.overview || state.error) current.view.update(state);
+  holdChanges();
   clearTimeout(timer);
   if (!document.hidden) timer = setTimeout(look, LOOK_EVERY);
+}
+
+// While the queue or the dashboard is away, the figures are old: nothing is changed on their account.
+const CHANGES = /^(Retry|Purge|Edit|Send|Resend|Pause|Resume|Apply)\b/;
+
+function holdChanges() {
+  for (const button of main.querySelectorAll("button")) {
+    if (state.error && !button.disabled && CHANGES.test(button.textContent.trim())) {
+      button.disabled = true;
+      button.dataset.held = "";
+    } else if (!state.error && "held" in button.dataset) {
+      button.disabled = false;
+      delete button.dataset.held;
+    }
+  }
 }
 
 function drawFrame() {

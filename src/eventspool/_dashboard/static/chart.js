@@ -73,7 +73,7 @@ export function sparkline(level) {
 const MARGIN = { top: 10, right: 8, bottom: 22, left: 40 };
 const HEIGHT = 200;
 const SHORTEST = 60;
-const LONGEST = 300;
+export const LIVE = 300;
 
 // Events in and out per second over the last minutes, with a reading at the pointer.
 export function throughputChart() {
@@ -87,6 +87,7 @@ export function throughputChart() {
   const box = h("div", { class: "chart-box" }, root, reading);
   let samples = [];
   let now = 0;
+  let longest = LIVE;
   let pointer = null;
   let scale = { span: SHORTEST, width: 600 };
 
@@ -95,7 +96,7 @@ export function throughputChart() {
   function draw() {
     const width = box.clientWidth || 600;
     const first = samples.length ? now - samples[0].at : 0;
-    scale = { width, span: Math.min(LONGEST, Math.max(SHORTEST, Math.ceil(first / 60) * 60)) };
+    scale = { width, span: longest > LIVE ? longest : Math.min(longest, Math.max(SHORTEST, Math.ceil(first / 60) * 60)) };
     root.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     root.setAttribute("width", width);
     root.setAttribute("height", HEIGHT);
@@ -119,7 +120,7 @@ export function throughputChart() {
     for (let mark = 0; mark <= marks; mark += 1) {
       const back = (scale.span * mark) / marks;
       const anchor = mark === 0 ? "end" : mark === marks ? "start" : "middle";
-      const label = mark === 0 ? "now" : back % 60 ? `−${Math.round(back)} s` : `−${back / 60} min`;
+      const label = mark === 0 ? "now" : back % 60 ? `−${Math.round(back)} s` : back % 3600 ? `−${back / 60} min` : `−${back / 3600} h`;
       grid.append(svg("text", { x: xOf(now - back), y: HEIGHT - 5, "text-anchor": anchor }, label));
     }
     drawReading();
@@ -153,8 +154,9 @@ export function throughputChart() {
   new ResizeObserver(draw).observe(box);
   return {
     root: box,
-    update(given, at) {
+    update(given, at, span = LIVE) {
       samples = given;
+      longest = span;
       now = at;
       const last = samples.at(-1);
       root.setAttribute("aria-label", `Throughput: ${rate(last?.into)} events in and ${rate(last?.out)} out per second`);

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { sparkline, throughputChart } from "./chart.js";
+import { pastOf, spans } from "./past.js";
 import { h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
 import { age, bytes, count, counted, latency, moment, rate, statusLevel } from "./format.js";
 import { askReason, tellPause } from "./pausing.js";
@@ -24,6 +25,7 @@ function tile(label, level, href = null) {
 function answersCard() {
   const p50 = h("b", {}, "–");
   const p99 = h("b", {}, "–");
+  const lag = h("b", {}, "–");
   const bar = h("div", { class: "stack", role: "img" });
   const list = h("ul", { class: "legend" });
   const empty = h("p", { class: "empty-note" }, "No request in the last seconds.");
@@ -31,14 +33,16 @@ function answersCard() {
     "section",
     { class: "card" },
     h("div", { class: "row between" }, h("h2", {}, "Data plane"), h("span", { class: "dim" }, "last seconds")),
-    h("div", { class: "figures" }, h("div", {}, h("span", {}, "Latency, median"), p50), h("div", {}, h("span", {}, "99th percentile"), p99)),
+    h("div", { class: "figures" }, h("div", {}, h("span", {}, "Latency, median"), p50), h("div", {}, h("span", {}, "99th percentile"), p99),
+      h("div", { title: "From the making of a batch to its delivery, in the last minute that the queue has noted: half of the batches, and 95 of a hundred" }, h("span", {}, "Accepted to delivered"), lag)),
     bar,
     list,
     empty,
   );
   return {
     root,
-    update(answers, processors) {
+    update(answers, processors, past) {
+      setText(lag, past ? `${latency(past.lag_p50)}, ${latency(past.lag_p95)}` : "–");
       const worst = (name) => processors.reduce((most, each) => (each[name] === null ? most : Math.max(most ?? 0, each[name])), null);
       setText(p50, latency(worst("latency_p50")));
       setText(p99, latency(worst("latency_p99")));
@@ -192,6 +196,8 @@ export function overviewPage({ refresh }) {
   const banner = h("section", { class: "verdict", "aria-live": "polite" }, dot, h("div", { class: "grow" }, title, detail, pausedBy, hint, others), steer);
   const tiles = { into: tile("Accepted", "accent"), out: tile("Delivered", "good"), pending: tile("In the queue", "warn"), failed: tile("Failed", "bad", "#/failures") };
   const chart = throughputChart();
+  const past = pastOf();
+  const span = spans();
   const answers = answersCard();
   const queue = queueCard();
   const processors = processorsCard();
@@ -237,7 +243,7 @@ export function overviewPage({ refresh }) {
     { class: "page" },
     banner,
     h("div", { class: "tiles" }, Object.values(tiles).map((each) => each.root)),
-    h("section", { class: "card" }, h("div", { class: "row between" }, h("h2", {}, "Throughput"),
+    h("section", { class: "card" }, h("div", { class: "row between" }, h("h2", {}, "Throughput"), span.root,
       h("ul", { class: "legend inline" }, h("li", {}, h("i", { class: "dot accent" }), "in"), h("li", {}, h("i", { class: "dot good" }), "out"), h("li", { class: "dim" }, "events per second"))), chart.root),
     h("div", { class: "two" }, answers.root, queue.root),
     partitions.root,
@@ -272,10 +278,11 @@ export function overviewPage({ refresh }) {
       tiles.into.update(rate(last?.into), "/s", `${count(stats.accepted_events)} in all`, samples.map((each) => each.into));
       tiles.out.update(rate(last?.out), "/s", `${count(stats.delivered_events)} in all`, samples.map((each) => each.out));
       tiles.pending.update(count(pending), pending === 1 ? "event" : "events", stats.oldest_age ? `oldest ${age(stats.oldest_age)}` : "nothing waits", samples.map((each) => each.pending));
-      tiles.failed.update(count(stats.failed.jobs), stats.failed.jobs === 1 ? "job" : "jobs", stats.failed.jobs ? counted(stats.failed.events, "event") : "nothing failed", samples.map((each) => each.failed));
+      tiles.failed.update(count(stats.failed.events), stats.failed.events === 1 ? "event" : "events", stats.failed.jobs ? `in ${counted(stats.failed.jobs, "job")}` : "nothing failed", samples.map((each) => each.failed));
       setClass(tiles.failed.root, `card tile ${stats.failed.jobs ? "alarm" : ""}`);
-      chart.update(samples, overview.now);
-      answers.update(overview.answers, overview.processors);
+      past.look();
+      chart.update(past.joined(samples, overview.now, span.seconds()), overview.now, span.seconds());
+      answers.update(overview.answers, overview.processors, past.lag());
       queue.update(stats);
       partitions.update(overview.partitions);
       processors.update(overview.processors, overview.now);

@@ -2,11 +2,11 @@
 
 import { get } from "./api.js";
 import { h, icon, keyed, setClass, setText, show } from "./dom.js";
-import { age, count, counted, moment, rate } from "./format.js";
+import { age, count, counted, latency, moment, rate } from "./format.js";
 
 const LOOK_EVERY = 2000;
 const MANY = 8;
-const COLUMNS = [["Queue", ""], ["In the queue", "number"], ["Oldest", "number wide"], ["In /s", "number wide"], ["Out /s", "number wide"], ["Failed", "number"], ["Processors", "number wide"]];
+const COLUMNS = [["Queue", ""], ["In the queue", "number"], ["Oldest", "number wide"], ["In /s", "number wide"], ["Out /s", "number wide"], ["Lag, 95 %", "number wide"], ["Failed", "number"], ["Full", "number wide"], ["Processors", "number wide"]];
 const UNKNOWN = { level: "bad", title: "Cannot be reached", detail: "" };
 
 const title = h("h1", { id: "verdict" }, "Connecting …");
@@ -30,9 +30,9 @@ function makeRow({ key }) {
   const parts = {
     dot: h("i", { class: "dot" }), link: h("a", { href: `q/${key}/`, "data-row": true }), state: h("span", { class: "tag" }), why: h("div", { class: "why" }),
     pending: h("td", { class: "number" }), oldest: h("td", { class: "number wide" }), into: h("td", { class: "number wide" }), out: h("td", { class: "number wide" }),
-    failed: h("td", { class: "number" }), processors: h("td", { class: "number wide" }),
+    lag: h("td", { class: "number wide" }), failed: h("td", { class: "number" }), full: h("td", { class: "number wide" }), processors: h("td", { class: "number wide" }),
   };
-  const cells = [parts.pending, parts.oldest, parts.into, parts.out, parts.failed, parts.processors];
+  const cells = [parts.pending, parts.oldest, parts.into, parts.out, parts.lag, parts.failed, parts.full, parts.processors];
   return { root: h("tr", {}, h("th", { scope: "row" }, parts.dot, parts.link, " ", parts.state, parts.why), cells), ...parts };
 }
 
@@ -50,6 +50,9 @@ function drawRow(row, queue) {
   setText(row.oldest, known(queue.oldest_age ? age(queue.oldest_age) : "–"));
   setText(row.into, known(rate(queue.into)));
   setText(row.out, known(rate(queue.out)));
+  setText(row.lag, known(latency(queue.lag_p95)));
+  const soon = queue.full_in !== null && queue.full_in !== undefined && queue.full_in < 31 * 86400 ? `, full in ${age(queue.full_in)}` : "";
+  setText(row.full, queue.fill === null || queue.fill === undefined ? "–" : `${Math.round(queue.fill * 100)} %${soon}`);
   setText(row.failed, known(count(queue.failed ?? 0)));
   setClass(row.failed, queue.failed ? "number alarm" : "number");
   setText(row.processors, known(count(queue.processors ?? 0)));
