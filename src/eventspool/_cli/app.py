@@ -18,9 +18,11 @@ import click
 
 from eventspool._cli import commands
 from eventspool._cli.answer import Answer
+from eventspool._cli.commands.queue import COMMANDS as QUEUE_COMMANDS
 from eventspool._cli.failure import Failed, WrongOption
 from eventspool._cli.group import Group
 from eventspool._cli.output import say_error, say_warning
+from eventspool._cli.profiles import find_file, find_open_secret, read_profile
 from eventspool._config import find_strays
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueError, QueueUnavailable
 from eventspool._version import __version__
@@ -92,8 +94,22 @@ class _Commands(Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="eventspool", message="%(prog)s %(version)s")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    envvar="EVENTSPOOL_PROFILE",
+    show_envvar=True,
+    help="Take what is not given from this profile of the configuration file.",
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    envvar="EVENTSPOOL_CONFIG",
+    show_envvar=True,
+    help="The configuration file.  [default: ~/.config/eventspool/config.toml]",
+)
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, profile: str | None, config: str | None) -> None:
     """
     Events that survive: send them, deliver them, look after the queue, and try it all out.
 
@@ -103,6 +119,14 @@ def cli(ctx: click.Context) -> None:
       eventspool dev                                  a data plane and its page, to develop against
       eventspool send events.jsonl --queue sqlite:///events.db
     """
+    file = find_file(config, os.environ)
+    if values := read_profile(file, profile):
+        if advice := find_open_secret(file, values):
+            say_warning(advice)
+        command = ctx.command
+        assert isinstance(command, _Commands)  # noqa: S101
+        inner = dict.fromkeys(QUEUE_COMMANDS, values)
+        ctx.default_map = {**dict.fromkeys(command.list_commands(ctx), values), "queue": inner}
     if ctx.invoked_subcommand not in _WARN_THEMSELVES:
         for stray in find_strays(os.environ):
             say_warning(stray.sentence)

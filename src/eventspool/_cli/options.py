@@ -39,6 +39,8 @@ __all__ = [
     "spill_option",
 ]
 
+_SOURCES = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT, ParameterSource.DEFAULT_MAP)
+"""Where an option may be given, the one that goes first before the others. The last one is a profile."""
 _F = TypeVar("_F", bound="Callable[..., Any]")
 
 
@@ -150,10 +152,8 @@ def sharing_options(
             # What stands on the command line goes before what the environment says of the same thing.
             find = click.get_current_context().get_parameter_source
             sources = {"is_multi_processor": find("multi"), "ordering": find("ordering")}
-            if len(set(sources.values())) > 1:
-                given |= dict.fromkeys(
-                    name for name, source in sources.items() if source is ParameterSource.ENVIRONMENT
-                )
+            first = next((each for each in _SOURCES if each in sources.values()), None)
+            given |= dict.fromkeys(name for name, source in sources.items() if source is not first)
         return {"sharing": {name: value for name, value in given.items() if value is not None}}
 
     return gathered(

@@ -53,6 +53,7 @@ _FLAGS = dict.fromkeys(("1", "true", "t", "yes", "y", "on"), True) | dict.fromke
 COMMANDS = frozenset(
     f"{PREFIX}{name}"
     for name in (
+        "CONFIG",
         "DASHBOARD_ALLOW_HOST",
         "DASHBOARD_DATAPLANE",
         "DASHBOARD_HOST",
@@ -66,6 +67,7 @@ COMMANDS = frozenset(
         "LOG_FORMAT",
         "METRICS_HOST",
         "METRICS_PORT",
+        "PROFILE",
     )
 )
 """What only commands read; `eventspool COMMAND --help` says what each means."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["is_key_refused", "is_refusal"]
+__all__ = ["is_refusal"]
 
 _STATUS_DIGITS = 3
-
-
-def is_key_refused(answer: str) -> bool:
-    """Say whether the data plane refused the write key."""
-    return _verdict_on(answer) == "unauthorized"
 
 
 def is_refusal(answer: str) -> bool:

@@ -3,9 +3,9 @@
 import { askAgain, tryFirst } from "./again.js";
 import { exportLink, get, inTurn, portions, post, save } from "./api.js";
 import { confirmTyped, copy, h, icon, keyed, setClass, setText, show, toast } from "./dom.js";
-import { editable } from "./edit.js";
 import { age, bytes, count, counted } from "./format.js";
-import { eventFold, jobFacts, jobLife } from "./job.js";
+import { groupCards } from "./groups.js";
+import { showJob } from "./job.js";
 import { asked, fromHash, isSearch, parse, toHash, typed } from "./search.js";
 import { groupTable, progressLine, searcher } from "./searching.js";
 
@@ -27,11 +27,9 @@ const FILTERED = "Only this reason is shown, and no job has it now. Others faile
 const UNFOUND = "Only this reason is shown, and none of the jobs looked through so far has it. “Show more” looks on.";
 const NOT_FOUND = "None of the jobs looked through matches. A whole name, user or id is compared exactly, any other text wherever it stands.";
 const JOBS_EVERY = 2000;
-const narrow = window.matchMedia("(max-width: 720px)");
-const mostGroups = () => (narrow.matches ? 1 : 3); // that are shown unfolded, so that the list begins high on the page
 
 export function failuresPage({ refresh }) {
-  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true, conditions: {}, unfolded: false };
+  const view = { tab: "failed", reason: null, selected: new Set(), open: null, jobs: [], titles: new Map(), limit: 50, pages: 1, skew: 0, readOnly: true, conditions: {} };
   const begin = inTurn();
   const found = searcher(drawFound);
   const causes = searcher(() => (causesLine.update(causes.view), causesTable.update(causes.view)));
@@ -59,8 +57,7 @@ export function failuresPage({ refresh }) {
   const form = h("form", { class: "toolbar", role: "search", onsubmit: (event) => (event.preventDefault(), find(parse(box.value))) }, h("div", { class: "search grow" }, icon("search"), box), help);
   box.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault()); // which would empty the box
   box.addEventListener("search", () => box.value === "" && isSearch(view.conditions) && find({})); // the cross in the box
-  const groups = h("div", { class: "groups" });
-  const unfold = h("button", { class: "quiet", hidden: true, onclick: () => ((view.unfolded = !view.unfolded), drawGroups(view.reasons)) });
+  const groups = groupCards({ pick: pickReason, retryAll, tryTen, purge });
   const causesTable = groupTable((group) => (choose(group.state), find({ reason: group.reason, error: group.error_text, event: group.event })));
   const causesLine = progressLine(() => causes);
   const byCause = h("details", { class: "by-cause" }, h("summary", {}, "By event and error, with first and last seen"), causesLine.root, h("div", { class: "scroll" }, causesTable.root));
@@ -80,7 +77,7 @@ export function failuresPage({ refresh }) {
   const more = h("button", { class: "quiet", hidden: true, onclick: showMore }, "Show more");
   const detail = h("aside", { class: "detail", hidden: true, "aria-label": "The job that is open" });
   const problem = h("p", { class: "problem", role: "alert", hidden: true });
-  const root = h("div", { class: "page" }, h("h1", {}, "Failures and retries"), form, tabs, problem, groups, unfold, byCause, foundLine.root,
+  const root = h("div", { class: "page" }, h("h1", {}, "Failures and retries"), form, tabs, problem, groups.root, byCause, foundLine.root,
     h("div", { class: "split" }, h("section", { class: "card list-card" }, bar, list, empty, more), detail));
 
   // Only a reason is asked for: that is a group of the list, and the list stays live. All else is looked for once.
@@ -173,7 +170,8 @@ export function failuresPage({ refresh }) {
     writeAddress();
     show(foundLine.root, isSearching());
     if (isSearching()) {
-      for (const part of [groups, unfold, problem]) show(part, false);
+      show(problem, false);
+      groups.draw([], view);
       await found.start({ state: view.tab, ...asked(view.conditions) });
       return;
     }
@@ -243,7 +241,9 @@ export function failuresPage({ refresh }) {
     return undefined;
   }
 
-  const tryTen = (what) => tryFirst(what).then(() => changed(what));
+  function tryTen(what) {
+    return tryFirst(what).then(() => changed(what));
+  }
 
   // What is counted is what is purged: the jobs are named as the question is asked, so that none slips in behind it.
   async function name({ ids, events, reason }) {
@@ -284,34 +284,8 @@ export function failuresPage({ refresh }) {
   }
 
   function drawGroups(reasons) {
-    view.reasons = reasons;
-    const folded = reasons.length - mostGroups();
-    show(unfold, view.tab === "failed" && folded > 0);
-    setText(unfold, view.unfolded ? "Fold the reasons" : `Show ${counted(folded, "more reason")}`);
-    unfold.setAttribute("aria-expanded", String(view.unfolded));
-    const shown = view.unfolded ? reasons : reasons.filter((each, place) => place < mostGroups() || each.reason === view.reason);
     view.titles = new Map(reasons.map((group) => [group.reason, group.title]));
-    show(groups, view.tab === "failed" && reasons.length > 0);
-    const make = (group) => {
-      const number = h("b", {});
-      const events = h("span", { class: "dim" });
-      const pick = h("button", { class: "group-pick", onclick: () => pickReason(group.reason) },
-        h("span", { class: "row between" }, h("span", { class: "group-name" }, group.title || "no reason"), number),
-        h("span", { class: "group-why" }, group.meaning), events);
-      const actions = h("div", { class: "row" },
-        h("button", { class: "small", onclick: () => retryAll({ reason: group.reason }) }, "Retry all"),
-        h("button", { class: "small few", onclick: () => tryTen({ reason: group.reason }) }, "Try 10 first"),
-        h("a", { class: "button small", href: exportLink({ state: "failed", reason: group.reason }), download: true }, "Export"),
-        h("button", { class: "small danger-text", onclick: () => purge({ reason: group.reason }) }, "Purge …"));
-      return { root: h("div", { class: "card group" }, pick, actions), number, events, pick, actions };
-    };
-    keyed(groups, shown, (group) => group.reason, make, (entry, group) => {
-      setText(entry.number, count(group.jobs));
-      setText(entry.events, `${counted(group.events, "event")}, ${bytes(group.bytes)}`);
-      entry.pick.setAttribute("aria-pressed", String(view.reason === group.reason));
-      setClass(entry.root, `card group ${view.reason === group.reason ? "picked" : ""}`);
-      for (const button of entry.actions.querySelectorAll("button")) show(button, !view.readOnly && (group.jobs > 10 || !button.classList.contains("few")));
-    });
+    groups.draw(view.tab === "failed" ? reasons : [], view);
   }
 
   function pickReason(reason) {
@@ -408,51 +382,17 @@ export function failuresPage({ refresh }) {
     view.open = id;
     drawJobs();
     writeAddress();
-    const events = h("div", { class: "event-list" }, h("p", { class: "dim" }, "Reading …"));
     const link = location.href;
+    const mayRetry = !view.readOnly && (state === "failed" || state === "delayed");
     // What can be done with the job that is open stands here, one button behind the other.
-    const actions = h("div", { class: "row" },
-      !view.readOnly && (state === "failed" || state === "delayed") && h("button", { class: "primary", id: "retry-open", onclick: () => act("retry", { state, ids: [id] }, retried) }, state === "failed" ? "Retry" : "Retry now"),
+    const actions = [
+      mayRetry && h("button", { class: "primary", id: "retry-open", onclick: () => act("retry", { state, ids: [id] }, retried) }, state === "failed" ? "Retry" : "Retry now"),
       h("a", { class: "button", href: exportLink({ state, ids: [id] }), download: true }, "Export"),
       h("button", { onclick: () => copy(link, "the link") }, "Copy link"),
-      !view.readOnly && state !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id], events: job.events }, state) }, "Purge …"));
-    const parts = [
-      h("div", { class: "row between" }, h("h2", {}, counted(job.events, "event")), h("button", { class: "quiet square", "aria-label": "Close", onclick: close }, icon("close"))),
-      job.error && h("p", { class: "problem" }, job.error),
-      actions,
-      h("h3", {}, "Events"),
-      events,
-      h("h3", {}, "Life"),
-      jobLife(job, Date.now() / 1000 - view.skew),
-      jobFacts(job),
+      !view.readOnly && state !== "leased" && h("button", { class: "danger-text", onclick: () => purge({ ids: [id], events: job.events }, state) }, "Purge …"),
     ];
-    detail.replaceChildren(...parts.filter(Boolean));
-    show(detail, true);
-    document.body.classList.add("has-detail");
-    keepInView();
-    await readEvents(job, events, 0);
-  }
-
-  // Beside a list that begins low on the page, the job would open below the fold.
-  function keepInView() {
-    if (detail.getBoundingClientRect().top > window.innerHeight / 3) detail.parentElement.scrollIntoView({ block: "start" });
-  }
-
-  async function readEvents(job, into, from) {
-    const { id } = job;
-    try {
-      const answer = await get(`jobs/${encodeURIComponent(id)}`, { from });
-      if (view.open !== id) return;
-      const fold = (event, index) => eventFold(event, index === 0);
-      const change = (event, index) => editable(fold(event, index), { job: id, index, event, done: () => changed({ ids: [id] }) });
-      const made = answer.events.map((event, place) => (job.state === "failed" && !view.readOnly ? change : fold)(event, from + place));
-      const next = from + answer.events.length;
-      const rest = next < answer.total && h("button", { class: "quiet", onclick: (click) => (click.target.remove(), readEvents(job, into, next)) }, `Show more of ${count(answer.total)}`);
-      if (from === 0) into.replaceChildren();
-      into.append(...made, ...(rest ? [rest] : []));
-    } catch (error) {
-      into.replaceChildren(h("p", { class: "problem" }, error.message));
-    }
+    const edited = state === "failed" && !view.readOnly ? () => changed({ ids: [id] }) : null;
+    await showJob(detail, job, { now: Date.now() / 1000 - view.skew, actions, close, edited, isOpen: () => view.open === id });
   }
 
   function close() {

@@ -63,8 +63,9 @@ for i = 3, #ARGV, 7 do
 end
 
 if is_any_failed then
-  local delivered = -events -- Events that a failed job no longer has were delivered.
-  add_totals(events, bytes, failed_events, failed_bytes, tally('buried', failed_events, tally('delivered', delivered, changed_lanes())))
+  -- Events that a failed job no longer has were delivered.
+  add_totals(events, bytes, failed_events, failed_bytes,
+    tally('buried', failed_events, tally('delivered', -events, changed_lanes())))
 end
 if is_any_put_back then wake(WAKE) end
 return reply

@@ -8,7 +8,7 @@ import click
 
 from eventspool._cli.group import Group
 
-__all__ = ["command"]
+__all__ = ["COMMANDS", "command"]
 
 _HOMES = {
     "status": "status",
@@ -29,6 +29,7 @@ _HOMES = {
     "import-bull": "import_bull",
 }
 """The module of each command, in the order in which `--help` lists them."""
+COMMANDS = tuple(_HOMES)
 
 
 class _Commands(Group):
