@@ -93,3 +93,23 @@ def test_a_wrong_token_is_called_wrong_and_a_missing_one_is_not(site):
     assert (wrong.status, missing.status) == (401, 401)
     assert "That was not the token" in wrong.text
     assert "That was not the token" not in missing.text
+
+
+def test_the_command_shows_the_queues_that_are_named_or_all_of_a_server(tmp_path):
+    from eventspool import Client
+    from eventspool._cli.commands.dashboard import _choose
+
+    url = f"sqlite:///{tmp_path}/q.db"
+    for name in ("a", "b"):
+        with Client("k", process=False, persistence=QueueOpts(url=url, queue_name=name)) as client:
+            client.track("u1", "E")
+
+    def labels(*urls: str, names: tuple[str, ...] = ("a",), everything: bool = False) -> set[str]:
+        return set(_choose(urls, names, "hightouch", everything=everything))
+
+    assert labels(url) == {"a"}
+    assert labels(url, names=("a", "b")) == {"a", "b"}
+    assert labels(f"one={url}#a", f"two={url}#b") == {"one", "two"}
+    assert labels(url, everything=True) == {"a", "b"}
+    with pytest.raises(ConfigError, match="tell them apart"):
+        labels(url, f"sqlite:///{tmp_path}/other.db")

@@ -214,7 +214,8 @@ def command(
             say_error(str(error))
         except Failed as error:
             problem = error
-            settle(client, until, timeout)
+            with contextlib.suppress(StalledError):
+                settle(client, until, timeout)
         client.close(1.0)
     stats = client.stats()
     report.delivered, report.failed = stats.delivered, stats.failed

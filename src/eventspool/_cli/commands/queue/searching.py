@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from eventspool._cli.commands.queue.opened import look_through, most, say_unreadable
 from eventspool._cli.output import err_console, format_count, on_terminal, say
+from eventspool._operate.selection import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ class _Bar(_NoBar):
 
 @contextlib.contextmanager
 def _bar(total: int) -> Iterator[_NoBar]:
-    if not on_terminal():
+    if total <= PAGE or not on_terminal():  # one step shows no progress
         yield _NoBar()
         return
     bar = _Bar(total)
