@@ -201,11 +201,6 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     assert any(name.endswith("/licenses/LICENSE") for name in zipfile.ZipFile(wheel).namelist())
 
 
-def test_the_wheel_is_small(wheel):
-    """The sample of the CDNOW purchases travels with the package, the whole file stays in the repository."""
-    assert wheel.stat().st_size < 1_100_000
-
-
 def test_the_version_is_the_installed_one():
     assert eventspool.__version__ == importlib.metadata.version("eventspool")
 
