@@ -62,7 +62,8 @@ def test_doctor_makes_its_checks_and_asks_the_queue(toy, run):
     assert (found["queue"], toy_store.BOXES) == (None, {})
     with open_queue(toy):
         pass
-    assert run(*doctor).json["findings"] == []
+    found = run(*doctor).json
+    assert [each["check"] for each in found["findings"]] == ["queue.missing"], "nothing was stored yet"
 
 
 def test_it_is_cleared_as_every_queue_is(filled):
