@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
 
+from eventspool._backends import create_backend
 from eventspool._backends.partitioned.backend import PartitionedBackend
 from eventspool._backends.partitioned.ring import ROOT, Division, Ring
 from eventspool._backends.redis.store import find_tag
 from eventspool._claim import LIMITED, ClaimTerms
-from eventspool._config import Ordering
+from eventspool._config import Ordering, QueueOpts
 from eventspool._contract.suite import QueueContract
 from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, new_job, new_jobs, retry
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Unconfirmed
@@ -543,6 +544,24 @@ def test_a_queue_all_of_whose_partitions_are_away_is_unavailable(factory, two):
 
 
 # -- many ------------------------------------------------------------------------------------------------------------------
+
+
+def test_few_connections_are_enough_for_many_partitions(server, raw):
+    before = len(raw.client_list())
+    opts = QueueOpts(
+        url=f"{server.url}?max_connections=5", queue_name=new_queue_name(), partitions=16, ordering="none"
+    )
+    backend = create_backend(opts)
+    with closing(backend):
+        backend.open()
+        for _ in range(32):
+            assert backend.commit(new_jobs(1)).accepted == 1
+        assert len(drain(backend, "t")) == 32, "each partition is reached"
+        parts = backend._members.ring.newest.parts
+        for home in parts:  # as processors come and go, and the homes of this one change
+            backend._looks.arrange(list(parts), [home], 1)
+            backend.wait(0.01)
+        assert len(raw.client_list()) - before <= 8
 
 
 def test_jobs_are_spread_evenly(factory):

@@ -239,14 +239,20 @@ def test_a_server_that_was_emptied_learns_the_ring_again_and_nothing_that_is_sto
 # -- order -----------------------------------------------------------------------------------------------------------------
 
 
-def test_with_order_per_user_a_division_hands_out_nothing_before_the_ones_before_it_are_drained(factory):
-    backend, other = factory(ordering="per_user", partitions=2), factory(ordering="per_user")
+@pytest.mark.parametrize("consumers", ["per_user", "none"])
+def test_with_order_per_user_a_division_hands_out_nothing_before_the_ones_before_it_are_drained(
+    factory, consumers
+):
+    """While one process keeps the order per user, all do, also one that was told that no order matters."""
+    backend = factory(ordering="per_user", partitions=2)
 
     def make():
         return replace(new_job(), route=Route(backend.find_routing().generation, 0))
 
     old = [make(), make()]
     backend.commit(old)
+    other = factory(ordering=consumers)
+    assert other.find_routing() == backend.find_routing()
     outdated = make()
     other.resize(3)
     assert backend.commit([outdated]).stale == (outdated.id,)

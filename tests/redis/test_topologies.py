@@ -17,6 +17,7 @@ import redis.sentinel
 from eventspool import QueueError
 from eventspool._backends import create_backend
 from eventspool._backends.redis.replication import Replication
+from eventspool._backends.redis.shared import SharedSource
 from eventspool._backends.redis.topology import open_source
 from eventspool._claim import ClaimTerms
 from eventspool._config import QueueOpts, RedisOpts
@@ -135,7 +136,7 @@ class TestCluster(QueueContract):
 
 
 def test_partitions_share_one_client_for_each_node(cluster):
-    source = open_source(RedisOpts(url=cluster.url))
+    source = SharedSource(RedisOpts(url=cluster.url))
     backends = [
         make_backend(cluster.url, queue_name=f"{new_queue_name()}-{n}", source=source) for n in range(12)
     ]

@@ -62,6 +62,7 @@ class PartitionedBackend(LeasedPartitions):
         self._rate = SharedRate(self._members.root)
         self._standing = (0, 1)
         self._listening: Member | None = None
+        self._listened: Member | None = None
         self._is_interrupted = False
 
     # Life
@@ -244,13 +245,16 @@ class PartitionedBackend(LeasedPartitions):
         """
         members = self._members
         if members.undivided is not None:
-            self._listening = members.root
+            self._listening = self._listened = members.root
             return members.undivided.wait(timeout)
         with self._lock:
             homes = self._looks.homes
         now = time.monotonic()
         found = [member for member in map(members.find, homes) if not member.is_left_alone(now)]
         member = self._listening = found[0] if found else members.root
+        if self._listened not in (None, member):  # else a connection would stay open to each former home
+            self._listened.backend.stop_waiting()
+        self._listened = member
         try:
             if self._is_interrupted:
                 return False

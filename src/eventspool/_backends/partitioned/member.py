@@ -51,6 +51,9 @@ class PartitionBackend(Backend, Protocol):
     def node(self) -> str:
         """The address of the server that has it, "" where that is not known."""
 
+    def stop_waiting(self) -> None:
+        """Give up the connection of ``wait``: this processor looks elsewhere now."""
+
     def look_anew(self) -> None:
         """Have the next call ask which server has it: another partition has met trouble with the one that had it."""
 
@@ -77,7 +80,7 @@ class PartitionBackend(Backend, Protocol):
         """
 
     def find_ordering(self) -> Ordering:
-        """Return what this process, or else its producers, have it keep."""
+        """Return what it keeps: the order per user while any process wants it, else what this process or its producers want."""
 
     def drop(self) -> None:
         """Delete all of it."""

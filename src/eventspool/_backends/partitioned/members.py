@@ -26,6 +26,8 @@ _FRESH: Final = 5.0
 """Seconds for which a ring that was read is believed, unless a seal contradicts it."""
 _FRESH_FOR_OBSERVERS: Final = 1.0
 """The same for a process that only looks: it meets no seal."""
+_KEPT_FRESH: Final = 10.0
+"""Seconds for which a process that wants no order per user believes that no other one wants it."""
 _QUICK: Final = 0.5
 """Seconds within which a server that is gone, or refuses, fails. One that takes longer hangs."""
 
@@ -53,6 +55,7 @@ class Members:
         self._lock = threading.Lock()
         self._members: dict[Part, Member] = {}
         self._read_at: float | None = None
+        self._kept_at = float("-inf")
         self._has_said = False
         self._ring = Ring()
         self.undivided: PartitionBackend | None = None
@@ -168,15 +171,23 @@ class Members:
                 " ordering='none' or ordering='per_user'"
             )
         self._go_by(ring)
-        if self._ordering is None and ring.is_divided:
+        if ring.is_divided and self._ordering is not Ordering.PER_USER and self._is_kept_old():
             self.ordering = self._find_kept()
         self._say(ring)
         if ring.is_announced and self._ordering is not None:
             self.finish()
 
+    def _is_kept_old(self) -> bool:
+        """What the queue keeps is to be asked: by an observer each time, which looks seldom."""
+        now = time.monotonic()
+        if self._ordering is not None and now - self._kept_at < _KEPT_FRESH:
+            return False
+        self._kept_at = now
+        return True
+
     def _find_kept(self) -> Ordering:
         """
-        Return what the processes of the queue have it keep, as an observer finds it.
+        Return what the processes of the queue have it keep: one that wants the order per user has all of them keep it.
 
         A partition that no job went to yet does not know it, and one that is away cannot tell. So all are asked, the newest
         first, until one knows that the order per user is kept.

@@ -88,7 +88,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eventspool._backends.redis.replication import Replication
-    from eventspool._backends.redis.topology import ClientSource
+    from eventspool._backends.redis.shared import SharedSource
     from eventspool._claim import ClaimTerms
     from eventspool._config import RedisOpts
     from eventspool._fleet import Hold, Trouble
@@ -142,7 +142,7 @@ class RedisBackend(StoringQueue):
         ordering: Ordering | None,
         max_jobs: int,
         max_bytes: int,
-        source: ClientSource | None = None,
+        source: SharedSource | None = None,
         replication: Replication | None = None,
         tag: str | None = None,
         partitions: int = 1,

@@ -7,7 +7,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from eventspool._backends.redis.client import LEAST_CONNECTIONS
 from eventspool._backends.redis.errors import (
     error_code,
     find_place,
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._backends.redis.scripts import Script
+    from eventspool._backends.redis.shared import SharedSource
     from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import RedisOpts
 
@@ -64,20 +64,18 @@ class Connection:
     """
 
     def __init__(
-        self, opts: RedisOpts, keys: Sequence[str], queue: str, source: ClientSource | None = None
+        self, opts: RedisOpts, keys: Sequence[str], queue: str, source: SharedSource | None = None
     ) -> None:
         self._opts = opts
         self._keys = keys
         self._queue = queue
-        self._source = source
+        self._source: ClientSource | None = source
         self._shares = source is not None
         self._client: Any = None
         self._waiter: Waiter | None = None
         self._lock = threading.Lock()
         self._knows_evalsha = True
-        self._kept = KeptConnection(
-            LEAST_CONNECTIONS + 2
-        )  # two threads may keep one each at the same instant
+        self._kept = KeptConnection() if source is None else source.kept
         self._addressed: dict[str, Packed] = {}  # by script: its digest and the keys
 
     @property
@@ -190,6 +188,13 @@ class Connection:
         """End the wait under way, or the next one."""
         if (waiter := self._waiter) is not None:
             waiter.interrupt()
+
+    def stop_waiting(self) -> None:
+        """Give up the connection on which this queue was waited for: another wait makes a new one."""
+        with self._lock:
+            waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.retire()
 
     def look_anew(self) -> None:
         """Have the next call ask which server has the queue."""

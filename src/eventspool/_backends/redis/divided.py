@@ -61,8 +61,9 @@ class DividedQueue(Undivided, OperatedQueue):
         return count, wait / 1e6
 
     def find_ordering(self) -> Ordering:
-        """Return what this process, or else its producers, have it keep."""
-        return self._find_ordering()
+        """Return what it keeps: the order per user while any process wants it, else what this process or its producers want."""
+        kept = self._ask_ordering()
+        return kept if self._ordering is None or kept is Ordering.PER_USER else self._ordering
 
     def stood_at(self, state: JobState, job_id: str) -> float | None:
         """Return the time, by the server's clock, by which the list of *state* has a job; ``None`` if it has not."""
@@ -82,6 +83,10 @@ class DividedQueue(Undivided, OperatedQueue):
     def node(self) -> str:
         """The address of the server that has it, as far as that is known."""
         return find_place(self._connection.client).address
+
+    def stop_waiting(self) -> None:
+        """Give up the connection of ``wait``: this processor looks elsewhere now."""
+        self._connection.stop_waiting()
 
     def look_anew(self) -> None:
         """Have the next call ask which server has it: another partition has met trouble with the one that had it."""

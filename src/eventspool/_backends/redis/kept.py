@@ -11,8 +11,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
 from typing import Any
+
+from eventspool._backends.redis.client import LEAST_CONNECTIONS
 
 __all__ = ["KeptConnection"]
 
@@ -22,45 +23,44 @@ _inherited: list[object] = []  # a forked child must not run the destructors of 
 
 
 class KeptConnection:
-    """
-    One connection, of whichever pool it came from. Safe between threads; a child takes none of its parent's.
+    """One connection of each pool it is used with. Safe between threads; a child takes none of its parent's."""
 
-    Args:
-        least: Where the pool may have fewer connections than so many, none is kept from those who need one.
-    """
-
-    def __init__(self, least: int) -> None:
-        self._least = least
-        self._kept: deque[tuple[Any, Any, int, float]] = deque()
+    def __init__(self) -> None:
+        self._kept: dict[Any, tuple[Any, int, float]] = {}
 
     def take(self, pool: Any) -> Any:
         """Return a connection of *pool*: the one that was kept, or one out of the pool."""
-        try:
-            kept = self._kept.pop()
-        except IndexError:
+        kept = self._kept.pop(pool, None)
+        if kept is None:
             return pool.get_connection()
-        connection, owner, pid, until = kept
-        if owner is pool and pid == os.getpid() and time.monotonic() < until:
+        connection, pid, until = kept
+        if pid == os.getpid() and time.monotonic() < until:
             return connection
-        self._let_go(kept)
+        _let_go(pool, kept)
         return pool.get_connection()
 
     def keep(self, pool: Any, connection: Any) -> None:
-        """Keep *connection*, which has served its call and was read to the end. Where one is kept already, give it back."""
-        if self._kept or pool.max_connections < self._least:
-            pool.release(connection)
-        else:
-            self._kept.append((connection, pool, os.getpid(), time.monotonic() + _FRESH))
+        """
+        Keep *connection*, which has served its call and was read to the end.
+
+        It is given back where one is kept already, and where the pool has only as many as a client needs at once.
+        """
+        if pool.max_connections > LEAST_CONNECTIONS:
+            kept = connection, os.getpid(), time.monotonic() + _FRESH
+            if self._kept.setdefault(pool, kept) is kept:  # in one step: another thread may keep one at this instant
+                return
+        pool.release(connection)
 
     def drop(self) -> None:
-        """Give back the connection that is kept."""
-        with contextlib.suppress(IndexError):
+        """Give back what is kept."""
+        with contextlib.suppress(KeyError):
             while True:
-                self._let_go(self._kept.pop())
+                _let_go(*self._kept.popitem())
 
-    def _let_go(self, kept: tuple[Any, Any, int, float]) -> None:
-        connection, owner, pid, _ = kept
-        if pid == os.getpid():
-            owner.release(connection)
-        else:
-            _inherited.append(kept)
+
+def _let_go(pool: Any, kept: tuple[Any, int, float]) -> None:
+    connection, pid, _ = kept
+    if pid == os.getpid():
+        pool.release(connection)
+    else:
+        _inherited.append((pool, kept))

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from eventspool._backends.condition import Condition
-    from eventspool._backends.redis.topology import ClientSource
+    from eventspool._backends.redis.shared import SharedSource
     from eventspool._config import RedisOpts
     from eventspool._figures import QueueStats
     from eventspool._job import Failure, Job, Rewrite
@@ -77,7 +77,7 @@ class OperatedQueue(Journals):
         queue_name: str,
         prefix: str,
         ordering: Ordering | None,
-        source: ClientSource | None = None,
+        source: SharedSource | None = None,
         tag: str | None = None,
     ) -> None:
         self._name = f"queue {queue_name!r}"
@@ -93,8 +93,10 @@ class OperatedQueue(Journals):
 
     def _find_ordering(self) -> Ordering:
         """Return the queue's ordering. An observer asks each time: a producer that has another one may come."""
-        if self._ordering is not None:
-            return self._ordering
+        return self._ask_ordering() if self._ordering is None else self._ordering
+
+    def _ask_ordering(self) -> Ordering:
+        """Return what the queue keeps, as it is written down there."""
         fifo, per_user = self._connection.execute("HMGET", self._prefix + "m", "fifo", "per_user")
         if per_user is not None:
             return Ordering.PER_USER

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from math import ceil
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +11,7 @@ from eventspool._backends.partitioned.ring import ROOT, choose_tag
 from eventspool._backends.redis.backend import RedisBackend
 from eventspool._backends.redis.replication import Replication
 from eventspool._backends.redis.scripts import scripts
+from eventspool._backends.redis.shared import SharedSource
 from eventspool._backends.redis.topology import open_source
 from eventspool._backends.stores import Store
 from eventspool._config import RedisOpts
@@ -19,7 +19,6 @@ from eventspool._config import RedisOpts
 if TYPE_CHECKING:
     from eventspool._backends.found import FoundQueue
     from eventspool._backends.partitioned.ring import Part
-    from eventspool._backends.redis.topology import ClientSource
     from eventspool._config import QueueOpts
 
 __all__ = ["RedisStore", "find_tag"]
@@ -35,47 +34,6 @@ def _slot_of(tag: str) -> int:
     from redis.crc import key_slot  # on first use, as the driver
 
     return int(key_slot(tag.encode("utf-8", "surrogateescape")))
-
-
-class _LazySource:
-    """The clients of a queue's partitions, one for each server: made when the first of them is needed."""
-
-    def __init__(self, opts: RedisOpts) -> None:
-        self._opts = opts
-        self._lock = threading.Lock()
-        self._source: ClientSource | None = None
-
-    def client_for(self, key: str) -> Any:
-        """Return a client of the server that has *key*."""
-        with self._lock:
-            if self._source is None:
-                self._source = open_source(self._opts)
-            source = self._source
-        return source.client_for(key)
-
-    def masters(self) -> list[Any]:
-        """Return a client of each server that has keys of its own."""
-        self.client_for("")
-        source = self._source
-        return [] if source is None else source.masters()
-
-    def refresh(self, failed: Any = None, *, moved: bool = False) -> None:
-        """Forget which server has which key."""
-        if (source := self._source) is not None:
-            source.refresh(failed, moved=moved)
-
-    def close(self) -> None:
-        """Close all clients. The next call makes new ones."""
-        with self._lock:
-            source, self._source = self._source, None
-        if source is not None:
-            source.close()
-
-    def abandon(self) -> None:
-        """In a forked child: forget the parent's clients without closing them."""
-        if self._source is not None:
-            self._source.abandon()
-        self._lock, self._source = threading.Lock(), None
 
 
 class RedisStore(Store[RedisOpts]):
@@ -109,7 +67,7 @@ class RedisStore(Store[RedisOpts]):
         replication: Replication | None = None,
     ) -> PartitionedBackend:
         ordering = None if observe else queue.resolved_ordering
-        source = _LazySource(target)
+        source = SharedSource(target)
 
         def make(part: Part) -> RedisBackend:
             # The bounds are of the whole queue: each partition has its part of them.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eventspool._backends.redis.replication import Replication
-    from eventspool._backends.redis.topology import ClientSource
+    from eventspool._backends.redis.shared import SharedSource
     from eventspool._config import RedisOpts
     from eventspool._job import NewJob
 
@@ -56,7 +56,7 @@ class StoringQueue(DividedQueue):
         ordering: Ordering | None,
         max_jobs: int,
         max_bytes: int,
-        source: ClientSource | None = None,
+        source: SharedSource | None = None,
         replication: Replication | None = None,
         tag: str | None = None,
     ) -> None:
