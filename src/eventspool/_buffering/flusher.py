@@ -223,7 +223,8 @@ class Flusher:
         return True
 
     def _turn(self, now: float) -> None:
-        self._maker.finish()
+        if self._maker.is_unfinished:
+            self._maker.finish()
         if self._handover is not None and not self._take_over(self._handover, now):
             return
         self._place.look_into_file(now)
@@ -240,10 +241,12 @@ class Flusher:
             self._learn_routing()
             self._paced_until = begun + self._thresholds.pace
             upto = self._buffer.accepted
-            while self._may_make() and self._make_batches(upto):
+            while self._has_more(upto):
+                self._make_batches(upto)
                 self._commit()
-            if self._may_make():
-                self._flush_by = None  # the clock of events that came meanwhile starts with the next turn
+                if not self._may_make():
+                    return
+            self._flush_by = None  # the clock of events that came meanwhile starts with the next turn
 
     def _may_make(self) -> bool:
         """Nothing that is made could go now, so that more is to be made."""
@@ -279,14 +282,12 @@ class Flusher:
 
     # -- batches -------------------------------------------------------------------------------------------------------
 
-    def _make_batches(self, upto: int) -> bool:
-        """Make as many as one commit takes of the events below *upto*. Return whether there were any."""
+    def _make_batches(self, upto: int) -> None:
+        """Make as many as one commit takes of the events below *upto*, of which there are some."""
         self._maker.compress = self._opts.gzip or self._place.backend.durable
-        made, is_open = 0, True  # the client may close meanwhile
-        while is_open and made < JOBS_PER_COMMIT and self._has_more(upto):
-            is_open = self._maker.make(self._outbox)
-            made += 1
-        return made > 0
+        for _ in range(JOBS_PER_COMMIT):
+            if not (self._maker.make(self._outbox) and self._has_more(upto)):  # the client may close meanwhile
+                return
 
     def audit(self, timeout: float) -> tuple[Audit, int, int, int] | None:
         """See ``Maker.audit``."""

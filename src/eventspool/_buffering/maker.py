@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventspool._buffering.buffer import Drawn
 from eventspool._buffering.lanes import Cut, cut_by_lanes, find_places, sort_places
@@ -40,8 +40,7 @@ _FEW = 64
 _NEVER_STORED = "closed"
 
 
-@dataclass(frozen=True, slots=True)
-class _Staged:
+class _Staged(NamedTuple):
     """A batch that was made, and that may not be where it belongs yet."""
 
     job: NewJob
@@ -121,7 +120,8 @@ class Maker:
     def make(self, goal: Outbox) -> bool:
         """Make a batch of the events that wait longest, and put it last in *goal*. Return whether any event waited."""
         with self._taking:
-            self.finish()
+            if self.is_unfinished:
+                self.finish()
             drawn, cut = self._draw()
             if not drawn.events:
                 return False
@@ -164,8 +164,6 @@ class Maker:
 
     def finish(self) -> None:
         """Put what was made where it belongs. Each step bears repeating: an exception may cut this off."""
-        if self._staged is None and self._remade is None:
-            return
         with self._taking:
             if (staged := self._staged) is not None:
                 job, drawn = staged.job, staged.drawn
