@@ -549,7 +549,10 @@ def test_a_queue_all_of_whose_partitions_are_away_is_unavailable(factory, two):
 def test_few_connections_are_enough_for_many_partitions(server, raw):
     before = len(raw.client_list())
     opts = QueueOpts(
-        url=f"{server.url}?max_connections=5", queue_name=new_queue_name(), partitions=16, ordering="none"
+        url=f"{server.url}{'&' if '?' in server.url else '?'}max_connections=5",
+        queue_name=new_queue_name(),
+        partitions=16,
+        ordering="none",
     )
     backend = create_backend(opts)
     with closing(backend):

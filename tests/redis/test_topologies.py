@@ -18,7 +18,6 @@ from eventspool import QueueError
 from eventspool._backends import create_backend
 from eventspool._backends.redis.replication import Replication
 from eventspool._backends.redis.shared import SharedSource
-from eventspool._backends.redis.topology import open_source
 from eventspool._claim import ClaimTerms
 from eventspool._config import QueueOpts, RedisOpts
 from eventspool._contract.suite import QueueContract

@@ -286,7 +286,9 @@ class Flusher:
         """Make as many as one commit takes of the events below *upto*, of which there are some."""
         self._maker.compress = self._opts.gzip or self._place.backend.durable
         for _ in range(JOBS_PER_COMMIT):
-            if not (self._maker.make(self._outbox) and self._has_more(upto)):  # the client may close meanwhile
+            if not (
+                self._maker.make(self._outbox) and self._has_more(upto)
+            ):  # the client may close meanwhile
                 return
 
     def audit(self, timeout: float) -> tuple[Audit, int, int, int] | None:

@@ -80,7 +80,7 @@ class PartitionBackend(Backend, Protocol):
         """
 
     def find_ordering(self) -> Ordering:
-        """Return what it keeps: the order per user while any process wants it, else what this process or its producers want."""
+        """Return what it keeps: the order per user while any process wants that, else what this one or its producers want."""
 
     def drop(self) -> None:
         """Delete all of it."""

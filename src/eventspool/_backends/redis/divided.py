@@ -8,12 +8,12 @@ from eventspool._backends.redis.codec import decode_text
 from eventspool._backends.redis.errors import find_place
 from eventspool._backends.redis.operated import OperatedQueue
 from eventspool._backends.undivided import Undivided
+from eventspool._config import Ordering
 from eventspool._job import JobState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eventspool._config import Ordering
 
 __all__ = ["DividedQueue"]
 
@@ -61,7 +61,7 @@ class DividedQueue(Undivided, OperatedQueue):
         return count, wait / 1e6
 
     def find_ordering(self) -> Ordering:
-        """Return what it keeps: the order per user while any process wants it, else what this process or its producers want."""
+        """Return what it keeps: the order per user while any process wants that, else what this one or its producers want."""
         kept = self._ask_ordering()
         return kept if self._ordering is None or kept is Ordering.PER_USER else self._ordering
 

@@ -47,7 +47,9 @@ class KeptConnection:
         """
         if pool.max_connections > LEAST_CONNECTIONS:
             kept = connection, os.getpid(), time.monotonic() + _FRESH
-            if self._kept.setdefault(pool, kept) is kept:  # in one step: another thread may keep one at this instant
+            if (
+                self._kept.setdefault(pool, kept) is kept
+            ):  # in one step: another thread may keep one at this instant
                 return
         pool.release(connection)
 
