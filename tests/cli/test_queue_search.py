@@ -137,6 +137,12 @@ def test_jobs_that_cannot_be_read_are_named_and_an_export_without_them_fails(run
         assert done.status == (1 if command[0] == "export" else 0)
 
 
+def test_a_list_shows_the_first_ones_unless_all_are_asked_for(run, many):
+    found = run("queue", "list", "--user-id", "ann", "--json", **many).json
+    assert len(found) == 50 < MANY
+    assert len(run("queue", "list", "--user-id", "ann", "--all", "--json", **many).json) == MANY
+
+
 def test_an_option_that_means_nothing_there_is_refused(run, many):
     assert run("queue", "show", **many).status == 2
     assert run("queue", "show", "some-job", "--event", "X", **many).status == 2

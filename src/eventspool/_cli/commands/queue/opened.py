@@ -227,7 +227,9 @@ def selection_options(
         **conditions: Any,
     ) -> dict[str, Any]:
         given = [name for name, value in conditions.items() if value is not None and name != "limit"]
-        if everything and (ids or {"reason", "error", *_OF_EVENTS}.intersection(given)):
+        if everything and limit is not None:  # a list, which shows the first ones unasked
+            conditions["limit"] = None
+        elif everything and (ids or {"reason", "error", *_OF_EVENTS}.intersection(given)):
             raise click.UsageError("--all goes neither with --id nor with what only some jobs have")
         names = [name for name in states if name != "all"] if state == "all" else [state]
         return {"chosen": Selection(tuple(map(JobState, names)), ids or None, **conditions)}
@@ -277,7 +279,12 @@ def selection_options(
             help="Only the first jobs that are found, at most so many"
             + (", for example to try a few." if limit is None else "."),
         ),
-        click.option("--all", "everything", is_flag=True, help="All of them (the default)."),
+        click.option(
+            "--all",
+            "everything",
+            is_flag=True,
+            help="All of them (the default)." if limit is None else "All that are found, whatever --limit says.",
+        ),
     )
 
 
