@@ -5,10 +5,12 @@ The parameters of a test with the marker ``rotating`` are dealt out over ten sha
 parameter: each of five parameters is run by two shares, and of a hundred parameters each share runs ten. Tests that name a
 group in common, ``rotating("whole demos")``, are dealt out together. Tests that name a unit besides the group, as those do
 that need one expensive fixture, are run by the same shares. A test with a parameter of ``taking_turns`` is run with one of
-its values by each share. Each unit of a group that is ``seldom=True`` is run by one share
-alone, so that some shares have none of the group. The number of a commit in its history says which share it runs,
-so a commit always runs the same tests. In a shallow clone, where git does not know that number, the hash of the commit says
-it, and where there is no git, share 0 is run.
+its values by each share. Each unit of a group that is ``seldom=True`` is run by one share alone, so that some shares have
+none of the group. With ``turns=3`` every third share runs a unit. With ``EVENTSPOOL_TEST_THIRD=yes`` a run has every third
+function of all tests, heavy or not.
+
+The number of a commit in its history says which share it runs, so a commit always runs the same tests. In a shallow clone,
+where git does not know that number, the hash of the commit says it, and where there is no git, share 0 is run.
 
 A test with the marker ``hunt`` looks at random for faults that no test describes: what it finds depends on the machine and on
 chance, and not on what a commit has changed. So no share has it, and only ``--whole`` runs it.
@@ -36,9 +38,16 @@ _left = pytest.StashKey[tuple[int, int]]()
 """How many heavy tests, and how many hunts, a run has left out."""
 
 
-def is_dealt(share: int, group: str, position: int, count: int, *, seldom: bool = False) -> bool:
-    """Return whether *share* runs what is at *position* of the *count* things in *group*: one share alone if *seldom*."""
-    hands = SHARES if seldom else min(SHARES, count)
+def is_dealt(
+    share: int, group: str, position: int, count: int, *, seldom: bool = False, turns: int = SHARES
+) -> bool:
+    """
+    Return whether *share* runs what is at *position* of the *count* things in *group*.
+
+    Each is run by one share of *turns* that follow each other, and more often where there are fewer things than turns. What
+    is *seldom* is run by one share alone.
+    """
+    hands = SHARES if seldom else min(turns, count)
     return (share + crc32(group.encode())) % hands == position % hands
 
 
@@ -104,6 +113,11 @@ def pytest_report_header(config: pytest.Config) -> str:
     )
 
 
+def _name(item: pytest.Item) -> bytes:
+    """Return the name of the function of a test, which its parameters share."""
+    return item.nodeid.partition("[")[0].encode()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what other shares run, and the hunts."""
@@ -111,21 +125,24 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if share is None or any("::" in argument for argument in config.args):
         return
     groups: dict[str, dict[str, list[pytest.Item]]] = defaultdict(lambda: defaultdict(list))
-    seldom: set[str] = set()
+    terms: dict[str, dict[str, Any]] = defaultdict(dict)
     for item in items:
         if (marker := item.get_closest_marker("rotating")) and not item.get_closest_marker("hunt"):
             own = item.nodeid.partition("[")[0], marker.kwargs.get("unit", item.nodeid)
             group, unit, *_ = *marker.args, *own[len(marker.args) :]
             groups[group][unit].append(item)
-            if marker.kwargs.get("seldom"):
-                seldom.add(group)
+            terms[group].update(
+                {key: marker.kwargs[key] for key in ("seldom", "turns") if key in marker.kwargs}
+            )
     left = {
         item
         for group, units in groups.items()
         for position, dealt in enumerate(units.values())
-        if not is_dealt(share, group, position, len(units), seldom=group in seldom)
+        if not is_dealt(share, group, position, len(units), **terms[group])
         for item in dealt
     }
+    if os.environ.get("EVENTSPOOL_TEST_THIRD"):
+        left |= {item for item in items if not is_dealt(share, "thirds", crc32(_name(item)), 3)}
     hunts = {item for item in items if item.get_closest_marker("hunt")}
     not_run = left | hunts
     items[:] = [item for item in items if item not in not_run]

@@ -33,6 +33,13 @@ def test_what_is_seldom_is_run_by_one_commit_in_ten(count):
         assert len(dealt) == 1
 
 
+@pytest.mark.parametrize("count", [2, 3, 40])
+def test_what_has_few_turns_is_run_as_often(count):
+    for position in range(count):
+        dealt = [shares.is_dealt(share, "a group", position, count, turns=3) for share in range(9)]
+        assert sum(dealt) == (3 if count > 2 else 5 if dealt[0] else 4)
+
+
 def test_groups_do_not_turn_together():
     first = [
         [shares.is_dealt(0, f"group {n}", place, 10) for place in range(10)].index(True) for n in range(50)
@@ -155,3 +162,30 @@ def test_two_shares_in_a_row_run_all_cases_with_one_store_each(tmp_path, monkeyp
         [{"test_it.py::test_case[sqlite"}, {"test_it.py::test_case[redis"}],
         [{"test_it.py::test_case[redis"}, {"test_it.py::test_case[sqlite"}],
     )
+
+
+FUNCTIONS = """
+import pytest
+""" + "".join(
+    f"""
+@pytest.mark.parametrize("case", range(2))
+def test_{n}(case):
+    pass
+"""
+    for n in range(12)
+)
+
+
+def test_three_shares_in_a_row_run_each_function_once_where_each_is_to_have_a_third(tmp_path, monkeypatch):
+    (tmp_path / "test_it.py").write_text(FUNCTIONS)
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["shares"]\n')
+    monkeypatch.setenv("PYTHONPATH", shares.__file__.rpartition("/")[0])
+    monkeypatch.setenv("EVENTSPOOL_TEST_THIRD", "yes")
+    found = []
+    for share in "345":
+        monkeypatch.setenv("EVENTSPOOL_TEST_SHARE", share)
+        command = [sys.executable, "-m", "pytest", "-q", "--collect-only"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        found += [line for line in done.stdout.splitlines() if "::" in line]
+
+    assert len(found) == len(set(found)) == 24

@@ -21,6 +21,8 @@ from click.testing import CliRunner
 from eventspool import Client, open_queue
 from eventspool._cli.commands.dev import command
 
+pytestmark = pytest.mark.rotating("dev", turns=3)
+
 PATIENCE = 60.0
 
 

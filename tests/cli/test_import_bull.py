@@ -23,6 +23,8 @@ from eventspool._operate.bull.source import BullQueue
 from node_sdks import WRITE_KEY, Bull, application, store
 from redis_servers import available_servers, running
 
+pytestmark = pytest.mark.rotating("import-bull", turns=3)
+
 HERE = Path(__file__).parent
 DYING = HERE / "bull_node" / "dying.py"
 SDKS = ("rudder-2", "rudder-3")

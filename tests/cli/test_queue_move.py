@@ -33,6 +33,8 @@ from eventspool._job import (
 from eventspool._operate.move import move_jobs
 from eventspool._redis_server import RedisServer
 
+pytestmark = pytest.mark.rotating("moving a queue", turns=3)
+
 KEY = "canary-write-key"
 
 

@@ -19,6 +19,8 @@ from eventspool._cli.commands.queue.tail import _Follower
 from eventspool._job import JobState, NewJob, new_job_id
 from eventspool._operate.selection import PAGE
 
+pytestmark = pytest.mark.rotating("watching", turns=3)
+
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 
 

@@ -33,6 +33,8 @@ from eventspool._redis_server import RedisServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.rotating("stories", turns=3)
+
 NAME = "orders"
 PATIENCE = 60.0
 RIGHT, WRONG = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))

@@ -18,6 +18,8 @@ from eventspool._cli.commands import worker
 from eventspool._cli.health import STALE_AFTER, Health
 from eventspool.testing import DataPlane, Rule
 
+pytestmark = pytest.mark.rotating("worker", turns=3)
+
 PATIENCE = 60.0
 
 

@@ -17,6 +17,8 @@ import redis
 from eventspool._demo import DemoError, DemoOptions, DemoResult, run_demo
 from eventspool._redis_server import RedisServer
 
+pytestmark = pytest.mark.rotating("demo", turns=3)
+
 
 def start(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     """Start the demo on the sample with *folder* as the place for temporary files."""

@@ -28,6 +28,8 @@ from node_sdks import install
 
 from .conftest import BIN, DEPLOY
 
+pytestmark = pytest.mark.rotating("deployment", turns=3)
+
 ROOT = DEPLOY.parent
 DOCKERFILE = (DEPLOY / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

@@ -21,6 +21,8 @@ from eventspool._cli.health import METRICS_PATH, PATHS
 
 from .conftest import DEPLOY
 
+pytestmark = pytest.mark.rotating("deployment", turns=3)
+
 CHART = DEPLOY / "helm/eventspool"
 VERSIONS = ["1.30", "1.37"]
 NEEDED = {"EVENTSPOOL_WRITE_KEY", "EVENTSPOOL_QUEUE"}

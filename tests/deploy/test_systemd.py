@@ -14,6 +14,8 @@ import pytest
 
 from .conftest import DEPLOY
 
+pytestmark = pytest.mark.rotating("deployment", turns=3)
+
 UNITS = ["eventspool-worker.service", "eventspool-worker@.service"]
 MOST_EXPOSED = 2.0
 """From 0 (nothing is left open) to 10. 1.4 as the units are; a service that is not hardened has 9.6."""

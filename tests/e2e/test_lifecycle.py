@@ -271,6 +271,7 @@ def test_a_client_whose_closing_fails_does_not_keep_the_others_from_it(plane):
 
 
 @pytest.mark.alone
+@pytest.mark.rotating
 @pytest.mark.parametrize("persistence", ["memory", "sqlite", "redis"])
 def test_exit_with_a_black_holed_data_plane_ends_in_time(plane, request, tmp_path, persistence):
     """And a durable event stays in the queue."""

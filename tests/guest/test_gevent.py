@@ -12,6 +12,7 @@ PROGRAM = Path(__file__).parent / "programs/greened.py"
 
 
 @pytest.mark.alone
+@pytest.mark.rotating
 @pytest.mark.parametrize("kind", ["memory", "sqlite", "redis"])
 def test_no_wait_of_ours_halts_the_green_threads(plane, tmp_path, kind, request):
     """

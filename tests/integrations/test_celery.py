@@ -35,6 +35,8 @@ from eventspool._redis_server import RedisServer
 from eventspool.integrations import celery as integration
 from eventspool.integrations.celery import connect
 
+pytestmark = pytest.mark.rotating("celery", turns=3)
+
 __all__ = ["plane", "redis_store", "shared_redis", "store"]
 
 PROGRAM = Path(__file__).parent / "programs" / "celery_tasks.py"

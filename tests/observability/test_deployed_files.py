@@ -18,6 +18,8 @@ from eventspool._operate.metrics import METRICS, QueueReader
 from eventspool.integrations.prometheus import EventSpoolCollector
 from promtool import find_promtool
 
+pytestmark = pytest.mark.rotating("deployment", turns=3)
+
 ROOT = Path(__file__).resolve().parents[2]
 OF_THE_TARGET = {"job", "instance"}
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["browser"]
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.timeout(180),
+    pytest.mark.rotating("the site's search", "all", seldom=True),
+]
 
 QUESTIONS = {
     "django event on commit": "frameworks/django",

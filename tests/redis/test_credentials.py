@@ -22,6 +22,8 @@ from eventspool._exceptions import QueueUnavailable
 from eventspool.testing import DataPlane
 from redis_servers import NEWEST, OLDEST, available_servers, make_backend, running
 
+pytestmark = pytest.mark.rotating("credentials", turns=3)
+
 FIRST, SECOND = "canary-first", "canary-second"
 
 

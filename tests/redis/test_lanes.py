@@ -194,6 +194,8 @@ def server_seconds(raw):
     )
 
 
+@pytest.mark.alone
+@pytest.mark.rotating
 def test_a_long_backlog_behind_a_stuck_lane_holds_up_nobody_else(lanes, raw, make):
     """And costs a claim no time. A busy machine may stop the server amid one, so the best of several claims counts."""
     stuck = [NewJob(new_job_id(1), b"x", 1) for _ in range(BACKLOG)]

@@ -83,6 +83,7 @@ class Partitioned(QueueContract):
             yield make
 
 
+@pytest.mark.rotating("a contract through one partition", turns=3)
 class TestUndivided(Partitioned):
     partitions = 1
 

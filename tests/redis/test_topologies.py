@@ -117,6 +117,7 @@ def test_a_cluster_is_found_by_any_node_of_its_url(cluster):
     use(make_backend(f"valkey+cluster://127.0.0.1:1,127.0.0.1:{cluster.nodes[-1].port}"))
 
 
+@pytest.mark.rotating("a contract on a cluster", turns=3)
 class TestCluster(QueueContract):
     @pytest.fixture
     def backend_factory(self, cluster):

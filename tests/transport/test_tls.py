@@ -14,6 +14,8 @@ import trustme
 
 from .conftest import OK, WRITE_KEY, Connection
 
+pytestmark = pytest.mark.rotating("TLS", turns=3)
+
 
 @pytest.fixture(scope="module")
 def authority():

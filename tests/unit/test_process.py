@@ -18,6 +18,7 @@ from eventspool._guest.importing import importing
 from eventspool._guest.process import before_fork, begin_in_child, here, is_forking, make_mark, register
 
 pytestmark = [
+    pytest.mark.rotating("processes", turns=3),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here"),
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
 ]

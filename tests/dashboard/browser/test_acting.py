@@ -15,6 +15,8 @@ from eventspool.integrations.dashboard import create_app
 
 from .conftest import DARK, DESK, PHONE, WINDOWS
 
+pytestmark = pytest.mark.rotating("browser", turns=3)
+
 
 @pytest.fixture
 def tokens(tmp_path):

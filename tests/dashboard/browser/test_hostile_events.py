@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dashboard.site import KEY, TOKEN, Site
 from eventspool import Client
 from eventspool.integrations.dashboard import create_app
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from eventspool.testing import DataPlane
+
+pytestmark = pytest.mark.rotating("browser", turns=3)
 
 
 def test_nothing_of_an_event_runs(serve, plane: DataPlane, queue, opts, deliver, visit, picture):

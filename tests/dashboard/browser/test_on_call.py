@@ -9,6 +9,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import pytest
+
 from dashboard.site import KEY, TOKEN, Site
 from eventspool import Client, JobOpts, QueueOpts, open_queue
 from eventspool._redis_server import RedisServer
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page, Request
 
     from eventspool.testing import DataPlane
+
+pytestmark = pytest.mark.rotating("browser", turns=3)
 
 
 @contextmanager

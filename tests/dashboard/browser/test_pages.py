@@ -11,6 +11,7 @@ import subprocess
 import sys
 import urllib.request
 
+import pytest
 from playwright.sync_api import expect
 
 from dashboard.site import KEY, TOKEN, Site
@@ -21,6 +22,8 @@ from eventspool._job import Settlement, SettlementKind
 from eventspool.integrations.dashboard import create_app
 
 from .conftest import DESK, PHONE
+
+pytestmark = pytest.mark.rotating("browser", turns=3)
 
 
 def test_everything_can_be_done_by_keyboard(serve, queue, failed, plane, visit):

@@ -12,6 +12,8 @@ from eventspool.integrations.dashboard import create_app
 
 from .conftest import DESK, PHONE, WINDOWS
 
+pytestmark = pytest.mark.rotating("browser", turns=3)
+
 MANY = 120
 
 

@@ -18,6 +18,8 @@ from eventspool.integrations.dashboard import create_app
 
 from .conftest import DARK, DESK, PHONE
 
+pytestmark = pytest.mark.rotating("browser", turns=3)
+
 LONG = "team-b.orders-with-a-very-long-name-that-nobody-would-choose-but-somebody-has"
 
 

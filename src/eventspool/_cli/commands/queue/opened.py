@@ -283,7 +283,9 @@ def selection_options(
             "--all",
             "everything",
             is_flag=True,
-            help="All of them (the default)." if limit is None else "All that are found, whatever --limit says.",
+            help="All of them (the default)."
+            if limit is None
+            else "All that are found, whatever --limit says.",
         ),
     )
 
