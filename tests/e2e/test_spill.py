@@ -99,6 +99,28 @@ def test_events_of_an_outage_arrive_in_order_and_once(clients, plane, redis_serv
     assert [level for level, _ in lines()] == ["WARNING", "INFO"], lines()
 
 
+def test_what_becomes_of_batches_that_are_cut_by_users_behind_the_file_is_told_when_they_are_delivered(
+    clients, plane, redis_server, durable, spill
+):
+    """Batches of an outage hold events of all users. The jobs that take their place in the queue have other ids."""
+    callback = Calls()
+    redis_server.kill()
+    plane.script({"outage": True})
+    client = clients(persistence=durable.opts(ordering="per_user", partitions=2), spill=spill)
+    ids = [client.track(f"u{n % 7}", "E", {"n": n}, callback=callback) for n in range(60)]
+    eventually(lambda: client.stats().spilled == 60, "the file takes the events")
+    redis_server.start()
+    eventually(lambda: client.stats().spilled == 0, "the queue takes the events")
+    assert client.flush(timeout=1.0).pending == 60
+    assert callback == []
+    plane.script()
+    assert client.flush(timeout=PATIENCE).pending == 0
+    callback.await_calls(60)
+    assert callback.outcomes() == dict.fromkeys(ids)
+    assert sorted(plane.unique_ids()) == sorted(ids)
+    assert plane.stats().duplicates == 0
+
+
 def test_a_durable_call_is_acknowledged_while_redis_is_away(clients, plane, redis_server, durable, spill):
     """After a second at first, at once from then on; and it is in the file by then."""
     client = clients(persistence=durable.opts(), spill=spill, durability="persisted", timeout=PATIENCE)

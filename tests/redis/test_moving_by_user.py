@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ from eventspool._delivery.attempt import fail_rest
 from eventspool._envelope import open_envelope, seal
 from eventspool._events.owner import owner_of
 from eventspool._job import JobState, NewJob, Rewrite, lanes_of, new_job_id
-from eventspool._routing import Routing
+from eventspool._routing import Route, Routing
 from redis_servers import new_queue_name
 
 
@@ -71,6 +72,61 @@ def test_the_ids_of_the_parts_are_the_same_each_time_and_others_in_another_divis
     job = make_job(["a", "b", "c", "d"])
     assert part_by_user(job, Routing(1, 4)) == part_by_user(job, Routing(1, 4))
     assert not set(ids_of(part_by_user(job, Routing(1, 4)))) & set(ids_of(part_by_user(job, Routing(2, 4))))
+
+
+def test_a_job_whose_users_belong_to_one_partition_stays_the_job_that_it_is():
+    job = replace(make_job(["a", "b", "a"]), attempts=2)
+    assert part_by_user(job, Routing(1, 1)) == [replace(job, route=Route(1, 0))]
+    [begun] = part_by_user(replace(job, progress="1-2|"), Routing(1, 1))
+    assert begun.id != job.id, "the events of what is left of it have other places"
+    one = make_job(["a"])
+    partition, lane = Routing(1, 4).place(owner_of(open_envelope(one.payload).split()[0]))
+    narrow = replace(one, id=new_job_id(1 << lane))
+    assert part_by_user(narrow, Routing(1, 4)) == [replace(narrow, route=Route(1, partition))]
+    other = replace(narrow, id=new_job_id(1 << (lane + 1) % 16))
+    assert ids_of(part_by_user(other, Routing(1, 4))) != [other.id]
+
+
+def test_a_part_that_is_stored_is_not_stored_again_while_another_one_is_refused(factory, monkeypatch):
+    source, target = MemoryBackend(ordering=Ordering.FIFO), factory()
+    job = make_job([f"u{n}" for n in range(20)])
+    source.commit([job])
+    told = []
+    mover = Mover(
+        source,
+        target,
+        limit=50,
+        lease=60.0,
+        fail_rest=fail_rest,
+        on_stored=lambda jobs, _, placed: told.append(placed),
+    )
+    parts = part_by_user(job, target.find_routing())
+    away = parts[0].id
+    store = target.commit
+
+    def refuse_one(jobs):
+        result = store([each for each in jobs if each.id != away])
+        return replace(result, away=(away,) if away in ids_of(jobs) else ())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(target, "commit", refuse_one)
+        assert mover.step().left == (job.id,)
+        mover.leave()
+        assert target.ack(ids_of(parts)) == len(parts) - 1
+        assert mover.step().left == (job.id,)
+        mover.leave()
+    assert target.stats().waiting.jobs == 0
+    assert ids_of(mover.step().moved) == [job.id]
+    assert ids_of(target.jobs(JobState.WAITING, limit=9)) == [away]
+    assert told[:2] == [{}, {}]
+    placed = told[2][job.id]
+    assert [(part, events) for part, events, _ in placed.parts] == [(part.id, part.events) for part in parts]
+    for part, _, epoch in placed.parts:
+        assert target.lookup([part], epoch=epoch) == ({part: None} if part == away else {})
+    events = open_envelope(job.payload).split()
+    assert [events[at] for at in placed.order] == [
+        event for part in parts for event in open_envelope(part.payload).split()
+    ]
 
 
 def test_a_job_is_stored_by_user_once_however_often_it_comes(factory):

@@ -447,3 +447,41 @@ def test_why_events_failed_or_were_lost_is_counted():
     counts = ledger.counts()
     assert (counts.failed, counts.failed_reasons) == (3, {"rejected": 1, "too_large": 2})
     assert (counts.lost, counts.lost_reasons) == (4, {"emptied": 2, "unstored": 2})
+
+
+def test_each_event_of_a_job_that_went_into_the_queue_in_parts_ends_with_its_part():
+    book = Book()
+    book.open("whole", 5, stored=False)
+    book.ledger.note_spilled(["whole"], "of the file")
+    for _ in range(2):
+        book.ledger.note_parted("whole", [("a", 3, "1"), ("b", 2, "2")], [0, 2, 4, 1, 3])
+    assert book.ledger.by_epoch(["whole", "a", "b"]) == {"1": ["a"], "2": ["b"]}
+    assert book.counts == (0, 0, 0, 5)
+    assert book.ledger.spilled_jobs == []
+    book.ledger.settle("a", REJECTED, [1])
+    assert sorted(book.calls) == [("m0", None), ("m2", REJECTED), ("m4", None)]
+    book.ledger.settle("b")
+    assert sorted(book.calls)[1::2] == [("m1", None), ("m3", None)]
+    assert book.ledger.audit().open == 0
+
+
+def test_a_flush_whose_cut_is_amid_a_job_that_is_parted_waits_for_all_of_it():
+    """The job would have ended as a whole. Of its parts one may hold what was tracked before and after the flush began."""
+    book = Book()
+    book.open("whole", 4, stored=False)
+    book.ledger.note_spilled(["whole"])
+    waiter = book.ledger.open_waiter(2)
+    book.ledger.note_parted("whole", [("a", 2, ""), ("b", 2, "")], [0, 2, 1, 3])
+    book.ledger.settle("a")
+    assert not waiter.is_over
+    book.ledger.settle("b")
+    assert book.ledger.close_waiter(waiter) == FlushResult(4)
+
+
+def test_a_job_that_went_into_the_queue_as_it_is_stays_open_under_its_id():
+    book = Book()
+    book.open("whole", 2, stored=False)
+    book.ledger.note_spilled(["whole"], "of the file")
+    book.ledger.note_parted("whole", [("whole", 2, "1")], [0, 1])
+    assert book.ledger.by_epoch(["whole"]) == {"1": ["whole"]}
+    assert book.ledger.spilled_jobs == []

@@ -14,7 +14,7 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from eventspool._backends.parting import commit_foreign, find_rest_by, name_parts
+from eventspool._backends.parting import StoredParts, commit_foreign, find_rest_by, name_parts
 from eventspool._claim import ClaimTerms, new_token
 from eventspool._envelope import OVERSIZED, count_events
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind
@@ -22,6 +22,7 @@ from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKin
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from eventspool._backends.parting import Placed
     from eventspool._backends.protocol import Backend
     from eventspool._claim import ClaimedJob
     from eventspool._job import CommitResult, Job
@@ -71,7 +72,8 @@ class Mover:
         fail_rest: Returns the failure of a batch's undelivered events, from the reason, a sentence, the payload and the
             progress. A batch that the target can never take may have been delivered in part.
         remember: Have the source remember that a job was moved, for producers that look for it.
-        on_stored: Called with the jobs that the target has stored, and its epoch, before the source forgets them.
+        on_stored: Called before the source forgets them with the jobs that the target has stored, its epoch and, by the ids
+            of those that went where their users belong, what took the place of each.
         at_source: Entered around each call to the source.
         at_target: Entered around each call to the target.
     """
@@ -85,7 +87,7 @@ class Mover:
         lease: float,
         fail_rest: Callable[[str, str, bytes | None, str], Failure],
         remember: bool = True,
-        on_stored: Callable[[Sequence[NewJob], str], object] = lambda jobs, epoch: None,  # noqa: ARG005
+        on_stored: Callable[[Sequence[NewJob], str, Mapping[str, Placed]], object] | None = None,
         at_source: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
         at_target: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> None:
@@ -96,6 +98,7 @@ class Mover:
         self._fail_rest = fail_rest
         self._remember = remember
         self._on_stored = on_stored
+        self._stored = StoredParts()
         self._at_source = at_source
         self._at_target = at_target
         self.token = new_token()
@@ -116,18 +119,20 @@ class Mover:
             return Step(wait=claim.wait)
         failed = {job.id: _UNREADABLE for job in claim.jobs if job.payload in (None, OVERSIZED)}
         jobs = [_unfinished(job) for job in claim.jobs if job.id not in failed]
-        result = self._commit(jobs)
+        result = self._commit(jobs, self._stored)
         failed |= {job.id: self._too_large(job) for job in jobs if job.id in result.impossible}
         moved = [job for job in jobs if job.id not in result.rejected and job.id not in failed]
-        self._on_stored(moved, result.epoch)
+        if self._on_stored is not None:
+            self._on_stored(moved, result.epoch, self._stored.placed)
+        self._stored.keep(result.rejected)
         with self._at_source():
             self._settle(claim.jobs, failed, result.rejected)
             self._source.pass_on([job.id for job in moved], remember=self._remember)
         return Step(moved, result.duplicates, failed, result.rejected)
 
-    def _commit(self, jobs: Sequence[NewJob]) -> CommitResult:
+    def _commit(self, jobs: Sequence[NewJob], stored: StoredParts | None = None) -> CommitResult:
         with self._at_target():
-            return commit_foreign(self._target, jobs, find_rest_by(self._fail_rest))
+            return commit_foreign(self._target, jobs, find_rest_by(self._fail_rest), stored)
 
     def _settle(
         self, claimed: Sequence[ClaimedJob], failed: Mapping[str, Failure], left: Sequence[str]

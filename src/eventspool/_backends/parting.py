@@ -2,33 +2,67 @@
 How jobs that name no partition get into a queue that keeps the order per user: batches out of another queue hold events of
 several users, and each user's events belong into one partition.
 
-Such a batch is cut into one for each partition. The ids of the parts are made from the id of the whole, so that a move that
-was interrupted finds the parts that it had stored. Where the queue was divided anew meanwhile, it does not find them: then
-their events are delivered twice, with the same ``messageId``.
+Such a batch is cut into one for each partition; where all of it belongs into one, it stays the job that it is. The ids of the
+parts are made from the id of the whole, so that a move that was interrupted finds the parts that it had stored. Where the
+queue was divided anew meanwhile, it does not find them: then their events are delivered twice, with the same ``messageId``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from eventspool._envelope import EnvelopeError, open_envelope, seal
 from eventspool._events.owner import owner_of
-from eventspool._job import CommitResult, NewJob, created_at_from_id
+from eventspool._job import CommitResult, NewJob, created_at_from_id, lanes_of
 from eventspool._routing import Route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from eventspool._backends.protocol import Backend
     from eventspool._job import Failure
     from eventspool._routing import Routing
 
-__all__ = ["commit_foreign", "find_rest_by", "name_parts", "part_by_user"]
+__all__ = ["Placed", "StoredParts", "commit_foreign", "find_rest_by", "name_parts", "part_by_user"]
 
 _ATTEMPTS: Final = 3
 """How often jobs are cut anew because the queue was divided anew meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """
+    The jobs that took the place of one in its target.
+
+    Args:
+        parts: Id, number of events, and epoch of the storage that took it, of each.
+        order: The places that their events, one part after another, had in the whole.
+    """
+
+    parts: Sequence[tuple[str, int, str]]
+    order: Sequence[int]
+
+
+@dataclass(slots=True)
+class StoredParts:
+    """
+    What a mover knows of the parts of its jobs.
+
+    Args:
+        epochs: Of each job that waits for one of its parts: the parts that are stored already, by id, and the epoch of each.
+            They are not stored again, for they may have been delivered meanwhile.
+        placed: What took the place of each job that the last commit has stored, where that was told where it belongs.
+    """
+
+    epochs: dict[str, dict[str, str]] = field(default_factory=dict)
+    placed: dict[str, Placed] = field(default_factory=dict)
+
+    def keep(self, ids: Iterable[str]) -> None:
+        """Forget all jobs but these, which are tried again."""
+        self.epochs = {job_id: self.epochs[job_id] for job_id in ids if job_id in self.epochs}
+        self.placed = {}
 
 
 def part_by_user(
@@ -36,6 +70,8 @@ def part_by_user(
 ) -> list[NewJob]:
     """
     Return *job* as one job for each partition that its users belong to, their events in order. Pure.
+
+    One whose users all belong to one partition, to lanes that its id names, stays the job that it is.
 
     Args:
         job: A job of which nothing was delivered.
@@ -45,24 +81,37 @@ def part_by_user(
     Raises:
         EnvelopeError: Its payload cannot be read.
     """
-    groups: dict[int, list[bytes]] = {}
+    return _part(job, routing, owner_of)[0]
+
+
+def _part(
+    job: NewJob, routing: Routing, owner_of: Callable[[bytes], bytes] = owner_of
+) -> tuple[list[NewJob], list[int]]:
+    """Return the parts, as ``part_by_user``, and the places of their events in the whole, one part after another."""
+    groups: dict[int, list[int]] = {}
     lanes: dict[int, int] = {}
-    for event in open_envelope(job.payload).split():
+    events = open_envelope(job.payload).split()
+    for at, event in enumerate(events):
         partition, lane = routing.place(owner_of(event))
-        groups.setdefault(partition, []).append(event)
+        groups.setdefault(partition, []).append(at)
         lanes[partition] = lanes.get(partition, 0) | 1 << lane
-    return [
+    if len(groups) == 1 and not job.progress:
+        [(partition, own)] = lanes.items()
+        if not own & ~lanes_of(job.id):
+            return [replace(job, route=Route(routing.generation, partition))], list(range(len(events)))
+    parts = [
         replace(
             job,
             id=_part_id(job.id, Route(routing.generation, partition), lanes[partition]),
-            payload=seal(events),
-            events=len(events),
+            payload=seal([events[at] for at in places]),
+            events=len(places),
             progress="",
-            failure=job.failure and replace(job.failure, events=len(events), indices=None, payload=None),
+            failure=job.failure and replace(job.failure, events=len(places), indices=None, payload=None),
             route=Route(routing.generation, partition),
         )
-        for partition, events in sorted(groups.items())
+        for partition, places in sorted(groups.items())
     ]
+    return parts, [at for _, places in sorted(groups.items()) for at in places]
 
 
 def _part_id(job_id: str, route: Route, lanes: int) -> str:
@@ -74,6 +123,7 @@ def commit_foreign(
     target: Backend,
     jobs: Sequence[NewJob],
     find_rest: Callable[[NewJob], bytes | None] = lambda job: job.payload,
+    stored: StoredParts | None = None,
 ) -> CommitResult:
     """
     Store *jobs*, which come out of another queue, in *target*. One is stored where all of its parts are.
@@ -84,38 +134,47 @@ def commit_foreign(
         target: The queue.
         jobs: The jobs.
         find_rest: Returns the payload with those events of a job that were not delivered yet.
+        stored: What earlier calls have stored of jobs that were rejected. It is told what this one stores.
     """
+    known = StoredParts() if stored is None else stored
     result = target.commit(jobs)
     stale, by_id = set(result.stale), {job.id: job for job in jobs}
     accepted, duplicates, impossible = result.accepted, result.duplicates, list(result.impossible)
+    rejected, epoch = list(result.rejected), result.epoch
     for _ in range(_ATTEMPTS):
         routing = target.find_routing() if stale else None
         if routing is None:
             break
-        parts = {
-            job_id: _make_parts(by_id[job_id], routing, find_rest) for job_id in by_id if job_id in stale
-        }
-        told = target.commit([part for each in parts.values() for part in each])
+        made = {job_id: _make_parts(by_id[job_id], routing, find_rest) for job_id in by_id if job_id in stale}
+        told = target.commit(_find_missing(made, known))
+        epoch = told.epoch or epoch
         outdated, refused = set(told.stale), {*told.rejected, *told.away}
-        for job_id, made in parts.items():
-            ids = {part.id for part in made}
+        for job_id, (parts, order) in made.items():
+            ids = {part.id for part in parts}
             if ids & outdated:
                 continue
             stale.discard(job_id)
+            epochs = dict.fromkeys(ids - refused, told.epoch) | known.epochs.get(job_id, {})
             if ids & refused:
-                result = replace(result, rejected=(*result.rejected, job_id))
+                rejected.append(job_id)
+                known.epochs[job_id] = epochs
             elif ids & set(told.impossible):
                 impossible.append(job_id)
             else:
                 accepted += 1
-        duplicates += _count_whole(parts.values(), told) if told.duplicates else 0
-    return CommitResult(
-        accepted,
-        duplicates,
-        (*result.rejected, *result.away, *stale),
-        tuple(impossible),
-        result.epoch,
-    )
+                known.placed[job_id] = Placed([(p.id, p.events, epochs[p.id]) for p in parts], order)
+        duplicates += _count_whole([parts for parts, _ in made.values()], told) if told.duplicates else 0
+    return CommitResult(accepted, duplicates, (*rejected, *result.away, *stale), tuple(impossible), epoch)
+
+
+def _find_missing(made: Mapping[str, tuple[list[NewJob], list[int]]], known: StoredParts) -> list[NewJob]:
+    """Return the parts that the target does not have by what is *known*."""
+    return [
+        part
+        for job_id, (parts, _) in made.items()
+        for part in parts
+        if part.id not in known.epochs.get(job_id, ())
+    ]
 
 
 def name_parts(
@@ -127,7 +186,7 @@ def name_parts(
     routing = target.find_routing()
     if routing is None:
         return [job.id for job in jobs]
-    return [part.id for job in jobs for part in _make_parts(job, routing, find_rest)]
+    return [part.id for job in jobs for part in _make_parts(job, routing, find_rest)[0]]
 
 
 def _count_whole(made: Iterable[Sequence[NewJob]], told: CommitResult) -> int:
@@ -136,14 +195,17 @@ def _count_whole(made: Iterable[Sequence[NewJob]], told: CommitResult) -> int:
     return len(parts) if told.duplicates == sum(map(len, parts)) else 0
 
 
-def _make_parts(job: NewJob, routing: Routing, find_rest: Callable[[NewJob], bytes | None]) -> list[NewJob]:
+def _make_parts(
+    job: NewJob, routing: Routing, find_rest: Callable[[NewJob], bytes | None]
+) -> tuple[list[NewJob], list[int]]:
+    """Return the parts of what is left of *job*, and the places of their events in that, one part after another."""
     rest = find_rest(job) or job.payload
     try:
-        return part_by_user(replace(job, payload=rest), routing)
+        return _part(replace(job, payload=rest), routing)
     except (
         EnvelopeError
     ):  # whose events these are cannot be told: it goes to one partition as it is, and stops all lanes there
-        return [replace(job, route=Route(routing.generation, 0))]
+        return [replace(job, route=Route(routing.generation, 0))], list(range(job.events))
 
 
 def find_rest_by(

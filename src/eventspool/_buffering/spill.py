@@ -3,7 +3,7 @@ The spill file: a local SQLite queue that takes batches while the queue in Redis
 
 In an outage, batches wait in memory first, then in the file; only when that is full events are refused. A batch keeps its id
 wherever it goes, so callbacks, flushes and look-ups go on working, and a commit that is repeated after a crash adds no
-second job.
+second job. Where the queue has it cut by users, the ledger is told which jobs took its place.
 
 Order is kept: as long as the file holds any job, new batches go behind it. The *mover*, which its own loop repeats, takes jobs
 out, oldest first: it leases them, commits them to Redis, and only then has the file forget them. The file is a
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from eventspool._backends import Backend
+    from eventspool._backends.parting import Placed
     from eventspool._job import CommitResult, Failure, NewJob
     from eventspool._settling.ledger import Ledger
 
@@ -267,12 +268,15 @@ class Spill:
             self._passing.set()
         return 0.0
 
-    def _note_moved(self, jobs: Sequence[NewJob], epoch: str) -> None:
+    def _note_moved(self, jobs: Sequence[NewJob], epoch: str, placed: Mapping[str, Placed]) -> None:
         self._moved += sum(job.events for job in jobs)
         with (
             self._lock
         ):  # `commit` must have told the ledger that they are in the file before this says that they left it
-            self._ledger.note_moved([job.id for job in jobs], epoch)
+            self._ledger.note_moved([job.id for job in jobs if job.id not in placed], epoch)
+            for job in jobs:
+                if (parts := placed.get(job.id)) is not None:
+                    self._ledger.note_parted(job.id, parts.parts, parts.order)
 
     def _end_if_empty(self) -> bool:
         with self._lock, self._on_file():

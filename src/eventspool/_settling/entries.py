@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from eventspool._settling.account import Account, LedgerCounts
     from eventspool._settling.waiter import Seen, Waiter
-    from eventspool._settling.watched import Rearranged
+    from eventspool._settling.watched import Rearranged, Watchers
 
 __all__ = ["Audit", "End", "OpenJob", "Remade"]
 
@@ -61,3 +61,21 @@ class Remade:
     new: Mapping[str, OpenJob]
     unstored: dict[str, OpenJob]
     watched: Rearranged
+
+    @classmethod
+    def of_parts(
+        cls,
+        job_id: str,
+        job: OpenJob,
+        parts: Sequence[tuple[str, int, str]],
+        unstored: dict[str, OpenJob],
+        watchers: Watchers,
+        order: Sequence[int],
+    ) -> Remade:
+        """Return that *parts* (id, events and epoch of each) take the place of a stored *job* (see ``Ledger.note_parted``)."""
+        new, first = {}, job.first
+        for part, events, epoch in parts:
+            new[part] = OpenJob(first, events, job.since, epoch)
+            first += events
+        sizes = [(part, events) for part, events, _ in parts]
+        return cls(frozenset([job_id]), new, unstored, watchers.rearrange([job_id], sizes, job.first, order))

@@ -124,6 +124,7 @@ class Ledger:
         if self._remade is remade:
             self._unstored = remade.unstored
         for job_id in remade.old:
+            self._spilled.pop(job_id, None)
             self._open.pop(job_id, None)
         if self._remade is remade:
             self._watchers.take_over(remade.watched)
@@ -187,6 +188,27 @@ class Ledger:
             if self._is_strict:
                 self._stored_changed.notify_all()
                 self._end_stored_waiters()
+
+    def note_parted(self, job_id: str, parts: Sequence[tuple[str, int, str]], order: Sequence[int]) -> None:
+        """
+        Note that a job went from the spill file into the queue as several jobs, or as it is. May be repeated.
+
+        Args:
+            job_id: The job.
+            parts: Id, events and epoch of each job that took its place.
+            order: The places that the events had in the job, in the order that they have now.
+        """
+        with self._lock:
+            self._finish()
+            job = self._open.get(job_id)
+            if job is not None and [part for part, _, _ in parts] != [job_id] and len(order) == job.events:
+                for waiter in list(self._waiters):
+                    waiter.take_in(job.first, job.events)  # a part may hold events from both sides of its cut
+                self._remade = Remade.of_parts(job_id, job, parts, self._unstored, self._watchers, order)
+                self._finish()
+            for part, _, epoch in parts:
+                self.note_moved([part], epoch)
+            self.note_moved([job_id] if job_id in self._spilled else [], parts[0][2])
 
     def forget_stored(self) -> None:
         """Note that another queue takes the place of the one that held the open jobs: it has none of them yet."""

@@ -79,6 +79,17 @@ class Waiter:
         remaining, delivered, bad = self.seen
         return Seen(remaining - covered, delivered + covered - lost, bad + lost)
 
+    def take_in(self, first: int, events: int) -> None:
+        """
+        Wait for all events of an open job, numbered from *first* on, where some of them are waited for.
+
+        The job is to be cut into others, and its events get other numbers: a cut amid them would then part other events.
+        """
+        last = first + events
+        if first < self.cut < last:
+            added, self.cut = last - self.cut, last
+            self.seen = self.seen._replace(remaining=self.seen.remaining + added)
+
     def end(self) -> None:
         """Let the call go."""
         self.is_over = True

@@ -1,4 +1,5 @@
-// Failures: what failed for good and why, what is being retried and when; and what to do about it.
+// Failures: what failed for good and why, what is being retried and when; and what to do about it. The file is as long as it is
+// because list, selection, opened job and buttons change one state together; what each shows stands in files of its own.
 
 import { askAgain, tryFirst } from "./again.js";
 import { exportLink, get, inTurn, portions, post, save } from "./api.js";

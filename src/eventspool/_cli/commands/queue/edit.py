@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventspool._cli.answer import print_json
-from eventspool._cli.commands.queue.opened import opened
+from eventspool._cli.commands.queue.opened import Unused, opened
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import console, printable, say, say_error
@@ -61,7 +61,7 @@ def edit(
     if index is not None and message_id is not None:
         raise click.UsageError("--index and --message-id both say which event it is: give one of them")
     text = None if source is None else _read(source)
-    with opened(address) as queue:
+    with opened(address, Unused.FAIL) as queue:
         events = queue.events(job_id)
         place = _choose(events, index, message_id, is_given=text is not None)
         if text is not None:

@@ -14,6 +14,7 @@ from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     STATES,
+    Unused,
     confirm,
     dry_run_option,
     opened,
@@ -73,7 +74,7 @@ def erase(address: QueueAddress, chosen: Selection, *, yes: bool, dry_run: bool,
     """
     if chosen.user_id is None:
         raise click.UsageError("erase needs --user-id; `eventspool queue purge` deletes whole jobs")
-    with opened(address, used=True) as queue:
+    with opened(address, Unused.FAIL) as queue:
         require_consent("erase", yes=yes or dry_run)
         erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
 

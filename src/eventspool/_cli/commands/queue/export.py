@@ -16,6 +16,7 @@ from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import (
     STATES,
     Planned,
+    Unused,
     confirm,
     describe,
     dry_run_option,
@@ -89,7 +90,7 @@ def export(
         _check_purge(file, chosen)
         require_consent("export --purge", yes=yes or dry_run)
         chosen = replace(chosen, states=tuple(state for state in PURGEABLE if state in chosen.states))
-    with opened(address, used=True) as queue:
+    with opened(address, Unused.FAIL) as queue:
         # Only jobs that are named, or to be deleted, are all listed before the first one is written.
         planned = Planned.of(queue, chosen) if purge or chosen.ids is not None else None
         if planned is not None:

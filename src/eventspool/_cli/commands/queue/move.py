@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventspool._cli.answer import print_json
-from eventspool._cli.commands.queue.opened import dry_run_option, opened, progress
+from eventspool._cli.commands.queue.opened import Unused, dry_run_option, opened, progress
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import encryption_key, json_option, queue_options, sharing_options
 from eventspool._cli.output import format_count, say
@@ -78,7 +78,7 @@ def move(
         **sharing,
         encryption_key=key,
     )
-    with opened(address, used=True) as queue:
+    with opened(address, Unused.FAIL) as queue:
         stats = queue.stats()
     chosen = stats.waiting.jobs + stats.delayed.jobs + stats.leased.jobs + failed * stats.failed.jobs
     failed_left = 0 if failed else stats.failed.jobs

@@ -6,6 +6,7 @@ import contextlib
 import re
 import sys
 from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -29,6 +30,7 @@ __all__ = [
     "PURGEABLE",
     "STATES",
     "Planned",
+    "Unused",
     "confirm",
     "describe",
     "dry_run_option",
@@ -52,24 +54,39 @@ _UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 604_80
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 
 
+class Unused(Enum):
+    """What becomes of a command where no job was ever stored under the queue's name, which may be misspelt."""
+
+    TELL = "tell"
+    """It goes on, and says so on the standard error: it only looks."""
+    FAIL = "fail"
+    """It fails: something was to be done to jobs, and the operator must not believe that it was done."""
+    FAIL_BESIDE_OTHERS = "fail beside others"
+    """
+    It fails where other queues are there, and no processor works on this one: a queue that is paused before its first event
+    is either the only one, or somebody's worker knows its name.
+    """
+    IGNORE = "ignore"
+    """The command says itself what there is."""
+
+
 @contextlib.contextmanager
-def opened(address: QueueAddress, *, used: bool = False) -> Iterator[Queue]:
+def opened(address: QueueAddress, unused: Unused = Unused.TELL) -> Iterator[Queue]:
     """
     Open a queue that exists already.
 
     Args:
         address: Which queue.
-        used: Something is to be done to its jobs. Fail where none was ever stored under this name: it may be misspelt, and the
-            operator must not believe that it was done.
+        unused: What is done where no job was ever stored there.
     """
     require_existing(address.url)
     with open_queue(**asdict(address), encryption_key=encryption_key()) as queue:
-        if used:
-            _require_used(queue, address.queue_name)
+        if unused is not Unused.IGNORE:
+            _look_at_name(queue, address.queue_name, unused)
         yield queue
 
 
-def _require_used(queue: Queue, name: str) -> None:
+def _look_at_name(queue: Queue, name: str, unused: Unused) -> None:
     condition = queue.condition()
     if condition.is_used:
         return
@@ -78,10 +95,16 @@ def _require_used(queue: Queue, name: str) -> None:
         if condition.others
         else "nor in any other queue"
     )
-    raise click.ClickException(
-        f"nothing was done: no event was ever stored in a queue {name!r} here; {there}. "
+    said = (
+        f"no event was ever stored in a queue {name!r} here; {there}. "
         "See --queue-name, --prefix and the database in the URL"
     )
+    fails = unused is Unused.FAIL or (
+        unused is Unused.FAIL_BESIDE_OTHERS and condition.others and not queue.stats().processors
+    )
+    if fails:
+        raise click.ClickException(f"nothing was done: {said}")
+    say(f"warning: {said}")
 
 
 @dataclass(slots=True)

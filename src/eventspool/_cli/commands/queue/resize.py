@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventspool._cli.answer import print_json
-from eventspool._cli.commands.queue.opened import opened
+from eventspool._cli.commands.queue.opened import Unused, opened
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import console, format_count
@@ -36,7 +36,7 @@ def resize(address: QueueAddress, partitions: int, *, as_json: bool) -> None:
       eventspool queue resize 8 --queue redis://localhost:6379/0
       eventspool queue status
     """
-    with opened(address) as queue:
+    with opened(address, Unused.FAIL_BESIDE_OTHERS) as queue:
         queue.resize(partitions)
         draining = sum(each.unfinished.jobs for each in queue.partitions() if each.sealed)
     if as_json:

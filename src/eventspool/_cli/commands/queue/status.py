@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from eventspool._cli.answer import json_of, print_json, print_json_line
-from eventspool._cli.commands.queue.opened import STATES, interval_option, opened
+from eventspool._cli.commands.queue.opened import STATES, Unused, interval_option, opened
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import (
@@ -134,7 +134,7 @@ def status(address: QueueAddress, interval: float, *, watch: bool, as_json: bool
       eventspool queue status --queue redis://localhost:6379/0
       eventspool queue status --watch
     """
-    with opened(address) as queue:
+    with opened(address, Unused.IGNORE) as queue:
         if watch:
             sys.exit(_watch(queue, address, interval, as_json=as_json))
         look = _look(queue, address.queue_name)

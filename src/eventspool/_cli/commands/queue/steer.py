@@ -13,6 +13,7 @@ from eventspool._cli.commands.queue.first import retry_some_first
 from eventspool._cli.commands.queue.opened import (
     PURGEABLE,
     Planned,
+    Unused,
     confirm,
     describe,
     dry_run_option,
@@ -84,7 +85,7 @@ def retry(
         raise click.UsageError(
             "--then-rest tries failed jobs first: say how many with --limit, and leave --dry-run out"
         )
-    with opened(address, used=True) as queue:
+    with opened(address, Unused.FAIL) as queue:
         if then_rest:
             retry_some_first(queue, chosen, patience, as_json=as_json)
             return
@@ -139,7 +140,7 @@ def purge(
       eventspool queue purge --state all --user-id user-17 --dry-run
       eventspool queue purge --state waiting --yes
     """
-    with opened(address, used=True) as queue:
+    with opened(address, Unused.FAIL) as queue:
         require_consent("purge", yes=yes or dry_run)
         if chosen.user_id is not None:
             erase_user(queue, chosen, yes=yes, dry_run=dry_run, as_json=as_json)
@@ -210,7 +211,7 @@ def pause(address: QueueAddress, reason: str, *, as_json: bool) -> None:
     Example:
       eventspool queue pause --reason "the warehouse is being moved, until 14:00"
     """
-    with opened(address) as queue:
+    with opened(address, Unused.FAIL_BESIDE_OTHERS) as queue:
         stats = queue.stats()
         queue.pause(reason)
     waiting = stats.waiting.jobs + stats.delayed.jobs
@@ -231,7 +232,7 @@ def resume(address: QueueAddress, *, as_json: bool) -> None:
     Example:
       eventspool queue resume --queue redis://localhost:6379/0
     """
-    with opened(address) as queue:
+    with opened(address, Unused.FAIL_BESIDE_OTHERS) as queue:
         stats = queue.stats()  # before the change, because a worker may take jobs at once
         queue.resume()
     waiting = stats.waiting.jobs + stats.delayed.jobs
