@@ -219,6 +219,17 @@ def test_the_epoch_of_a_commit_says_which_partition_is_asked(factory):
     assert other.lookup(ids_of(jobs), epoch=epoch) == dict.fromkeys(ids_of(jobs))
 
 
+def test_a_job_of_another_queue_that_is_found_again_is_looked_up_in_the_partition_that_has_it(factory):
+    """A move was cut off when the first jobs were stored. It is repeated with more jobs, which go to the next partition."""
+    first, rest = ([replace(job, is_foreign=True) for job in new_jobs(2)] for _ in range(2))
+    factory().commit(first)
+    backend = factory()
+    result = backend.commit([*first, *rest])
+    assert (result.accepted, result.duplicates) == (2, 2)
+    everything = ids_of([*first, *rest])
+    assert backend.lookup(everything, epoch=result.epoch) == dict.fromkeys(everything)
+
+
 def test_a_queue_that_was_used_without_partitions_keeps_one_until_it_is_resized(factory, caplog):
     plain = factory(partitions=1)
     plain.commit(new_jobs(2))

@@ -268,6 +268,19 @@ def test_with_order_per_user_a_division_hands_out_nothing_before_the_ones_before
     )
 
 
+def test_with_order_per_user_a_job_whose_commit_was_not_answered_is_not_made_anew_where_it_is_stored(factory):
+    backend = factory(ordering="per_user", partitions=2)
+    generation = backend.find_routing().generation
+    stored, new = (replace(new_job(), route=Route(generation, 1)) for _ in range(2))
+    backend.commit([stored])
+    factory(ordering="per_user").resize(3)
+    backend.commit([replace(new_job(), route=Route(generation, 0))])  # it hears of the new division
+    assert backend.find_routing().partitions == 3
+    result = backend.commit([stored, new])
+    assert (result.accepted, result.duplicates, result.stale) == (0, 1, (new.id,))
+    assert backend.lookup([stored.id], epoch=result.epoch) == {stored.id: None}
+
+
 # -- refusals --------------------------------------------------------------------------------------------------------------
 
 

@@ -77,18 +77,21 @@ class StoringPartitions(OperatedPartitions):
         )
 
     def _commit_in_order(self, jobs: Sequence[NewJob]) -> CommitResult:
-        """Store each of *jobs* where its route says. One that has none, or an outdated one, is to be made anew."""
-        division = self._members.ring.present
+        """Store each of *jobs* where its route says. One without a route, or new with an outdated one, is to be made anew."""
+        ring = self._members.ring
+        division = ring.present
+        # One that was made for an older division goes to its sealed partition, too: where the reply to its commit was lost,
+        # that has it, and it must not be made anew.
+        divisions = {
+            each.generation: each for each in ring.divisions if each.generation <= division.generation
+        }
         groups: dict[Part, list[NewJob]] = {}
         stale: list[str] = []
         for job in jobs:
             route = job.route
-            if (
-                route
-                and route.generation == division.generation
-                and 0 <= route.partition < division.partitions
-            ):
-                groups.setdefault(division.parts[route.partition], []).append(job)
+            made_for = divisions.get(route.generation) if route else None
+            if route and made_for and 0 <= route.partition < made_for.partitions:
+                groups.setdefault(made_for.parts[route.partition], []).append(job)
             else:
                 stale.append(job.id)
         results: list[tuple[Part, CommitResult]] = []
@@ -107,7 +110,7 @@ class StoringPartitions(OperatedPartitions):
                 away += [job.id for job in group]
         if failures and not results and not stale:
             raise failures[0]
-        if any(result.stale for _, result in results):
+        if any(result.stale and part in division.parts for part, result in results):
             self._members.refresh()
         return add_commits(results, stale=tuple(stale), away=tuple(away))
 
@@ -116,34 +119,23 @@ class StoringPartitions(OperatedPartitions):
         results: list[tuple[Part, CommitResult]] = []
         # By server: why it has not acknowledged what it has stored. It is not asked to store that a second time.
         unconfirmed: dict[str, Unconfirmed] = {}
-        left = self._commit_again(self._seek_foreign(jobs, results), results, unconfirmed)
+        self._seek_foreign(jobs)
+        left = self._commit_again(jobs, results, unconfirmed)
         return self._commit_new(left, results, unconfirmed)
 
-    def _seek_foreign(
-        self, jobs: Sequence[NewJob], results: list[tuple[Part, CommitResult]]
-    ) -> Sequence[NewJob]:
-        """Note in *results* which of *jobs*, that come out of another queue, some partition has already. Return the others."""
+    def _seek_foreign(self, jobs: Sequence[NewJob]) -> None:
+        """Note which of *jobs*, that come out of another queue, some partition has already: they are committed there again."""
         ids = [job.id for job in jobs if job.is_foreign]
-        if not ids:
-            return jobs
-        stored: set[str] = set()
-        for member in self._members.all:
+        for member in self._members.all if ids else ():
             if member.is_left_alone(time.monotonic()):
                 continue
             try:
                 found = member.ask(member.backend.lookup, ids)
             except QueueUnavailable:
                 continue
-            there = [
-                i
-                for i, fate in found.items()
-                if fate is None or fate.reason not in (PURGED.reason, MOVED.reason)
-            ]
-            if there:
-                self._known.note(there, member.part)
-                stored.update(there)
-                results.append((member.part, CommitResult(0, len(there))))
-        return [job for job in jobs if job.id not in stored]
+            gone = (PURGED.reason, MOVED.reason)
+            there = (job_id for job_id, fate in found.items() if fate is None or fate.reason not in gone)
+            self._known.note(there, member.part)
 
     def _commit_again(
         self,
