@@ -196,6 +196,7 @@ def composed_redis(tmp_path):
     finally:
         server.terminate()
         server.wait()
+    assert eventually(lambda: not listens())  # it was no shell that has ended
 
 
 def test_the_composed_redis_asks_for_its_password_and_is_one_that_doctor_calls_healthy(composed_redis):
