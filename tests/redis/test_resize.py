@@ -118,6 +118,21 @@ def test_what_is_empty_and_sealed_is_forgotten_and_still_counted(factory, raw, r
     assert (stats.accepted_events, stats.delivered_events, stats.purged_events) == (8, 7, 1)
 
 
+def test_no_process_keeps_the_partitions_of_divisions_that_are_forgotten(factory):
+    producer, consumer = factory(partitions=4), factory()
+    for partitions in (2, 3, 4):
+        epoch = producer.commit(jobs := new_jobs(1)).epoch
+        assert ids_of(drain(consumer, "t")) == ids_of(jobs)
+        consumer.ack(ids_of(jobs))
+        producer.resize(partitions)
+        consumer._members.refresh()
+        consumer._members.forget_empty()
+        producer._members.refresh()
+        for backend in (producer, consumer):
+            assert len(backend._members.known) <= 1 + partitions
+        assert producer.lookup(ids_of(jobs), epoch=epoch) == {}
+
+
 def test_a_producer_that_slept_through_two_resizes_stores_nothing_in_what_is_gone(factory, raw, root):
     sleeper, other = factory(partitions=4), factory()
     sleeper.commit(new_jobs(1))

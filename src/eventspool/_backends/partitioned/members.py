@@ -72,6 +72,16 @@ class Members:
         self._ring = ring
         self._read_at = time.monotonic()
         self.undivided = None if ring.is_divided else self.root.backend
+        self._drop_outdated(ring)
+
+    def _drop_outdated(self, ring: Ring) -> None:
+        """Drop the partitions of divisions that are forgotten. One that is asked for once more is made anew."""
+        with self._lock:
+            kept = {ROOT, *(part for division in ring.divisions for part in division.parts)}
+            doomed = self._members.keys() - kept
+            dropped = [self._members.pop(part) for part in doomed]
+        for member in dropped:
+            member.backend.stop_waiting()
 
     # -- which there are -----------------------------------------------------------------------------------------------
 

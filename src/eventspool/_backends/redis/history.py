@@ -36,8 +36,9 @@ class History:
         self.token = new_token()
         self.told: bytes | int = 0
         """The number of the last commit that the server has acknowledged."""
-        self.unconfirmed: set[str] = set()
-        """Jobs that the server has stored, and too few replicas have confirmed."""
+        self._unconfirmed: dict[
+            str, None
+        ] = {}  # what the server has stored, and too few replicas have confirmed
         self._commits: deque[tuple[bytes | int, Sequence[str]]] = deque()
         self._remembered = 0
         self._forgotten: bytes | int = 0  # the number of the last commit that is not remembered any more
@@ -68,7 +69,7 @@ class History:
         while self._commits and int(self._commits[-1][0]) > number:
             ids = self._commits[-1][1]
             self._gone.update(dict.fromkeys(ids))
-            self.unconfirmed.difference_update(ids)
+            self.confirm(ids)
             self._commits.pop()
             self._remembered -= len(ids)
             found += len(ids)
@@ -88,6 +89,23 @@ class History:
             return False
         return not any(job_id in ids for _, ids in self._commits)
 
+    def note_unconfirmed(self, ids: Sequence[str]) -> None:
+        """
+        Note that the server has stored *ids*, and that replicas have not confirmed them yet.
+
+        Their commit is repeated at once, unless they go to another server or are given up. So the oldest are forgotten.
+        """
+        for job_id in ids:
+            self._unconfirmed.pop(job_id, None)
+            self._unconfirmed[job_id] = None
+        while len(self._unconfirmed) > _REMEMBERED:
+            del self._unconfirmed[next(iter(self._unconfirmed))]
+
+    def find_unconfirmed(self, ids: Iterable[str]) -> set[str]:
+        """Return those of *ids* that are stored and were not confirmed."""
+        return {job_id for job_id in ids if job_id in self._unconfirmed} if self._unconfirmed else set()
+
     def confirm(self, ids: Iterable[str]) -> None:
-        """Note that replicas have confirmed *ids*."""
-        self.unconfirmed.difference_update(ids)
+        """Note that nothing is left to be confirmed of *ids*: replicas have them, or the server has lost them."""
+        for job_id in ids if self._unconfirmed else ():
+            self._unconfirmed.pop(job_id, None)

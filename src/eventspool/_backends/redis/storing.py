@@ -91,22 +91,20 @@ class StoringQueue(DividedQueue):
                 been delivered meanwhile.
         """
         with self._numbering:
-            if not self._history.unconfirmed:
+            known = self._history.find_unconfirmed(job.id for job in jobs)
+            if not known:
                 result = self._store(jobs)
                 self._clock.look(self._connection, self._prefix)
                 return result
-            known, epoch = self._confirm(jobs)
+            known, epoch = self._confirm(known)
             result = self._store([job for job in jobs if job.id not in known])
         return replace(result, duplicates=result.duplicates + len(known), epoch=result.epoch or epoch)
 
-    def _confirm(self, jobs: Sequence[NewJob]) -> tuple[set[str], str]:
-        """Have replicas confirm those of *jobs* that are stored, but were not acknowledged. Return these, and the epoch."""
-        known = self._history.unconfirmed.intersection([job.id for job in jobs])
-        if not known:
-            return known, ""
+    def _confirm(self, known: set[str]) -> tuple[set[str], str]:
+        """Have replicas confirm jobs that are stored, and were not acknowledged. Return those still stored, and the epoch."""
         # A commit of nothing: it writes its number, behind what is to be confirmed.
         reply = self._connection.call(self._run_commit, "commit", self._find_ordering(), (), ())
-        known &= self._history.unconfirmed  # the server may have lost some: they are stored anew
+        known = self._history.find_unconfirmed(known)  # the server may have lost some: they are stored anew
         self._history.confirm(known)
         return known, decode_text(reply[2])
 
@@ -250,7 +248,7 @@ class StoringQueue(DividedQueue):
             ids = [job_id for job_id in ids if job_id not in refused]
         history.note(reply[3], ids)
         if replication is not None:
-            history.unconfirmed.update(ids)
+            history.note_unconfirmed(ids)
             replication.require(answer, client)
             history.confirm(ids)
         return reply
