@@ -22,27 +22,8 @@ from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Un
 from eventspool._figures import Depth
 from eventspool._job import LOST, CommitResult, JobState, new_job_id
 from eventspool._routing import Route, Routing
+from partitioned_queues import make_partitioned
 from redis_servers import NEWEST, make_backend, new_queue_name, running
-
-
-def make_partitioned(servers, name, *, partitions=4, ordering=Ordering.NONE, observe=False, **options):
-    """Return an unopened backend; partition i is on the server i of *servers*, counted round, the root on the first one."""
-    bounds = {"max_jobs": 1_000_000, "max_bytes": 1 << 30, **options}
-
-    def make(part):
-        share = {each: -(-bound // part.of) for each, bound in bounds.items()}
-        server = servers[0] if part == ROOT else servers[part.number % len(servers)]
-        return make_backend(
-            server,
-            queue_name=name,
-            tag=find_tag(name, part),
-            ordering=None if observe else ordering,
-            opts=None,
-            socket_timeout=1.0,
-            **share,
-        )
-
-    return PartitionedBackend(make, ordering=None if observe else ordering, partitions=partitions, name=name)
 
 
 @pytest.fixture

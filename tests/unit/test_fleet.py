@@ -86,6 +86,11 @@ def test_failures_are_in_a_row_where_nothing_was_delivered_since_the_first():
     assert state.hear("t", _trouble(), is_probe=False, answered=BEGIN, now=BEGIN + 100).holding
 
 
+def test_a_delivery_in_another_partition_ends_no_holding():
+    state = _down()
+    assert state.hear("", None, is_probe=False, answered=BEGIN, now=BEGIN + micros(1)) == state
+
+
 def test_only_a_probe_ends_the_time_that_the_data_plane_has_asked_for():
     state = _down(retry_after=20.0)
     assert state.holding.until == BEGIN + micros(20)

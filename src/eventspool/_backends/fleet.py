@@ -196,7 +196,7 @@ class FleetState:
         Return how it goes on after what *token* has heard.
 
         Args:
-            token: A processor.
+            token: A processor; "" for a delivery in another partition, which ends a row of failures and no holding.
             trouble: What it heard; ``None`` for a good answer.
             is_probe: It sent the probe of all.
             answered: When an event was last delivered, by whichever processor.
@@ -206,6 +206,8 @@ class FleetState:
         if holding is not None and not holding.is_believable(now):
             holding = None
         if trouble is None:
+            if not token:
+                return FleetState(holding, self.doubt)
             is_asked = holding is not None and holding.asked > now and not is_probe
             return FleetState(holding, self.doubt) if is_asked else FleetState()
         if holding is not None:

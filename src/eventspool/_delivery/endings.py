@@ -8,9 +8,10 @@ repeated until it is recorded.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from eventspool._delivery.givenup import GivenUp
+from eventspool._exceptions import QueueUnavailable
 from eventspool._settling.settler import JobEnd
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from eventspool._job import Settlement
 
 __all__ = ["Endings"]
+
+_PAUSE: Final = 1.0
+"""Seconds after which the queue is asked again what became of a job that it could not tell of."""
 
 
 class Endings:
@@ -44,11 +48,12 @@ class Endings:
         """Jobs that were not, by id."""
         self._untold: list[tuple[Settlement, bool]] = []
         """What the queue has recorded, or refused to, and *on_settled* does not know yet."""
+        self._asks_from = float("-inf")  # until then, the queue is not asked again what it could not tell
 
     @property
     def are_urgent(self) -> bool:
         """Something else than deliveries is to be recorded, or told: that does not wait for more of the kind."""
-        return bool(self.settlements or self._untold)
+        return bool(self.settlements) or (bool(self._untold) and time.monotonic() >= self._asks_from)
 
     def deal_with(self, job_id: str) -> bool:
         """Return whether *on_settled* is yet to be told that this job failed. For any thread."""
@@ -81,17 +86,32 @@ class Endings:
         return True
 
     def tell(self) -> None:
-        """Tell *on_settled* which jobs have failed for good."""
-        while self._untold:
-            self._tell(*self._untold[0])
-            del self._untold[0]
+        """
+        Tell *on_settled* which jobs have failed for good.
 
-    def _tell(self, settlement: Settlement, done: bool) -> None:  # noqa: FBT001
+        What the queue cannot tell of a job, for one of its partitions is away, is asked again a second later. It must not keep
+        the jobs of the others from being delivered.
+        """
+        at = 0
+        while at < len(self._untold):
+            if self._tell(*self._untold[at]):
+                del self._untold[at]
+            else:
+                at += 1
+
+    def _tell(self, settlement: Settlement, done: bool) -> bool:  # noqa: FBT001
         failure = settlement.failure
         if failure is None:
-            return
+            return True
         if not done:  # another processor has the job, or we were cut off behind the step: the queue knows
-            done = self._backend.lookup([settlement.job_id]).get(settlement.job_id) is not None
+            if time.monotonic() < self._asks_from:
+                return False
+            try:
+                done = self._backend.lookup([settlement.job_id]).get(settlement.job_id) is not None
+            except QueueUnavailable:
+                self._asks_from = time.monotonic() + _PAUSE
+                return False
         if done:
             self._on_settled(JobEnd(settlement.job_id, failure, failure.purged))
             self.given_up.add(failure.reason, failure.events, time.monotonic())
+        return True

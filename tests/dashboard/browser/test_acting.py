@@ -114,6 +114,23 @@ def test_an_empty_trail_says_what_it_is_for(shown, visit):
     page.get_by_text("Nobody did anything yet").wait_for()
 
 
+def test_a_pause_that_somebody_was_quicker_with_stays(shown, queue):
+    """The button was Pause when it was clicked, so neither its question nor the way back ever resumes the queue."""
+    page = shown("ann")
+    for key in ("Escape", "Enter"):
+        page.get_by_role("button", name="Pause").click()
+        page.get_by_role("dialog").wait_for()
+        queue.acting_as("bob").pause()
+        expect(page.locator("#verdict")).to_have_text("Delivery is paused")
+        page.keyboard.press(key)
+        page.get_by_role("button", name="Resume").wait_for()
+        assert queue.stats().paused
+        if key == "Escape":
+            queue.acting_as("bob").resume()
+    page.locator(".toast", has_text="Delivery is paused").wait_for()
+    assert [each.action for each in queue.trail()] == ["pause", "pause", "resume", "pause"]
+
+
 def test_who_may_only_look_is_offered_no_change(shown, queue, fail, picture):
     fail("rejected", poison(1))
     page = shown("guest")

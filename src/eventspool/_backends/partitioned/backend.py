@@ -28,8 +28,9 @@ from eventspool._backends.partitioned.leases import LeasedPartitions
 from eventspool._backends.partitioned.looks import HOME_POLL, QUICK_POLL, find_homes
 from eventspool._backends.partitioned.rate import SharedRate
 from eventspool._backends.partitioned.round import Round
+from eventspool._claim import PAUSED
 from eventspool._config import Ordering
-from eventspool._exceptions import QueueUnavailable
+from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._job import Settlement, SettlementKind
 
 if TYPE_CHECKING:
@@ -98,17 +99,26 @@ class PartitionedBackend(LeasedPartitions):
         members = self._members
         if members.undivided is None:
             members.refresh_if_old()
+        elif members.undivided.is_sealed:  # and this process cannot deliver what the queue was divided into
+            members.refresh()
         root = members.undivided
         if root is not None:
             claim = root.claim(token, terms)
             if not root.is_sealed:
                 return claim
-            members.refresh()
+            try:
+                members.refresh()
+            except QueueUnavailable:
+                raise
+            except QueueError:
+                root.leave(token)  # others can deliver these jobs, at once
+                raise
             if claim.jobs:
                 self._held.note((job.id for job in claim.jobs), members.root.part)
                 return claim
         rate = terms.events_per_second if terms.sending else None
-        if rate and (obstacle := self._rate.find_obstacle(rate)) is not None:
+        # While all stay away, only the root can say that they need not any longer.
+        if rate and not self._is_held and (obstacle := self._rate.find_obstacle(rate)) is not None:
             return obstacle
         self._arrange(token)
         claim = self._claim_parts(Round(terms), token)
@@ -151,7 +161,7 @@ class PartitionedBackend(LeasedPartitions):
 
     def _claim_while_held(self, gate: Claim, round_: Round, token: str) -> Claim:
         """Return nothing where the root says so; where this processor is the probe of all, one job of any partition."""
-        if gate.is_held_back:
+        if gate.is_held_back or gate.obstacle == PAUSED:
             return gate
         if not round_.jobs:
             round_.left = replace(round_.left, limit=1, probe=True)

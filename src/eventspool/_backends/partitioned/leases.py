@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from eventspool._backends.partitioned.storing import StoringPartitions
 from eventspool._exceptions import QueueUnavailable
+from eventspool._job import SettlementKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,12 @@ class LeasedPartitions(StoringPartitions):
         return count
 
     def settle(self, token: str, settlements: Sequence[Settlement]) -> list[bool]:
-        """End leases otherwise, each where *token* still holds it. A partition that is away is told later."""
+        """
+        End leases otherwise, each where *token* still holds it. A partition that is away is told later.
+
+        Of a job of such a partition it is not said that it failed: its lease may run out before, and another processor deliver
+        it.
+        """
         if (plain := self._members.undivided) is not None:
             return plain.settle(token, settlements)
         self._members.refresh_if_old()
@@ -72,7 +78,7 @@ class LeasedPartitions(StoringPartitions):
             except QueueUnavailable as failure:
                 member.settle_later(token, chosen)
                 failures.append(failure)
-                answers = [True] * len(chosen)
+                answers = [each.kind is not SettlementKind.FAIL for each in chosen]
             for (n, _), answer in zip(mine, answers, strict=True):
                 done[n] = done.get(n, False) or answer
         self._held.forget(each.job_id for each in settlements)
@@ -127,13 +133,32 @@ class LeasedPartitions(StoringPartitions):
         return {i for i, times in lost.items() if i not in strangers or times == len(members.all)}
 
     def leave(self, token: str) -> None:
-        """Give back every lease of *token*, in every partition."""
-        self._ask_all(lambda member: member.backend.leave(token))
+        """
+        Give back every lease of *token*, in every partition.
+
+        One that was away is first told what ended meanwhile: it would else hand out again what was delivered.
+        """
+
+        def leave(member: Member) -> None:
+            member.catch_up()
+            member.backend.leave(token)
+
+        self._ask_all(leave)
 
     def hold(self, token: str, trouble: Trouble | None, *, is_probe: bool) -> Hold | None:
-        """Tell all processors, by the root, of *trouble* with the data plane, or that it works."""
-        root = self._members.root
-        hold: Hold | None = root.ask(root.backend.hold, token, trouble, is_probe=is_probe)
+        """
+        Tell all processors, by the root, of *trouble* with the data plane, or that it works.
+
+        While the root is away nobody is told, and each processor goes by what it hears itself: the other partitions deliver.
+        """
+        root, is_divided = self._members.root, self._members.undivided is None
+        hold: Hold | None = None
+        if not (is_divided and root.is_left_alone(time.monotonic())):
+            try:
+                hold = root.ask(root.backend.hold, token, trouble, is_probe=is_probe)
+            except QueueUnavailable:
+                if not is_divided:
+                    raise
         self._is_held = hold is not None
         return hold
 

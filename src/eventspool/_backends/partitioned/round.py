@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from eventspool._claim import Claim
+from eventspool._claim import PAUSED, Claim
 
 if TYPE_CHECKING:
     from eventspool._claim import ClaimedJob, ClaimTerms
@@ -32,7 +32,7 @@ class Round:
         self.obstacle = ""
         self.held_up = False
         self.gate: Claim | None = None
-        """What the root said, where all processors stay away from the data plane."""
+        """What the root said, where all processors stay away from the data plane, or the queue is paused."""
 
     @property
     def is_full(self) -> bool:
@@ -52,7 +52,7 @@ class Round:
             self.waits.append(claim.wait)
         self.obstacle = self.obstacle or claim.obstacle
         self.held_up = self.held_up or claim.held_up
-        if claim.is_held_back or claim.is_probe:
+        if claim.is_held_back or claim.is_probe or claim.obstacle == PAUSED:
             self.gate = claim
 
     def claim(self, wait: float | None) -> Claim:

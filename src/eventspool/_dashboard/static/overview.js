@@ -206,14 +206,15 @@ export function overviewPage({ refresh }) {
 
   async function pauseOrResume() {
     steer.disabled = true;
+    const wasPaused = paused; // somebody else may pause or resume it while the question stands
     try {
-      const reason = paused ? null : await askReason();
-      if (!paused && reason === null) {
+      const reason = wasPaused ? null : await askReason();
+      if (!wasPaused && reason === null) {
         steer.disabled = false;
         return;
       }
-      await post(paused ? "resume" : "pause", paused ? {} : { reason });
-      toast(paused ? "Delivery goes on" : "Delivery is paused; events are still accepted");
+      await post(wasPaused ? "resume" : "pause", wasPaused ? {} : { reason });
+      toast(wasPaused ? "Delivery goes on" : "Delivery is paused; events are still accepted");
       await refresh();
     } catch (error) {
       toast(error.message, "bad");

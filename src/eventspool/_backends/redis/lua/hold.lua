@@ -11,6 +11,8 @@ local asked = retry_after > 0 and now + retry_after or 0
 
 if failures == 0 then
   call('HSET', META, 'answered', now)
+  -- A delivery in another partition, of a request that may have begun before all stayed away: it ends no hold.
+  if token == '' then return hold and {hold.ends - now, hold.why} or {} end
   if hold and hold.asked > now and not is_probe then return {hold.ends - now, hold.why} end
   if call('HDEL', META, 'hold', 'doubt') > 0 then wake(WAKE) end
   return {}
