@@ -8,6 +8,7 @@ import json
 import pytest
 
 from dashboard.site import TOKEN
+from eventspool import QueueUnavailable
 from eventspool._claim import ClaimTerms
 from eventspool.integrations.dashboard import create_app
 
@@ -178,6 +179,9 @@ def test_pause_and_resume_reach_the_queue(site, queue):
         ("/api/retry", {"ids": [7]}),
         ("/api/retry", {"reason": 7}),
         ("/api/retry", {"all": 1}),
+        ("/api/retry", {"state": "waiting", "all": True}),
+        ("/api/retry", {"state": "leased", "all": True}),
+        ("/api/retry", {"state": "delayed", "reason": "rejected"}),
         ("/api/purge", {"confirm": "purge"}),
         ("/api/purge", {"confirm": "purge", "all": True, "state": "leased"}),
         ("/api/purge", {"confirm": "purge", "all": True, "state": ["failed"]}),
@@ -214,8 +218,30 @@ def test_a_job_that_is_gone_is_a_409_in_words(site):
     assert "there is no job" in answer.json["error"]
 
 
+def test_what_was_done_is_said_to_be_done_also_where_the_queue_answers_no_more(serve):
+    class Quick:
+        name = ""
+        retried = 0
+
+        def partitions(self):
+            return []
+
+        def stats(self):
+            raise QueueUnavailable("Redis does not answer")
+
+        def retry_failed(self, ids, reason):
+            self.retried += 1
+            return 2
+
+    queue = Quick()
+    site = serve(create_app(queue, token=TOKEN))
+    answer = site.post("/api/retry", {"all": True})
+
+    assert (answer.status, answer.text, queue.retried) == (200, '{"retried":2}', 1)
+
+
 def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
-    from eventspool import QueueStats, QueueUnavailable
+    from eventspool import QueueStats
     from eventspool._backends.condition import Condition
 
     class Flaky:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import threading
+
 import pytest
+from starlette.requests import Request
 
 from dashboard.site import TOKEN
 from eventspool import ConfigError, open_queue
 from eventspool._config import QueueOpts
+from eventspool._dashboard import several
+from eventspool._dashboard.api import Api
 from eventspool._dashboard.several import addresses
 from eventspool._operate.awaited import await_queue
 from eventspool.integrations.dashboard import create_app
@@ -65,6 +72,62 @@ def test_a_queue_whose_server_is_away_is_named_and_holds_up_no_other(serve, queu
 
     assert (here["name"], here["pending"]) == ("here", 0)
     assert "127.0.0.1:1" in gone["error"] or "reach" in gone["error"]
+
+
+@pytest.fixture
+def list_slowly(queue, monkeypatch):
+    """Return what lists a queue whose looks take longer than the list waits, and what lets the one under way end."""
+    goes_on = threading.Semaphore(0)
+    monkeypatch.setattr(several, "_PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(Api, "summary", lambda api: {"pending": 7} if goes_on.acquire(timeout=60) else {})
+    shown = several.Several({"slow": queue}, read_only=True, dataplane=None)
+
+    async def ask():
+        [told] = json.loads((await shown.list(Request({"type": "http"}))).body)["queues"]
+        return told.get("pending", told.get("error"))
+
+    async def end():
+        goes_on.release()
+        await asyncio.wait(shown._looks.values())
+
+    yield ask, end
+    goes_on.release(100)
+
+
+def test_a_look_that_outlasts_its_request_is_what_the_next_one_tells(list_slowly):
+    ask, end = list_slowly
+
+    async def watch():
+        first = await ask()
+        await end()
+        return [first, await ask(), await ask()]
+
+    not_yet = "its server has not answered yet"
+    assert asyncio.run(watch()) == [not_yet, 7, not_yet]
+
+
+def test_a_look_that_ended_long_ago_is_not_told_as_the_present(list_slowly, monkeypatch):
+    ask, end = list_slowly
+    monkeypatch.setattr(several, "_STALE_SECONDS", -1.0)
+
+    async def watch():
+        await ask()
+        await end()
+        return await ask()
+
+    assert asyncio.run(watch()) == "its server has not answered yet"
+
+
+def test_a_queue_that_cannot_be_looked_at_hides_no_other(serve, queue, tmp_path, monkeypatch, caplog):
+    look = Api.summary
+    monkeypatch.setattr(Api, "summary", lambda api: look(api) if api.name == "well" else {}["absent"])
+    with open_queue(f"sqlite:///{tmp_path}/b.db", "b") as other:
+        site = serve(create_app({"well": queue, "ill": other}, token=TOKEN))
+        told = {each["name"]: each for each in site.get("/api/queues").json["queues"]}
+
+    assert told["well"]["pending"] == 0
+    assert told["ill"]["error"] == "it cannot be looked at: KeyError"
+    assert "'ill': KeyError" in caplog.text
 
 
 def test_queues_in_a_list_go_by_their_own_names(serve, tmp_path):

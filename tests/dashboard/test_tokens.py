@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import stat
 import time
+from http.cookiejar import CookieJar
+from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 
 from dashboard.site import TOKEN
 from eventspool import ConfigError
 from eventspool._dashboard import tokens
+from eventspool._dashboard.security import cookie_name
 from eventspool._dashboard.tokens import TokenFile, digest_of
 from eventspool.integrations.dashboard import create_app
 
@@ -99,6 +102,26 @@ def test_who_has_a_token_gets_in_and_nobody_else(site, ann):
     cookie = first.headers["set-cookie"].partition(";")[0]
     assert site.get("/api/overview", Cookie=cookie).status == 200
     assert site.get("/api/overview", Cookie=f"eventspool_000000000000={ann}").status == 401
+
+
+def test_a_link_counts_more_than_the_cookie_of_who_was_there_before(site, queue, file, ann, monkeypatch):
+    """Two persons use one browser: what is done in it is done by the one who came last, whoever stands first in the file."""
+    monkeypatch.setattr(tokens, "_EVERY", 0.0)
+    secrets = {"ann": ann, "zoe": file.add("zoe", read_only=False, now=3.0)}
+    here = f"http://127.0.0.1:{site.port}"
+    for first, second in (("ann", "zoe"), ("zoe", "ann")):
+        browser = build_opener(HTTPCookieProcessor(CookieJar()))
+        for name in (first, second):
+            browser.open(f"{here}/?token={secrets[name]}").close()
+        headers = {"Origin": here, "Content-Type": "application/json"}
+        browser.open(Request(f"{here}/api/resume", b"{}", headers)).close()
+        assert queue.trail(1)[0].actor == second
+
+
+def test_who_signs_in_leaves_the_cookie_of_another_dashboard(site, ann):
+    foreign = "another-dashboard-on-another-port"
+    answer = site.get(f"/?token={ann}", Cookie=f"{cookie_name(foreign)}={foreign}")
+    assert cookie_name(foreign) not in str(answer.headers)
 
 
 def test_what_a_person_does_stands_in_the_trail_under_their_name(site, queue, ann, failed):

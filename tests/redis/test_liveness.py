@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from eventspool._claim import ClaimTerms
+from eventspool._config import Ordering
 from eventspool._contract.tools import LONG
 
 
@@ -37,6 +39,14 @@ def test_one_not_seen_for_five_minutes_is_forgotten_with_its_note(make, backend,
     see(quiet=280.0, gone=320.0)
     raw.hset(make.prefix + "h", "stray", "{}")
     backend.renew("t", [], visibility_timeout=LONG)
+    assert known(raw, make.prefix) == ({"quiet", "t"}, {"quiet"})
+
+
+@pytest.mark.parametrize("ordering", Ordering)
+def test_a_processor_that_finds_no_jobs_forgets_those_that_are_gone(make, raw, see, ordering):
+    """In a partition without jobs no lease is renewed."""
+    see(quiet=280.0, gone=320.0)
+    make(ordering=ordering).claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
     assert known(raw, make.prefix) == ({"quiet", "t"}, {"quiet"})
 
 

@@ -43,6 +43,18 @@ def test_a_script_takes_along_only_what_it_uses(name):
     assert operated._KEYS[7] == "m", "META is KEYS[8] there"
 
 
+@pytest.mark.parametrize("name", scripts._SHARED)
+def test_no_name_of_a_script_hides_another_one(name):
+    """What two files call the same would mean something else in the one that comes later."""
+    source = scripts.script(name).source
+    names = [
+        each.strip()
+        for line in re.findall(r"^local (?:function )?([\w, ]+)", source, re.MULTILINE)
+        for each in line.split(",")
+    ]
+    assert sorted(set(names)) == sorted(names)
+
+
 def test_a_number_is_stored_with_all_its_digits(raw):
     """The scripts give times to the server as numbers, for to write one as text takes Lua as long as a command."""
     stored = raw.eval(

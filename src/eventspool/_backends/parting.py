@@ -147,7 +147,7 @@ def commit_foreign(
             break
         made = {job_id: _make_parts(by_id[job_id], routing, find_rest) for job_id in by_id if job_id in stale}
         told = target.commit(_find_missing(made, known))
-        epoch = told.epoch or epoch
+        epoch = epoch or told.epoch  # that of the parts is told with each of them
         outdated, refused = set(told.stale), {*told.rejected, *told.away}
         for job_id, (parts, order) in made.items():
             ids = {part.id for part in parts}

@@ -111,6 +111,14 @@ class FleetContract:
         assert longer is not None
         assert longer.seconds > LONG
 
+    def test_it_is_asked_of_whoever_delivers_next_in_strict_order(
+        self, backend_factory: BackendFactory
+    ) -> None:
+        fifo = backend_factory(ordering=Ordering.FIFO)
+        fifo.commit(new_jobs(1))
+        fifo.hold("t", trouble(retry_after=_FOREVER), is_probe=False)
+        assert ask(fifo, "u").is_held_back
+
     def test_a_refused_key_keeps_all_away_unless_others_have_just_delivered(
         self, backend: Backend, other: Backend
     ) -> None:

@@ -6,6 +6,7 @@ Handlers are plain functions. Starlette runs them in threads, so that a slow que
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -231,8 +232,11 @@ class Api:
 
     def _retry(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
         ids, reason = _choice(body)
-        if _state(body) is JobState.DELAYED:
+        state = _state(body)
+        if state is JobState.DELAYED and reason is None:
             return {"retried": queue.retry_now(ids)}
+        if state is not JobState.FAILED:
+            raise ConfigError("failed jobs are retried by id, for a reason or all; delayed ones by id or all")
         return {"retried": queue.retry_failed(ids, reason)}
 
     def _purge(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,9 +311,12 @@ class Api:
 
             def act() -> Response:
                 answer = _guarded(lambda: handler(queue_of(request, self._queue), body))
+                self._seldom.forget()  # also where it failed: it may have been done by half
                 if answer.status_code == HTTPStatus.OK:
-                    self._seldom.forget()
-                    self._history.look(fresh=True)
+                    with contextlib.suppress(
+                        EventSpoolError
+                    ):  # it is done, whether or not the queue answers again
+                        self._history.look(fresh=True)
                 return answer
 
             return await run_in_threadpool(act)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
@@ -131,6 +131,15 @@ class _Doors:
         return [*([self.common] if self.common else []), *(self.file.tokens() if self.file else ())]
 
 
+class _Bound(TypedDict):
+    """What restricts the use of a cookie."""
+
+    path: str
+    secure: bool
+    httponly: bool
+    samesite: Literal["strict"]
+
+
 class _Guard:
     """Asks for the token, checks where a request comes from, and adds the headers that restrict the browser."""
 
@@ -182,7 +191,8 @@ class _Guard:
         found = security.candidates(
             given=given, authorization=headers.get("authorization"), cookies=request.cookies
         )
-        token = find_token(found, self._doors.tokens())
+        tokens = self._doors.tokens()
+        token = find_token(found, tokens)
         if token is None:
             if _STYLE.fullmatch(path):
                 return None
@@ -191,13 +201,23 @@ class _Guard:
             return PlainTextResponse("the token is missing or wrong\n", HTTPStatus.UNAUTHORIZED)
         request.scope[TOKEN] = token
         if given is not None and digest_of(given) == token.sha256:
-            # So the token leaves the address bar and the history.
-            answer = RedirectResponse(f"{root}{path}", HTTPStatus.SEE_OTHER)
-            secure = request.url.scheme == "https"  # as the server says, which knows the proxies to trust
-            name = security.cookie_name(given)
-            answer.set_cookie(name, given, path=f"{root}/", secure=secure, httponly=True, samesite="strict")
-            return answer
+            return _let_in(request, given, root, path, tokens)
         return None
+
+
+def _let_in(request: Request, given: str, root: str, path: str, tokens: Sequence[Token]) -> Response:
+    """Keep the token that was *given* in a cookie, so that it leaves the address bar and the history."""
+    answer = RedirectResponse(f"{root}{path}", HTTPStatus.SEE_OTHER)
+    secure = request.url.scheme == "https"  # as the server says, which knows the proxies to trust
+    bound: _Bound = {"path": f"{root}/", "secure": secure, "httponly": True, "samesite": "strict"}
+    own = security.cookie_name(given)
+    for name, value in request.cookies.items():
+        # A browser that two persons use acts for the one who came last. The cookie of another dashboard, on another port of
+        # this host, stays.
+        if name != own and name == security.cookie_name(value) and find_token([value], tokens):
+            answer.delete_cookie(name, **bound)
+    answer.set_cookie(own, given, **bound)
+    return answer
 
 
 def _sign_in(*, is_wrong: bool) -> Response:

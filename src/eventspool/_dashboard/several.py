@@ -13,6 +13,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from math import log10
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from eventspool._dashboard.api import Api, as_json
 from eventspool._dashboard.reading import visible
 from eventspool._dashboard.visitor import is_read_only
 from eventspool._exceptions import ConfigError, EventSpoolError
+from eventspool._guest.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -40,9 +42,20 @@ __all__ = ["Several", "addresses"]
 
 _PATIENCE_SECONDS = 1.0
 """For how long the list waits for a queue. Looks that take longer go on, and the next request takes what they found."""
+_STALE_SECONDS = 15.0
+"""A look that nobody asked for since it ended, so long ago, is begun anew."""
 _LEVELS = ("bad", "warn", "ok", "idle")
 _AT_ONCE = 8
 """Looks that are under way at the same time."""
+_log = Log("eventspool")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a look at a queue found, and when, by the event loop's clock."""
+
+    told: dict[str, Any]
+    at: float
 
 
 class Several:
@@ -75,12 +88,15 @@ class Several:
             for name, queue in named.items()
         }
         self._limiter: anyio.CapacityLimiter | None = None
-        self._looks: dict[str, asyncio.Task[dict[str, Any]]] = {}
+        self._looks: dict[str, asyncio.Task[_Found]] = {}
 
     async def list(self, request: Request) -> Response:
         """Answer how every queue stands."""
         asked = {key: self._look(key, api) for key, api in self._apis.items()}
-        await asyncio.wait(asked.values(), timeout=_PATIENCE_SECONDS)
+        done, _ = await asyncio.wait(asked.values(), timeout=_PATIENCE_SECONDS)
+        for key, task in asked.items():
+            if task in done and self._looks.get(key) is task:
+                del self._looks[key]
         queues = [
             {"key": key, "name": visible(self._apis[key].name), **_outcome(task)}
             for key, task in asked.items()
@@ -100,19 +116,27 @@ class Several:
 
         return answer
 
-    def _look(self, key: str, api: Api) -> asyncio.Task[dict[str, Any]]:
-        """Return the look at a queue that is under way, or begin one."""
+    def _look(self, key: str, api: Api) -> asyncio.Task[_Found]:
+        """
+        Return the look at a queue of which no answer has told yet, or begin one.
+
+        One that ended after its request was answered is what the next request tells: a queue that is slow to look at would
+        otherwise have no answer for ever.
+        """
         task = self._looks.get(key)
-        if task is None or task.done():
+        if task is None or (
+            task.done() and task.result().at < asyncio.get_running_loop().time() - _STALE_SECONDS
+        ):
             task = self._looks[key] = asyncio.ensure_future(self._ask(api))
         return task
 
-    async def _ask(self, api: Api) -> dict[str, Any]:
+    async def _ask(self, api: Api) -> _Found:
         if self._limiter is None:  # it belongs to the event loop, which runs only now
             self._limiter = anyio.CapacityLimiter(_AT_ONCE)
-        return await anyio.to_thread.run_sync(
+        told = await anyio.to_thread.run_sync(
             partial(_answer, api), abandon_on_cancel=True, limiter=self._limiter
         )
+        return _Found(told, asyncio.get_running_loop().time())
 
 
 def _badness(queue: dict[str, Any]) -> tuple[Any, ...]:
@@ -128,10 +152,13 @@ def _answer(api: Api) -> dict[str, Any]:
         return api.summary()
     except EventSpoolError as error:
         return {"error": str(error)}
+    except Exception as error:  # noqa: BLE001 - a fault of ours with one queue, beside which the others are shown
+        _log.error("The dashboard cannot look at the queue %r: %s", api.name, type(error).__name__)
+        return {"error": f"it cannot be looked at: {type(error).__name__}"}
 
 
-def _outcome(task: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
-    return task.result() if task.done() else {"error": "its server has not answered yet"}
+def _outcome(task: asyncio.Task[_Found]) -> dict[str, Any]:
+    return task.result().told if task.done() else {"error": "its server has not answered yet"}
 
 
 def addresses(names: Iterable[str]) -> dict[str, str]:

@@ -61,11 +61,11 @@ def digest_of(secret: str) -> str:
 
 
 def find_token(candidates: Iterable[str], tokens: Sequence[Token]) -> Token | None:
-    """Return whose token is among *candidates*. Each is compared with every token, in constant time."""
+    """Return whose token the first of *candidates* is that is one. Each is compared with every token, in constant time."""
     found = None
     for digest in map(digest_of, candidates):
         for token in tokens:
-            if hmac.compare_digest(digest, token.sha256):
+            if hmac.compare_digest(digest, token.sha256) and found is None:
                 found = token
     return found
 

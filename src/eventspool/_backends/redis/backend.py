@@ -17,7 +17,8 @@ second column is the name that the Lua scripts give to the key::
                               server's clock ("clock"); whether the queue is paused; whether its producers keep it in FIFO
                               order ("fifo", 1 or 0); the processor that has the FIFO queue ("holder", as "until:token");
                               whether the order per user is kept ("per_user", "lanes", "index_from", "halted"); how the
-                              queue is divided into partitions ("ring"), and whether this one takes no new jobs ("sealed");
+                              queue is divided into partitions ("ring"), and whether this one takes no new jobs ("sealed")
+                              and its division is forgotten ("retired");
                               what its processors know of the data plane together ("hold", "doubt", "answered", "paid": see
                               lua/fleet.lua); and the "epoch": when its first job was committed. An operator who empties the
                               server deletes it, too, by which producers know that their jobs are lost

@@ -14,7 +14,10 @@ local max_bytes, rate = tonumber(ARGV[8]), tonumber(ARGV[9])
 local found, role, is_limited = {}, 0, false
 
 begin(COARSE)
+-- A processor that knows an older ring must not write down anew what was deleted with its division.
+if meta_retired then return {NO_TIME, SEALED} end
 call('HSET', PROCESSORS, token, now)
+sweep_processors() -- In a partition where it finds no jobs, a processor renews no lease.
 role = meta_sealed == '1' and SEALED or 0
 if is_paused() then return {WHILE_PAUSED, tonumber(ARGV[7]) + role} end
 

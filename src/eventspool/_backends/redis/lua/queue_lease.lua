@@ -4,7 +4,7 @@
 -- older versions look at LEGACY_HOLDER alone. The oldest of them write their bare token into it, and see in our value that
 -- another process has the queue. So LEGACY_HOLDER is read first: where it names another process, that is a process of an older
 -- version which has taken the queue over.
-local LONGEST_HOLD = 6 * QUEUE_LEASE -- A lease that ends later is damaged, and would hardly ever end.
+local LONGEST_LEASE = 6 * QUEUE_LEASE -- A lease that ends later is damaged, and would hardly ever end.
 
 local function hold(token, ms)
   local value = lease(text(now + ms * 1000), token)
@@ -18,7 +18,7 @@ local function queue_holder()
   local till, token = parse_lease(value)
   if value and token == '' then return value, now + math.max(call('PTTL', LEGACY_HOLDER), 1) * 1000 end
   if till <= now then till, token = parse_lease(call('HGET', META, 'holder')) end
-  if token ~= '' and till > now and till - now < LONGEST_HOLD then return token, till end
+  if token ~= '' and till > now and till - now < LONGEST_LEASE then return token, till end
 end
 
 -- The token that has the queue where it is FIFO, and whether that is another one than `token`.

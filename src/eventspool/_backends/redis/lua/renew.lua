@@ -9,19 +9,7 @@ if laned and ARGV[1] == 'per_user' then keep_lanes() end
 
 call('HSET', PROCESSORS, token, now)
 if note_of_token ~= '' then call('HSET', NOTES, token, note_of_token) end
--- One processor sweeps for all of them: it looks at each.
-local SWEEP_EVERY, FORGET_AFTER = PROCESSOR_TTL, 10 * PROCESSOR_TTL
-if now - total('swept') > SWEEP_EVERY then
-  call('HSET', META, 'swept', now)
-  local seen = call('HGETALL', PROCESSORS)
-  for i = 1, #seen, 2 do
-    if now - number(seen[i + 1]) > FORGET_AFTER then call('HDEL', PROCESSORS, seen[i]) end
-  end
-  local notes = call('HGETALL', NOTES)
-  for i = 1, #notes, 2 do
-    if call('HEXISTS', PROCESSORS, notes[i]) == 0 then call('HDEL', NOTES, notes[i]) end
-  end
-end
+sweep_processors()
 
 local holder, usurped = find_usurper(fifo, token)
 for i = 6, #ARGV do

@@ -13,7 +13,7 @@ if ARGV[1] == '1' then
   for _, key in ipairs(KEYS) do
     if key ~= COMMITS then call('DEL', key) end
   end
-  call('HSET', META, 'sealed', '1', 'bytes', SEALED_BYTES)
+  call('HSET', META, 'sealed', '1', 'retired', '1', 'bytes', SEALED_BYTES)
   for i, field in ipairs({'epoch', 'forgotten'}) do
     if kept[i] then call('HSET', META, field, kept[i]) end
   end
