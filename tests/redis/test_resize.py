@@ -116,7 +116,9 @@ def test_what_is_empty_and_sealed_is_forgotten_and_still_counted(factory, raw, r
     assert all(raw.hget(f"test:{{{find_tag(name, part)}}}:m", "sealed") == b"1" for part in old)
     for part in old:
         claim = producer._members.find(part).backend.claim("t", ClaimTerms(limit=1, visibility_timeout=LONG))
-        assert (list(claim.jobs), claim.wait) == ([], None), "a processor that knows an older ring finds nothing"
+        assert (list(claim.jobs), claim.wait) == ([], None), (
+            "a processor that knows an older ring finds nothing"
+        )
     assert [raw.keys(f"test:{{{find_tag(name, part)}}}:*") for part in old] == keys
     stats = factory(observe=True).stats()
     assert (stats.accepted_events, stats.delivered_events, stats.purged_events) == (8, 7, 1)
