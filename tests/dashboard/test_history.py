@@ -13,6 +13,8 @@ from eventspool._fleet import ProcessorInfo
 class Queue:
     """A queue that counts how often it is looked at."""
 
+    _opts = None
+
     def __init__(self):
         self.now = 1000.0
         self.looks = 0

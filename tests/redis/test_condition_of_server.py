@@ -48,6 +48,17 @@ def test_a_look_changes_nothing(server, make):
         assert client.keys() == []
 
 
+def test_a_refusal_that_is_not_known_is_not_taken_for_a_replica(tmp_path):
+    with RedisServer(args=("--rename-command", "HSETNX", "hidden")) as server:
+        opts = QueueOpts(url=server.url, queue_name="orders", is_multi_processor=True)
+        backend = create_backend(opts, observe=True)
+        backend.open()
+        seen = backend.condition()
+        backend.close()
+
+    assert (seen.refuses, seen.drains) == ("refused", True)
+
+
 @pytest.mark.parametrize(
     ("command", "refuses", "drains"),
     [

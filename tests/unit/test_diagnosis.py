@@ -17,6 +17,7 @@ HALTED = ProcessorInfo("u", host="web-2", pid=8, paused=True, last_error="https:
 BLIND = ProcessorInfo("b", host="web-3", pid=9, unreadable="encrypted", reads_nothing=True)
 FULL = Condition(refuses="full", because="the server is out of memory (OOM)")
 READ_ONLY = Condition(refuses="read_only", because="it is a read-only replica (READONLY)", drains=False)
+UNKNOWN = Condition(refuses="refused", because="unknown command 'HSETNX'")
 UNUSED = Condition(is_used=False, others=("orders", "orders (in database 0)"))
 
 
@@ -50,7 +51,10 @@ def see(processors=(WELL,), condition=Condition(), more=None, **stats):  # noqa:
         (see(more={"reasons": {"rejected": SOME}}), ["queue.failed"]),
         (see(more={"reasons": {"corrupt": SOME}}), ["queue.unreadable"]),
         (see(more={"reasons": {"encrypted": SOME}}), ["encryption.wrong_key"]),
-        (see(more={"max_jobs": 2}, failed=SOME), ["queue.bounds"]),
+        (see(more={"max_jobs": 2}, waiting=SOME), ["queue.bounds"]),
+        (see(failed=SOME), ["queue.failed"]),
+        (see((WELL,), UNKNOWN), ["queue.refused"]),
+        (see((WELL,), more={"outage": "the server does not answer"}), ["queue.unreachable"]),
         (see(more={"outage": "the server refuses (NOPERM)", "own": WELL}), ["queue.refused"]),
         (Observation(problem="the server cannot be reached: nothing listens there"), ["queue.unreachable"]),
         (Observation(problem="it is out of memory (OOM)"), ["queue.full"]),
@@ -61,6 +65,14 @@ def test_what_was_seen_leads_to_what_is_wrong(seen, codes):
 
     assert [each.code for each in found] == codes
     assert all(each.cause and each.remedy for each in found)
+
+
+def test_each_processor_without_a_key_is_named():
+    [one] = diagnose(see((BLIND,), delayed=SOME))
+    [both] = diagnose(see((BLIND, BLIND), delayed=SOME))
+
+    assert "the processor web-3:9 opens" in one.cause
+    assert "the processors web-3:9, web-3:9 opens" in both.cause
 
 
 def test_a_partition_that_is_away_is_named_and_nobody_is_sent_for_workers():

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["FULL", "PERMISSION", "READ_ONLY", "REPLICAS", "SAVING", "Condition", "find_worst"]
+__all__ = ["FULL", "PERMISSION", "READ_ONLY", "REFUSED", "REPLICAS", "SAVING", "Condition", "find_worst"]
 
 FULL = "full"
 READ_ONLY = "read_only"
 REPLICAS = "replicas"
 SAVING = "saving"
 PERMISSION = "permission"
+REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Condition:
 
     Args:
         refuses: Why it takes no new jobs, as a word: ``full``, ``read_only``, ``replicas`` (too few of them follow it),
-            ``saving`` (it cannot save to its disk), ``permission``; "" where it takes them.
+            ``saving`` (it cannot save to its disk), ``permission``, ``refused`` (for a cause that is not known here); "" where
+            it takes them.
         because: The same in one sentence, which names the server or file; "" where it takes them.
         drains: What it holds can be claimed and settled. A store that is full mostly drains.
         is_used: A job was stored in this queue at some time. A name that was never used may be a misspelt one.

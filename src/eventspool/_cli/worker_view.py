@@ -60,8 +60,9 @@ class Status:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is left to deliver."""
-        return self.reachable and not self.waiting and not self.leased
+        """Nothing is left to deliver, as far as every partition can be asked."""
+        is_whole = self.reachable and not any(each.code == "queue.partitions" for each in self.troubles)
+        return is_whole and not self.waiting and not self.leased
 
     @property
     def worst(self) -> Trouble | None:

@@ -90,12 +90,17 @@ def judge(look: Look, out: float | None = None) -> Verdict:
         return Verdict(
             "warn",
             f"{format_count(stats.failed.events, 'event')} failed for good",
-            f"In {format_count(stats.failed.jobs, 'job')}, which will not be sent again by themselves.",
+            f"In {format_count(stats.failed.jobs, 'job')}, which will not be sent again by "
+            f"{'itself' if stats.failed.jobs == 1 else 'themselves'}.",
             "Look at them, then retry, export or purge.",
         )
     if pending or out:
         return Verdict("ok", "Events flow", f"{waits}." if pending else "All that came was delivered.")
     if not look.processors:
+        missing = next((each for each in look.troubles if each.code == "queue.missing"), None)
+        if missing is not None:
+            cause, remedy = _sentence(missing.cause), _sentence(missing.remedy)
+            return Verdict("warn", "The queue is empty", cause, remedy, missing.code)
         return Verdict("idle", "The queue is empty", "No processor is running, and nothing waits for one.")
     return Verdict("ok", "All is delivered", "The queue is empty.")
 

@@ -29,6 +29,7 @@ _LOOKS = frozenset(
         "stats",
         "processors",
         "partitions",
+        "condition",
         "reasons",
         "jobs",
         "scan",

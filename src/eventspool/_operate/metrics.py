@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from eventspool._exceptions import EventSpoolError
 from eventspool._heartbeat import PAUSE_REASONS
 from eventspool._job import JobState
-from eventspool._operate.diagnosis import KINDS, Observation, Severity, diagnose
+from eventspool._operate.diagnosis import KINDS, Observation, Severity, diagnose, observe
 from eventspool._operate.storage import StorageReader
 from eventspool._reasons import FAILED, LOST, REFUSED
 from eventspool._version import __version__
@@ -278,29 +278,34 @@ class QueueReader:
             self._storage = StorageReader(self.opts)
 
     def read(self) -> Iterator[Reading]:
-        """Yield the queue's readings. Of a queue that cannot be reached the only reading is that it is not up."""
+        """
+        Yield the queue's readings. Of a queue that cannot be reached the only reading is that it is not up.
+
+        While a partition is away, the depths are of what the others hold, and what is known of the whole queue alone is left
+        out.
+        """
         try:
             queue = self.queue() if callable(self.queue) else self.queue
-            stats, processors = queue.stats(), queue.processors()
-            reasons = self._read_reasons(queue, stats)
-            condition = queue.condition()
+            seen = observe(queue, self.name, self._read_reasons)
         except EventSpoolError as error:
-            self.trouble = str(error)
+            seen = Observation(self.name, problem=str(error) or type(error).__name__)
+        self.trouble = seen.problem or seen.outage
+        if self.trouble:
             yield Reading("queue.up", 0, (self.name,))
-            yield from self._read_troubles(Observation(problem=self.trouble or type(error).__name__))
+            yield from self._read_troubles(seen)
             return
-        self.trouble = ""
         yield Reading("queue.up", 1, (self.name,))
-        seen = Observation(self.name, "", stats, processors, (), condition, reasons)
         if self.opts is not None:
             seen = replace(seen, max_jobs=self.opts.max_jobs, max_bytes=self.opts.max_bytes)
         yield from self._read_troubles(seen)
-        yield from _read_stats(self.name, stats)
-        for reason, depth in reasons.items():
+        yield from _read_depths(self.name, seen.stats)
+        if not any(each.away for each in seen.partitions):
+            yield from _read_totals(self.name, seen.stats)
+        for reason, depth in seen.reasons.items():
             yield Reading("queue.failed.jobs", depth.jobs, (self.name, reason))
         yield from self._read_room()
         names: set[str] = set()
-        for processor in processors:
+        for processor in seen.processors:
             label = f"{processor.host}:{processor.pid}" if processor.host else processor.token
             if label in names:  # one process has two clients
                 label = f"{label}/{processor.token}"
@@ -345,12 +350,16 @@ class QueueReader:
         return self._reasons
 
 
-def _read_stats(name: str, stats: QueueStats) -> Iterator[Reading]:
+def _read_depths(name: str, stats: QueueStats) -> Iterator[Reading]:
     for state in map(str, JobState):
         depth: Depth = getattr(stats, state)
         yield Reading("queue.jobs", depth.jobs, (name, state))
         yield Reading("queue.events", depth.events, (name, state))
         yield Reading("queue.stored", depth.bytes, (name, state))
+
+
+def _read_totals(name: str, stats: QueueStats) -> Iterator[Reading]:
+    """Yield what is not known while a partition is away. A counter that fell would look like a restart to Prometheus."""
     yield Reading("queue.oldest.age", stats.oldest_age, (name,))
     yield Reading("queue.paused", int(stats.paused), (name,))
     yield Reading("queue.held", int(stats.held_until > 0), (name,))

@@ -108,7 +108,7 @@ class _Watched:
         opts = self.opts
         standing = Standing(address_of(opts), opts.queue_name, opts.prefix)
         try:
-            seen = observe(self._queue, opts.queue_name, with_reasons=False)
+            seen = observe(self._queue, opts.queue_name)
         except QueueError as error:
             return replace(standing, problem=str(error))
         lag = add_up(each.lag_seconds for each in seen.processors if each.lag_seconds is not None)
@@ -120,7 +120,7 @@ class _Watched:
             shares = (minutes[0][1].lag_p50, minutes[0][1].lag_p95, minutes[0][1].lag_p99)
         return replace(
             standing,
-            troubles=diagnose(replace(seen, max_jobs=opts.max_jobs, max_bytes=opts.max_bytes)),
+            troubles=diagnose(seen),
             stats=seen.stats,
             pace=self._pace(seen.stats, now, measure(seen.stats, now, minutes)),
             lag=shares,

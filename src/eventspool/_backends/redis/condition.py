@@ -13,7 +13,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from eventspool._backends.condition import FULL, PERMISSION, READ_ONLY, REPLICAS, SAVING, Condition
+from eventspool._backends.condition import FULL, PERMISSION, READ_ONLY, REFUSED, REPLICAS, SAVING, Condition
 from eventspool._backends.redis.clocks import read_clocks
 from eventspool._backends.redis.codec import decode_text
 from eventspool._backends.redis.errors import error_code, find_place, is_reply, translate
@@ -74,7 +74,7 @@ def ask_condition(client: Any, prefix: str, queue: str) -> Condition:
     if code:
         because = str(translate(takes, queue, find_place(client), advice=find_advice(client, takes)))
     return Condition(
-        refuses=_REFUSALS.get(code, READ_ONLY) if code else "",
+        refuses=_REFUSALS.get(code, REFUSED) if code else "",
         because=because,
         drains=not isinstance(gives, Exception),
         is_used="epoch" in fields,

@@ -40,13 +40,14 @@ from eventspool._fleet import ProcessorInfo
 from eventspool._operate.diagnosis import Observation, diagnose
 from eventspool._operate.exposition import metrics_text
 from eventspool._operate.metrics import QueueReader
+from eventspool._operate.overview import count_jobs
 from eventspool._operate.queue import open_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from eventspool._cli.options import DataPlaneAddress, QueueAddress
-    from eventspool._figures import QueueStats
+    from eventspool._figures import Partition, QueueStats
     from eventspool._operate.diagnosis import Trouble
 
 __all__ = ["command"]
@@ -224,16 +225,16 @@ def _exit(stop: Stop, *, closed: bool, failed: bool) -> NoReturn:
     sys.exit(1 if failed and not stop.asked else 0)
 
 
-def _count(address: QueueAddress) -> QueueStats:
-    """Ask the queue on a connection of our own."""
+def _count(address: QueueAddress) -> tuple[QueueStats, Sequence[Partition]]:
+    """Ask the queue on a connection of our own. The partitions are named where one of them is away."""
     with open_queue(**asdict(address)) as found:
-        return found.stats()
+        return count_jobs(found)
 
 
 def _count_failed(address: QueueAddress) -> int:
     """Count the failed events that are there before this worker adds any."""
     with contextlib.suppress(QueueError):
-        return _count(address).failed.events
+        return _count(address)[0].failed.events
     return 0
 
 
@@ -251,7 +252,7 @@ def _look(client: Client, last: Status | None = None, closed: QueueAddress | Non
     """Ask the client and the queue how things stand. Once the client is closed, *closed* says which queue to ask."""
     own = client.stats()
     try:
-        stats = _count(closed) if closed else client.queue.stats()
+        stats, partitions = _count(closed) if closed else count_jobs(client.queue)
     except QueueError as error:
         queue = client._beginning.queue_opts  # noqa: SLF001
         if queue is not None and not isinstance(error, QueueUnavailable):
@@ -262,22 +263,31 @@ def _look(client: Client, last: Status | None = None, closed: QueueAddress | Non
         return replace(last, batches=own.sent, paused=own.paused, reachable=False, troubles=troubles)
     waiting = stats.waiting.events + stats.delayed.events
     figures = (own.sent, waiting, stats.leased.events, stats.failed.events, own.paused, stats.paused)
-    return Status(*figures, troubles=() if closed else _find_troubles(client, stats))
+    if closed:
+        return Status(*figures, troubles=diagnose(Observation(partitions=partitions)))
+    return Status(*figures, troubles=_find_troubles(client, stats, partitions))
 
 
-def _find_troubles(client: Client, stats: QueueStats) -> tuple[Trouble, ...]:
+def _find_troubles(client: Client, stats: QueueStats, partitions: Sequence[Partition]) -> tuple[Trouble, ...]:
     """Diagnose the queue, and of its processors this process's own one."""
     processor, condition = client._pipe().processor, Condition()  # noqa: SLF001
-    with contextlib.suppress(QueueError):
+    outage = "" if processor is None else processor.outage
+    try:
         condition = client.queue.condition()
+    except QueueError as error:
+        is_told = isinstance(error, QueueUnavailable) and partitions
+        outage = outage or ("" if is_told else str(error))
     queue = client._beginning.queue_opts  # noqa: SLF001
     return diagnose(
         Observation(
             "" if queue is None else queue.queue_name,
             stats=stats,
+            partitions=partitions,
             condition=condition,
             own=ProcessorInfo("") if processor is None else processor.describe(),
-            outage="" if processor is None else processor.outage,
+            outage=outage,
+            max_jobs=0 if queue is None else queue.max_jobs,
+            max_bytes=0 if queue is None else queue.max_bytes,
         )
     )
 

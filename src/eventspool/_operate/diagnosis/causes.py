@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eventspool._backends.condition import FULL, PERMISSION, READ_ONLY, REPLICAS, SAVING
+from eventspool._backends.condition import FULL, PERMISSION, READ_ONLY, REFUSED, REPLICAS, SAVING
 from eventspool._operate.diagnosis.sentences import code_of_outage, code_of_plane
 from eventspool._operate.diagnosis.trouble import KINDS, Severity, Trouble, trouble
 from eventspool._operate.figures import format_age, format_count
@@ -32,6 +32,7 @@ _REFUSALS = {
     REPLICAS: "queue.replicas",
     SAVING: "queue.saving",
     PERMISSION: "queue.refused",
+    REFUSED: "queue.refused",
 }
 _NAMED = 8
 """Other queues, or hosts, that one sentence names."""
@@ -62,7 +63,7 @@ def _count_unfinished(seen: Observation) -> int:
 def _check_store(seen: Observation) -> Iterator[Trouble]:
     condition, stats = seen.condition, seen.stats
     if condition.refuses:
-        code = _REFUSALS.get(condition.refuses, "queue.read_only")
+        code = _REFUSALS.get(condition.refuses, "queue.refused")
         more = "; what it holds is still delivered" if condition.drains else ""
         yield trouble(code, f"{condition.because}{more}", is_obstacle=not condition.drains)
     elif seen.outage:
@@ -149,12 +150,13 @@ def _check_encryption(seen: Observation) -> Iterator[Trouble]:
     ]
     given_up = seen.reasons.get("encrypted")
     if blind:
+        noun = "processor" if len(blind) == 1 else "processors"
         who = ", ".join(_name(each) for each in blind[:_NAMED])
         # A worker that delivers other batches has a right key, too.
         is_obstacle = all(each.reads_nothing for each in blind)
         yield trouble(
             "encryption.wrong_key",
-            f"batches in the queue are encrypted, and no key given to the processor {who} opens them",
+            f"batches in the queue are encrypted, and no key given to the {noun} {who} opens them",
             is_obstacle=is_obstacle,
         )
     elif given_up is not None and given_up.jobs:
@@ -173,7 +175,7 @@ def _check_name(seen: Observation) -> Iterator[Trouble]:
     if not others:
         yield trouble(
             "queue.missing",
-            f"no event was ever stored in the queue {seen.name!r} here, and there is no other queue",
+            f"no event was ever stored in the queue {seen.name!r} here, and no other queue was found",
             Severity.NOTE,
         )
         return
@@ -209,11 +211,14 @@ def _name_distance(seconds: float) -> str:
 def _check_failed(seen: Observation) -> Iterator[Trouble]:
     unreadable = {name: reason for name, reason in FAILED.items() if reason.is_unreadable}
     rest = {name: depth for name, depth in seen.reasons.items() if name not in unreadable and depth.jobs}
-    if rest:
-        events = sum(depth.events for depth in rest.values())
+    events = sum(depth.events for depth in rest.values())
+    why = f" ({', '.join(sorted(rest))})"
+    if not seen.reasons:  # they were not counted by reason, or could not be
+        events, why = seen.stats.failed.events, ""
+    if rest or (not seen.reasons and seen.stats.failed.jobs):
         yield trouble(
             "queue.failed",
-            f"the failed queue holds {format_count(events, 'event')} ({', '.join(sorted(rest))}) until an operator decides",
+            f"the failed queue holds {format_count(events, 'event')}{why} until an operator decides",
             Severity.WARNING,
         )
     for name, reason in unreadable.items():

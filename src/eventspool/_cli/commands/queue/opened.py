@@ -93,7 +93,7 @@ def _look_at_name(queue: Queue, name: str, unused: Unused) -> None:
     there = (
         f"the queues that are: {', '.join(condition.others)}"
         if condition.others
-        else "nor in any other queue"
+        else "and no other queue was found"
     )
     said = (
         f"no event was ever stored in a queue {name!r} here; {there}. "
