@@ -160,6 +160,13 @@ def test_a_read_only_token_sees_everything(site, ann, bob, failed):
     assert site.get("/api/trail", **bearer(bob)).json["actions"] == []
 
 
+def test_who_only_looks_pushes_nothing_out_of_the_trail_by_repeating_an_export(site, queue, ann, bob, failed):
+    for token, what in ((bob, "failed"), (bob, "failed&event=Bad"), (ann, "failed")) * 2:
+        assert site.get(f"/api/export?state={what}", **bearer(token)).status == 200
+    told = [(each.actor, each.events) for each in reversed(queue.trail())]
+    assert told == [("bob", 3), ("bob", 1), ("ann", 3)]
+
+
 def test_a_token_that_was_revoked_opens_nothing_seconds_later(site, file, ann, bob):
     assert site.get("/api/overview", **bearer(ann)).status == 200
     file.revoke("ann")

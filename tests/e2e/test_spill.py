@@ -121,6 +121,28 @@ def test_what_becomes_of_batches_that_are_cut_by_users_behind_the_file_is_told_w
     assert plane.stats().duplicates == 0
 
 
+def test_what_was_erased_in_the_file_from_a_batch_that_is_cut_by_users_is_told_as_purged(
+    clients, plane, redis_server, durable, spill
+):
+    callback = Calls()
+    redis_server.kill()
+    plane.script({"outage": True})
+    client = clients(persistence=durable.opts(ordering="per_user", partitions=2), spill=spill)
+    ids = [client.track(f"u{n % 7}", "E", {"n": n}, callback=callback) for n in range(35)]
+    eventually(lambda: client.stats().spilled == 35, "the file takes the events")
+    with open_queue(spill, queue_name=durable.queue_name) as queue:
+        assert queue.erase("u3").events == 5
+    redis_server.start()
+    eventually(lambda: client.stats().spilled == 0, "the queue takes the events")
+    callback.await_calls(5)
+    assert client.flush(timeout=0.5).pending == 30
+    plane.script()
+    assert client.flush(timeout=PATIENCE).pending == 0
+    callback.await_calls(35)
+    told = {message_id: error and error.reason for message_id, error in callback.outcomes().items()}
+    assert told == {message_id: "purged" if n % 7 == 3 else None for n, message_id in enumerate(ids)}
+
+
 def test_a_durable_call_is_acknowledged_while_redis_is_away(clients, plane, redis_server, durable, spill):
     """After a second at first, at once from then on; and it is in the file by then."""
     client = clients(persistence=durable.opts(), spill=spill, durability="persisted", timeout=PATIENCE)

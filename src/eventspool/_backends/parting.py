@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from eventspool._envelope import EnvelopeError, open_envelope, seal
 from eventspool._events.owner import owner_of
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from eventspool._backends.protocol import Backend
+    from eventspool._envelope import Cut
     from eventspool._job import Failure
     from eventspool._routing import Routing
 
@@ -39,10 +40,15 @@ class Placed:
     Args:
         parts: Id, number of events, and epoch of the storage that took it, of each.
         order: The places that their events, one part after another, had in the whole.
+        rest: Id of the last part where it stands for the events that were taken out of the whole before: it is stored
+            nowhere, and has ended. "" where nothing was taken out.
+        purged: Which events of the *rest* were erased; the others were delivered.
     """
 
     parts: Sequence[tuple[str, int, str]]
     order: Sequence[int]
+    rest: str = ""
+    purged: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -81,16 +87,34 @@ def part_by_user(
     Raises:
         EnvelopeError: Its payload cannot be read.
     """
-    return _part(job, routing, owner_of)[0]
+    return _part(job, routing, owner_of).parts
 
 
-def _part(
-    job: NewJob, routing: Routing, owner_of: Callable[[bytes], bytes] = owner_of
-) -> tuple[list[NewJob], list[int]]:
-    """Return the parts, as ``part_by_user``, and the places of their events in the whole, one part after another."""
+class _Made(NamedTuple):
+    """The parts of a job, the places of their events in it, one part after another, and what was taken out of it before."""
+
+    parts: list[NewJob]
+    order: list[int]
+    cut: Cut | None = None
+
+    def place(self, job_id: str, epochs: Mapping[str, str]) -> Placed:
+        """Return what took the place of the job, since the *epochs* of its parts."""
+        parts = [(part.id, part.events, epochs[part.id]) for part in self.parts]
+        if self.cut is None or [part.id for part in self.parts] == [job_id]:
+            return Placed(parts, self.order)
+        order = [self.cut.here[at] for at in self.order]
+        gone = sorted({*range(len(self.cut.fates))} - {*order})
+        purged = tuple(at for at, place in enumerate(gone) if place in self.cut.purged)
+        rest = f"{job_id}~"
+        return Placed([*parts, (rest, len(gone), "")], [*order, *gone], rest, purged)
+
+
+def _part(job: NewJob, routing: Routing, owner_of: Callable[[bytes], bytes] = owner_of) -> _Made:
+    """Cut *job* as ``part_by_user`` does."""
     groups: dict[int, list[int]] = {}
     lanes: dict[int, int] = {}
-    events = open_envelope(job.payload).split()
+    envelope = open_envelope(job.payload)
+    events = envelope.split()
     for at, event in enumerate(events):
         partition, lane = routing.place(owner_of(event))
         groups.setdefault(partition, []).append(at)
@@ -98,7 +122,7 @@ def _part(
     if len(groups) == 1 and not job.progress:
         [(partition, own)] = lanes.items()
         if not own & ~lanes_of(job.id):
-            return [replace(job, route=Route(routing.generation, partition))], list(range(len(events)))
+            return _Made([replace(job, route=Route(routing.generation, partition))], list(range(len(events))))
     parts = [
         replace(
             job,
@@ -111,7 +135,7 @@ def _part(
         )
         for partition, places in sorted(groups.items())
     ]
-    return parts, [at for _, places in sorted(groups.items()) for at in places]
+    return _Made(parts, [at for _, places in sorted(groups.items()) for at in places], envelope.cut)
 
 
 def _part_id(job_id: str, route: Route, lanes: int) -> str:
@@ -149,8 +173,8 @@ def commit_foreign(
         told = target.commit(_find_missing(made, known))
         epoch = epoch or told.epoch  # that of the parts is told with each of them
         outdated, refused = set(told.stale), {*told.rejected, *told.away}
-        for job_id, (parts, order) in made.items():
-            ids = {part.id for part in parts}
+        for job_id, each in made.items():
+            ids = {part.id for part in each.parts}
             if ids & outdated:
                 continue
             stale.discard(job_id)
@@ -162,17 +186,17 @@ def commit_foreign(
                 impossible.append(job_id)
             else:
                 accepted += 1
-                known.placed[job_id] = Placed([(p.id, p.events, epochs[p.id]) for p in parts], order)
-        duplicates += _count_whole([parts for parts, _ in made.values()], told) if told.duplicates else 0
+                known.placed[job_id] = each.place(job_id, epochs)
+        duplicates += _count_whole([each.parts for each in made.values()], told) if told.duplicates else 0
     return CommitResult(accepted, duplicates, (*rejected, *result.away, *stale), tuple(impossible), epoch)
 
 
-def _find_missing(made: Mapping[str, tuple[list[NewJob], list[int]]], known: StoredParts) -> list[NewJob]:
+def _find_missing(made: Mapping[str, _Made], known: StoredParts) -> list[NewJob]:
     """Return the parts that the target does not have by what is *known*."""
     return [
         part
-        for job_id, (parts, _) in made.items()
-        for part in parts
+        for job_id, each in made.items()
+        for part in each.parts
         if part.id not in known.epochs.get(job_id, ())
     ]
 
@@ -186,7 +210,7 @@ def name_parts(
     routing = target.find_routing()
     if routing is None:
         return [job.id for job in jobs]
-    return [part.id for job in jobs for part in _make_parts(job, routing, find_rest)[0]]
+    return [part.id for job in jobs for part in _make_parts(job, routing, find_rest).parts]
 
 
 def _count_whole(made: Iterable[Sequence[NewJob]], told: CommitResult) -> int:
@@ -195,17 +219,15 @@ def _count_whole(made: Iterable[Sequence[NewJob]], told: CommitResult) -> int:
     return len(parts) if told.duplicates == sum(map(len, parts)) else 0
 
 
-def _make_parts(
-    job: NewJob, routing: Routing, find_rest: Callable[[NewJob], bytes | None]
-) -> tuple[list[NewJob], list[int]]:
-    """Return the parts of what is left of *job*, and the places of their events in that, one part after another."""
+def _make_parts(job: NewJob, routing: Routing, find_rest: Callable[[NewJob], bytes | None]) -> _Made:
+    """Cut what is left of *job*."""
     rest = find_rest(job) or job.payload
     try:
         return _part(replace(job, payload=rest), routing)
     except (
         EnvelopeError
     ):  # whose events these are cannot be told: it goes to one partition as it is, and stops all lanes there
-        return [replace(job, route=Route(routing.generation, 0))], list(range(job.events))
+        return _Made([replace(job, route=Route(routing.generation, 0))], list(range(job.events)))
 
 
 def find_rest_by(

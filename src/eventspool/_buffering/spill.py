@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -277,6 +278,9 @@ class Spill:
             for job in jobs:
                 if (parts := placed.get(job.id)) is not None:
                     self._ledger.note_parted(job.id, parts.parts, parts.order)
+                    if parts.rest:
+                        purged = replace(PURGED, indices=parts.purged, payload=b"")
+                        self._on_lookup([parts.rest], {parts.rest: purged} if parts.purged else {})
 
     def _end_if_empty(self) -> bool:
         with self._lock, self._on_file():

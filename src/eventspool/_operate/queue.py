@@ -465,7 +465,7 @@ class Queue:
 
             act_on(self._backend, chosen, write, lambda jobs: None)  # noqa: ARG005
         if written:
-            self.note(Action("export", events=written, selection=describe(chosen)))
+            self._trail.record_once(Action("export", events=written, selection=describe(chosen)))
         return written
 
     def write_events(self, file: IO[bytes], ids: Iterable[str], terms: Terms | None = None) -> dict[str, int]:

@@ -15,6 +15,7 @@ import getpass
 import json
 import os
 import socket
+import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,10 @@ _TRAIL: Final = "trail"
 _UNREADABLE: Final = "unreadable"
 _PAGE: Final = 200
 _MOST_IDS: Final = 10
+_RECENT: Final = 20
+"""Actions among which one that is to be recorded once is sought."""
+_ONCE: Final = 60.0
+"""Seconds for which it is not recorded again."""
 _log = Log("eventspool.queue")
 
 
@@ -164,6 +169,19 @@ class Trail:
                 action.jobs,
                 error,
             )
+
+    def record_once(self, action: Action) -> None:
+        """
+        Append *action*, unless the same one by the same actor was recorded in the last minute.
+
+        It is for what changes nothing: who may only look could otherwise repeat it until what others did is out of the trail.
+        """
+        said = (action.action, self.actor, action.selection)
+        with contextlib.suppress(QueueError):  # `record` tells the log of it
+            for each in self.read(_RECENT):
+                if (each.action, each.actor, each.selection) == said and abs(time.time() - each.at) < _ONCE:
+                    return
+        self.record(action)
 
     @contextlib.contextmanager
     def recording(self, action: str, selection: Mapping[str, Any]) -> Iterator[Counted]:
