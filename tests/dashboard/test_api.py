@@ -246,6 +246,7 @@ def test_a_queue_that_cannot_be_reached_is_a_503_and_comes_back(serve):
 
     class Flaky:
         name = ""
+        _opts = None
         down = True
 
         def stats(self):

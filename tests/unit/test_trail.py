@@ -15,6 +15,7 @@ from eventspool._contract.tools import SOON, claim_soon, fail, ids_of
 from eventspool._encryption import Keyring
 from eventspool._envelope import Cut, open_envelope, seal
 from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._operate.edit import editable_text
 from eventspool._operate.trail import KEPT, Action, find_actor
 
 
@@ -206,6 +207,52 @@ def test_an_edit_that_cannot_go_out_changes_nothing(queue, backend, bury, new, s
     assert backend.payload(job) == before
     assert [each.id for each in queue.jobs("failed")] == [job]
     assert queue.trail() == []
+
+
+NUMBERS = b'{ "type":"track", "messageId":"id-u1", "event":"Order", "properties":{"price":19.90,"n":0.1234567890123456789} }'
+
+
+def test_an_edit_changes_no_number_that_nobody_touched(queue, bury):
+    [job] = bury(NewJob(new_job_id(), seal([NUMBERS]), 1))
+    [opened] = queue.events(job, is_exact=True)
+    with pytest.raises(ConfigError, match="as it was"):
+        queue.edit(job, editable_text(opened, indent=2))
+    queue.edit(job, editable_text({**opened, "event": "Mended"}, indent=2))
+
+    [edit] = queue.trail()
+    assert '"price":19.90,"n":0.1234567890123456789' in edit.after
+
+
+def test_an_event_with_half_a_pair_of_surrogates_opens_in_an_editor():
+    half = {"event": "\ud83d", "user": "\u00e9"}
+
+    assert editable_text(half).encode() == b'{"event":"\\ud83d","user":"\\u00e9"}'
+    assert editable_text({"user": "\u00e9"}) == '{"user":"\u00e9"}'
+
+
+@pytest.mark.parametrize(
+    ("becomes", "says"),
+    [
+        (0, "was edited, but the job .* is not in the failed queue any more"),
+        (
+            QueueUnavailable("it is away"),
+            "was edited, but its job was not put back: it is away. .*retry --id",
+        ),
+    ],
+)
+def test_an_edit_that_does_not_come_back_into_the_queue_says_so(
+    queue, backend, bury, monkeypatch, becomes, says
+):
+    def replay(ids):
+        if isinstance(becomes, Exception):
+            raise becomes
+        return becomes
+
+    [job] = bury(batch(event("u1")))
+    monkeypatch.setattr(backend, "replay", replay)
+    with pytest.raises(QueueError, match=says):
+        queue.edit(job, event("u1", name="Mended"))
+    assert [each.action for each in queue.trail()] == ["edit"]
 
 
 def test_an_event_without_a_message_id_is_named_by_its_place(queue, bury):

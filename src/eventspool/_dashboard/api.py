@@ -215,7 +215,7 @@ class Api:
 
     def _job(self, request: Request) -> dict[str, Any]:
         start = max(0, int(_number(request, "from", 0)))
-        events = self._queue.events(request.path_params["job_id"])
+        events = self._queue.events(request.path_params["job_id"], is_exact=True)
         shown = events[start : start + _EVENTS_AT_ONCE]
         address = None if self._dataplane is None else self._dataplane.batches
         return {

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from eventspool._backends import Backend
 
-__all__ = ["edit_event", "encode_edited", "find_event"]
+__all__ = ["edit_event", "editable_text", "encode_edited", "find_event"]
 
 MAX_EVENT_BYTES: Final = 32_768
 """As clients have it by default. An event that is larger already may stay as large."""
@@ -124,13 +124,28 @@ def encode_edited(event: Mapping[str, Any], before: bytes) -> bytes:
     kind = event.get("type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"the event's type must be one of {', '.join(KINDS)}, not {kind!r}")
-    try:
-        encoded = json_text(event).encode()
-    except UnicodeEncodeError:  # half of a pair of surrogates, which has a form in JSON alone
-        encoded = json_text(event, ascii_only=True).encode()
+    encoded = editable_text(event).encode()
     most = max(MAX_EVENT_BYTES, len(before))
     if len(encoded) > most:
         raise ConfigError(f"the event has {len(encoded)} bytes, more than the {most} that it may have")
-    if encoded == before:
+    if encoded in (before, _as_edited(before)):
         raise ConfigError("the event is as it was: nothing was edited")
     return encoded
+
+
+def _as_edited(before: bytes) -> bytes | None:
+    """Return the bytes that *before* would have after an edit that changes nothing: the same numbers, and no other spaces."""
+    try:
+        return editable_text(decode_event(before, is_exact=True)).encode()
+    except ValueError:
+        return None
+
+
+def editable_text(event: object, *, indent: int | None = None) -> str:
+    """Return *event* as JSON that every file can hold: half of a pair of surrogates has a form in ASCII alone."""
+    text = json_text(event, indent=indent)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json_text(event, indent=indent, ascii_only=True)
+    return text

@@ -202,15 +202,19 @@ class Queue:
         require_number("limit", limit, 1, integer=True)
         return self._backend.jobs(state_of(state), limit=limit, after=after)
 
-    def events(self, job_id: str) -> list[dict[str, Any]]:
+    def events(self, job_id: str, *, is_exact: bool = False) -> list[dict[str, Any]]:
         """
         Return the decoded events of one job.
+
+        Args:
+            job_id: The job.
+            is_exact: A number that a float would write differently (19.90) is a ``Decimal``, as an event that is edited needs.
 
         Raises:
             QueueError: There is no such job, or its payload cannot be read.
         """
         try:
-            return [decode_event(event) for event in self._open(job_id)]
+            return [decode_event(event, is_exact=is_exact) for event in self._open(job_id)]
         except QueueError:
             raise
         except ValueError:  # no encoder of ours wrote this
@@ -233,12 +237,22 @@ class Queue:
         Raises:
             ConfigError: The event is no JSON object, has another ``messageId`` or an unknown ``type``, is too large, or is not
                 changed.
-            QueueError: The job has not failed, cannot be read, or was changed meanwhile. Nothing was edited then.
+            QueueError: The job has not failed, cannot be read, or was changed meanwhile: then nothing was edited. Or it was
+                edited, and could not be put back into the queue; the message says which.
         """
         before, after = edit_event(self._backend, job_id, event, index)
         old, new = before.decode(errors="replace"), after.decode(errors="replace")
         self.note(Action("edit", jobs=1, events=1, selection={"ids": [job_id]}, before=old, after=new))
-        self._backend.replay([job_id])
+        try:
+            is_back = self._backend.replay([job_id])
+        except QueueError as error:
+            raise QueueError(
+                f"the event was edited, but its job was not put back: {error}. `eventspool queue retry --id {job_id}` does it"
+            ) from error
+        if not is_back:
+            raise QueueError(
+                f"the event was edited, but the job {job_id!r} is not in the failed queue any more"
+            )
 
     def search(
         self,

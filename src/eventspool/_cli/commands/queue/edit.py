@@ -13,8 +13,8 @@ from eventspool._cli.commands.queue.opened import Unused, opened
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option, queue_options
 from eventspool._cli.output import console, printable, say, say_error
-from eventspool._events.decoding import json_text
 from eventspool._exceptions import ConfigError, QueueError
+from eventspool._operate.edit import editable_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +62,7 @@ def edit(
         raise click.UsageError("--index and --message-id both say which event it is: give one of them")
     text = None if source is None else _read(source)
     with opened(address, Unused.FAIL) as queue:
-        events = queue.events(job_id)
+        events = queue.events(job_id, is_exact=True)
         place = _choose(events, index, message_id, is_given=text is not None)
         if text is not None:
             queue.edit(job_id, text, index=place)
@@ -114,7 +114,7 @@ def _choose(
 
 def _edit(queue: Queue, job_id: str, place: int, event: dict[str, Any]) -> bool:
     """Open the event in the editor until it can go out so. False where the operator gives up, or has changed nothing."""
-    before = text = json_text(event, indent=2) + "\n"
+    before = text = editable_text(event, indent=2) + "\n"
     while True:
         edited = click.edit(text, extension=".json", require_save=True)
         if edited is None or edited.strip() in ("", before.strip()):
