@@ -81,3 +81,25 @@ def test_jobs_that_failed_since_they_were_retried_are_counted(queue, fail):
     assert acts.count_repeated(queue, None, time.time())["jobs"] == 2
     assert acts.count_repeated(queue, "too_large", time.time())["jobs"] == 0
     assert acts.count_repeated(queue, "rejected", time.time() + 3601)["jobs"] == 0, "that is long ago"
+
+
+def test_all_retries_of_the_last_hour_count_and_each_for_its_own_jobs(site, queue, fail):
+    """A retry of one job, or of other jobs, does not hide that the rest was just refused again."""
+    fail("rejected", EVENT, EVENT)
+    queue.acting_as("ann").retry_failed()
+    again = fail("rejected", EVENT, EVENT)
+    fail("too_large", EVENT)
+    queue.acting_as("bob").retry_failed(reason="too_large")
+    alone = fail("stalled", EVENT)
+    queue.acting_as("carol").retry_failed(ids=alone)
+    told = site.get("/api/repeated?named=1").json
+    assert (told["jobs"], set(told["ids"]), told["actor"]) == (2, set(again), "ann")
+    assert "ids" not in site.get("/api/repeated").json
+    assert site.get("/api/repeated?reason=too_large").json["jobs"] == 0
+
+
+def test_a_retry_of_more_jobs_than_the_trail_names_counts_for_all_of_them(queue, fail):
+    ids = fail("rejected", *[EVENT] * 12)
+    queue.retry_failed(ids=ids)
+    fail("rejected", *[EVENT] * 12)
+    assert acts.count_repeated(queue, None, time.time())["jobs"] == 12

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any, Final
 
 from eventspool._dashboard.reading import pretty, visible
@@ -22,7 +22,7 @@ __all__ = ["count_repeated", "edit", "find_fates", "pause", "read_trail", "resum
 
 _SHOWN: Final = 100
 _LOOKED_AT: Final = 1000
-"""Actions among which the last retry is sought: all that the trail has."""
+"""Actions among which the last retries are sought: all that the trail has."""
 _JUST: Final = 3600.0
 """Seconds for which a retry counts as just done."""
 _LONGEST_RETRY: Final = 5.0
@@ -117,44 +117,62 @@ def find_fates(queue: Queue, ids: Sequence[str]) -> dict[str, Any]:
     return {"delivered": found.delivered, "unfinished": found.unfinished, "refused": refused}
 
 
-def count_repeated(queue: Queue, reason: str | None, now: float) -> dict[str, Any]:
+def count_repeated(queue: Queue, reason: str | None, now: float, *, named: bool = False) -> dict[str, Any]:
     """
     Count the failed jobs, those of *reason* or all, that were there when such jobs were just retried, and failed since.
 
-    To retry them once more would most likely repeat what was just refused.
+    To retry them once more would most likely repeat what was just refused. With *named*, their ids are in the answer.
     """
-    last = _last_retry(queue, reason, now)
-    if last is None:
-        return {"jobs": 0, "more": False, "at": None, "actor": ""}
-    # Failed jobs are listed by the time at which they failed: those that failed since stand behind it.
-    began = last.at - _LONGEST_RETRY
-    since = Job("-", JobState.FAILED, 0, 0, 0, None, None, 0.0, None, began)
-    pages = list(islice(walk(queue, JobState.FAILED, after=since), _PAGES + 1))
-    only = last.selection.get("ids")
-    again = [
-        job
-        for page in pages[:_PAGES]
-        for job in page
-        if job.created_at < last.at
-        and (job.failed_at or 0.0) > began
-        and reason in (None, job.reason)
-        and last.selection.get("reason") in (None, job.reason)
+    retries = _recent_retries(queue, reason, now)
+    again: dict[str, Action] = {}
+    more = False
+    # Many jobs may have failed since the first of these retries, so those since the last one are looked at by themselves.
+    for since in dict.fromkeys((len(retries) - 1, 0)) if retries else ():
+        pages = list(islice(walk(queue, JobState.FAILED, after=_just_before(retries[since])), _PAGES + 1))
+        more = more or len(pages) > _PAGES
+        for job in chain.from_iterable(pages[:_PAGES]):
+            met = next((each for each in retries if _is_refused_again(job, each)), None)
+            if met is not None and reason in (None, job.reason):
+                again[job.id] = met
+    last = max(again.values(), key=lambda each: each.at, default=None)
+    return {
+        "jobs": len(again),
+        "more": more,
+        "at": None if last is None else last.at,
+        "actor": "" if last is None else visible(last.actor),
+        **({"ids": list(again)} if named else {}),
+    }
+
+
+def _just_before(retry: Action) -> Job:
+    """Return what stands in the list of failed jobs, which goes by the time of the failure, where *retry* began."""
+    began = retry.at - _LONGEST_RETRY
+    return Job("-", JobState.FAILED, 0, 0, 0, None, None, 0.0, None, began)
+
+
+def _is_refused_again(job: Job, retry: Action) -> bool:
+    """Say whether *retry* was about *job*, as far as the trail tells, and it failed since."""
+    chosen = retry.selection
+    # The trail keeps but a few ids of many. That the job was there and failed since says enough then.
+    only = None if chosen.get("more_ids") else chosen.get("ids")
+    return (
+        job.created_at < retry.at
+        and (job.failed_at or 0.0) > retry.at - _LONGEST_RETRY
+        and chosen.get("reason") in (None, job.reason)
         and (only is None or job.id in only)
-    ]
-    return {"jobs": len(again), "more": len(pages) > _PAGES, "at": last.at, "actor": visible(last.actor)}
+    )
 
 
-def _last_retry(queue: Queue, reason: str | None, now: float) -> Action | None:
-    """Return the last retry of jobs that may have failed for *reason*, where it was just done."""
+def _recent_retries(queue: Queue, reason: str | None, now: float) -> list[Action]:
+    """Return the retries, the last one first, of jobs that may have failed for *reason*, where they were just done."""
     try:
         actions = queue.trail(_LOOKED_AT)
     except TrailAbsent:
-        return None
-    for action in actions:
-        if now - action.at > _JUST:
-            return None
-        chosen = action.selection
-        is_of_these = reason is None or chosen.get("reason", reason) == reason
-        if is_of_these and action.action == "retry" and chosen.get("state") == "failed":
-            return action
-    return None
+        return []
+    return [
+        each
+        for each in takewhile(lambda each: now - each.at <= _JUST, actions)
+        if each.action == "retry"
+        and each.selection.get("state") == "failed"
+        and (reason is None or each.selection.get("reason", reason) == reason)
+    ]

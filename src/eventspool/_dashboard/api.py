@@ -105,7 +105,10 @@ class Api:
             "/trail": lambda request: acts.read_trail(self._queue, request.query_params),
             "/fates": lambda request: acts.find_fates(self._queue, request.query_params.getlist("id")),
             "/repeated": lambda request: acts.count_repeated(
-                self._queue, request.query_params.get("reason"), time.time()
+                self._queue,
+                request.query_params.get("reason"),
+                time.time(),
+                named=bool(request.query_params.get("named")),
             ),
         }
         changes: dict[str, Callable[[Queue, Mapping[str, Any]], dict[str, Any]]] = {

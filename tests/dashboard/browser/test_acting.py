@@ -165,6 +165,13 @@ def test_ten_go_first_and_the_rest_stays_where_one_is_refused(shown, queue, fail
         page.keyboard.press("Escape")
         assert queue.stats().failed.jobs == 3
 
+        page.evaluate("location.hash = '#/failures?state=failed&text=Order'")
+        page.get_by_role("button", name="Retry the 3 found").click()
+        page.get_by_text(re.compile("1 of these failed since ann retried them")).wait_for()
+        page.keyboard.press("Escape")
+        page.evaluate("location.hash = '#/failures?state=failed'")
+        assert queue.stats().failed.jobs == 3
+
         page.get_by_role("button", name="Retry all").first.click()
         page.get_by_role("heading", name="Retry all once more?").wait_for()
         page.get_by_text(re.compile("1 of these failed since ann retried them")).wait_for()

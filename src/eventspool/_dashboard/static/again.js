@@ -10,15 +10,24 @@ const LOOK_EVERY = 500;
 const PATIENCE = 120_000;
 
 // Resolves to "all", "first" or "" once the reader has decided; there is no question where nothing was refused of late.
-export async function askAgain({ reason, now }) {
-  const { jobs, more, at, actor } = await get("repeated", { reason });
+// With *ids*, it is about these jobs.
+export async function askAgain({ reason, ids, now }) {
+  const found = await get("repeated", { reason, named: ids ? "1" : undefined });
+  const { at, actor } = found;
+  const [jobs, more] = ids ? [among(found.ids, ids), false] : [found.jobs, found.more];
   if (!jobs) return "all";
   const again = h("p", {}, `${count(jobs)}${more ? " or more" : ""} of these failed since ${actor || "somebody"} retried them ${age(now - at)} ago. Unless the cause is mended, they will be refused again.`);
-  return ask({ title: "Retry all once more?", body: [again], actions: [["first", `Try ${FIRST} first`, "primary"], ["all", "Retry all", ""]] });
+  const first = ids && ids.length <= FIRST ? [] : [["first", `Try ${FIRST} first`, "primary"]];
+  return ask({ title: "Retry all once more?", body: [again], actions: [...first, ["all", "Retry all", ""]] });
+}
+
+function among(some, all) {
+  const known = new Set(all);
+  return some.filter((each) => known.has(each)).length;
 }
 
 // Retries ten jobs, shows what becomes of them, and retries the rest where all were delivered. Resolves to the jobs retried.
-export async function tryFirst({ reason, all }) {
+export async function tryFirst({ reason, all, ids: chosen }) {
   const line = h("p", { "aria-live": "polite" }, "Choosing …");
   const bar = h("progress", { max: String(FIRST), value: "0", "aria-label": "Delivered" });
   let isOver = false;
@@ -26,8 +35,8 @@ export async function tryFirst({ reason, all }) {
   const waiting = ask({ title: `Try ${FIRST} first`, body: [line, bar], actions: [] }).then(() => (isOver = true));
   const end = (text) => setText(line, text);
   try {
-    const { jobs } = await get("jobs", { state: "failed", reason, limit: FIRST });
-    const ids = jobs.slice(0, FIRST).map((job) => job.id); // with a reason, an answer may hold more
+    const found = chosen ?? (await get("jobs", { state: "failed", reason, limit: FIRST })).jobs.map((job) => job.id);
+    const ids = found.slice(0, FIRST); // with a reason, an answer may hold more
     if (ids.length) retried = (await post("retry", { state: "failed", ids })).retried;
     const deadline = Date.now() + PATIENCE;
     for (;;) {
@@ -45,7 +54,7 @@ export async function tryFirst({ reason, all }) {
         break;
       }
       if (!fates.unfinished) {
-        retried += (await post("retry", { state: "failed", ...(all ? { all } : { reason }) })).retried;
+        retried += (await post("retry", { state: "failed", ...(chosen ? { ids: chosen } : all ? { all } : { reason }) })).retried;
         end(`All ${count(ids.length)} were delivered, and the rest is back in the queue.`);
         toast(`${counted(retried, "job")} back in the queue`);
         break;

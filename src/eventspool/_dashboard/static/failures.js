@@ -231,9 +231,9 @@ export function failuresPage({ refresh }) {
 
   // Where such jobs were just retried and refused again, the reader is asked first.
   async function retryAll(what) {
-    if (what.ids || view.tab !== "failed") return retry(what);
+    if (view.tab !== "failed") return retry(what);
     try {
-      const chosen = await askAgain({ reason: what.reason, now: Date.now() / 1000 - view.skew });
+      const chosen = await askAgain({ reason: what.reason, ids: what.ids, now: Date.now() / 1000 - view.skew });
       if (chosen === "all") await retry(what);
       if (chosen === "first") await tryTen(what);
     } catch (error) {
