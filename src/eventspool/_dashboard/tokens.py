@@ -8,6 +8,7 @@ reads the file anew when it has changed, so that a token which was revoked opens
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -26,11 +27,12 @@ from eventspool._guest.log import Log
 from eventspool._operate.new_file import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Token", "TokenFile", "digest_of", "find_token"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OTHERS_MAY_WRITE: Final = 0o022
 _EVERY: Final = 1.0
 """Seconds between two looks at the file."""
@@ -127,20 +129,42 @@ class TokenFile:
             raise ConfigError(
                 f"{name!r} is no name for a token: take letters, digits and . _ @ + -, at most 64 of them"
             )
-        before = self.read()
-        if any(token.name == name for token in before):
-            raise ConfigError(f"there is a token for {name!r} already: revoke it first")
-        secret = secrets.token_urlsafe(32)
-        self._write([*before, Token(name, digest_of(secret), read_only, now)])
+        with self._alone():
+            before = self.read()
+            if any(token.name == name for token in before):
+                raise ConfigError(f"there is a token for {name!r} already: revoke it first")
+            secret = secrets.token_urlsafe(32)
+            self._write([*before, Token(name, digest_of(secret), read_only, now)])
         return secret
 
     def revoke(self, name: str) -> None:
         """Take the token of *name* back. Raises ``ConfigError`` where there is none."""
-        before = self.read()
-        left = [token for token in before if token.name != name]
-        if len(left) == len(before):
-            raise ConfigError(f"there is no token for {name!r} in {self.path}")
-        self._write(left)
+        with self._alone():
+            before = self.read()
+            left = [token for token in before if token.name != name]
+            if len(left) == len(before):
+                raise ConfigError(f"there is no token for {name!r} in {self.path}")
+            self._write(left)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from changing the file: of two tokens that are added at once, one would be lost."""
+        try:
+            import fcntl
+        except ImportError:  # not on Windows
+            yield
+            return
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY)
+        except OSError as error:
+            raise ConfigError(f"{self.path} cannot be written: {_why(error)}") from None
+        try:
+            fcntl.flock(
+                folder, fcntl.LOCK_EX
+            )  # of the folder, since the file is replaced, and no other file is to stay
+            yield
+        finally:
+            os.close(folder)
 
     def _write(self, tokens: Sequence[Token]) -> None:
         data = json.dumps({"tokens": [asdict(token) for token in tokens]}, indent=2)
@@ -165,7 +189,9 @@ def _read_token(stored: object) -> Token:
     if not isinstance(stored, Mapping):
         raise TypeError
     name, sha256 = stored["name"], stored["sha256"]
-    if not (isinstance(name, str) and isinstance(sha256, str) and _NAME.fullmatch(name)):
+    if not (isinstance(name, str) and isinstance(sha256, str)):
+        raise TypeError
+    if not (_NAME.fullmatch(name) and _SHA256.fullmatch(sha256)):
         raise ValueError
     return Token(name, sha256, stored.get("read_only") is not False, float(stored.get("made_at", 0.0)))
 
