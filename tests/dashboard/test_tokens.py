@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import stat
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.cookiejar import CookieJar
 from urllib.request import HTTPCookieProcessor, Request, build_opener
 
@@ -72,8 +74,24 @@ def test_one_name_has_one_token_until_it_is_revoked(file, ann):
     assert file.add("ann", read_only=False, now=0.0) != ann
 
 
+def test_tokens_that_are_added_at_a_time_are_all_there(file):
+    names = [f"person-{number}" for number in range(8)]
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(lambda name: TokenFile(file.path).add(name, read_only=True, now=1.0), names))
+    assert sorted(each.name for each in file.read()) == names
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"tokens": [1]}', '{"tokens": [{"name": 3, "sha256": ""}]}']
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"tokens": [1]}',
+        '{"tokens": [{"name": 3, "sha256": ""}]}',
+        '{"tokens": [{"name": "ann", "sha256": "ä"}]}',
+        json.dumps({"tokens": [{"name": "ann", "sha256": "A" * 64}]}),
+    ],
 )
 def test_a_file_of_something_else_is_refused(file, text):
     file.path.write_text(text)

@@ -8,12 +8,14 @@ reads the file anew when it has changed, so that a token which was revoked opens
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -25,12 +27,16 @@ from eventspool._exceptions import ConfigError
 from eventspool._guest.log import Log
 from eventspool._operate.new_file import new_file
 
+if sys.platform != "win32":
+    import fcntl
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Token", "TokenFile", "digest_of", "find_token"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _OTHERS_MAY_WRITE: Final = 0o022
 _EVERY: Final = 1.0
 """Seconds between two looks at the file."""
@@ -127,20 +133,22 @@ class TokenFile:
             raise ConfigError(
                 f"{name!r} is no name for a token: take letters, digits and . _ @ + -, at most 64 of them"
             )
-        before = self.read()
-        if any(token.name == name for token in before):
-            raise ConfigError(f"there is a token for {name!r} already: revoke it first")
-        secret = secrets.token_urlsafe(32)
-        self._write([*before, Token(name, digest_of(secret), read_only, now)])
+        with _alone(self.path.parent):
+            before = self.read()
+            if any(token.name == name for token in before):
+                raise ConfigError(f"there is a token for {name!r} already: revoke it first")
+            secret = secrets.token_urlsafe(32)
+            self._write([*before, Token(name, digest_of(secret), read_only, now)])
         return secret
 
     def revoke(self, name: str) -> None:
         """Take the token of *name* back. Raises ``ConfigError`` where there is none."""
-        before = self.read()
-        left = [token for token in before if token.name != name]
-        if len(left) == len(before):
-            raise ConfigError(f"there is no token for {name!r} in {self.path}")
-        self._write(left)
+        with _alone(self.path.parent):
+            before = self.read()
+            left = [token for token in before if token.name != name]
+            if len(left) == len(before):
+                raise ConfigError(f"there is no token for {name!r} in {self.path}")
+            self._write(left)
 
     def _write(self, tokens: Sequence[Token]) -> None:
         data = json.dumps({"tokens": [asdict(token) for token in tokens]}, indent=2)
@@ -150,6 +158,24 @@ class TokenFile:
                 file.write(b"\n")
         except OSError as error:
             raise ConfigError(f"{self.path} cannot be written: {_why(error)}") from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """
+    Have nobody else change the tokens in *folder* meanwhile: of two who add one at a time, the later would drop the other's.
+
+    Where the system or the file system has no such lock, that is not prevented.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _stamp(path: Path) -> object:
@@ -165,7 +191,9 @@ def _read_token(stored: object) -> Token:
     if not isinstance(stored, Mapping):
         raise TypeError
     name, sha256 = stored["name"], stored["sha256"]
-    if not (isinstance(name, str) and isinstance(sha256, str) and _NAME.fullmatch(name)):
+    if not (isinstance(name, str) and isinstance(sha256, str)):
+        raise TypeError
+    if not (_NAME.fullmatch(name) and _SHA256.fullmatch(sha256)):  # another one could not even be compared
         raise ValueError
     return Token(name, sha256, stored.get("read_only") is not False, float(stored.get("made_at", 0.0)))
 
