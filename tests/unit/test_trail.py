@@ -170,6 +170,19 @@ def test_an_entry_survives_its_stored_form():
     assert Action.from_entry(entry) == action
 
 
+def test_an_erasure_that_ends_half_done_is_in_the_trail_with_what_it_did(queue, backend, bury, monkeypatch):
+    bury(batch(event("u1"), event("u2")), batch(event("u1")))
+
+    def fail(state, ids):
+        raise QueueUnavailable("it is away")
+
+    monkeypatch.setattr(backend, "purge", fail)
+    with pytest.raises(QueueUnavailable):
+        queue.erase("u1")
+    [erasure] = queue.trail()
+    assert (erasure.action, erasure.jobs, erasure.events) == ("erase", 1, 1)
+
+
 # Edits.
 
 

@@ -63,6 +63,7 @@ def erase_from(
     *,
     dry_run: bool = False,
     on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
+    on_erased: Callable[[int, int], object] = lambda jobs, events: None,  # noqa: ARG005
 ) -> Erasure:
     """
     Erase a user's events from jobs.
@@ -74,8 +75,10 @@ def erase_from(
         dry_run: Only count. A batch that was sent in part is then counted as one that can be changed, because only the attempt
             to change it would tell.
         on_job: Called again and again with the number of jobs that were looked at.
+        on_erased: Called with the number of jobs that were changed, and of events that were erased, as soon as they are: an
+            error may end the erasure half done.
     """
-    erasing = (_Counting if dry_run else _Erasing)(backend, User(user_id))
+    erasing = _Counting(backend, User(user_id)) if dry_run else _Erasing(backend, User(user_id), on_erased)
     for page in pages:
         for payloads in read_payloads(backend, page):
             erasing.look_at(payloads)
@@ -98,9 +101,15 @@ class _Found:
 
 
 class _Erasing:
-    def __init__(self, backend: Backend, user: User) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        user: User,
+        on_erased: Callable[[int, int], object] = lambda jobs, events: None,  # noqa: ARG005
+    ) -> None:
         self._backend = backend
         self._user = user
+        self._on_erased = on_erased
         self._events = self._rewritten = self._removed = self._looked_at = 0
         self._leased: list[str] = []
         self._refused: list[str] = []
@@ -134,16 +143,19 @@ class _Erasing:
     def _take_out(self, found: Sequence[_Found]) -> None:
         mixed = [each for each in found if each.kept]
         rewritten = self._backend.rewrite([_rewrite(each) for each in mixed]) if mixed else []
-        removed = self._remove([each.job_id for each in found if not each.kept])
-        done = removed.union(each.job_id for each, is_done in zip(mixed, rewritten, strict=True) if is_done)
-        self._refused += [each.job_id for each in found if each.job_id not in done]
-        self._count([each for each in found if each.job_id in done])
+        done = {each.job_id for each, is_done in zip(mixed, rewritten, strict=True) if is_done}
+        self._count([each for each in mixed if each.job_id in done])
+        whole = [each for each in found if not each.kept]
+        removed = self._remove([each.job_id for each in whole])
+        self._count([each for each in whole if each.job_id in removed])
+        self._refused += [each.job_id for each in found if each.job_id not in done | removed]
 
     def _count(self, done: Iterable[_Found]) -> None:
         for each in done:
             self._events += each.theirs
             self._rewritten += bool(each.kept)
             self._removed += not each.kept
+            self._on_erased(1, each.theirs)
 
     def _remove(self, ids: list[str]) -> set[str]:
         """Delete the jobs *ids*, in whichever state they are. Return those that were deleted."""

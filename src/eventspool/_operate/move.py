@@ -85,6 +85,7 @@ def move_jobs(
     on_moved: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
     failed: bool = False,
     follow: bool = False,
+    moved: Moved | None = None,
 ) -> Moved:
     """
     Move every unfinished job; return when none is left, or when *stopping* returns true.
@@ -96,12 +97,13 @@ def move_jobs(
         on_moved: Called after each batch with the number of jobs that were moved.
         failed: Move failed jobs, too, at the end.
         follow: Do not end with the last job, but wait for more.
+        moved: What is counted, for a caller who wants to know it also where an error ends the move.
 
     Raises:
         ConfigError: Source and target are the same queue.
         QueueError: One of them cannot be used, the target is full, or the source is paused. Leases are given back.
     """
-    move = _Move(source, target)
+    move = _Move(source, target, Moved() if moved is None else moved)
     try:
         move.introduce()
         while not stopping():
@@ -120,11 +122,11 @@ def move_jobs(
 
 
 class _Move:
-    def __init__(self, source: Backend, target: Backend) -> None:
+    def __init__(self, source: Backend, target: Backend, moved: Moved) -> None:
         self._source = source
         self._target = target
         self.mover = Mover(source, target, limit=_BATCH, lease=_LEASE, fail_rest=fail_rest)
-        self.moved = Moved()
+        self.moved = moved
 
     def introduce(self) -> None:
         """

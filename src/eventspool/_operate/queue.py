@@ -26,7 +26,7 @@ from eventspool._operate.fates import find_fates
 from eventspool._operate.new_file import new_file
 from eventspool._operate.search import act_on, search, total_of
 from eventspool._operate.selection import PURGEABLE, STATES, Selection, state_of
-from eventspool._operate.trail import Action, Pause, Trail, describe, read_pause, write_pause
+from eventspool._operate.trail import Action, Counted, Pause, Trail, describe, read_pause, write_pause
 from eventspool._operate.user import User
 from eventspool._operate.writing import write_events
 
@@ -432,11 +432,13 @@ class Queue:
             pages = ([job.id for job in page] for page in chosen.pages(self._backend))
         if dry_run:
             return erase_from(self._backend, pages, user_id, dry_run=True, on_job=on_job)
-        erasure = erase_from(self._backend, pages, user_id, on_job=on_job)
-        edits, unreadable = self._trail.redact(User(user_id))
-        jobs = erasure.rewritten + erasure.removed
-        if jobs or edits:
-            self.note(Action("erase", jobs=jobs, events=erasure.events, selection=describe(chosen)))
+        edits, done = 0, Counted(events=0)
+        try:
+            erasure = erase_from(self._backend, pages, user_id, on_job=on_job, on_erased=done.add)
+            edits, unreadable = self._trail.redact(User(user_id))
+        finally:
+            if done.jobs or edits:
+                self.note(Action("erase", jobs=done.jobs, events=done.events, selection=describe(chosen)))
         return replace(erasure, edits=edits, unreadable_edits=unreadable)
 
     def export(

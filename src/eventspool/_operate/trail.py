@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KEPT",
     "Action",
+    "Counted",
     "Pause",
     "Trail",
     "TrailAbsent",
@@ -133,6 +134,11 @@ class Counted:
 
     jobs: int = 0
     events: int | None = None
+
+    def add(self, jobs: int, events: int) -> None:
+        """Count more."""
+        self.jobs += jobs
+        self.events = (self.events or 0) + events
 
 
 class Trail:

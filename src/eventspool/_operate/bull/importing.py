@@ -112,6 +112,7 @@ def import_jobs(
     stopping: Callable[[], bool] = lambda: False,
     on_job: Callable[[int], object] = lambda jobs: None,  # noqa: ARG005
     follow: bool = False,
+    imported: Imported | None = None,
 ) -> Imported:
     """
     Take over the jobs that are there; return when none is left, or when *stopping* returns true.
@@ -123,12 +124,13 @@ def import_jobs(
         stopping: Called between two batches.
         on_job: Called with 1 for each job that was taken.
         follow: Do not end with the last job, but wait for more.
+        imported: What is counted, for a caller who wants to know it also where an error ends the import.
 
     Raises:
         QueueError: Bull has no such queue, one of the two cannot be used, or the target is full. What was held is given back.
     """
     source.require_existing()
-    run = _Import(source, target, wanted, on_job)
+    run = _Import(source, target, wanted, on_job, Imported() if imported is None else imported)
     while not stopping():
         count = run.look_through(stopping)
         if run.has_reached_limit:
@@ -143,13 +145,18 @@ def import_jobs(
 
 class _Import:
     def __init__(
-        self, source: BullQueue, target: Backend | None, wanted: Wanted, on_job: Callable[[int], object]
+        self,
+        source: BullQueue,
+        target: Backend | None,
+        wanted: Wanted,
+        on_job: Callable[[int], object],
+        imported: Imported,
     ) -> None:
         self._source = source
         self._target = target
         self._wanted = wanted
         self._on_job = on_job
-        self._imported = Imported()
+        self._imported = imported
         self._left: dict[str, str] = {}
         self._passed: set[str] = set()
         self._unlocked: dict[str, float] = {}

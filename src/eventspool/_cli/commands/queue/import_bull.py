@@ -138,12 +138,12 @@ def import_bull(
 def _import(
     source: BullQueue, target: QueueOpts | None, wanted: Wanted, *, as_it_is: bool, follow: bool
 ) -> Imported:
-    from eventspool._operate.bull.importing import import_jobs
+    from eventspool._operate.bull.importing import Imported, import_jobs
     from eventspool._operate.move import create_target
     from eventspool._operate.queue import Queue
     from eventspool._operate.trail import Action
 
-    stop = Stop()
+    stop, imported = Stop(), Imported()
     counts = source.count()
     jobs = sum(counts[place] for place in wanted.places)
     backend = None if target is None else create_target(target, as_it_is=as_it_is)
@@ -151,20 +151,22 @@ def _import(
         with stop.listening(), progress("importing", jobs) as advance:
             if backend is not None:
                 backend.open()
-            done = import_jobs(
+            return import_jobs(
                 source,
                 backend,
                 wanted,
                 stopping=lambda: stop.asked,
                 on_job=advance,
                 follow=follow and backend is not None,
+                imported=imported,
             )
-            if backend is not None and done.jobs:
-                action = Action("import", jobs=done.jobs, events=done.events, note="from a queue of Bull's")
-                Queue(backend, owns_backend=False).note(action)
-            return done
     finally:
         if backend is not None:
+            if imported.jobs:  # also where an error has ended it half done
+                action = Action(
+                    "import", jobs=imported.jobs, events=imported.events, note="from a queue of Bull's"
+                )
+                Queue(backend, owns_backend=False).note(action)
             backend.close()
 
 

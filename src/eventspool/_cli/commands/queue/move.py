@@ -20,6 +20,7 @@ from eventspool._config.stores import list_urls
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from eventspool._backends import Backend
     from eventspool._cli.options import QueueAddress
     from eventspool._operate.move import Moved
 
@@ -100,31 +101,45 @@ def _move(
     source: QueueOpts, target: QueueOpts, jobs: int, *, as_it_is: bool, failed: bool, follow: bool
 ) -> Moved:
     from eventspool._backends import create_backend
-    from eventspool._operate.move import create_target, move_jobs
-    from eventspool._operate.queue import Queue
-    from eventspool._operate.trail import Action
+    from eventspool._operate.move import Moved, create_target, move_jobs
 
-    stop = Stop()
+    stop, moved = Stop(), Moved()
     here = create_backend(source, observe=True)
     there = create_target(target, as_it_is=as_it_is)
     try:
         with stop.listening(), progress("moving", jobs) as advance:
             here.open()
             there.open()
-            moved = move_jobs(
-                here, there, stopping=lambda: stop.asked, on_moved=advance, failed=failed, follow=follow
+            return move_jobs(
+                here,
+                there,
+                stopping=lambda: stop.asked,
+                on_moved=advance,
+                failed=failed,
+                follow=follow,
+                moved=moved,
             )
-            if moved.jobs:
-                for backend, where in (
-                    (here, f"to {target.queue_name}"),
-                    (there, f"from {source.queue_name}"),
-                ):
-                    action = Action("move", jobs=moved.jobs, events=moved.events, note=where)
-                    Queue(backend, owns_backend=False).note(action)
-            return moved
     finally:
+        if moved.jobs:  # also where an error has ended it half done
+            _note(here, moved, f"to {_name(target)}")
+            _note(there, moved, f"from {_name(source)}")
         here.close()
         there.close()
+
+
+def _note(backend: Backend, moved: Moved, where: str) -> None:
+    from eventspool._operate.queue import Queue
+    from eventspool._operate.trail import Action
+
+    action = Action("move", jobs=moved.jobs, events=moved.events, note=where)
+    Queue(backend, owns_backend=False).note(action)
+
+
+def _name(opts: QueueOpts) -> str:
+    """Return the queue's name and where it is: both queues of a move mostly have the same name."""
+    from eventspool._operate.survey import address_of
+
+    return f"{opts.queue_name} ({address_of(opts)})"
 
 
 def _show(moved: Moved) -> None:
