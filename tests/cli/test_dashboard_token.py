@@ -40,6 +40,16 @@ def test_the_queue_that_is_named_is_told(run, tmp_path, failed):
     assert told == [("root", "token revoked", "ann"), ("root", "token added", "ann, read-only")]
 
 
+def test_a_token_is_shown_also_where_the_queue_cannot_be_told_of_it(run, tmp_path):
+    env = {
+        "EVENTSPOOL_DASHBOARD_TOKENS": str(tmp_path / "tokens.json"),
+        "EVENTSPOOL_QUEUE": "redis://127.0.0.1:1",
+    }
+    added = run("dashboard", "token", "add", "ann", **env)
+    assert find_token([added.out.strip()], TokenFile(tmp_path / "tokens.json").read()).name == "ann"
+    assert added.status != 0
+
+
 def test_a_dashboard_needs_a_queue_and_its_tokens_do_not(run):
     done = run("dashboard")
     assert done.status == 2

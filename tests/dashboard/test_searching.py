@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
+from urllib.parse import urlencode
 
 import pytest
 import redis
@@ -14,12 +16,14 @@ from eventspool._backends import create_backend
 from eventspool._dashboard import searching
 from eventspool._dashboard.searching import search_on
 from eventspool._envelope import seal
-from eventspool._job import NewJob, new_job_id
+from eventspool._job import Job, JobState, NewJob, new_job_id
+from eventspool._operate.look import Look
 from eventspool._redis_server import RedisServer
 from eventspool.integrations.dashboard import create_app
 
 JOBS = 3000
 LONGEST_US = 5000
+EVENT = b'{"type":"track","event":"A"}'
 
 
 def payload(number):
@@ -103,6 +107,36 @@ def test_failures_are_counted_by_reason_error_and_event(site, fail):
         ("stalled", ""): 1,
     }
     assert all(0 < each["first"] <= each["last"] for each in groups.values())
+
+
+def test_a_search_for_what_a_group_holds_finds_it(site, fail):
+    """Also where its name is longer than what is shown of it, and where what is shown is no name."""
+    long = "x" * 300
+    fail(
+        "rejected",
+        f'{{"type":"track","event":"{long}A"}}'.encode(),
+        f'{{"type":"track","event":"{long}B"}}'.encode(),
+    )
+    fail("stalled", b'{"type":"group","groupId":"team-1"}')
+    groups = site.get("/api/search?state=failed&grouped=1").json["groups"]
+
+    assert sorted((each["event"], each["event_text"]) for each in groups) == [
+        ("team-1", ""),
+        ("x" * 200 + "…", long + "A"),
+        ("x" * 200 + "…", long + "B"),
+    ]
+    for group in groups:
+        asked = {"reason": group["reason"], "error": group["error_text"], "event": group["event_text"]}
+        assert site.get(f"/api/search?state=failed&{urlencode(asked)}").json["found"] == group["jobs"] == 1
+
+
+def test_a_group_holds_jobs_of_one_state_and_an_error_that_can_be_searched_for():
+    step = searching._Step()
+    for state in (JobState.WAITING, JobState.DELAYED):
+        job = Job("a" * 28, state, 1, 1, 1, "rejected", "e" * 3000, 1.0, None, None)
+        step.add(Look(1, [job], events={job.id: [EVENT]}), asdict, grouped=True)
+    assert [each["state"] for each in step.groups.values()] == [JobState.WAITING, JobState.DELAYED]
+    assert {len(each["error_text"]) for each in step.groups.values()} == {1000}
 
 
 def test_all_conditions_are_taken_and_those_of_failures_mean_no_other_state(site, fail, enqueue):

@@ -43,7 +43,10 @@ _STATIC = Path(__file__).parent / "static"
 _PAGE = re.compile(r"/(?:q/[^/]+/)?")
 _STYLE = re.compile(r"/(?:q/[^/]+/)?static/[^/]+\.(?:css|svg)")
 """What the page needs that asks for the token."""
-_WRONG = '<p class="problem" role="alert">That was not the token of this dashboard. It has a new one after each start.</p>'
+_WRONG = (
+    '<p class="problem" role="alert">That was not the token of this dashboard, or is not any more. Unless one was set, it has '
+    "a new one after each start; one with a name can be revoked.</p>"
+)
 
 
 def create_app(

@@ -65,7 +65,7 @@ class _Step:
     """What one request has found so far."""
 
     jobs: list[dict[str, Any]] = field(default_factory=list)
-    groups: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    groups: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     looked_at: int = 0
     found: int = 0
     unreadable: int = 0
@@ -87,20 +87,22 @@ class _Step:
     def _group(self, job: Job, events: Sequence[bytes]) -> None:
         """Count the job with each name that its events have: it is one of the jobs in which that has failed."""
         at = job.failed_at or job.created_at
-        names: dict[str, int] = {} if events else {"": job.events}  # what cannot be read has failed, too
+        # What cannot be read has failed, too.
+        names: dict[tuple[str, str], int] = {} if events else {("", ""): job.events}
         for event in events:
-            name = (_line(event) or {}).get("name", "")
+            name = _names(event)
             names[name] = names.get(name, 0) + 1
-        for name, number in names.items():
-            key = (job.reason or "", job.error or "", name)
+        for (shown, text), number in names.items():
+            key = (job.state, job.reason or "", job.error or "", shown, text)
             group = self.groups.setdefault(
                 key,
                 {
                     "state": job.state,
-                    "reason": key[0],
-                    "error": visible(key[1], 500),
-                    "error_text": key[1],
-                    "event": name,
+                    "reason": key[1],
+                    "error": visible(key[2], 500),
+                    "error_text": key[2][:_LONGEST],
+                    "event": shown,
+                    "event_text": text,
                     "jobs": 0,
                     "events": 0,
                     "first": at,
@@ -191,6 +193,16 @@ def _read_cursor(cursor: str, states: Sequence[JobState]) -> tuple[int, Job | No
     is_failed = state is JobState.FAILED
     stood = (None, time_there) if is_failed else (time_there, None)
     return place, Job(job_id, state, 0, 0, 0, None, None, 0.0, *stood)
+
+
+def _names(event: bytes) -> tuple[str, str]:
+    """Return what a list calls *event*, and the whole name by which a search finds it: "" where it finds it by none."""
+    try:
+        fields = decode_event(event)
+    except ValueError:
+        return "", ""
+    name = fields.get("event" if fields.get("type") == "track" else "name")
+    return line(fields)["name"], name if isinstance(name, str) and len(name) <= _LONGEST else ""
 
 
 def _line(event: bytes) -> dict[str, str] | None:

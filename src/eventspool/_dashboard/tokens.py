@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ from typing import TYPE_CHECKING, Final
 from eventspool._exceptions import ConfigError
 from eventspool._guest.log import Log
 from eventspool._operate.new_file import new_file
+
+if sys.platform != "win32":
+    import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -129,7 +133,7 @@ class TokenFile:
             raise ConfigError(
                 f"{name!r} is no name for a token: take letters, digits and . _ @ + -, at most 64 of them"
             )
-        with self._alone():
+        with _alone(self.path.parent):
             before = self.read()
             if any(token.name == name for token in before):
                 raise ConfigError(f"there is a token for {name!r} already: revoke it first")
@@ -139,32 +143,12 @@ class TokenFile:
 
     def revoke(self, name: str) -> None:
         """Take the token of *name* back. Raises ``ConfigError`` where there is none."""
-        with self._alone():
+        with _alone(self.path.parent):
             before = self.read()
             left = [token for token in before if token.name != name]
             if len(left) == len(before):
                 raise ConfigError(f"there is no token for {name!r} in {self.path}")
             self._write(left)
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Keep other processes from changing the file: of two tokens that are added at once, one would be lost."""
-        try:
-            import fcntl
-        except ImportError:  # not on Windows
-            yield
-            return
-        try:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-        except OSError as error:
-            raise ConfigError(f"{self.path} cannot be written: {_why(error)}") from None
-        try:
-            fcntl.flock(
-                folder, fcntl.LOCK_EX
-            )  # of the folder, since the file is replaced, and no other file is to stay
-            yield
-        finally:
-            os.close(folder)
 
     def _write(self, tokens: Sequence[Token]) -> None:
         data = json.dumps({"tokens": [asdict(token) for token in tokens]}, indent=2)
@@ -174,6 +158,24 @@ class TokenFile:
                 file.write(b"\n")
         except OSError as error:
             raise ConfigError(f"{self.path} cannot be written: {_why(error)}") from None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """
+    Have nobody else change the tokens in *folder* meanwhile: of two who add one at a time, the later would drop the other's.
+
+    Where the system or the file system has no such lock, that is not prevented.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def _stamp(path: Path) -> object:
@@ -191,7 +193,7 @@ def _read_token(stored: object) -> Token:
     name, sha256 = stored["name"], stored["sha256"]
     if not (isinstance(name, str) and isinstance(sha256, str)):
         raise TypeError
-    if not (_NAME.fullmatch(name) and _SHA256.fullmatch(sha256)):
+    if not (_NAME.fullmatch(name) and _SHA256.fullmatch(sha256)):  # another one could not even be compared
         raise ValueError
     return Token(name, sha256, stored.get("read_only") is not False, float(stored.get("made_at", 0.0)))
 

@@ -68,12 +68,13 @@ def add(name: str, path: str, address: QueueAddress | None, *, read_only: bool, 
       eventspool dashboard token add ann --read-only
     """
     token = _file(path).add(name, read_only=read_only, now=time.time())
-    _note(address, "token added", f"{name}{', read-only' if read_only else ''}")
+    # The token is shown first: where the trail cannot be told, nobody could see it any more.
     if as_json:
         print_json(Kind.TOKEN, {"name": name, "token": token, "read_only": read_only})
-        return
-    console().print(token, soft_wrap=True, markup=False)
-    say(f"This is the token of {name}. It is not stored and not shown again: hand it over now.")
+    else:
+        console().print(token, soft_wrap=True, markup=False)
+        say(f"This is the token of {name}. It is not stored and not shown again: hand it over now.")
+    _note(address, "token added", f"{name}{', read-only' if read_only else ''}")
 
 
 @command.command("list")

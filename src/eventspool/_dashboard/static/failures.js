@@ -59,7 +59,7 @@ export function failuresPage({ refresh }) {
   box.addEventListener("keydown", (event) => event.key === "Escape" && event.preventDefault()); // which would empty the box
   box.addEventListener("search", () => box.value === "" && isSearch(view.conditions) && find({})); // the cross in the box
   const groups = groupCards({ pick: pickReason, retryAll, tryTen, purge });
-  const causesTable = groupTable((group) => (choose(group.state), find({ reason: group.reason, error: group.error_text, event: group.event })));
+  const causesTable = groupTable((group) => (choose(group.state), find({ reason: group.reason, error: group.error_text, event: group.event_text })));
   const causesLine = progressLine(() => causes);
   const byCause = h("details", { class: "by-cause" }, h("summary", {}, "By event and error, with first and last seen"), causesLine.root, h("div", { class: "scroll" }, causesTable.root));
   byCause.addEventListener("toggle", () => (byCause.open ? group() : causes.stop()));

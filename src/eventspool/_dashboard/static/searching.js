@@ -36,7 +36,7 @@ export function searcher(draw) {
     const known = new Set(view.jobs.map((job) => job.id)); // a job that moved on meanwhile comes twice
     view.jobs.push(...answer.jobs.filter((job) => !known.has(job.id)));
     for (const group of answer.groups) {
-      const same = view.groups.find((each) => each.reason === group.reason && each.error_text === group.error_text && each.event === group.event && each.state === group.state);
+      const same = view.groups.find((each) => keyOf(each) === keyOf(group));
       if (same) Object.assign(same, { jobs: same.jobs + group.jobs, events: same.events + group.events, first: Math.min(same.first, group.first), last: Math.max(same.last, group.last) });
       else view.groups.push(group);
     }
@@ -82,6 +82,8 @@ export function progressLine(search) {
   };
 }
 
+const keyOf = (group) => JSON.stringify([group.state, group.reason, group.error_text, group.event, group.event_text]);
+
 // What failed by reason, error and name of the event, with the first and the last time: the most first.
 export function groupTable(pick) {
   const body = h("tbody", {});
@@ -97,7 +99,7 @@ export function groupTable(pick) {
     root,
     update(view) {
       const groups = [...view.groups].sort((a, b) => b.events - a.events).slice(0, 100);
-      keyed(body, groups, (group) => JSON.stringify([group.state, group.reason, group.error_text, group.event]), make, (row, group) => {
+      keyed(body, groups, keyOf, make, (row, group) => {
         setText(row.events, count(group.events));
         setText(row.first, `${age(view.now - group.first)} ago`);
         setText(row.last, `${age(view.now - group.last)} ago`);

@@ -8,7 +8,7 @@ import { jsonView } from "./json.js";
 const LOOK_EVERY = 5000;
 const WORDS = {
   retry: "Retried", purge: "Purged", erase: "Erased a user", export: "Exported", edit: "Edited", pause: "Paused", resume: "Resumed", move: "Moved",
-  resize: "Resized", import: "Imported", unreadable: "An entry that cannot be read here",
+  resize: "Resized", import: "Imported", "token added": "Token added", "token revoked": "Token revoked", unreadable: "An entry that cannot be read here",
 };
 const LEVELS = { purge: "bad", erase: "bad", pause: "warn", edit: "accent" };
 
