@@ -143,7 +143,7 @@ def test_purge_asks_on_a_terminal(run, failed, answer, status, left):
 
     assert process.poll() == status
     os.close(ours)
-    assert b"all 2 jobs (2 events) that are failed" in asked
+    assert b"all 2 failed jobs (2 events)" in asked
     assert len(ids(run, failed)) == left
 
 
