@@ -57,6 +57,12 @@ def test_it_needs_a_number_of_failed_jobs(run, failed, options):
     assert "--then-rest" in done.err
 
 
+def test_a_job_that_is_not_there_is_said(run, failed):
+    done = run("queue", "retry", "--id", "misspelt", "--limit", "1", "--then-rest", **failed)
+    assert done.status == 1
+    assert "1 job of those named was not there" in done.err
+
+
 def test_with_nothing_failed_there_is_nothing_to_do(run, queue, enqueue):
     enqueue("good")
     done = run("queue", "retry", "--limit", "1", "--then-rest", "--json", **queue)

@@ -21,6 +21,9 @@ from eventspool._contract.tools import LONG, bury, drain, eventually, ids_of, ne
 from eventspool._exceptions import ConfigError, QueueError, QueueUnavailable, Unconfirmed
 from eventspool._figures import Depth
 from eventspool._job import LOST, CommitResult, JobState, new_job_id
+from eventspool._operate.diagnosis import diagnose, find_obstacle, observe
+from eventspool._operate.overview import count_jobs
+from eventspool._operate.queue import Queue
 from eventspool._routing import Route, Routing
 from partitioned_queues import make_partitioned
 from redis_servers import NEWEST, make_backend, new_queue_name, running
@@ -398,6 +401,10 @@ def test_one_partition_that_is_away_stops_only_itself(factory, two):
     with pytest.raises(QueueUnavailable):
         backend.stats()
     assert [each.away for each in backend.partitions()] == [False, True, False, True]
+    stats, partitions = count_jobs(Queue(backend))
+    assert (stats.waiting.jobs, len(partitions)) == (len(stored), 4)
+    troubles = diagnose(observe(Queue(backend), "q"))
+    assert ([each.code for each in troubles], find_obstacle(troubles)) == (["queue.partitions"], None)
 
 
 def test_without_the_root_each_process_keeps_to_its_share_of_the_rate(factory, two):

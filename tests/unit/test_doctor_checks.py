@@ -23,6 +23,7 @@ def found(findings):
 @pytest.mark.parametrize(
     ("check", "facts", "expected"),
     [
+        (check_queue, QueueFacts(outage="the server refuses (NOPERM)"), [("queue.refused", "error")]),
         (check_redis, RedisFacts(info=SOUND, settings=EVERYSEC), []),
         (
             check_redis,

@@ -11,17 +11,22 @@ from eventspool import ClientStats, Depth, Queue, QueueOpts, QueueStats, QueueUn
 from eventspool._backends import create_backend
 from eventspool._backends.memory import MemoryBackend
 from eventspool._claim import ClaimTerms
+from eventspool._cli.commands.queue.opened import Planned, describe
 from eventspool._cli.commands.worker import _look
+from eventspool._cli.output import format_clock
+from eventspool._cli.survey_view import line
 from eventspool._cli.worker_view import Status
 from eventspool._dashboard.health import judge
 from eventspool._dashboard.history import History
 from eventspool._exceptions import QueueError
 from eventspool._figures import Partition
 from eventspool._fleet import ProcessorInfo
-from eventspool._job import Failure, NewJob, Settlement, SettlementKind, new_job_id
+from eventspool._job import Failure, JobState, NewJob, Settlement, SettlementKind, new_job_id
 from eventspool._operate.awaited import await_queue
 from eventspool._operate.diagnosis import diagnose, find_obstacle, observe
 from eventspool._operate.metrics import QueueReader
+from eventspool._operate.selection import Selection
+from eventspool._operate.standing import Standing
 from eventspool._operate.survey import Survey
 
 THERE = Partition(0, 2, Depth(2, 40, 900), Depth(1, 3, 9), node="a:1")
@@ -131,3 +136,24 @@ def test_a_file_that_is_not_there_is_not_taken_for_a_queue_in_which_all_is_well(
     assert (verdict.level, verdict.code) == ("warn", "queue.missing")
     assert "'orders'" in verdict.detail
     assert not list(tmp_path.iterdir())
+
+
+def test_a_line_about_queues_counts_in_words_and_a_time_of_day_is_in_utc():
+    one = Standing("redis", "orders", "", stats=QueueStats(waiting=Depth(1, 1, 9)))
+
+    assert line([one]).endswith("; 1 event waiting")
+    assert format_clock(3600.0) == "01:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "jobs", "says"),
+    [
+        (Selection((JobState.FAILED,)), 1, "1 failed job (3 events)"),
+        (Selection((JobState.FAILED,)), 2, "all 2 failed jobs (3 events)"),
+        (Selection((JobState.WAITING, JobState.FAILED), ["a"]), 1, "1 waiting and failed job (3 events)"),
+    ],
+)
+def test_jobs_are_named_for_a_question(chosen, jobs, says):
+    planned = Planned({JobState.FAILED: [str(number) for number in range(jobs)]}, events=3, matching=3)
+
+    assert describe(chosen, planned) == says

@@ -13,6 +13,7 @@ import logging
 import os
 import re
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -36,6 +37,7 @@ __all__ = [
     "err_console",
     "format_age",
     "format_bytes",
+    "format_clock",
     "format_count",
     "format_moment",
     "json_line",
@@ -207,6 +209,11 @@ def moment_text(moment: float | None) -> str | None:
 def format_moment(moment: float | None) -> str:
     """Return the same for people to read: a hyphen for none."""
     return moment_text(moment) or "-"
+
+
+def format_clock(moment: float) -> str:
+    """Return the time of day at *moment* for people to read: in UTC, as every time that is shown."""
+    return time.strftime("%H:%M:%SZ", time.gmtime(moment))
 
 
 class _ToConsole(logging.Handler):

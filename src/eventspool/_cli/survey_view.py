@@ -82,7 +82,7 @@ def line(standings: Sequence[Standing]) -> str:
         if bad
         else ""
     )
-    return f"{format_count(len(standings), 'queue')}, {bad} with trouble; {events:,} events waiting{worst}"
+    return f"{format_count(len(standings), 'queue')}, {bad} with trouble; {format_count(events, 'event')} waiting{worst}"
 
 
 def picture(

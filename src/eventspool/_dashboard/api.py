@@ -22,6 +22,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from eventspool._dashboard import acts
+from eventspool._dashboard.asked import choice_of, named_in, number_in, read_body, state_in
 from eventspool._dashboard.dataplane import DataPlaneError
 from eventspool._dashboard.day import points
 from eventspool._dashboard.health import judge
@@ -33,7 +34,7 @@ from eventspool._dashboard.visitor import is_read_only, queue_of
 from eventspool._exceptions import ConfigError, EventSpoolError, QueueUnavailable
 from eventspool._job import JobState
 from eventspool._operate.past import Past
-from eventspool._operate.selection import PAGE, Selection, state_of, walk
+from eventspool._operate.selection import PAGE, Selection, walk
 from eventspool._operate.standing import stored
 from eventspool._operate.survey import stand
 from eventspool._reasons import meaning_of
@@ -58,7 +59,6 @@ _POINTS = 240
 _SEARCHED_PAGES = 10
 """Pages of a list that one request looks through for a reason. The browser asks for the rest with the answer's ``next``."""
 _EVENTS_AT_ONCE = 20
-_MAX_BODY_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 16
 
 
@@ -147,7 +147,7 @@ class Api:
         }
 
     def _overview(self, request: Request) -> dict[str, Any]:
-        since = _number(request, "since", 0.0)
+        since = number_in(request, "since", 0.0)
         look = self._history.look()
         samples = self._history.samples()
         return {
@@ -168,13 +168,13 @@ class Api:
 
     def _day(self, request: Request) -> dict[str, Any]:
         """Answer with what the queue has noted of itself, for charts that begin before the page was opened."""
-        span = min(_number(request, "span", _DAY_SECONDS), _DAY_SECONDS)
+        span = min(number_in(request, "span", _DAY_SECONDS), _DAY_SECONDS)
         return {"now": time.time(), "points": points(self._past.minutes(), time.time(), span, _POINTS)}
 
     def _jobs(self, request: Request) -> dict[str, Any]:
-        state = _state(request.query_params)
+        state = state_in(request.query_params)
         reason = request.query_params.get("reason")
-        limit = min(max(1, int(_number(request, "limit", _SHOWN))), PAGE)
+        limit = min(max(1, int(number_in(request, "limit", _SHOWN))), PAGE)
         after = request.query_params.get("after") or None
         jobs, following = self._seldom.ask(
             (state, reason, after, limit), lambda: self._search(state, reason, after, limit)
@@ -214,7 +214,7 @@ class Api:
         return search_on(self._queue, request.query_params, _job)
 
     def _job(self, request: Request) -> dict[str, Any]:
-        start = max(0, int(_number(request, "from", 0)))
+        start = max(0, int(number_in(request, "from", 0)))
         events = self._queue.events(request.path_params["job_id"], is_exact=True)
         shown = events[start : start + _EVENTS_AT_ONCE]
         address = None if self._dataplane is None else self._dataplane.batches
@@ -228,14 +228,14 @@ class Api:
 
     def _chosen(self, request: Request) -> dict[str, Any]:
         """Name the jobs that a purge is about, and count their events: exactly the jobs named here will be purged."""
-        chosen = Selection((_state(request.query_params),), reason=request.query_params.get("reason"))
+        chosen = Selection((state_in(request.query_params),), reason=request.query_params.get("reason"))
         # A job that moves meanwhile may come twice.
         found = {job.id: job.events for page in chosen.pages(self._queue) for job in page}
         return {"ids": list(found), "events": sum(found.values())}
 
     def _retry(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
-        ids, reason = _choice(body)
-        state = _state(body)
+        ids, reason = choice_of(body)
+        state = state_in(body)
         if state is JobState.DELAYED and reason is None:
             return {"retried": queue.retry_now(ids)}
         if state is not JobState.FAILED:
@@ -245,10 +245,10 @@ class Api:
     def _purge(self, queue: Queue, body: Mapping[str, Any]) -> dict[str, Any]:
         if body.get("confirm") != CONFIRMATION:
             raise ConfigError(f"confirm must be {CONFIRMATION!r}: purged events are gone for good")
-        ids, _ = _choice(body)
+        ids, _ = choice_of(body)
         if ids is None:  # more jobs may have failed since the operator was asked
             raise ConfigError("give the ids of the jobs to purge: what you have not seen is not purged")
-        return {"purged": queue.purge(_state(body), ids=ids)}
+        return {"purged": queue.purge(state_in(body), ids=ids)}
 
     def _inbox(self, request: Request) -> dict[str, Any]:
         plane = self._require_dataplane()
@@ -272,13 +272,13 @@ class Api:
         """Answer with a file of the events, one a line. It changes nothing, so it is allowed when read-only."""
         query = request.query_params
         queue = queue_of(request, self._queue)
-        return self._file(queue, _state(query), query.getlist("id") or None, **conditions_of(query))
+        return self._file(queue, state_in(query), query.getlist("id") or None, **conditions_of(query))
 
     async def _export_exactly(self, request: Request) -> Response:
         """Answer with the events of the jobs that the body names, which may be more than an address can hold."""
-        body = await _body(request) or {}
+        body = await read_body(request) or {}
         queue = queue_of(request, self._queue)
-        return await run_in_threadpool(_guarded, lambda: self._file(queue, _state(body), **_named(body)))
+        return await run_in_threadpool(_guarded, lambda: self._file(queue, state_in(body), **named_in(body)))
 
     def _file(self, queue: Queue, state: str, ids: list[str] | None, **conditions: Any) -> Response:
         with tempfile.TemporaryDirectory(prefix="eventspool-") as folder:
@@ -308,7 +308,7 @@ class Api:
                 return as_json({"error": "your token is read-only: it changes nothing"}, HTTPStatus.FORBIDDEN)
             if self._read_only:
                 return as_json({"error": "the dashboard is read-only"}, HTTPStatus.FORBIDDEN)
-            body = await _body(request)
+            body = await read_body(request)
             if body is None:
                 return as_json({"error": "the body must be a JSON object"}, HTTPStatus.BAD_REQUEST)
 
@@ -325,20 +325,6 @@ class Api:
             return await run_in_threadpool(act)
 
         return endpoint
-
-
-async def _body(request: Request) -> Mapping[str, Any] | None:
-    """Return the request's JSON object, or ``None`` where it has none or too large a one."""
-    data = b""
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > _MAX_BODY_BYTES:
-            return None
-    try:
-        body = json.loads(data or b"{}")
-    except (ValueError, RecursionError):
-        return None
-    return body if isinstance(body, dict) else None
 
 
 def _get(handler: Callable[[Request], dict[str, Any] | Response]) -> Callable[[Request], Response]:
@@ -400,37 +386,3 @@ def _processor(processor: Any) -> dict[str, Any]:
 
 def _trouble(trouble: Trouble) -> dict[str, Any]:
     return {**trouble.as_dict(), "title": trouble.title, "cause": visible(trouble.cause, 500)}
-
-
-def _choice(body: Mapping[str, Any]) -> tuple[list[str] | None, str | None]:
-    """Return the ids or the reason that *body* names, neither for all. A body that names nothing does not mean all."""
-    ids, reason, everything = body.get("ids"), body.get("reason"), body.get("all")
-    if [ids is not None, reason is not None, everything is True].count(True) != 1:
-        raise ConfigError("give one of ids, reason and all")
-    if ids is not None and not (isinstance(ids, list) and all(isinstance(i, str) for i in ids)):
-        raise ConfigError("ids must be an array of job ids")
-    if reason is not None and not isinstance(reason, str):
-        raise ConfigError("reason must be text")
-    return ids, reason
-
-
-def _named(body: Mapping[str, Any]) -> dict[str, Any]:
-    ids, reason = _choice(body)
-    return {"ids": ids, "reason": reason}
-
-
-def _state(given: Mapping[str, Any]) -> JobState:
-    return state_of(given.get("state", "failed"))
-
-
-def _number(request: Request, name: str, default: float) -> float:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value < 1e15:
-        raise ConfigError(f"{name} must be a number")
-    return value

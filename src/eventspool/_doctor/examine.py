@@ -133,6 +133,7 @@ def _look(queue: QueueOpts, max_age: float) -> QueueFacts:
         partitions=seen.partitions,
         condition=seen.condition,
         name=queue.queue_name,
+        outage=seen.outage,
     )
 
 

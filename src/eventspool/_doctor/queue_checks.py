@@ -42,6 +42,7 @@ class QueueFacts:
         partitions: Where its jobs are, in a divided queue.
         condition: How its store is.
         name: Its name.
+        outage: What a look was answered while the figures could be read, where that was an error.
     """
 
     problem: str = ""
@@ -56,6 +57,7 @@ class QueueFacts:
     partitions: Sequence[Partition] = ()
     condition: Condition = field(default_factory=Condition)
     name: str = ""
+    outage: str = ""
 
     @property
     def observation(self) -> Observation:
@@ -68,6 +70,7 @@ class QueueFacts:
             self.partitions,
             self.condition,
             self.reasons,
+            outage=self.outage,
             max_jobs=self.max_jobs,
             max_bytes=self.max_bytes,
             max_age=self.max_age,

@@ -11,7 +11,7 @@ from eventspool._cli.answer import print_json, print_json_line
 from eventspool._cli.commands.queue.opened import interval_option
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import console
+from eventspool._cli.output import console, format_clock
 from eventspool._cli.signals import Stop
 from eventspool._cli.survey_view import as_dict, line, open_survey, picture, survey_options
 
@@ -73,7 +73,7 @@ def command(
                 if as_json:
                     print_json_line(Kind.QUEUES, as_dict(standings, survey.rooms(standings)))
                 else:
-                    print(f"{time.strftime('%H:%M:%S')}  {line(standings)}", flush=True)  # noqa: T201 - data
+                    print(f"{format_clock(time.time())}  {line(standings)}", flush=True)  # noqa: T201 - data
                 if stop.wait(interval):
                     return
                 standings = survey.look()

@@ -16,7 +16,7 @@ from eventspool._cli.answer import print_json
 from eventspool._cli.commands.queue.opened import interval_option
 from eventspool._cli.kinds import Kind
 from eventspool._cli.options import json_option
-from eventspool._cli.output import console
+from eventspool._cli.output import console, format_clock
 from eventspool._cli.signals import Stop
 from eventspool._cli.survey_view import as_dict, line, open_survey, picture, survey_options
 
@@ -94,7 +94,7 @@ def _watch(survey: Survey, interval: float) -> None:
 
 def _screen(survey: Survey) -> RenderableType:
     standings = survey.look()
-    head = Text.assemble((time.strftime("%H:%M:%S"), "bold"), f"  {line(standings)}  ", ("q ends it", "dim"))
+    head = Text.assemble((format_clock(time.time()), "bold"), f"  {line(standings)}  ", ("q ends it", "dim"))
     return Group(head, Text(), picture(standings, survey.rooms(standings), console().width, survey.outages))
 
 

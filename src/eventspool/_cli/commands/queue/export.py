@@ -124,7 +124,7 @@ def export(
     say_unreadable(done.unreadable)
     if done.events < done.listed_events:
         say(
-            f"{format_count(done.listed_events - done.events, 'event')} less than counted: moved on meanwhile, "
+            f"{format_count(done.listed_events - done.events, 'event')} fewer than counted: moved on meanwhile, "
             "or unreadable and kept"
         )
     if done.events < done.listed_events or done.unreadable:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventspool._cli.answer import print_json
-from eventspool._cli.commands.queue.opened import most, progress
+from eventspool._cli.commands.queue.opened import most, progress, require_all, say_unreadable
 from eventspool._cli.kinds import Kind
 from eventspool._cli.output import console, format_count, say
 
@@ -26,9 +26,16 @@ _GRACE_SECONDS = 5.0
 
 
 def retry_some_first(queue: Queue, chosen: Selection, patience: float, *, as_json: bool) -> None:
-    """Retry the first jobs of *chosen*, watch them for *patience* seconds, and retry the rest. Fails where one was refused."""
-    found = queue.search("failed", chosen.ids, chosen.reason, **chosen.conditions)
-    ids = [job.id for look in found for job in look.jobs]
+    """
+    Retry the first jobs of *chosen*, watch them for *patience* seconds, and retry the rest.
+
+    Fails where one was refused, or where one that was named is not there.
+    """
+    ids: list[str] = []
+    unreadable = 0
+    for look in queue.search("failed", chosen.ids, chosen.reason, **chosen.conditions):
+        ids += [job.id for job in look.jobs]
+        unreadable += len(look.unreadable)
     stats = queue.stats()
     if ids and stats.paused:
         raise click.ClickException(
@@ -57,8 +64,10 @@ def retry_some_first(queue: Queue, chosen: Selection, patience: float, *, as_jso
         )
     elif fates.are_all_delivered:
         console().print(f"retried {format_count(tried, 'job')} first, and then {rest:,} more")
+    say_unreadable(unreadable)
     if not fates.are_all_delivered:
         raise click.ClickException(_tell(fates, tried))
+    require_all(chosen.ids if not chosen.terms else None, tried + rest)
 
 
 def _watch(queue: Queue, ids: list[str], patience: float) -> Fates:

@@ -156,11 +156,11 @@ def most(queue: Queue, chosen: Selection) -> int:
 
 def describe(chosen: Selection, planned: Planned) -> str:
     """Return which jobs are meant, for a question."""
-    jobs, events = format_count(planned.jobs, "job"), format_count(planned.events, "event")
+    which = " and ".join(chosen.states)
+    jobs, events = format_count(planned.jobs, f"{which} job"), format_count(planned.events, "event")
     if planned.matching != planned.events:
         events += f", of which {planned.matching:,} {'matches' if planned.matching == 1 else 'match'}"
-    text = f"{'all ' if chosen.is_everything else ''}{jobs} ({events})"
-    text += f" that {'is' if planned.jobs == 1 and not chosen.is_everything else 'are'} {' and '.join(chosen.states)}"
+    text = f"{'all ' if chosen.is_everything and planned.jobs > 1 else ''}{jobs} ({events})"
     if chosen.reason is not None:
         text += f", with the reason {chosen.reason!r}"
     return text
@@ -180,7 +180,8 @@ def require_all(ids: Sequence[str] | None, found: int, more: str = "") -> None:
     """Fail, and say *more*, where fewer jobs were *found* than were named."""
     missing = len(set(ids or ())) - found
     if missing > 0:
-        raise click.ClickException(f"{format_count(missing, 'job')} of those named were not there{more}")
+        were = "was" if missing == 1 else "were"
+        raise click.ClickException(f"{format_count(missing, 'job')} of those named {were} not there{more}")
 
 
 @contextlib.contextmanager

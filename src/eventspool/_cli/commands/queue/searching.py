@@ -50,10 +50,9 @@ class Searching:
 
     def say_how_far(self) -> None:
         """Say what was looked at."""
-        of = f" of {self._of:,}" if self.looked_at < self._of else ""
-        say(
-            f"Looked at {self.looked_at:,}{of} {'job' if self._of == 1 else 'jobs'}, found {format_count(self.found, 'job')}."
-        )
+        of = f"{self.looked_at:,} of " if self.looked_at < self._of else ""
+        jobs = format_count(max(self.looked_at, self._of), "job")
+        say(f"Looked at {of}{jobs}, found {format_count(self.found, 'job')}.")
         say_unreadable(self.unreadable)
 
 

@@ -21,6 +21,7 @@ from eventspool._cli.output import (
     console,
     format_age,
     format_bytes,
+    format_clock,
     format_moment,
     key_value_table,
     moment_text,
@@ -218,7 +219,7 @@ def _state(look: _Look) -> tuple[str, str]:
         return f"{away} of {len(look.partitions)} partitions away", "bold red"
     worst = next((each for each in look.troubles if each.severity is not Severity.NOTE), None)
     if worst is not None and worst.code.startswith("plane."):
-        until = f"; held until {_clock(stats.held_until)}" if stats.held_until else ""
+        until = f"; held until {format_clock(stats.held_until)}" if stats.held_until else ""
         return f"{worst.label}, probing{until}", "bold red"
     if worst is not None and worst.severity is Severity.ERROR:
         return worst.label, "bold red"
@@ -232,11 +233,6 @@ def _state(look: _Look) -> tuple[str, str]:
     if worst is None or worst.code in _TOLD_ELSEWHERE:
         return state, colour
     return (worst.label if worst.code == "queue.missing" else f"{state}; {worst.label}"), "yellow"
-
-
-def _clock(moment: float) -> str:
-    """Return the local time of day at *moment*, seconds since the epoch."""
-    return time.strftime("%H:%M:%S", time.localtime(moment))
 
 
 def _troubles(troubles: Sequence[Trouble]) -> RenderableType:

@@ -216,7 +216,7 @@ def pause(address: QueueAddress, reason: str, *, as_json: bool) -> None:
         queue.pause(reason)
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json(Kind.PAUSE, {"paused": True, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": True, "unfinished_jobs": waiting + stats.leased.jobs})
     else:
         console().print(f"paused; {format_count(waiting, 'job')} will wait for `eventspool queue resume`")
 
@@ -237,6 +237,6 @@ def resume(address: QueueAddress, *, as_json: bool) -> None:
         queue.resume()
     waiting = stats.waiting.jobs + stats.delayed.jobs
     if as_json:
-        print_json(Kind.PAUSE, {"paused": False, "unfinished_jobs": waiting})
+        print_json(Kind.PAUSE, {"paused": False, "unfinished_jobs": waiting + stats.leased.jobs})
     else:
         console().print(f"resumed; {format_count(waiting, 'job')} can be delivered")
