@@ -9,8 +9,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from dashboard.site import TOKEN, Site
-from eventspool import open_queue
+from dashboard.site import KEY, TOKEN, Site
+from eventspool import Client, open_queue
 from eventspool._config import QueueOpts
 from eventspool._history import JOURNAL, KEPT, Minute, write_minute
 from eventspool._operate.awaited import await_queue
@@ -28,7 +28,11 @@ def several(tmp_path, queue, enqueue, fail):
     enqueue([("A", {})] * 3)
     fail("rejected", b"{}", b"{}")
     away = await_queue(QueueOpts(url="redis://127.0.0.1:1"), lambda absence: None, waits=True)
-    with open_queue(f"sqlite:///{tmp_path}/clicks.db", LONG) as clicks, away:
+    url = f"sqlite:///{tmp_path}/clicks.db"
+    with Client(KEY, process=False, persistence=QueueOpts(url=url, queue_name=LONG)) as client:
+        assert client.track("u1", "A")
+    with open_queue(url, LONG) as clicks, away:
+        clicks.purge("waiting")  # it was used, and nothing is left in it
         yield {LONG: clicks, "orders": queue, "away": away}
 
 

@@ -45,6 +45,8 @@ class OperatedPartitions:
     """
     A queue of several partitions as its operators see and steer it (see ``Backend`` for what each method promises).
 
+    It is as long as the Protocol wants it: each method asks the partitions one thing and adds up their answers.
+
     Args:
         make: Makes the backend of a partition. The partition's share of the bounds of the queue is its affair.
         ordering: What the queue keeps; ``None`` for a caller who only looks and steers.
