@@ -123,6 +123,10 @@ def fail(opts: QueueOpts) -> Iterator[Callable[..., list[str]]]:
     backend.open()
 
     def fail(reason: str, *events: bytes) -> list[str]:
+        # Ids carry milliseconds, and are to be later than what was done before.
+        began = int(1000 * time.time())
+        while int(1000 * time.time()) == began:
+            time.sleep(0.0002)
         jobs = [NewJob(new_job_id(), seal([event]), 1) for event in events]
         backend.commit(jobs)
         ids = {job.id for job in backend.claim("t", ClaimTerms(limit=len(jobs), visibility_timeout=60)).jobs}

@@ -15,8 +15,10 @@ from eventspool._guest.log import drain_log
 
 
 def threads_of_ours():
+    """Name the threads of a client but its senders: of these there are as many as requests are due, whoever waits for them."""
     names = (thread.name for thread in threading.enumerate())
-    return [name for name in names if name.startswith("eventspool-") and "dataplane" not in name]
+    others = ("eventspool-dataplane", "eventspool-sender")
+    return [name for name in names if name.startswith("eventspool-") and not name.startswith(others)]
 
 
 # -- async def ---------------------------------------------------------------------------------------------------------

@@ -34,16 +34,21 @@ class LanedBackend(KeepsLanes, SimulatedBackend):
 
 @dataclass
 class OrderedPlane(Plane):
-    """Notes when it took each event first."""
+    """
+    Notes when it took each event first.
+
+    A process sends at once what it will send later, so a later call of another one may be about an earlier moment.
+    """
 
     first: dict[bytes, tuple[float, int]] = field(default_factory=dict)
 
     def send(self, process, events, moment):
-        before = set(self.taken)
+        before = {event: self.taken.get(event, 0) for event in events}
         answer = super().send(process, events, moment)
         for event in events:
-            if event in self.taken and event not in before and event not in self.first:
-                self.first[event] = (moment, len(self.first))
+            if self.taken.get(event, 0) > before[event]:
+                taken = moment, len(self.first)
+                self.first[event] = min(self.first.get(event, taken), taken)
         return answer
 
 
