@@ -99,16 +99,22 @@ def test_events_of_an_outage_arrive_in_order_and_once(clients, plane, redis_serv
     assert [level for level, _ in lines()] == ["WARNING", "INFO"], lines()
 
 
+def spill_events_of_seven_users(client, count):
+    """Track *count* events, and return their ids and what is called back for each once the file has them."""
+    callback = Calls()
+    ids = [client.track(f"u{n % 7}", "E", {"n": n}, callback=callback) for n in range(count)]
+    eventually(lambda: client.stats().spilled == count, "the file takes the events")
+    return ids, callback
+
+
 def test_what_becomes_of_batches_that_are_cut_by_users_behind_the_file_is_told_when_they_are_delivered(
     clients, plane, redis_server, durable, spill
 ):
     """Batches of an outage hold events of all users. The jobs that take their place in the queue have other ids."""
-    callback = Calls()
     redis_server.kill()
     plane.script({"outage": True})
     client = clients(persistence=durable.opts(ordering="per_user", partitions=2), spill=spill)
-    ids = [client.track(f"u{n % 7}", "E", {"n": n}, callback=callback) for n in range(60)]
-    eventually(lambda: client.stats().spilled == 60, "the file takes the events")
+    ids, callback = spill_events_of_seven_users(client, 60)
     redis_server.start()
     eventually(lambda: client.stats().spilled == 0, "the queue takes the events")
     assert client.flush(timeout=1.0).pending == 60
@@ -124,12 +130,10 @@ def test_what_becomes_of_batches_that_are_cut_by_users_behind_the_file_is_told_w
 def test_what_was_erased_in_the_file_from_a_batch_that_is_cut_by_users_is_told_as_purged(
     clients, plane, redis_server, durable, spill
 ):
-    callback = Calls()
     redis_server.kill()
     plane.script({"outage": True})
     client = clients(persistence=durable.opts(ordering="per_user", partitions=2), spill=spill)
-    ids = [client.track(f"u{n % 7}", "E", {"n": n}, callback=callback) for n in range(35)]
-    eventually(lambda: client.stats().spilled == 35, "the file takes the events")
+    ids, callback = spill_events_of_seven_users(client, 35)
     with open_queue(spill, queue_name=durable.queue_name) as queue:
         assert queue.erase("u3").events == 5
     redis_server.start()

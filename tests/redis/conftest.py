@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 
 import pytest
 import redis
 
+from partitioned_queues import make_partitioned
 from redis_servers import NEWEST, available_servers, make_backend, new_queue_name, running
 
 
@@ -80,6 +82,21 @@ def make(server, request):
 def backend(make):
     """An opened backend on this test's own queue."""
     return make()
+
+
+@pytest.fixture
+def factory(server):
+    """Make opened handles on this test's own queue over several partitions."""
+    name = new_queue_name()
+    with ExitStack() as stack:
+
+        def make(servers=None, **options):
+            backend = make_partitioned(servers or [server], name, **options)
+            stack.callback(backend.close)
+            backend.open()
+            return backend
+
+        yield make
 
 
 @pytest.fixture

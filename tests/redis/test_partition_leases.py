@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack
 
 import pytest
 
@@ -26,25 +25,9 @@ from eventspool._delivery.processor import Processor
 from eventspool._delivery.verdict import DeliveryResult
 from eventspool._exceptions import QueueError, QueueUnavailable
 from eventspool._fleet import Trouble
-from partitioned_queues import make_partitioned
-from redis_servers import NEWEST, new_queue_name, running
+from redis_servers import NEWEST, running
 
 ANY = ClaimTerms(limit=9, visibility_timeout=LONG)
-
-
-@pytest.fixture
-def factory(server):
-    """Make opened handles on this test's own queue."""
-    name = new_queue_name()
-    with ExitStack() as stack:
-
-        def make(servers=None, **options):
-            backend = make_partitioned(servers or [server], name, **options)
-            stack.callback(backend.close)
-            backend.open()
-            return backend
-
-        yield make
 
 
 class Plane:

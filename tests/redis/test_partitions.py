@@ -29,21 +29,6 @@ from partitioned_queues import make_partitioned
 from redis_servers import NEWEST, make_backend, new_queue_name, running
 
 
-@pytest.fixture
-def factory(server):
-    """Make opened handles on this test's own queue."""
-    name = new_queue_name()
-    with ExitStack() as stack:
-
-        def make(servers=None, **options):
-            backend = make_partitioned(servers or [server], name, **options)
-            stack.callback(backend.close)
-            backend.open()
-            return backend
-
-        yield make
-
-
 class Partitioned(QueueContract):
     """What holds of every queue holds of one with partitions, too, but where the order of several commits is concerned."""
 
